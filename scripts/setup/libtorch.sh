@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Puts LibTorch 2.11.0 (the version tch 0.24 pairs with) at .deps/libtorch.
+# CPU by default: the libraries are unpacked from the PyPI wheel without its CUDA half. BLINDTUNE_TORCH=cuda keeps all of it.
+source "$(dirname "$0")/common.sh"
+version=2.11.0
+flavour="${BLINDTUNE_TORCH:-cpu}"
+target="$cache/libtorch-$version-$flavour"
+python="$deps/venv/bin/python"
+
+ready() { [ -e "$target/torch/lib/libtorch.so" ]; }
+if ready; then link "$target/torch" libtorch; exit 0; fi
+need cc "a C compiler" "On Debian or Ubuntu: apt-get install build-essential"
+need c++ "a C++ compiler" "On Debian or Ubuntu: apt-get install build-essential"
+with_lock
+if ready; then link "$target/torch" libtorch; exit 0; fi
+
+work=$(mktemp -d "$cache/libtorch.XXXXXX"); trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/wheels" "$work/all" "$work/out"
+fetch() { # fetch SIZE PIP-ARGUMENTS...: wheels into $work/wheels, unpacked side by side into $work/all
+    say "fetching LibTorch $version ($flavour) from the Python package index: about $1, once per machine"
+    shift
+    "$python" -m pip download --quiet --dest "$work/wheels" "$@"
+    say "unpacking LibTorch"
+    (cd "$work/all" && for wheel in "$work"/wheels/*.whl; do "$python" -m zipfile -e "$wheel" .; done)
+}
+
+# libtorch_cpu finds the CUDA runtime and profiler through an rpath relative to torch/lib, so torch/ and nvidia/ stay side by side.
+case "$flavour" in
+cpu)
+    fetch "545 MB" --no-deps "torch==$version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85
+    from="$work/all/torch"; to="$work/out/torch"; mkdir -p "$to/lib"
+    mv "$from"/lib/libc10.so "$from"/lib/libtorch_cpu.so "$from"/lib/libgomp* "$from"/lib/libshm* \
+       "$from"/lib/libtorch_global_deps.so "$to/lib/"
+    mv "$from/include" "$from/share" "$to/"
+    mv "$work/all/nvidia" "$work/out/nvidia"
+    # libtorch.so is only a list of other libraries: the wheel's names the CUDA half, this one is empty.
+    cc -shared -x c /dev/null -o "$to/lib/libtorch.so" -Wl,-soname,libtorch.so
+    ;;
+cuda)
+    fetch "5 GB" "torch==$version"
+    mv "$work/all/torch" "$work/all/nvidia" "$work/out/"
+    ;;
+*) die "BLINDTUNE_TORCH must be 'cpu' or 'cuda', not '$flavour'" ;;
+esac
+publish "$work/out" "$target"
+link "$target/torch" libtorch
+say "LibTorch $version ($flavour) is ready"

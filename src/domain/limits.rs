@@ -1,0 +1,65 @@
+//! Every limit of the host, in one struct; the name carries the unit. `config` fills it, all layers are handed it by value.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+/// What the host accepts. See `config/default.toml` for the defaults.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Largest body of a control request (JSON), in bytes.
+    pub json_body_bytes: usize,
+    /// Largest body of a data-plane request (safetensors, or JSON with base64 tensors), in bytes.
+    pub tensor_body_bytes: usize,
+    /// Largest header of a safetensors body, in bytes.
+    pub tensor_header_bytes: usize,
+    /// Largest number of tensors in one body.
+    pub tensors_per_body: usize,
+    /// Largest number of dimensions of a tensor.
+    pub tensor_rank: usize,
+    /// Largest uploaded file, in bytes.
+    pub file_bytes: u64,
+    /// Longest line of an uploaded file, in bytes.
+    pub file_line_bytes: usize,
+    /// Largest number of inputs in one forward.
+    pub batch_rows: usize,
+    /// Largest number of tokens in one forward, all inputs together.
+    pub batch_tokens: usize,
+    /// Largest number of adapter sets of a job.
+    pub adapter_sets: usize,
+    /// Largest number of shares in one backward, for one adapter set.
+    pub shares_per_set: usize,
+    /// Largest Euclidean norm of one row of a share.
+    pub share_norm: f64,
+    /// Jobs of one project that are not in a final state.
+    pub jobs_per_project: u32,
+    /// Jobs of one project that run at once; the rest queue.
+    pub running_per_project: u32,
+    /// Data-plane calls of one project in flight at once.
+    pub steps_in_flight_per_project: usize,
+    /// Page size that a client may ask for.
+    pub page_rows: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            json_body_bytes: 256 * 1024,
+            tensor_body_bytes: 64 * 1024 * 1024,
+            tensor_header_bytes: 64 * 1024,
+            tensors_per_body: 64,
+            tensor_rank: 4,
+            file_bytes: 512 * 1024 * 1024,
+            file_line_bytes: 1024 * 1024,
+            batch_rows: 1024,
+            batch_tokens: 65_536,
+            adapter_sets: 8,
+            shares_per_set: 8,
+            share_norm: 1e6,
+            jobs_per_project: 100,
+            running_per_project: 8,
+            steps_in_flight_per_project: 4,
+            page_rows: 100,
+        }
+    }
+}

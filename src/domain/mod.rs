@@ -1,0 +1,13 @@
+//! The rules of blindtune, free of any machinery: ids, job life cycle, step order, settings, limits, label refusal.
+//!
+//! Owns what is true whatever the database, the network or the device do. It must never wait, read a clock, draw a random
+//! number or do I/O: time and randomness come in as arguments, so that each rule is tested without waiting.
+
+pub mod ids;
+pub mod job;
+pub mod labels;
+pub mod limits;
+pub mod principal;
+pub mod settings;
+pub mod steps;
+pub mod tensor;
