@@ -1,0 +1,292 @@
+//! Configuration. Owns where settings come from and that every problem is reported at once; must never print a secret.
+//!
+//! `config/default.toml` is compiled in and documents every setting; a file, the environment and flags go over it.
+
+use std::fmt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use figment::Figment;
+use figment::providers::Env;
+use figment::providers::Format;
+use figment::providers::Serialized;
+use figment::providers::Toml;
+use figment::value::Dict;
+use figment::value::Value;
+use serde::Deserialize;
+
+use crate::domain::limits::Limits;
+
+/// The defaults, with a comment for each.
+pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
+
+/// A text that must not be printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself; only for the call that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Everything that can be set. Units and meanings: `config/default.toml`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Config {
+    /// Sockets and time-outs.
+    pub server: Server,
+    /// Where state lives on disk.
+    pub state: State,
+    /// Postgres.
+    pub database: Database,
+    /// The device.
+    pub engine: Engine,
+    /// Life of jobs.
+    pub jobs: Jobs,
+    /// API keys.
+    pub keys: Keys,
+    /// Logging.
+    pub log: Log,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// Section `[server]`.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Deserialize)]
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+    pub max_connections: usize,
+    pub header_timeout_secs: u64,
+    pub body_idle_timeout_secs: u64,
+    pub control_timeout_secs: u64,
+    pub max_requests_in_flight: usize,
+    pub shutdown_secs: u64,
+    pub public_url: String,
+}
+
+/// Section `[state]`.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Deserialize)]
+pub struct State {
+    pub dir: PathBuf,
+    pub blobs: String,
+}
+
+/// Section `[database]`.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Deserialize)]
+pub struct Database {
+    pub url: Secret,
+    pub max_connections: u32,
+    pub acquire_timeout_ms: u64,
+    pub durable: bool,
+}
+
+/// Section `[engine]`.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Deserialize)]
+pub struct Engine {
+    pub threads: usize,
+    pub queue: usize,
+    pub graph_bytes: usize,
+    pub graphs_per_job: usize,
+    pub graph_ttl_secs: u64,
+}
+
+/// Section `[jobs]`.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Deserialize)]
+pub struct Jobs {
+    pub lease_secs: u64,
+    pub idle_pause_secs: u64,
+    pub checkpoint_every_steps: u64,
+    pub checkpoint_every_secs: u64,
+    pub max_barren_attempts: i32,
+}
+
+/// Section `[keys]`.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Deserialize)]
+pub struct Keys {
+    pub issuer: String,
+    pub audience: String,
+    pub default_days: u32,
+    pub cache_secs: u64,
+}
+
+/// Section `[log]`.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Deserialize)]
+pub struct Log {
+    pub format: String,
+    pub filter: String,
+}
+
+/// Every problem of a configuration, one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadConfig(pub Vec<String>);
+
+impl fmt::Display for BadConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "the configuration has {} problem(s):", self.0.len())?;
+        self.0.iter().try_for_each(|problem| writeln!(f, "  - {problem}"))
+    }
+}
+
+impl std::error::Error for BadConfig {}
+
+impl Config {
+    /// Reads the defaults, `file`, the environment and `flags` (pairs of `section.name` and value), in that order.
+    pub fn load(file: Option<&Path>, flags: &[(&str, Value)]) -> Result<Self, BadConfig> {
+        let mut figment = Figment::from(Toml::string(DEFAULT_TOML));
+        if let Some(path) = file {
+            if !path.is_file() {
+                return Err(BadConfig(vec![format!("--config: there is no file {}", path.display())]));
+            }
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        figment = figment.merge(Env::prefixed("BLINDTUNE_").filter(|key| key.as_str().contains("__")).split("__"));
+        for (key, value) in flags {
+            figment = figment.merge(Serialized::default(key, value));
+        }
+        Self::from_figment(&figment)
+    }
+
+    fn from_figment(figment: &Figment) -> Result<Self, BadConfig> {
+        let one = |error: figment::Error| BadConfig(vec![error.to_string()]);
+        let given: Dict = figment.extract().map_err(one)?;
+        let known: Dict = Figment::from(Toml::string(DEFAULT_TOML)).extract().map_err(one)?;
+        let mut problems = Vec::new();
+        compare(&known, &given, "", &mut problems);
+        if !problems.is_empty() {
+            return Err(BadConfig(problems));
+        }
+        let config: Self = figment.extract().map_err(one)?;
+        config.check(&mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(BadConfig(problems)) }
+    }
+
+    fn check(&self, problems: &mut Vec<String>) {
+        let mut positive = |name: &str, value: u64| {
+            if value == 0 {
+                problems.push(format!("{name}: must be at least 1"));
+            }
+        };
+        positive("server.max_connections", self.server.max_connections as u64);
+        positive("server.header_timeout_secs", self.server.header_timeout_secs);
+        positive("server.max_requests_in_flight", self.server.max_requests_in_flight as u64);
+        positive("database.max_connections", u64::from(self.database.max_connections));
+        positive("engine.queue", self.engine.queue as u64);
+        positive("engine.graphs_per_job", self.engine.graphs_per_job as u64);
+        positive("jobs.checkpoint_every_steps", self.jobs.checkpoint_every_steps);
+        positive("limits.page_rows", u64::from(self.limits.page_rows));
+        if self.jobs.lease_secs < 3 {
+            problems.push("jobs.lease_secs: must be at least 3 (the heartbeat is a third of it)".into());
+        }
+        if !["text", "json"].contains(&self.log.format.as_str()) {
+            problems.push(format!("log.format: must be text or json, not '{}'", self.log.format));
+        }
+        if !(1..=366).contains(&self.keys.default_days) {
+            problems.push("keys.default_days: must be from 1 to 366".into());
+        }
+        if !self.database.url.expose().is_empty() && !self.database.url.expose().starts_with("postgres") {
+            problems.push("database.url: must begin with postgres:// or postgresql://".into());
+        }
+        if self.limits.share_norm <= 0.0 {
+            problems.push("limits.share_norm: must be positive".into());
+        }
+    }
+
+    /// Where blobs go: the setting, or a folder beside the rest of the state.
+    pub fn blobs(&self) -> String {
+        match self.state.blobs.as_str() {
+            "" => self.state.dir.join("blobs").to_string_lossy().into_owned(),
+            set => set.to_owned(),
+        }
+    }
+}
+
+/// Lists unknown names and values of another type than the default's.
+fn compare(known: &Dict, given: &Dict, path: &str, problems: &mut Vec<String>) {
+    for (name, value) in given {
+        let full = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match (known.get(name), value) {
+            (None, _) => problems.push(format!("{full}: there is no such setting")),
+            (Some(Value::Dict(_, known)), Value::Dict(_, given)) => compare(known, given, &full, problems),
+            (Some(default), value) if !same_type(default, value) => {
+                problems.push(format!("{full}: expected {}, got {}", type_name(default), value.to_actual()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn same_type(default: &Value, value: &Value) -> bool {
+    match (default, value) {
+        (Value::String(..), Value::String(..) | Value::Num(..)) | (Value::Bool(..), Value::Bool(..)) => true,
+        (Value::Num(_, default), Value::Num(_, value)) => {
+            let whole = default.to_f64().is_none();
+            !whole || value.to_u128().is_some() || value.to_i128().is_some_and(|value| value >= 0)
+        }
+        _ => false,
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::String(..) => "a text",
+        Value::Bool(..) => "true or false",
+        Value::Num(_, number) if number.to_f64().is_none() => "a whole number, zero or more",
+        Value::Num(..) => "a number",
+        _ => "a section",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_load_and_agree_with_the_code() {
+        let config = Config::load(None, &[]).expect("defaults are valid");
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.server.port, 8080);
+        assert_eq!(config.blobs(), "var/host/blobs");
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let toml = "[server]\nport = \"x\"\nprot = 1\n[engine]\nqueue = -1\n[nothing]\na = 1\n";
+        let figment = Figment::from(Toml::string(DEFAULT_TOML)).merge(Toml::string(toml));
+        let BadConfig(problems) = Config::from_figment(&figment).expect_err("four problems");
+        for name in ["server.port", "server.prot", "engine.queue", "nothing"] {
+            assert!(problems.iter().any(|problem| problem.starts_with(name)), "{name} in {problems:?}");
+        }
+        assert_eq!(problems.len(), 4);
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_named_together() {
+        let toml = "[jobs]\nlease_secs = 1\n[log]\nformat = \"xml\"\n[engine]\nqueue = 0\n";
+        let figment = Figment::from(Toml::string(DEFAULT_TOML)).merge(Toml::string(toml));
+        assert_eq!(Config::from_figment(&figment).expect_err("three problems").0.len(), 3);
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let toml = "[database]\nurl = \"postgres://me:hunter2@db/x\"\n";
+        let figment = Figment::from(Toml::string(DEFAULT_TOML)).merge(Toml::string(toml));
+        let config = Config::from_figment(&figment).expect("valid");
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}
