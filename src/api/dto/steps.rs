@@ -1,0 +1,323 @@
+//! The data plane in JSON form. The binary form carries the same tensors as safetensors and the scalars in the query.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::IntoParams;
+use utoipa::ToSchema;
+
+use crate::domain::tensor::Dtype;
+use crate::domain::tensor::WireTensor;
+use crate::service::ServiceError;
+
+/// A tensor in JSON.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TensorJson {
+    /// Element type: `F32`, `I64` or `I32`.
+    #[schema(example = "F32")]
+    pub dtype: String,
+    /// Dimensions, outermost first.
+    #[schema(example = json!([1, 2]))]
+    pub shape: Vec<usize>,
+    /// The elements, little endian, in base64.
+    #[schema(example = "AACAPwAAAEA=")]
+    pub data: String,
+}
+
+impl TensorJson {
+    /// The tensor under `name`.
+    pub fn decode(&self, name: &str) -> Result<WireTensor, ServiceError> {
+        let refuse = |reason: String| ServiceError::unprocessable("tensor_invalid", format!("{name}: {reason}")).at(name);
+        let dtype = Dtype::from_name(&self.dtype).ok_or_else(|| refuse("dtype must be F32, I64 or I32".into()))?;
+        let bytes = STANDARD.decode(&self.data).map_err(|error| refuse(format!("data is not base64: {error}")))?;
+        WireTensor::new(name, dtype, self.shape.clone(), bytes.into())
+            .map_err(|error| ServiceError::unprocessable("tensor_invalid", error.to_string()).at(name))
+    }
+
+    /// The JSON form of a tensor.
+    pub fn encode(tensor: &WireTensor) -> Self {
+        Self {
+            dtype: tensor.dtype().name().to_owned(),
+            shape: tensor.shape().to_vec(),
+            data: STANDARD.encode(tensor.bytes()),
+        }
+    }
+}
+
+/// Tensors by name.
+pub type TensorMap = BTreeMap<String, TensorJson>;
+
+/// Tensors as JSON, by name.
+pub fn encode_all(tensors: &[WireTensor]) -> TensorMap {
+    tensors.iter().map(|tensor| (tensor.name().to_owned(), TensorJson::encode(tensor))).collect()
+}
+
+/// Scalars of a forward in binary form.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardQuery {
+    /// Step number; required when training, absent when evaluating.
+    pub seq: Option<u64>,
+    /// Whether it is a training step (keeps a graph for a backward); default true.
+    pub train: Option<bool>,
+    /// Adapter sets to run: `all` (default), `none`, or numbers such as `0,1`.
+    pub adapters: Option<String>,
+    /// Whether the bare backbone's activations are wanted too; default false.
+    pub base: Option<bool>,
+}
+
+/// Adapter sets of a forward: `"all"`, `"none"` or a list of numbers.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum AdaptersJson {
+    /// `all` or `none`.
+    Word(String),
+    /// Numbers of sets.
+    Sets(Vec<usize>),
+}
+
+/// One input as text: a text, or a pair of texts.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum TextJson {
+    /// A text.
+    One(String),
+    /// A pair of texts.
+    Pair(Vec<String>),
+}
+
+/// A forward in JSON form. The batch comes as exactly one of `rows`, `texts` or `input_ids`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardBody {
+    /// Step number; required when training, absent when evaluating.
+    #[schema(example = 1)]
+    pub seq: Option<u64>,
+    /// Whether it is a training step; default true.
+    pub train: Option<bool>,
+    /// Adapter sets to run; default all.
+    pub adapters: Option<AdaptersJson>,
+    /// Whether the bare backbone's activations are wanted too; default false.
+    pub base: Option<bool>,
+    /// Rows of the job's training file, from 0.
+    pub rows: Option<Vec<i64>>,
+    /// Texts, or pairs of texts.
+    #[schema(example = json!(["The scan shows no change.", ["A question?", "A passage."]]))]
+    pub texts: Option<Vec<TextJson>>,
+    /// Token ids, one list an input.
+    pub input_ids: Option<Vec<Vec<i64>>>,
+    /// Segment of each token, shaped as `input_ids`.
+    pub token_type_ids: Option<Vec<Vec<i64>>>,
+    /// New adapter values by set: `{"0": tensor}`, each F32 `[P]`.
+    #[schema(value_type = BTreeMap<String, TensorJson>)]
+    pub theta: Option<TensorMap>,
+}
+
+/// Answer to a forward.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ForwardAnswer {
+    /// Always `fine_tuning.job.forward`.
+    pub object: &'static str,
+    /// What a backward refers to; absent when evaluating.
+    #[schema(required)]
+    pub forward_id: Option<String>,
+    /// Step number; absent when evaluating.
+    #[schema(required)]
+    pub seq: Option<u64>,
+    /// Tokens read, all inputs together.
+    pub tokens: usize,
+    /// `h.{i}` by adapter set and `h.base`: F32 `[B, H]`; with pooling `none` `[N, H]` and `lengths` I64 `[B]`.
+    pub activations: TensorMap,
+}
+
+/// Scalars of a backward in binary form.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct BackwardQuery {
+    /// Step number.
+    pub seq: u64,
+    /// The forward it belongs to.
+    pub forward_id: String,
+}
+
+/// A backward in JSON form.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackwardBody {
+    /// Step number.
+    #[schema(example = 2)]
+    pub seq: u64,
+    /// The forward it belongs to.
+    pub forward_id: String,
+    /// Shares `s.{i}.{j}`, each shaped as `h.{i}`.
+    #[schema(value_type = BTreeMap<String, TensorJson>)]
+    pub shares: TensorMap,
+}
+
+/// Answer to a backward.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BackwardAnswer {
+    /// Always `fine_tuning.job.backward`.
+    pub object: &'static str,
+    /// Step number.
+    pub seq: u64,
+    /// Client custody: `G.{i}.{j}` F32 `[P]`, one for each share, unsummed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradients: Option<TensorMap>,
+    /// Host custody: norm of each set's accumulated gradient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_norms: Option<BTreeMap<String, f64>>,
+}
+
+fn beta_defaults() -> (f64, f64) {
+    (0.9, 0.999)
+}
+
+fn eps_default() -> f64 {
+    1e-8
+}
+
+fn decay_default() -> f64 {
+    0.01
+}
+
+/// One AdamW step of the host (host custody).
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OptimStepBody {
+    /// Step number.
+    #[schema(example = 3)]
+    pub seq: u64,
+    /// Learning rate.
+    #[schema(example = 0.001)]
+    pub lr: f64,
+    /// Decay of the two moments.
+    #[serde(default = "beta_defaults")]
+    #[schema(value_type = Vec<f64>, example = json!([0.9, 0.999]))]
+    pub betas: (f64, f64),
+    /// Added to the denominator.
+    #[serde(default = "eps_default")]
+    pub eps: f64,
+    /// Decoupled weight decay.
+    #[serde(default = "decay_default")]
+    pub weight_decay: f64,
+    /// Clips the gradient's norm over all sets.
+    pub max_grad_norm: Option<f64>,
+}
+
+/// Answer to an optimizer step.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OptimStepAnswer {
+    /// Always `fine_tuning.job.optim_step`.
+    pub object: &'static str,
+    /// Step number.
+    pub seq: u64,
+    /// Optimizer steps taken, this one included.
+    pub step: u64,
+    /// Norm of each set's gradient before clipping.
+    pub gradient_norms: BTreeMap<String, f64>,
+    /// Norm over all sets after clipping.
+    pub clipped_norm: f64,
+    /// Optimizer steps that survive a crash of the host.
+    pub durable_step: u64,
+    /// The newest seq that survives a crash: keep what you sent after it.
+    pub durable_seq: u64,
+}
+
+/// One matrix in the flat adapter vector.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SlotJson {
+    /// PEFT's name.
+    #[schema(example = "base_model.model.encoder.layer.0.attention.self.query.lora_A.weight")]
+    pub name: String,
+    /// `[r, in]` for `lora_A`, `[out, r]` for `lora_B`.
+    pub shape: Vec<usize>,
+    /// First element in the flat vector.
+    pub offset: usize,
+}
+
+/// The adapters of a job: how the flat vector is laid out.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdapterLayout {
+    /// Always `fine_tuning.job.adapters`.
+    pub object: &'static str,
+    /// Number n of adapter sets.
+    pub adapter_sets: usize,
+    /// Length P of a set's flat vector.
+    pub parameters: usize,
+    /// Where each matrix stands in it.
+    pub layout: Vec<SlotJson>,
+    /// PEFT's `adapter_config.json` for these adapters.
+    #[schema(value_type = Object)]
+    pub peft_config: serde_json::Value,
+}
+
+/// Form of an adapter set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterForm {
+    /// One tensor for each matrix, with PEFT's names.
+    #[default]
+    Peft,
+    /// One tensor `theta.{i}` F32 `[P]`.
+    Flat,
+}
+
+/// Form of an adapter set.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterQuery {
+    /// `peft` (default) or `flat`.
+    #[serde(default)]
+    #[param(inline)]
+    pub format: AdapterForm,
+}
+
+/// An adapter set in JSON form.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterBody {
+    /// `theta.{i}`, or the matrices by PEFT's names.
+    #[schema(value_type = BTreeMap<String, TensorJson>)]
+    pub tensors: TensorMap,
+}
+
+/// Metrics that the client chose to report. Scalars only.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsBody {
+    /// The client's own step counter.
+    pub step: u64,
+    /// Name and value.
+    #[schema(value_type = BTreeMap<String, f64>, example = json!({"learning_rate": 0.001}))]
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// One call in the ledger: what the host was sent, never the contents.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LedgerEntry {
+    /// Position in the job's ledger, from 1.
+    pub id: String,
+    /// Always `fine_tuning.job.ledger_entry`.
+    pub object: &'static str,
+    /// When it came, seconds since 1970.
+    pub created_at: i64,
+    /// The call: forward, evaluate, backward, optim_step, put_adapter, metrics or checkpoint.
+    pub kind: String,
+    /// Step number, for numbered calls.
+    #[schema(required)]
+    pub seq: Option<i64>,
+    /// Size of the body in bytes.
+    pub bytes: i64,
+    /// SHA-256 over kind, parameters and body, in hex.
+    pub sha256: String,
+    /// The named things in it.
+    pub tensors: Vec<crate::service::SentTensor>,
+}

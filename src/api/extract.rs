@@ -1,0 +1,196 @@
+//! Extractors whose refusals speak the error envelope. Owns the parsing of paths, queries and JSON bodies; must never let an
+//! answer of axum's own (plain text) reach a client.
+
+use std::str::FromStr;
+
+use axum::extract::FromRequest;
+use axum::extract::FromRequestParts;
+use axum::extract::Path;
+use axum::extract::Query;
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::StatusCode;
+use axum::http::header::ACCEPT;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::api::error::ApiError;
+use crate::domain::labels::is_label_name;
+use crate::service::ServiceError;
+
+/// A JSON body. The content type must say so; unknown fields are refused; a field that looks like a label is named as one.
+pub struct ApiJson<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if content_type(request.headers()) != Some(Media::Json) {
+            return Err(unsupported_media("application/json"));
+        }
+        let ApiBytes(body) = ApiBytes::from_request(request, state).await?;
+        parse_json(&body).map(Self)
+    }
+}
+
+/// Reads JSON, naming the place of what is wrong.
+pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        json_error(error.inner(), &path)
+    })?;
+    reader.end().map_err(|error| json_error(&error, ""))?;
+    Ok(value)
+}
+
+fn json_error(error: &serde_json::Error, path: &str) -> ApiError {
+    let text = error.to_string();
+    if let Some(field) = text.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
+        let place = match path.rsplit_once('.') {
+            _ if path.is_empty() || path == "." => field.to_owned(),
+            Some((parent, last)) if last == field => format!("{parent}.{field}"),
+            _ if path == field => field.to_owned(),
+            _ => format!("{path}.{field}"),
+        };
+        if is_label_name(field) {
+            return ServiceError::label_present(field, place).into();
+        }
+        return ApiError::new(StatusCode::BAD_REQUEST, "unknown_field", format!("There is no field '{place}'.")).at(place);
+    }
+    let error = ApiError::new(StatusCode::BAD_REQUEST, "invalid_json", format!("The body cannot be read: {text}."));
+    if path.is_empty() || path == "." { error } else { error.at(path) }
+}
+
+/// A whole body, within the route's limit.
+pub struct ApiBytes(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for ApiBytes {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
+            StatusCode::REQUEST_TIMEOUT => ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body did not come in time."),
+            _ => ApiError::new(StatusCode::BAD_REQUEST, "body_unreadable", "The body broke off before its end."),
+        })
+    }
+}
+
+/// 413 for a body over the route's limit.
+pub fn body_too_large() -> ApiError {
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than this call accepts.")
+}
+
+/// A query string read into a struct.
+pub struct ApiQuery<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for ApiQuery<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await {
+            if let Some((name, _)) = pairs.iter().find(|(name, _)| is_label_name(name)) {
+                return Err(ServiceError::label_present(name, name.clone()).into());
+            }
+        }
+        Query::<T>::from_request_parts(parts, state).await.map(|Query(value)| Self(value)).map_err(|rejection| {
+            ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", rejection.body_text())
+        })
+    }
+}
+
+/// One id from the path. An id that cannot exist reads as one that does not.
+pub struct ApiId<T>(pub T);
+
+impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for ApiId<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let missing = |id: &str| ApiError::from(ServiceError::not_found("resource", id));
+        let Path(ids) = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(|_| missing("?"))?;
+        let text = ids.first().map(|(_, value)| value.as_str()).unwrap_or_default();
+        text.parse().map(Self).map_err(|_| missing(text))
+    }
+}
+
+/// The media types of the data plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// `application/json`.
+    Json,
+    /// `application/octet-stream` or `application/vnd.safetensors`.
+    Safetensors,
+}
+
+/// The media type of a request's body; `None` when it is neither.
+pub fn content_type(headers: &HeaderMap) -> Option<Media> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    media(value.split(';').next().unwrap_or_default().trim())
+}
+
+/// The media type that a request wants back; its own body's when it does not say.
+pub fn accepted(headers: &HeaderMap) -> Media {
+    let wanted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    wanted
+        .split(',')
+        .find_map(|part| media(part.split(';').next().unwrap_or_default().trim()))
+        .or_else(|| content_type(headers))
+        .unwrap_or(Media::Json)
+}
+
+fn media(name: &str) -> Option<Media> {
+    match name.to_ascii_lowercase().as_str() {
+        "application/json" => Some(Media::Json),
+        "application/octet-stream" | "application/vnd.safetensors" => Some(Media::Safetensors),
+        _ => None,
+    }
+}
+
+/// 415 naming what the call takes.
+pub fn unsupported_media(takes: &str) -> ApiError {
+    let message = format!("Set the Content-Type header: this call takes {takes}.");
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[allow(dead_code)]
+        rank: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[allow(dead_code)]
+        inner: Inner,
+    }
+
+    async fn answer(body: &str) -> serde_json::Value {
+        let response = parse_json::<Outer>(body.as_bytes()).expect_err("refused").into_response();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.expect("small");
+        serde_json::from_slice(&bytes).expect("json")
+    }
+
+    #[tokio::test]
+    async fn a_refused_body_names_its_place() {
+        let label = answer(r#"{"inner":{"rank":1,"label":0}}"#).await;
+        assert_eq!((&label["error"]["code"], &label["error"]["param"]), (&"label_present".into(), &"inner.label".into()));
+        let unknown = answer(r#"{"innner":{}}"#).await;
+        assert_eq!((&unknown["error"]["code"], &unknown["error"]["param"]), (&"unknown_field".into(), &"innner".into()));
+        let wrong = answer(r#"{"inner":{"rank":"x"}}"#).await;
+        assert_eq!((&wrong["error"]["code"], &wrong["error"]["param"]), (&"invalid_json".into(), &"inner.rank".into()));
+        assert_eq!(answer(r#"{"inner":{"rank":1}} x"#).await["error"]["code"], "invalid_json");
+    }
+}

@@ -1,0 +1,134 @@
+//! The stack of layers around the routes, outermost first. Owns request ids, load shedding, time and size limits, and what
+//! every answer carries; must never know what a route does.
+
+use std::any::Any;
+use std::time::Duration;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::error_handling::HandleErrorLayer;
+use axum::extract::DefaultBodyLimit;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::http::HeaderName;
+use axum::http::HeaderValue;
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::middleware::Next;
+use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use futures::StreamExt;
+use tower::BoxError;
+use tower::ServiceBuilder;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::load_shed::LoadShedLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::MakeRequestUuid;
+use tower_http::request_id::PropagateRequestIdLayer;
+use tower_http::request_id::SetRequestIdLayer;
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::api::error::ApiError;
+use crate::api::extract::body_too_large;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Sizes and times of the stack.
+#[derive(Debug, Clone)]
+pub struct StackSettings {
+    /// Requests being worked on; more are answered 503.
+    pub max_requests_in_flight: usize,
+    /// A body may pause for this long.
+    pub body_idle_timeout: Duration,
+    /// A control request is answered by then.
+    pub control_timeout: Duration,
+}
+
+/// Sheds load: more than the set number of requests at once are answered 503 with Retry-After. Not for health checks.
+pub fn shed_load(router: Router, settings: &StackSettings) -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(overloaded))
+        .layer(LoadShedLayer::new())
+        .layer(GlobalConcurrencyLimitLayer::new(settings.max_requests_in_flight))
+        .layer(RequestBodyTimeoutLayer::new(settings.body_idle_timeout));
+    router.layer(layers)
+}
+
+async fn overloaded(_: BoxError) -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The host is busy; try again.")
+}
+
+/// What surrounds everything: request id first, so that logs, panics and errors all carry it.
+pub fn surround(router: Router) -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION, header::COOKIE]))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(from_fn(stamp))
+        .layer(CatchPanicLayer::custom(panicked));
+    router.layer(layers)
+}
+
+fn span(request: &Request<Body>) -> tracing::Span {
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    tracing::info_span!("request", id, method = %request.method(), path = request.uri().path())
+}
+
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    tracing::error!("a handler panicked");
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The host could not complete the request.").into_response()
+}
+
+async fn stamp(request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let mut response = next.run(request).await;
+    let took = start.elapsed().as_millis();
+    let status = response.status().as_u16();
+    tracing::info!(status, duration_ms = took as u64, "answered {status} in {took} ms");
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(HeaderName::from_static("openai-processing-ms"), HeaderValue::from(took as u64));
+    response
+}
+
+/// Bounds bodies: refused at once when the length is announced, and cut off when it is not.
+pub fn limit_body<S: Clone + Send + Sync + 'static>(router: Router<S>, bytes: usize) -> Router<S> {
+    router.layer(DefaultBodyLimit::max(bytes)).layer(from_fn_with_state(bytes as u64, refuse_early))
+}
+
+async fn refuse_early(State(limit): State<u64>, request: Request, next: Next) -> Response {
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > limit) {
+        if !request.headers().contains_key(header::EXPECT) {
+            discard(request.into_body()).await;
+        }
+        return body_too_large().into_response();
+    }
+    next.run(request).await
+}
+
+/// Reads on for a moment: a client that is still sending would see a reset connection instead of our answer.
+async fn discard(body: Body) {
+    let mut stream = body.into_data_stream();
+    let drain = async { while let Some(Ok(_)) = stream.next().await {} };
+    let _ = tokio::time::timeout(Duration::from_secs(2), drain).await;
+}
+
+/// Bounds the time of control requests. Never on the data plane: a step lives on the engine, and a time-out must not cancel it.
+pub fn limit_time<S: Clone + Send + Sync + 'static>(router: Router<S>, limit: Duration) -> Router<S> {
+    router.layer(from_fn_with_state(limit, in_time))
+}
+
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "The request took too long.").into_response(),
+    }
+}

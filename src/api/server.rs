@@ -1,0 +1,79 @@
+//! The accept loop. Owns sockets and their time limits; must never know a route.
+//!
+//! Our own instead of `axum::serve`, because a half-sent header would otherwise hold a socket, and a shutdown, for ever.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+/// Limits on sockets.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Open sockets; more wait in the listen queue.
+    pub max_connections: usize,
+    /// A request's headers must have come by then.
+    pub header_timeout: Duration,
+    /// After the shutdown signal, requests in flight have this long.
+    pub drain: Duration,
+}
+
+/// Serves `app` until `shutdown` resolves, then lets requests in flight finish for as long as `drain` says.
+pub async fn serve(listener: TcpListener, app: Router, settings: ServerSettings, shutdown: impl Future<Output = ()>) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(settings.header_timeout).keep_alive(true);
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(settings.max_connections));
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut pause = Duration::from_millis(10);
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted: {error}");
+                tokio::time::sleep(pause).await; // out of file descriptors, most likely: give some back first
+                pause = (pause * 2).min(Duration::from_secs(1));
+                continue;
+            }
+        };
+        pause = Duration::from_millis(10);
+        let connection = connection(&http, stream, app.clone());
+        let watched = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = watched.await {
+                tracing::debug!(%error, "a connection ended early: {error}");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(settings.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some connections did not end in time and are cut");
+    }
+}
+
+fn connection(
+    http: &http1::Builder,
+    stream: TcpStream,
+    app: Router,
+) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+    // Small answers must not wait for the next one to fill a packet.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "nodelay was refused: {error}");
+    }
+    http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+}
