@@ -90,16 +90,22 @@ pub struct ApiQuery<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for ApiQuery<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        if let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await {
-            if let Some((name, _)) = pairs.iter().find(|(name, _)| is_label_name(name)) {
-                return Err(ServiceError::label_present(name, name.clone()).into());
-            }
-        }
-        Query::<T>::from_request_parts(parts, state).await.map(|Query(value)| Self(value)).map_err(|rejection| {
-            ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", rejection.body_text())
-        })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parse_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
+}
+
+/// Reads a query string into a struct that refuses unknown names.
+pub fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
+    if let Some((name, _)) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| is_label_name(name)) {
+        return Err(ServiceError::label_present(&name, name.clone()).into());
+    }
+    let uri = format!("/?{query}").parse().map_err(|_| invalid_query("The query cannot be read."))?;
+    Query::<T>::try_from_uri(&uri).map(|Query(value)| value).map_err(|rejection| invalid_query(&rejection.body_text()))
+}
+
+fn invalid_query(message: &str) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", message)
 }
 
 /// One id from the path. An id that cannot exist reads as one that does not.

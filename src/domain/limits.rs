@@ -41,6 +41,13 @@ pub struct Limits {
     pub page_rows: u32,
 }
 
+impl Limits {
+    /// Adapters in PEFT's form are many small tensors: two for each adapted layer.
+    pub fn for_adapters(&self) -> Self {
+        Self { tensors_per_body: 4096, tensor_header_bytes: self.tensor_header_bytes.max(1024 * 1024), ..self.clone() }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -50,6 +50,11 @@ impl ServiceError {
         Self { refusal, code, message: message.into(), param: None, expected_seq: None }
     }
 
+    /// Whether the host failed, rather than the caller.
+    pub fn is_of_the_host(&self) -> bool {
+        matches!(self.refusal, Refusal::Unavailable | Refusal::Internal)
+    }
+
     /// Names the field, tensor or line at fault.
     #[must_use]
     pub fn at(mut self, param: impl Into<String>) -> Self {
@@ -75,6 +80,11 @@ impl ServiceError {
     /// The state does not allow it.
     pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Refusal::Conflict, code, message)
+    }
+
+    /// The key may not do this.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(Refusal::Forbidden, "forbidden", message)
     }
 
     /// Over a limit on size.

@@ -54,6 +54,11 @@ impl Sent {
         Self { digest: hasher.finalize().into(), bytes: body.len(), tensors: Vec::new() }
     }
 
+    /// Writes down the tensors of the call.
+    pub fn note_all(&mut self, tensors: &[WireTensor]) {
+        tensors.iter().for_each(|tensor| self.note(tensor));
+    }
+
     fn note(&mut self, tensor: &WireTensor) {
         self.tensors.push(SentTensor {
             name: tensor.name().to_owned(),
@@ -172,7 +177,7 @@ impl ForwardRequest {
             }
             _ => {}
         }
-        tensors.iter().for_each(|tensor| sent.note(tensor));
+        sent.note_all(&tensors);
         if let Some(texts) = &texts {
             sent.note_texts(texts);
         }
@@ -200,7 +205,7 @@ pub struct BackwardRequest {
 impl BackwardRequest {
     /// From a body of tensors named `s.{i}.{j}`.
     pub fn new(seq: u64, forward: ForwardId, tensors: Vec<WireTensor>, mut sent: Sent, limits: &Limits) -> Result<Self, ServiceError> {
-        tensors.iter().for_each(|tensor| sent.note(tensor));
+        sent.note_all(&tensors);
         let mut bag = Bag::new(tensors);
         let mut shares = Vec::new();
         for name in bag.names() {

@@ -1,9 +1,15 @@
 //! The list envelope and paging.
 
+use axum::http::StatusCode;
 use serde::Deserialize;
 use serde::Serialize;
 use utoipa::IntoParams;
 use utoipa::ToSchema;
+
+use crate::api::error::ApiError;
+use crate::domain::limits::Limits;
+use crate::service::Order as StoreOrder;
+use crate::service::PageRequest;
 
 /// A page of things. `has_more` tells whether to ask again with `after` = `last_id`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,4 +57,26 @@ pub enum Order {
     /// Newest first.
     #[default]
     Desc,
+}
+
+/// Reads paging parameters: a cursor that is not an id, or a limit of zero, is refused; a longer limit is cut to the host's.
+pub fn page<Id: std::str::FromStr + Into<uuid::Uuid>>(
+    after: Option<&str>,
+    limit: Option<u32>,
+    order: Option<Order>,
+    limits: &Limits,
+) -> Result<PageRequest, ApiError> {
+    let bad = |name: &str, reason: &str| ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", format!("{name}: {reason}")).at(name);
+    if limit == Some(0) {
+        return Err(bad("limit", "must be at least 1."));
+    }
+    let after = after.map(|text| text.parse::<Id>().map(Into::into).map_err(|_| bad("after", "is not an id of this list.")));
+    Ok(PageRequest {
+        after: after.transpose()?,
+        limit: limit.unwrap_or(20).min(limits.page_rows),
+        order: match order.unwrap_or_default() {
+            Order::Asc => StoreOrder::Asc,
+            Order::Desc => StoreOrder::Desc,
+        },
+    })
 }

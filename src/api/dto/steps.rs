@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
+use crate::service::AdamW;
 use crate::service::ServiceError;
 
 /// A tensor in JSON.
@@ -211,6 +212,30 @@ pub struct OptimStepBody {
     pub max_grad_norm: Option<f64>,
 }
 
+impl OptimStepBody {
+    /// AdamW's settings, checked.
+    pub fn adamw(&self) -> Result<AdamW, ServiceError> {
+        let bad = |name: &str, reason: &str| ServiceError::invalid("invalid_setting", format!("{name}: {reason}")).at(name);
+        let good = |value: f64| value.is_finite() && value >= 0.0;
+        if !good(self.lr) || !good(self.weight_decay) || !good(self.eps) {
+            return Err(bad("lr", "lr, eps and weight_decay must be numbers, zero or more."));
+        }
+        if ![self.betas.0, self.betas.1].iter().all(|beta| (0.0..1.0).contains(beta)) {
+            return Err(bad("betas", "each must be from 0 to below 1."));
+        }
+        if self.max_grad_norm.is_some_and(|norm| !(norm.is_finite() && norm > 0.0)) {
+            return Err(bad("max_grad_norm", "must be positive."));
+        }
+        Ok(AdamW {
+            lr: self.lr,
+            betas: self.betas,
+            eps: self.eps,
+            weight_decay: self.weight_decay,
+            max_grad_norm: self.max_grad_norm,
+        })
+    }
+}
+
 /// Answer to an optimizer step.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OptimStepAnswer {
@@ -256,6 +281,19 @@ pub struct AdapterLayout {
     /// PEFT's `adapter_config.json` for these adapters.
     #[schema(value_type = Object)]
     pub peft_config: serde_json::Value,
+}
+
+impl From<crate::service::AdapterLayout> for AdapterLayout {
+    fn from(layout: crate::service::AdapterLayout) -> Self {
+        let slot = |slot: crate::service::Slot| SlotJson { name: slot.name, shape: slot.shape.to_vec(), offset: slot.offset };
+        Self {
+            object: "fine_tuning.job.adapters",
+            adapter_sets: layout.adapter_sets,
+            parameters: layout.parameters,
+            layout: layout.slots.into_iter().map(slot).collect(),
+            peft_config: layout.peft_config,
+        }
+    }
 }
 
 /// Form of an adapter set.

@@ -1,0 +1,131 @@
+//! `/adapters`: the adapters of a job, in PEFT's form or as the flat vector.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::Path;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::IntoResponse;
+use axum::response::Response;
+
+use crate::api::App;
+use crate::api::auth::Caller;
+use crate::api::auth::JobsRead;
+use crate::api::auth::StepsWrite;
+use crate::api::dto::steps::AdapterBody;
+use crate::api::dto::steps::AdapterForm;
+use crate::api::dto::steps::AdapterLayout;
+use crate::api::dto::steps::AdapterQuery;
+use crate::api::dto::steps::encode_all;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiBytes;
+use crate::api::extract::ApiId;
+use crate::api::extract::ApiQuery;
+use crate::api::extract::Media;
+use crate::api::extract::accepted;
+use crate::api::extract::content_type;
+use crate::api::extract::parse_json;
+use crate::api::extract::unsupported_media;
+use crate::api::steps::decode_all;
+use crate::api::steps::safetensors;
+use crate::api::to_the_end;
+use crate::domain::ids::JobId;
+use crate::service::Sent;
+use crate::service::ServiceError;
+use crate::service::parse_body;
+
+/// Get the adapters' layout
+///
+/// Where each matrix stands in the flat vector `theta`, and PEFT's `adapter_config.json`.
+#[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/adapters", tag = "steps", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job")), responses(
+        (status = 200, description = "The layout", body = AdapterLayout),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+        (status = 409, description = "The job does not run", body = ErrorEnvelope),
+        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
+    ))]
+pub async fn get_adapters(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiId(job): ApiId<JobId>,
+) -> Result<Json<AdapterLayout>, ApiError> {
+    let layout = to_the_end(async move { app.steps.layout(caller.project, job).await }).await?;
+    Ok(Json(layout.into()))
+}
+
+/// Get an adapter set
+///
+/// With `format=peft` (the default) one tensor for each matrix: a file that PEFT loads as `adapter_model.safetensors`.
+#[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/adapters/{set}", tag = "steps", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), ("set" = usize, Path, description = "Adapter set, from 0"), AdapterQuery),
+    responses(
+        (status = 200, description = "The adapters", content((AdapterBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job or set", body = ErrorEnvelope),
+        (status = 409, description = "`adapters_needed`, `job_not_running`", body = ErrorEnvelope),
+        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
+    ))]
+pub async fn get_adapter(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiId(job): ApiId<JobId>,
+    Path(path): Path<BTreeMap<String, String>>,
+    ApiQuery(query): ApiQuery<AdapterQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let set = set_number(&path)?;
+    let (theta, layout) = to_the_end(async move { app.steps.adapter(caller.project, job, set).await }).await?;
+    let tensors = match query.format {
+        AdapterForm::Flat => vec![theta],
+        AdapterForm::Peft => layout.unflatten(&theta)?,
+    };
+    match accepted(&headers) {
+        Media::Safetensors => safetensors(&tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())])),
+        Media::Json => Ok(Json(AdapterBody { tensors: encode_all(&tensors) }).into_response()),
+    }
+}
+
+fn set_number(path: &BTreeMap<String, String>) -> Result<usize, ApiError> {
+    let text = path.get("set").map(String::as_str).unwrap_or_default();
+    text.parse().map_err(|_| ServiceError::not_found("adapter set", text).into())
+}
+
+/// Replace an adapter set
+///
+/// Takes `theta.{i}` F32 `[P]`, or all matrices with PEFT's names.
+#[utoipa::path(put, path = "/fine_tuning/jobs/{job_id}/adapters/{set}", tag = "steps", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), ("set" = usize, Path, description = "Adapter set, from 0")),
+    request_body(content((AdapterBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "The layout", body = AdapterLayout),
+        (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job or set", body = ErrorEnvelope),
+        (status = 409, description = "The job does not run", body = ErrorEnvelope),
+        (status = 415, description = "Unknown media type", body = ErrorEnvelope),
+        (status = 422, description = "A tensor cannot be used", body = ErrorEnvelope),
+        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
+    ))]
+pub async fn put_adapter(
+    State(app): State<App>,
+    caller: Caller<StepsWrite>,
+    ApiId(job): ApiId<JobId>,
+    Path(path): Path<BTreeMap<String, String>>,
+    headers: HeaderMap,
+    ApiBytes(body): ApiBytes,
+) -> Result<Json<AdapterLayout>, ApiError> {
+    let set = set_number(&path)?;
+    let mut sent = Sent::new("put_adapter", &set.to_string(), &body);
+    let tensors = match content_type(&headers) {
+        Some(Media::Safetensors) => parse_body(body, &app.limits.for_adapters())?,
+        Some(Media::Json) => decode_all(&parse_json::<AdapterBody>(&body)?.tensors, str::to_owned)?,
+        None => return Err(unsupported_media("application/octet-stream (safetensors) or application/json")),
+    };
+    sent.note_all(&tensors);
+    let layout = to_the_end(async move { app.steps.put_adapter(caller.project, job, set, (tensors, sent)).await }).await?;
+    Ok(Json(layout.into()))
+}

@@ -1,0 +1,72 @@
+//! Who is calling. Owns the Authorization header and the scope of each route; every failure to authenticate reads the same.
+
+use std::marker::PhantomData;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+
+use crate::api::App;
+use crate::api::error::ApiError;
+use crate::domain::ids::ProjectId;
+use crate::domain::principal::Scope;
+
+/// A scope as a type, so that a handler's signature says what it needs.
+pub trait Needs: Send {
+    /// The scope.
+    const SCOPE: Scope;
+}
+
+macro_rules! needs {
+    ($($(#[$doc:meta])* $name:ident = $scope:ident),* $(,)?) => {
+        $($(#[$doc])* pub struct $name;
+        impl Needs for $name {
+            const SCOPE: Scope = Scope::$scope;
+        })*
+    };
+}
+
+needs! {
+    /// `jobs:read`.
+    JobsRead = JobsRead,
+    /// `jobs:write`.
+    JobsWrite = JobsWrite,
+    /// `files:read`.
+    FilesRead = FilesRead,
+    /// `files:write`.
+    FilesWrite = FilesWrite,
+    /// `models:read`.
+    ModelsRead = ModelsRead,
+    /// `models:write`.
+    ModelsWrite = ModelsWrite,
+    /// `steps:write`.
+    StepsWrite = StepsWrite,
+}
+
+/// The caller's project, checked to hold scope `N`.
+pub struct Caller<N> {
+    /// The project.
+    pub project: ProjectId,
+    needs: PhantomData<N>,
+}
+
+impl<N: Needs> FromRequestParts<App> for Caller<N> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let token = bearer(&parts.headers).ok_or_else(ApiError::unauthorized)?;
+        let principal = app.keys.check(token).await?.ok_or_else(ApiError::unauthorized)?;
+        if !principal.allows(N::SCOPE) {
+            let message = format!("This key lacks the scope {}.", N::SCOPE.as_str());
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "missing_scope", message));
+        }
+        Ok(Self { project: principal.project, needs: PhantomData })
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim()).filter(|token| !token.is_empty())
+}

@@ -1,0 +1,91 @@
+//! Files, in OpenAI's shape.
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::IntoParams;
+use utoipa::ToSchema;
+
+use crate::api::dto::list::Order;
+use crate::store::files::FileRow;
+
+/// An uploaded file.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FileObject {
+    /// Id, `file-...`.
+    pub id: String,
+    /// Always `file`.
+    #[schema(example = "file")]
+    pub object: &'static str,
+    /// Size in bytes.
+    pub bytes: i64,
+    /// When it was uploaded, seconds since 1970.
+    pub created_at: i64,
+    /// When it goes away by itself; never, so far.
+    #[schema(required)]
+    pub expires_at: Option<i64>,
+    /// Name it was uploaded under.
+    pub filename: String,
+    /// What it is for.
+    #[schema(example = "fine-tune")]
+    pub purpose: String,
+    /// `processed`: a file that cannot be used is refused at upload.
+    #[schema(example = "processed")]
+    pub status: &'static str,
+    /// Number of rows.
+    pub rows: i64,
+}
+
+impl From<FileRow> for FileObject {
+    fn from(row: FileRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            object: "file",
+            bytes: row.bytes,
+            created_at: row.created_at.unix_timestamp(),
+            expires_at: row.expires_at.map(|at| at.unix_timestamp()),
+            filename: row.filename,
+            purpose: row.purpose,
+            status: "processed",
+            rows: row.rows,
+        }
+    }
+}
+
+/// An upload.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub struct FileUpload {
+    /// JSONL, CSV or TSV with the columns `text`, `text_pair` or `input_ids`. A column that looks like a label is refused.
+    #[schema(format = Binary, content_media_type = "application/octet-stream", value_type = String)]
+    file: Vec<u8>,
+    /// `fine-tune`.
+    #[schema(example = "fine-tune")]
+    purpose: String,
+}
+
+/// Which files to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct FileListQuery {
+    /// Cursor: the id after which the page begins.
+    pub after: Option<String>,
+    /// Longest page wanted.
+    #[param(minimum = 1)]
+    pub limit: Option<u32>,
+    /// Order by creation time; newest first by default.
+    #[param(inline)]
+    pub order: Option<Order>,
+    /// Files of this purpose only.
+    pub purpose: Option<String>,
+}
+
+/// A thing that was deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Deleted {
+    /// Its id.
+    pub id: String,
+    /// Its kind.
+    pub object: &'static str,
+    /// Always true.
+    pub deleted: bool,
+}

@@ -1,0 +1,282 @@
+//! Jobs, events and checkpoints, in OpenAI's shape with method `split`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::domain::ids::FileId;
+use crate::domain::settings::SplitSettings;
+use crate::service::JobView;
+use crate::service::NewJob;
+use crate::service::Result;
+use crate::service::ServiceError;
+use crate::store::checkpoints::CheckpointRow;
+use crate::store::events::EventRow;
+
+/// How a job is fine-tuned.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Method {
+    /// `split`: the label holder drives each step and keeps the labels.
+    #[serde(rename = "type")]
+    #[schema(example = "split")]
+    pub kind: String,
+    /// Settings of method `split`; defaults where absent.
+    #[serde(default)]
+    pub split: SplitSettings,
+}
+
+/// A job to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateJob {
+    /// Name of the backbone.
+    #[schema(example = "all-MiniLM-L6-v2")]
+    pub model: String,
+    /// Id of an uploaded file, for steps that name rows of it.
+    pub training_file: Option<String>,
+    /// How to fine-tune; method `split` with its defaults when absent.
+    pub method: Option<Method>,
+    /// Part of the fine-tuned model's name.
+    #[schema(max_length = 64)]
+    pub suffix: Option<String>,
+    /// Seed of the adapters' start and of dropout.
+    pub seed: Option<i64>,
+    /// Up to 16 notes of your own.
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+impl TryFrom<CreateJob> for NewJob {
+    type Error = ServiceError;
+
+    fn try_from(body: CreateJob) -> Result<Self> {
+        let settings = match body.method {
+            Some(method) if method.kind != "split" => {
+                let message = format!(
+                    "method.type '{}' needs labels on the host; blindtune has 'split', where the labels stay with you.",
+                    method.kind
+                );
+                return Err(ServiceError::invalid("unsupported_method", message).at("method.type"));
+            }
+            Some(method) => method.split,
+            None => SplitSettings::default(),
+        };
+        let file = body.training_file.map(|id| {
+            id.parse::<FileId>().map_err(|_| ServiceError::not_found("file", &id).at("training_file"))
+        });
+        Ok(Self {
+            model: body.model,
+            training_file: file.transpose()?,
+            suffix: body.suffix,
+            seed: body.seed,
+            metadata: body.metadata,
+            settings,
+        })
+    }
+}
+
+/// Why a job failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobError {
+    /// Stable word for programs.
+    pub code: String,
+    /// Sentence for people.
+    pub message: String,
+    /// The field at fault.
+    #[schema(required)]
+    pub param: Option<String>,
+}
+
+/// Where a split job stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SplitState {
+    /// The seq that the next step call must carry.
+    pub next_seq: i64,
+    /// The newest seq that survives a crash of the host (host custody).
+    pub durable_seq: i64,
+    /// Optimizer steps taken (host custody).
+    pub optimizer_steps: i64,
+    /// Width H of the activations.
+    #[schema(required)]
+    pub hidden_size: Option<i64>,
+    /// Length P of a set's flat adapter vector; known after the first step call.
+    #[schema(required)]
+    pub adapter_parameters: Option<i64>,
+    /// Most tokens in one input.
+    #[schema(required)]
+    pub max_tokens: Option<i64>,
+}
+
+/// A fine-tuning run.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobObject {
+    /// Id, `ftjob-...`.
+    pub id: String,
+    /// Always `fine_tuning.job`.
+    #[schema(example = "fine_tuning.job")]
+    pub object: &'static str,
+    /// When it was made, seconds since 1970.
+    pub created_at: i64,
+    /// Why it failed; null when it did not.
+    #[schema(required)]
+    pub error: Option<JobError>,
+    /// Name of the model it became.
+    #[schema(required)]
+    pub fine_tuned_model: Option<String>,
+    /// When it ended, seconds since 1970.
+    #[schema(required)]
+    pub finished_at: Option<i64>,
+    /// Empty: the label holder keeps them.
+    #[schema(value_type = Object)]
+    pub hyperparameters: Value,
+    /// Name of the backbone.
+    pub model: String,
+    /// The project, in OpenAI's words.
+    pub organization_id: String,
+    /// Empty.
+    pub result_files: Vec<String>,
+    /// `validating_files`, `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`.
+    #[schema(example = "running")]
+    pub status: String,
+    /// Tokens read in training forwards.
+    #[schema(required)]
+    pub trained_tokens: Option<i64>,
+    /// The inputs; null when steps carry their own.
+    #[schema(required)]
+    pub training_file: Option<String>,
+    /// Always null: validation happens at the label holder.
+    #[schema(required)]
+    pub validation_file: Option<String>,
+    /// Seed of the adapters' start and of dropout.
+    pub seed: i64,
+    /// Part of the fine-tuned model's name.
+    #[schema(required)]
+    pub user_provided_suffix: Option<String>,
+    /// The client's own notes.
+    #[schema(required, value_type = Option<Object>)]
+    pub metadata: Option<Value>,
+    /// How it is fine-tuned.
+    pub method: Method,
+    /// Where it stands.
+    pub split: SplitState,
+}
+
+impl From<JobView> for JobObject {
+    fn from(row: JobView) -> Self {
+        let text = |error: &Value, name: &str| error.get(name).and_then(Value::as_str).map(str::to_owned);
+        let error = row.error.as_ref().map(|error| JobError {
+            code: text(error, "code").unwrap_or_default(),
+            message: text(error, "message").unwrap_or_default(),
+            param: text(error, "param"),
+        });
+        Self {
+            id: row.id.to_string(),
+            object: "fine_tuning.job",
+            created_at: row.created_at.unix_timestamp(),
+            error,
+            fine_tuned_model: row.fine_tuned_model,
+            finished_at: row.finished_at.map(|at| at.unix_timestamp()),
+            hyperparameters: json!({}),
+            model: row.model_name,
+            organization_id: row.project_id.to_string(),
+            result_files: Vec::new(),
+            status: row.status.to_string(),
+            trained_tokens: Some(row.trained_tokens),
+            training_file: row.training_file.map(|id| id.to_string()),
+            validation_file: None,
+            seed: row.seed,
+            user_provided_suffix: row.suffix,
+            metadata: row.metadata,
+            method: Method { kind: "split".into(), split: row.settings },
+            split: SplitState {
+                next_seq: row.next_seq,
+                durable_seq: row.durable_seq,
+                optimizer_steps: row.optimizer_steps,
+                hidden_size: row.hidden_size,
+                adapter_parameters: row.adapter_parameters,
+                max_tokens: row.max_tokens,
+            },
+        }
+    }
+}
+
+/// Something that happened to a job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventObject {
+    /// Id, `ftevent-...`.
+    pub id: String,
+    /// Always `fine_tuning.job.event`.
+    #[schema(example = "fine_tuning.job.event")]
+    pub object: &'static str,
+    /// When, seconds since 1970.
+    pub created_at: i64,
+    /// `info`, `warn` or `error`.
+    pub level: String,
+    /// Sentence for people.
+    pub message: String,
+    /// `message` or `metrics`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// For `metrics`: the scalars that the client chose to report.
+    #[schema(value_type = Object)]
+    pub data: Value,
+}
+
+impl From<EventRow> for EventObject {
+    fn from(row: EventRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            object: "fine_tuning.job.event",
+            created_at: row.created_at.unix_timestamp(),
+            level: row.level,
+            message: row.message,
+            kind: row.kind,
+            data: row.data.filter(|data| !data.is_null()).unwrap_or_else(|| json!({})),
+        }
+    }
+}
+
+/// A saved state of a job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CheckpointObject {
+    /// Id, `ftckpt_...`.
+    pub id: String,
+    /// Always `fine_tuning.job.checkpoint`.
+    #[schema(example = "fine_tuning.job.checkpoint")]
+    pub object: &'static str,
+    /// When, seconds since 1970.
+    pub created_at: i64,
+    /// Name under which it can be used.
+    pub fine_tuned_model_checkpoint: String,
+    /// The job.
+    pub fine_tuning_job_id: String,
+    /// The newest seq in it.
+    pub step_number: i64,
+    /// Empty: metrics stay with the label holder.
+    #[schema(value_type = Object)]
+    pub metrics: Value,
+    /// Size in bytes.
+    pub bytes: i64,
+    /// SHA-256 of the state, in hex.
+    pub sha256: String,
+}
+
+impl From<CheckpointRow> for CheckpointObject {
+    fn from(row: CheckpointRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            object: "fine_tuning.job.checkpoint",
+            created_at: row.created_at.unix_timestamp(),
+            fine_tuned_model_checkpoint: row.fine_tuned_model_checkpoint,
+            fine_tuning_job_id: row.job_id.to_string(),
+            step_number: row.seq,
+            metrics: json!({}),
+            bytes: row.bytes,
+            sha256: row.sha256,
+        }
+    }
+}

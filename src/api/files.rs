@@ -1,0 +1,219 @@
+//! `/v1/files`.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::FromRequest;
+use axum::extract::Multipart;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::extract::multipart::Field;
+use axum::extract::multipart::MultipartError;
+use axum::http::HeaderValue;
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::response::Response;
+use futures::TryStreamExt;
+
+use crate::api::App;
+use crate::api::auth::Caller;
+use crate::api::auth::FilesRead;
+use crate::api::auth::FilesWrite;
+use crate::api::dto::files::Deleted;
+use crate::api::dto::files::FileListQuery;
+use crate::api::dto::files::FileObject;
+use crate::api::dto::files::FileUpload;
+use crate::api::dto::list::List;
+use crate::api::dto::list::page;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiId;
+use crate::api::extract::ApiQuery;
+use crate::api::extract::body_too_large;
+use crate::domain::ids::FileId;
+use crate::domain::labels::is_label_name;
+use crate::service::Draft;
+use crate::service::ServiceError;
+
+/// Upload a file
+///
+/// Streams a JSONL, CSV or TSV file of inputs to the host, checking each row. A row that is malformed, or that carries
+/// anything that looks like a label, refuses the whole file and names the line.
+#[utoipa::path(post, path = "/files", tag = "files", security(("key" = [])),
+    request_body(content = FileUpload, content_type = "multipart/form-data"),
+    responses(
+        (status = 200, description = "The file", body = FileObject),
+        (status = 400, description = "A row is malformed or carries a label", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 413, description = "Too large", body = ErrorEnvelope),
+    ))]
+pub async fn create_file(
+    State(app): State<App>,
+    caller: Caller<FilesWrite>,
+    request: Request,
+) -> Result<Json<FileObject>, ApiError> {
+    let mut form = Multipart::from_request(request, &()).await.map_err(|_| {
+        ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "Send a multipart form with the fields purpose and file.")
+    })?;
+    let mut upload = Upload::default();
+    while let Some(field) = form.next_field().await.map_err(broken_form)? {
+        if let Err(error) = upload.take(&app, field).await {
+            upload.discard(&app).await;
+            return Err(error);
+        }
+    }
+    let (draft, purpose) = upload.finish(&app).await?;
+    Ok(Json(app.files.publish(caller.project, draft, &purpose).await?.into()))
+}
+
+/// The fields of a form, in whatever order they come.
+#[derive(Default)]
+struct Upload {
+    purpose: Option<String>,
+    draft: Option<Draft>,
+}
+
+impl Upload {
+    async fn take(&mut self, app: &App, field: Field<'_>) -> Result<(), ApiError> {
+        let name = field.name().unwrap_or_default().to_owned();
+        match name.as_str() {
+            "file" if self.draft.is_none() => {
+                let filename = field.file_name().unwrap_or_default().to_owned();
+                self.draft = Some(app.files.receive(&filename, field.map_err(FormError)).await?);
+                Ok(())
+            }
+            "purpose" => {
+                self.purpose = Some(short_text(field).await?);
+                Ok(())
+            }
+            // Accepted from stock clients; files live until they are deleted.
+            "expires_after[anchor]" | "expires_after[seconds]" => short_text(field).await.map(|_| ()),
+            label if is_label_name(label) => Err(ServiceError::label_present(label, label).into()),
+            other => Err(ServiceError::invalid("unknown_field", format!("There is no field '{other}' in an upload.")).at(other).into()),
+        }
+    }
+
+    async fn finish(mut self, app: &App) -> Result<(Draft, String), ApiError> {
+        let purpose = self.purpose.take();
+        let Some(draft) = self.draft.take() else {
+            return Err(ServiceError::invalid("file_missing", "The form has no field 'file'.").at("file").into());
+        };
+        match purpose.as_deref() {
+            Some("fine-tune") => Ok((draft, "fine-tune".into())),
+            wrong => {
+                app.files.discard(draft).await?;
+                let (code, got) = if wrong.is_some() { ("invalid_purpose", "another") } else { ("purpose_missing", "none") };
+                let message = format!("purpose must be 'fine-tune'; the form has {got}.");
+                Err(ServiceError::invalid(code, message).at("purpose").into())
+            }
+        }
+    }
+
+    async fn discard(&mut self, app: &App) {
+        if let Some(draft) = self.draft.take()
+            && let Err(error) = app.files.discard(draft).await
+        {
+            tracing::warn!(%error, "a refused upload could not be removed: {error}");
+        }
+    }
+}
+
+async fn short_text(mut field: Field<'_>) -> Result<String, ApiError> {
+    let mut text = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(broken_form)? {
+        text.extend_from_slice(&chunk);
+        if text.len() > 256 {
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "A form field is too long."));
+        }
+    }
+    String::from_utf8(text).map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "A form field is not UTF-8."))
+}
+
+/// A form that broke off, or ran over the limit.
+struct FormError(MultipartError);
+
+impl From<FormError> for ServiceError {
+    fn from(FormError(error): FormError) -> Self {
+        match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large("The upload is larger than this host accepts (limits.file_bytes).").at("file"),
+            _ => Self::invalid("body_unreadable", "The upload broke off before its end.").at("file"),
+        }
+    }
+}
+
+fn broken_form(error: MultipartError) -> ApiError {
+    match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
+        _ => ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "The form cannot be read."),
+    }
+}
+
+/// List files
+#[utoipa::path(get, path = "/files", tag = "files", security(("key" = [])), params(FileListQuery), responses(
+    (status = 200, description = "A page of files", body = List<FileObject>),
+    (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+    (status = 401, description = "No valid key", body = ErrorEnvelope),
+))]
+pub async fn list_files(
+    State(app): State<App>,
+    caller: Caller<FilesRead>,
+    ApiQuery(query): ApiQuery<FileListQuery>,
+) -> Result<Json<List<FileObject>>, ApiError> {
+    let page = page::<FileId>(query.after.as_deref(), query.limit, query.order, &app.limits)?;
+    let found = app.files.list(caller.project, page, query.purpose.as_deref()).await?;
+    let data = found.rows.into_iter().map(FileObject::from).collect();
+    Ok(Json(List::new(data, found.has_more, |file: &FileObject| file.id.clone())))
+}
+
+/// Get a file
+#[utoipa::path(get, path = "/files/{file_id}", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
+    responses(
+        (status = 200, description = "The file", body = FileObject),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such file", body = ErrorEnvelope),
+    ))]
+pub async fn get_file(
+    State(app): State<App>,
+    caller: Caller<FilesRead>,
+    ApiId(id): ApiId<FileId>,
+) -> Result<Json<FileObject>, ApiError> {
+    Ok(Json(app.files.get(caller.project, id).await?.into()))
+}
+
+/// Delete a file
+#[utoipa::path(delete, path = "/files/{file_id}", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
+    responses(
+        (status = 200, description = "It is gone", body = Deleted),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such file", body = ErrorEnvelope),
+        (status = 409, description = "A job that is not over reads it", body = ErrorEnvelope),
+    ))]
+pub async fn delete_file(
+    State(app): State<App>,
+    caller: Caller<FilesWrite>,
+    ApiId(id): ApiId<FileId>,
+) -> Result<Json<Deleted>, ApiError> {
+    app.files.delete(caller.project, id).await?;
+    Ok(Json(Deleted { id: id.to_string(), object: "file", deleted: true }))
+}
+
+/// Get a file's content
+///
+/// The bytes as they were uploaded.
+#[utoipa::path(get, path = "/files/{file_id}/content", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
+    responses(
+        (status = 200, description = "The bytes", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such file", body = ErrorEnvelope),
+    ))]
+pub async fn get_file_content(
+    State(app): State<App>,
+    caller: Caller<FilesRead>,
+    ApiId(id): ApiId<FileId>,
+) -> Result<Response, ApiError> {
+    let (file, stream) = app.files.content(caller.project, id).await?;
+    let mut response = Response::new(Body::from_stream(stream));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(file.bytes));
+    Ok(response)
+}

@@ -1,0 +1,51 @@
+//! For load balancers. Owns liveness and readiness; needs no key and sheds no load.
+
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::App;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+use crate::store::pool::ping;
+
+/// How the host is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`.
+    #[schema(example = "ok")]
+    pub status: &'static str,
+    /// Version of the host.
+    #[schema(example = "0.1.0")]
+    pub version: &'static str,
+}
+
+const OK: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
+
+/// Alive
+///
+/// Answers as long as the process does.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "Alive", body = Health)))]
+pub async fn healthz() -> Json<Health> {
+    Json(OK)
+}
+
+/// Ready
+///
+/// Answers 200 when the host takes work: the database answers, and no shutdown has begun.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses(
+    (status = 200, description = "Ready", body = Health),
+    (status = 503, description = "Not now", body = ErrorEnvelope),
+))]
+pub async fn readyz(State(app): State<App>) -> Result<Json<Health>, ApiError> {
+    let not_now = |code, message| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+    if app.readiness.draining.load(Ordering::Acquire) {
+        return Err(not_now("shutting_down", "The host is shutting down."));
+    }
+    ping(&app.readiness.pool).await.map_err(|_| not_now("database_unavailable", "The host's database cannot be reached."))?;
+    Ok(Json(OK))
+}

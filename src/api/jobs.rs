@@ -1,0 +1,171 @@
+//! `/v1/fine_tuning/jobs`: the life of a job. Stock clients send empty bodies with a JSON content type on the verbs; they take
+//! no body extractor.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::RawQuery;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::api::App;
+use crate::api::auth::Caller;
+use crate::api::auth::JobsRead;
+use crate::api::auth::JobsWrite;
+use crate::api::dto::jobs::CreateJob;
+use crate::api::dto::jobs::JobObject;
+use crate::api::dto::list::List;
+use crate::api::dto::list::Paging;
+use crate::api::dto::list::page;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiId;
+use crate::api::extract::ApiJson;
+use crate::api::to_the_end;
+use crate::domain::ids::JobId;
+use crate::domain::labels::is_label_name;
+use crate::service::NewJob;
+use crate::service::ServiceError;
+
+/// Create a job
+///
+/// The job runs at once when the project has room, and queues otherwise. The label holder then drives it by `forward` and
+/// `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody).
+#[utoipa::path(post, path = "/fine_tuning/jobs", tag = "fine-tuning", security(("key" = [])), request_body = CreateJob, responses(
+    (status = 200, description = "The job", body = JobObject),
+    (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
+    (status = 401, description = "No valid key", body = ErrorEnvelope),
+    (status = 404, description = "No such model or file", body = ErrorEnvelope),
+    (status = 429, description = "Too many open jobs", body = ErrorEnvelope),
+))]
+pub async fn create_job(
+    State(app): State<App>,
+    caller: Caller<JobsWrite>,
+    ApiJson(body): ApiJson<CreateJob>,
+) -> Result<Json<JobObject>, ApiError> {
+    let new = NewJob::try_from(body)?;
+    Ok(Json(app.jobs.create(caller.project, new).await?.into()))
+}
+
+/// List jobs
+///
+/// Newest first. `metadata[key]=value` keeps jobs that carry the pair (several: all of them); `metadata=null` keeps jobs
+/// without metadata.
+#[utoipa::path(get, path = "/fine_tuning/jobs", tag = "fine-tuning", security(("key" = [])),
+    params(Paging, ("metadata" = Option<BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "Pairs that a job must carry")),
+    responses(
+        (status = 200, description = "A page of jobs", body = List<JobObject>),
+        (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+    ))]
+pub async fn list_jobs(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<List<JobObject>>, ApiError> {
+    let (paging, metadata) = read_query(query.as_deref().unwrap_or_default())?;
+    let page = page::<JobId>(paging.after.as_deref(), paging.limit, None, &app.limits)?;
+    let found = app.jobs.list(caller.project, page, metadata).await?;
+    let data = found.rows.into_iter().map(JobObject::from).collect();
+    Ok(Json(List::new(data, found.has_more, |job: &JobObject| job.id.clone())))
+}
+
+type MetadataFilter = Option<Option<BTreeMap<String, String>>>;
+
+/// `metadata[k]=v` arrives percent-encoded, which no typed query reader understands.
+fn read_query(query: &str) -> Result<(Paging, MetadataFilter), ApiError> {
+    let bad = |name: &str| ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", format!("{name} cannot be read.")).at(name);
+    let (mut paging, mut metadata) = (Paging::default(), None);
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match name.as_ref() {
+            "after" => paging.after = Some(value.into_owned()),
+            "limit" => paging.limit = Some(value.parse().map_err(|_| bad("limit"))?),
+            "metadata" if value == "null" => metadata = Some(None),
+            "metadata" => return Err(bad("metadata")),
+            other => match other.strip_prefix("metadata[").and_then(|rest| rest.strip_suffix(']')) {
+                Some(key) => {
+                    let pairs: &mut Option<BTreeMap<String, String>> = metadata.get_or_insert_with(Default::default);
+                    pairs.get_or_insert_with(Default::default).insert(key.to_owned(), value.into_owned());
+                }
+                None if is_label_name(other) => return Err(ServiceError::label_present(other, other).into()),
+                None => {}
+            },
+        }
+    }
+    Ok((paging, metadata))
+}
+
+macro_rules! job_verb {
+    ($(#[$doc:meta])* $name:ident, $method:ident, $path:literal) => {
+        $(#[$doc])*
+        #[utoipa::path(post, path = $path, tag = "fine-tuning", security(("key" = [])),
+            params(("job_id" = String, Path, description = "Id of the job")), responses(
+            (status = 200, description = "The job", body = JobObject),
+            (status = 401, description = "No valid key", body = ErrorEnvelope),
+            (status = 404, description = "No such job", body = ErrorEnvelope),
+            (status = 409, description = "The job's state does not allow it", body = ErrorEnvelope),
+        ))]
+        pub async fn $name(
+            State(app): State<App>,
+            caller: Caller<JobsWrite>,
+            ApiId(id): ApiId<JobId>,
+        ) -> Result<Json<JobObject>, ApiError> {
+            let job = to_the_end(async move { app.jobs.$method(caller.project, id).await }).await?;
+            Ok(Json(job.into()))
+        }
+    };
+}
+
+job_verb!(
+    /// Cancel a job
+    ///
+    /// Its adapters are forgotten.
+    cancel_job, cancel, "/fine_tuning/jobs/{job_id}/cancel"
+);
+job_verb!(
+    /// Pause a job
+    ///
+    /// It is saved and gives its memory back. The next step call, or `resume`, goes on.
+    pause_job, pause, "/fine_tuning/jobs/{job_id}/pause"
+);
+job_verb!(
+    /// Resume a job
+    resume_job, resume, "/fine_tuning/jobs/{job_id}/resume"
+);
+job_verb!(
+    /// Complete a job
+    ///
+    /// Its adapters, as the host last saw them, become the model `ft:<model>:<project>:<suffix>:<id>`.
+    complete_job, complete, "/fine_tuning/jobs/{job_id}/complete"
+);
+
+/// Get a job
+#[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job")), responses(
+        (status = 200, description = "The job", body = JobObject),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+    ))]
+pub async fn get_job(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiId(id): ApiId<JobId>,
+) -> Result<Json<JobObject>, ApiError> {
+    Ok(Json(app.jobs.get(caller.project, id).await?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_filters_are_read_as_stock_clients_send_them() {
+        let (paging, metadata) = read_query("limit=1&metadata%5Bteam%5D=a%20b&metadata[run]=2").expect("valid");
+        assert_eq!(paging.limit, Some(1));
+        let pairs = metadata.flatten().expect("pairs");
+        assert_eq!(pairs.into_iter().collect::<Vec<_>>(), [("run".into(), "2".into()), ("team".to_owned(), "a b".to_owned())]);
+        assert_eq!(read_query("metadata=null").expect("valid").1, Some(None));
+        assert!(read_query("limit=x").is_err());
+        assert!(read_query("label=1").is_err());
+    }
+}

@@ -1,0 +1,59 @@
+//! `/v1/models`. A name may hold slashes, raw or percent-encoded.
+
+use axum::Json;
+use axum::extract::Path;
+use axum::extract::State;
+
+use crate::api::App;
+use crate::api::auth::Caller;
+use crate::api::auth::ModelsRead;
+use crate::api::auth::ModelsWrite;
+use crate::api::dto::files::Deleted;
+use crate::api::dto::models::ModelList;
+use crate::api::dto::models::ModelObject;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+
+/// List models
+///
+/// All backbones of the host and the project's own fine-tuned models.
+#[utoipa::path(get, path = "/models", tag = "models", security(("key" = [])), responses(
+    (status = 200, description = "The models", body = ModelList),
+    (status = 401, description = "No valid key", body = ErrorEnvelope),
+))]
+pub async fn list_models(State(app): State<App>, caller: Caller<ModelsRead>) -> Result<Json<ModelList>, ApiError> {
+    let data = app.models.list(caller.project).await?.into_iter().map(ModelObject::from).collect();
+    Ok(Json(ModelList { object: "list", data, has_more: false }))
+}
+
+/// Get a model
+#[utoipa::path(get, path = "/models/{*model}", tag = "models", security(("key" = [])), params(("model" = String, Path, description = "Name of the model")),
+    responses(
+        (status = 200, description = "The model", body = ModelObject),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such model", body = ErrorEnvelope),
+    ))]
+pub async fn get_model(
+    State(app): State<App>,
+    caller: Caller<ModelsRead>,
+    Path(model): Path<String>,
+) -> Result<Json<ModelObject>, ApiError> {
+    Ok(Json(app.models.get(caller.project, &model).await?.into()))
+}
+
+/// Delete a fine-tuned model
+#[utoipa::path(delete, path = "/models/{*model}", tag = "models", security(("key" = [])), params(("model" = String, Path, description = "Name of the model")),
+    responses(
+        (status = 200, description = "It is gone", body = Deleted),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 403, description = "A backbone cannot be deleted", body = ErrorEnvelope),
+        (status = 404, description = "No such model", body = ErrorEnvelope),
+    ))]
+pub async fn delete_model(
+    State(app): State<App>,
+    caller: Caller<ModelsWrite>,
+    Path(model): Path<String>,
+) -> Result<Json<Deleted>, ApiError> {
+    app.models.delete(caller.project, &model).await?;
+    Ok(Json(Deleted { id: model, object: "model", deleted: true }))
+}

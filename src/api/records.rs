@@ -1,0 +1,155 @@
+//! What is written down of a job: events, checkpoints, metrics, ledger.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::api::App;
+use crate::api::auth::Caller;
+use crate::api::auth::JobsRead;
+use crate::api::auth::StepsWrite;
+use crate::api::dto::jobs::CheckpointObject;
+use crate::api::dto::jobs::EventObject;
+use crate::api::dto::list::List;
+use crate::api::dto::list::Paging;
+use crate::api::dto::list::page;
+use crate::api::dto::steps::LedgerEntry;
+use crate::api::dto::steps::MetricsBody;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiBytes;
+use crate::api::extract::ApiId;
+use crate::api::extract::ApiQuery;
+use crate::api::extract::Media;
+use crate::api::extract::content_type;
+use crate::api::extract::parse_json;
+use crate::api::extract::unsupported_media;
+use crate::api::to_the_end;
+use crate::domain::ids::CheckpointId;
+use crate::domain::ids::EventId;
+use crate::domain::ids::JobId;
+use crate::service::Sent;
+
+/// List a job's events
+///
+/// Newest first.
+#[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/events", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), Paging), responses(
+        (status = 200, description = "A page of events", body = List<EventObject>),
+        (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+    ))]
+pub async fn list_events(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiId(id): ApiId<JobId>,
+    ApiQuery(paging): ApiQuery<Paging>,
+) -> Result<Json<List<EventObject>>, ApiError> {
+    let page = page::<EventId>(paging.after.as_deref(), paging.limit, None, &app.limits)?;
+    let found = app.jobs.events(caller.project, id, page).await?;
+    let data = found.rows.into_iter().map(EventObject::from).collect();
+    Ok(Json(List::new(data, found.has_more, |event: &EventObject| event.id.clone())))
+}
+
+/// List a job's checkpoints
+///
+/// Newest first.
+#[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/checkpoints", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), Paging), responses(
+        (status = 200, description = "A page of checkpoints", body = List<CheckpointObject>),
+        (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+    ))]
+pub async fn list_checkpoints(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiId(id): ApiId<JobId>,
+    ApiQuery(paging): ApiQuery<Paging>,
+) -> Result<Json<List<CheckpointObject>>, ApiError> {
+    let page = page::<CheckpointId>(paging.after.as_deref(), paging.limit, None, &app.limits)?;
+    let found = app.jobs.checkpoints(caller.project, id, page).await?;
+    let data = found.rows.into_iter().map(CheckpointObject::from).collect();
+    Ok(Json(List::new(data, found.has_more, |checkpoint: &CheckpointObject| checkpoint.id.clone())))
+}
+
+/// Save a checkpoint
+///
+/// The adapters, and in host custody the optimizer's state.
+#[utoipa::path(post, path = "/fine_tuning/jobs/{job_id}/checkpoints", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job")), responses(
+        (status = 200, description = "The checkpoint", body = CheckpointObject),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+        (status = 409, description = "The job does not run, or the host lacks its adapters", body = ErrorEnvelope),
+    ))]
+pub async fn create_checkpoint(
+    State(app): State<App>,
+    caller: Caller<StepsWrite>,
+    ApiId(id): ApiId<JobId>,
+) -> Result<Json<CheckpointObject>, ApiError> {
+    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id).await }).await?;
+    Ok(Json(row.into()))
+}
+
+/// Report metrics
+///
+/// Opt-in: scalars that the label holder chooses to show in the job's events. Losses and accuracies say something about
+/// labels; send none that you would not print.
+#[utoipa::path(post, path = "/fine_tuning/jobs/{job_id}/metrics", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job")), request_body = MetricsBody, responses(
+        (status = 200, description = "The event", body = EventObject),
+        (status = 400, description = "A name or value is wrong, or looks like a label", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+        (status = 409, description = "The job is over", body = ErrorEnvelope),
+    ))]
+pub async fn report_metrics(
+    State(app): State<App>,
+    caller: Caller<StepsWrite>,
+    ApiId(id): ApiId<JobId>,
+    headers: axum::http::HeaderMap,
+    ApiBytes(bytes): ApiBytes,
+) -> Result<Json<EventObject>, ApiError> {
+    if content_type(&headers) != Some(Media::Json) {
+        return Err(unsupported_media("application/json"));
+    }
+    let body: MetricsBody = parse_json(&bytes)?;
+    let sent = Sent::new("metrics", "", &bytes);
+    Ok(Json(app.jobs.metrics(caller.project, id, (body.step, body.metrics), sent).await?.into()))
+}
+
+/// Where a page of the ledger begins and how long it is.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LedgerPaging {
+    /// Cursor: the id after which the page begins.
+    pub after: Option<i64>,
+    /// Longest page wanted.
+    #[param(minimum = 1)]
+    pub limit: Option<u32>,
+}
+
+/// List what the host was sent
+///
+/// Oldest first: names, shapes, sizes and hashes of every call's tensors. Never the contents.
+#[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/ledger", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), LedgerPaging), responses(
+        (status = 200, description = "A page of the ledger", body = List<LedgerEntry>),
+        (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+    ))]
+pub async fn list_ledger(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiId(id): ApiId<JobId>,
+    ApiQuery(paging): ApiQuery<LedgerPaging>,
+) -> Result<Json<List<LedgerEntry>>, ApiError> {
+    let limit = paging.limit.unwrap_or(20).clamp(1, app.limits.page_rows);
+    let found = app.jobs.ledger(caller.project, id, paging.after.unwrap_or(0), limit).await?;
+    let data = found.rows.into_iter().map(LedgerEntry::from).collect();
+    Ok(Json(List::new(data, found.has_more, |entry: &LedgerEntry| entry.id.clone())))
+}

@@ -1,0 +1,287 @@
+//! The data plane: `/forward`, `/backward`, `/optim_step`. Bodies are safetensors with the scalars in the query, or JSON with
+//! base64 tensors; answers follow `Accept`.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::RawQuery;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::HeaderValue;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::api::App;
+use crate::api::auth::Caller;
+use crate::api::auth::StepsWrite;
+use crate::api::dto::steps::AdaptersJson;
+use crate::api::dto::steps::BackwardAnswer;
+use crate::api::dto::steps::BackwardBody;
+use crate::api::dto::steps::BackwardQuery;
+use crate::api::dto::steps::ForwardAnswer;
+use crate::api::dto::steps::ForwardBody;
+use crate::api::dto::steps::ForwardQuery;
+use crate::api::dto::steps::OptimStepAnswer;
+use crate::api::dto::steps::OptimStepBody;
+use crate::api::dto::steps::TensorMap;
+use crate::api::dto::steps::TextJson;
+use crate::api::dto::steps::encode_all;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiBytes;
+use crate::api::extract::ApiId;
+use crate::api::extract::Media;
+use crate::api::extract::accepted;
+use crate::api::extract::content_type;
+use crate::api::extract::parse_json;
+use crate::api::extract::parse_query;
+use crate::api::extract::unsupported_media;
+use crate::api::to_the_end;
+use crate::domain::ids::JobId;
+use crate::domain::tensor::WireTensor;
+use crate::service::Answer;
+use crate::service::BackwardRequest;
+use crate::service::ForwardRequest;
+use crate::service::ForwardScalars;
+use crate::service::OptimRequest;
+use crate::service::Sent;
+use crate::service::ServiceError;
+use crate::service::Which;
+use crate::service::parse_body;
+use crate::service::ragged;
+use crate::service::write_safetensors;
+
+const TAKES: &str = "application/octet-stream (safetensors) or application/json";
+
+/// Forward
+///
+/// Runs all adapter sets over one batch and returns their activations. With `train` (the default) the call is a step: it
+/// carries `seq`, and its graph is kept for a backward. With `train=false` it evaluates: no seq, no graph, no dropout.
+/// The batch is `rows` of the job's file, `texts` (JSON only), or `input_ids` with `lengths`. `theta.{i}` sets adapter values
+/// (client custody) before the pass.
+#[utoipa::path(post, path = "/fine_tuning/jobs/{job_id}/forward", tag = "steps", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), ForwardQuery),
+    request_body(content((ForwardBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "The activations `h.{i}` and `h.base`; `forward_id` for the backward", content(
+            (ForwardAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+        (status = 409, description = "`step_out_of_order`, `answer_expired`, `adapters_needed`, `job_not_running`", body = ErrorEnvelope),
+        (status = 413, description = "Batch or body too large; the limit is named", body = ErrorEnvelope),
+        (status = 415, description = "Unknown media type", body = ErrorEnvelope),
+        (status = 422, description = "A tensor cannot be used, or the seq was used with other bytes", body = ErrorEnvelope),
+        (status = 429, description = "The device is busy", body = ErrorEnvelope),
+        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
+    ))]
+pub async fn forward(
+    State(app): State<App>,
+    caller: Caller<StepsWrite>,
+    ApiId(job): ApiId<JobId>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    ApiBytes(body): ApiBytes,
+) -> Result<Response, ApiError> {
+    let query = query.unwrap_or_default();
+    let sent = Sent::new("forward", &query, &body);
+    let request = match content_type(&headers) {
+        Some(Media::Safetensors) => {
+            let scalars = forward_scalars(parse_query::<ForwardQuery>(&query)?)?;
+            ForwardRequest::new(scalars, parse_body(body, &app.limits)?, None, sent)?
+        }
+        Some(Media::Json) => forward_json(read_json(&query, &body)?, sent)?,
+        None => return Err(unsupported_media(TAKES)),
+    };
+    let answer = to_the_end(async move { app.steps.forward(caller.project, job, request).await }).await?;
+    encode(answer, accepted(&headers))
+}
+
+fn forward_scalars(query: ForwardQuery) -> Result<ForwardScalars, ApiError> {
+    Ok(ForwardScalars {
+        seq: query.seq,
+        train: query.train.unwrap_or(true),
+        adapters: query.adapters.as_deref().unwrap_or("all").parse()?,
+        base: query.base.unwrap_or(false),
+    })
+}
+
+fn forward_json(body: ForwardBody, sent: Sent) -> Result<ForwardRequest, ApiError> {
+    let adapters = match body.adapters {
+        None => Which::All,
+        Some(AdaptersJson::Word(word)) => word.parse()?,
+        Some(AdaptersJson::Sets(sets)) => Which::Some(sets),
+    };
+    let scalars = ForwardScalars { seq: body.seq, train: body.train.unwrap_or(true), adapters, base: body.base.unwrap_or(false) };
+    let mut tensors = decode_all(&body.theta.unwrap_or_default(), |name| format!("theta.{name}"))?;
+    if let Some(rows) = &body.rows {
+        let bytes: Vec<u8> = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
+        let dtype = crate::domain::tensor::Dtype::I64;
+        let tensor = WireTensor::new("rows", dtype, vec![rows.len()], bytes.into());
+        tensors.push(tensor.map_err(|error| ServiceError::unprocessable("tensor_invalid", error.to_string()).at("rows"))?);
+    }
+    if let Some(ids) = &body.input_ids {
+        tensors.extend(ragged("input_ids", ids)?);
+    }
+    if let Some(types) = &body.token_type_ids {
+        tensors.extend(ragged("token_type_ids", types)?.into_iter().take(1));
+    }
+    let texts = body.texts.map(|texts| texts.into_iter().enumerate().map(text).collect::<Result<Vec<_>, _>>()).transpose()?;
+    Ok(ForwardRequest::new(scalars, tensors, texts, sent)?)
+}
+
+fn text((number, text): (usize, TextJson)) -> Result<(String, Option<String>), ApiError> {
+    match text {
+        TextJson::One(text) => Ok((text, None)),
+        TextJson::Pair(pair) => match <[String; 2]>::try_from(pair) {
+            Ok([first, second]) => Ok((first, Some(second))),
+            Err(pair) => {
+                let message = format!("texts[{number}]: a pair has two texts, not {}.", pair.len());
+                Err(ServiceError::invalid("invalid_text", message).at(format!("texts[{number}]")).into())
+            }
+        },
+    }
+}
+
+/// Backward
+///
+/// For each share `s.{i}.{j}` of a gradient, the vector-Jacobian product with adapter set i's Jacobian. In client custody the
+/// answer is `G.{i}.{j}`, one for each share, unsummed: only the label holder can form the gradient. In host custody the host
+/// sums what it is sent.
+#[utoipa::path(post, path = "/fine_tuning/jobs/{job_id}/backward", tag = "steps", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"),
+        ("seq" = Option<u64>, Query, description = "Step number (binary form)"),
+        ("forward_id" = Option<String>, Query, description = "The forward it belongs to (binary form)")),
+    request_body(content((BackwardBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "The products, or in host custody the norms", content(
+            (BackwardAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job or forward", body = ErrorEnvelope),
+        (status = 409, description = "`step_out_of_order`, `answer_expired`, `forward_lost`, `job_not_running`", body = ErrorEnvelope),
+        (status = 413, description = "Body too large", body = ErrorEnvelope),
+        (status = 415, description = "Unknown media type", body = ErrorEnvelope),
+        (status = 422, description = "A share has the wrong shape or is not finite, or the seq was used with other bytes", body = ErrorEnvelope),
+        (status = 429, description = "The device is busy", body = ErrorEnvelope),
+        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
+    ))]
+pub async fn backward(
+    State(app): State<App>,
+    caller: Caller<StepsWrite>,
+    ApiId(job): ApiId<JobId>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    ApiBytes(body): ApiBytes,
+) -> Result<Response, ApiError> {
+    let query = query.unwrap_or_default();
+    let sent = Sent::new("backward", &query, &body);
+    let (scalars, tensors) = match content_type(&headers) {
+        Some(Media::Safetensors) => (parse_query::<BackwardQuery>(&query)?, parse_body(body, &app.limits)?),
+        Some(Media::Json) => {
+            let body: BackwardBody = read_json(&query, &body)?;
+            let tensors = decode_all(&body.shares, str::to_owned)?;
+            (BackwardQuery { seq: body.seq, forward_id: body.forward_id }, tensors)
+        }
+        None => return Err(unsupported_media(TAKES)),
+    };
+    let unknown = |_| ServiceError::not_found("forward", &scalars.forward_id).at("forward_id");
+    let forward = scalars.forward_id.parse().map_err(unknown)?;
+    let request = BackwardRequest::new(scalars.seq, forward, tensors, sent, &app.limits)?;
+    let answer = to_the_end(async move { app.steps.backward(caller.project, job, request).await }).await?;
+    encode(answer, accepted(&headers))
+}
+
+/// Optimizer step
+///
+/// Host custody: one AdamW step on the gradients accumulated since the last one. `durable_seq` in the answer is the newest
+/// step call that survives a crash of the host: keep what you sent after it, and send it again if the host asks for it.
+#[utoipa::path(post, path = "/fine_tuning/jobs/{job_id}/optim_step", tag = "steps", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job")), request_body = OptimStepBody, responses(
+        (status = 200, description = "The step", body = OptimStepAnswer),
+        (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+        (status = 409, description = "`step_out_of_order`, `client_custody`, `job_not_running`", body = ErrorEnvelope),
+        (status = 422, description = "The step would not be finite, or the seq was used with other bytes", body = ErrorEnvelope),
+        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
+    ))]
+pub async fn optim_step(
+    State(app): State<App>,
+    caller: Caller<StepsWrite>,
+    ApiId(job): ApiId<JobId>,
+    headers: HeaderMap,
+    ApiBytes(body): ApiBytes,
+) -> Result<Response, ApiError> {
+    if content_type(&headers) != Some(Media::Json) {
+        return Err(unsupported_media("application/json"));
+    }
+    let step: OptimStepBody = parse_json(&body)?;
+    let request = OptimRequest { seq: step.seq, adamw: step.adamw()?, sent: Sent::new("optim_step", "", &body) };
+    let answer = to_the_end(async move { app.steps.optim_step(caller.project, job, request).await }).await?;
+    encode(answer, Media::Json)
+}
+
+fn read_json<T: DeserializeOwned>(query: &str, body: &Bytes) -> Result<T, ApiError> {
+    match query.is_empty() {
+        true => parse_json(body),
+        false => Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", "With a JSON body the scalars stand in the body, not in the query.")),
+    }
+}
+
+/// Tensors of a JSON body, under the names that the binary form has.
+pub fn decode_all(map: &TensorMap, name: impl Fn(&str) -> String) -> Result<Vec<WireTensor>, ApiError> {
+    Ok(map.iter().map(|(key, tensor)| tensor.decode(&name(key))).collect::<Result<_, _>>()?)
+}
+
+/// An answer in the form asked for. Answers without tensors are always JSON.
+fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
+    let by_set = |norms: Vec<f64>| norms.into_iter().enumerate().map(|(set, norm)| (set.to_string(), norm)).collect();
+    match answer {
+        Answer::Forward { forward, seq, tokens, tensors } => match media {
+            Media::Safetensors => {
+                let mut scalars = BTreeMap::from([("tokens".to_owned(), tokens.to_string())]);
+                scalars.extend(forward.map(|id| ("forward_id".to_owned(), id.to_string())));
+                scalars.extend(seq.map(|seq| ("seq".to_owned(), seq.to_string())));
+                safetensors(&tensors, &scalars)
+            }
+            Media::Json => Ok(Json(ForwardAnswer {
+                object: "fine_tuning.job.forward",
+                forward_id: forward.map(|id| id.to_string()),
+                seq,
+                tokens,
+                activations: encode_all(&tensors),
+            })
+            .into_response()),
+        },
+        Answer::Gradients { seq, tensors } => match media {
+            Media::Safetensors => safetensors(&tensors, &BTreeMap::from([("seq".to_owned(), seq.to_string())])),
+            Media::Json => Ok(Json(backward_answer(seq, Some(encode_all(&tensors)), None)).into_response()),
+        },
+        Answer::Accumulated { seq, norms } => Ok(Json(backward_answer(seq, None, Some(by_set(norms)))).into_response()),
+        Answer::Stepped { seq, step, norms, clipped, durable_step, durable_seq } => Ok(Json(OptimStepAnswer {
+            object: "fine_tuning.job.optim_step",
+            seq,
+            step,
+            gradient_norms: by_set(norms),
+            clipped_norm: clipped,
+            durable_step,
+            durable_seq,
+        })
+        .into_response()),
+    }
+}
+
+fn backward_answer(seq: u64, gradients: Option<TensorMap>, gradient_norms: Option<BTreeMap<String, f64>>) -> BackwardAnswer {
+    BackwardAnswer { object: "fine_tuning.job.backward", seq, gradients, gradient_norms }
+}
+
+/// Tensors as safetensors, with scalars as metadata.
+pub fn safetensors(tensors: &[WireTensor], scalars: &BTreeMap<String, String>) -> Result<Response, ApiError> {
+    let bytes = write_safetensors(tensors, scalars).map_err(ServiceError::internal)?;
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))], bytes).into_response())
+}

@@ -1,0 +1,248 @@
+//! Uploaded inputs. Owns receiving, listing and removing files; a file is streamed to the blob store and checked on the way,
+//! and must never be whole in memory or carry a label.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::io::Read;
+use std::io::Seek;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Buf;
+use bytes::Bytes;
+use futures::Stream;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::domain::ids::FileId;
+use crate::domain::ids::ProjectId;
+use crate::service::Context;
+use crate::service::Page;
+use crate::service::Result;
+use crate::service::ServiceError;
+use crate::service::rowformat::BadRow;
+use crate::service::rowformat::Format;
+use crate::service::rowformat::Shape;
+use crate::service::rowformat::scan;
+use crate::store::blobs::BlobRef;
+use crate::store::files;
+use crate::store::files::FileRow;
+use crate::store::files::NewFile;
+use crate::store::page::PageRequest;
+
+/// A file that has been received and checked, and that no row names yet.
+pub struct Draft {
+    filename: String,
+    blob: BlobRef,
+    index: BlobRef,
+    shape: Shape,
+    rows: u64,
+}
+
+struct Scanned {
+    shape: Shape,
+    rows: u64,
+    index: File,
+}
+
+/// Use cases on files.
+pub struct Files(pub Arc<Context>);
+
+impl Files {
+    /// Streams a file to the blob store, checking each row as it passes.
+    pub async fn receive<E>(&self, filename: &str, body: impl Stream<Item = std::result::Result<Bytes, E>>) -> Result<Draft>
+    where
+        ServiceError: From<E>,
+    {
+        if filename.is_empty() || filename.len() > 255 || filename.contains(['/', '\\', '\0']) {
+            return Err(ServiceError::invalid("invalid_filename", "The file needs a plain name of 1 to 255 bytes.").at("file"));
+        }
+        let mut body = std::pin::pin!(body.peekable());
+        let first = match body.as_mut().peek().await {
+            Some(Ok(chunk)) => chunk.first().copied(),
+            _ => None,
+        };
+        let Some(format) = Format::of(filename, first) else {
+            let message = "Name the file .jsonl, .csv or .tsv, so that its format is known.";
+            return Err(ServiceError::invalid("unknown_format", message).at("file"));
+        };
+        let received = self.receive_as(format, body.as_mut()).await;
+        if received.is_err() {
+            // A client that is still sending would see a reset connection instead of the reason.
+            let rest = async { while let Some(Ok(_)) = body.next().await {} };
+            let _ = tokio::time::timeout(Duration::from_secs(2), rest).await;
+        }
+        let (blob, index, scanned) = received?;
+        Ok(Draft { filename: filename.to_owned(), blob, index, shape: scanned.0, rows: scanned.1 })
+    }
+
+    async fn receive_as<E>(
+        &self,
+        format: Format,
+        mut body: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+    ) -> Result<(BlobRef, BlobRef, (Shape, u64))>
+    where
+        ServiceError: From<E>,
+    {
+        let (chunks, reader) = mpsc::channel(4);
+        let row_bytes = self.0.limits.file_line_bytes;
+        let scanner = tokio::task::spawn_blocking(move || scan_into(format, Chunks::new(reader), row_bytes));
+        let mut writer = self.0.blobs.writer("files").await?;
+        let mut broken = None;
+        let mut total = 0u64;
+        while let Some(chunk) = body.next().await {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    broken = Some(error.into());
+                    break;
+                }
+            };
+            total += chunk.len() as u64;
+            if total > self.0.limits.file_bytes {
+                let message = format!("A file has at most {} bytes (limits.file_bytes).", self.0.limits.file_bytes);
+                broken = Some(ServiceError::too_large(message).at("file"));
+                break;
+            }
+            writer.write(chunk.clone()).await?;
+            if chunks.send(chunk).await.is_err() {
+                break; // the scanner has stopped at a bad row
+            }
+        }
+        drop(chunks);
+        let scanned = scanner.await.map_err(ServiceError::internal)?;
+        if let Some(error) = broken {
+            writer.abort().await;
+            return Err(error);
+        }
+        let scanned = match scanned {
+            Ok(scanned) => scanned,
+            Err(bad) => {
+                writer.abort().await;
+                return Err(refused(&bad));
+            }
+        };
+        let blob = writer.finish().await?;
+        let index = self.store_index(scanned.index).await?;
+        Ok((blob, index, (scanned.shape, scanned.rows)))
+    }
+
+    async fn store_index(&self, index: File) -> Result<BlobRef> {
+        let mut writer = self.0.blobs.writer("files").await?;
+        let mut stream = tokio_util::io::ReaderStream::with_capacity(tokio::fs::File::from_std(index), 256 * 1024);
+        while let Some(chunk) = stream.next().await {
+            writer.write(chunk.map_err(ServiceError::internal)?).await?;
+        }
+        Ok(writer.finish().await?)
+    }
+
+    /// Makes a received file visible.
+    pub async fn publish(&self, project: ProjectId, draft: Draft, purpose: &str) -> Result<FileRow> {
+        let new = NewFile {
+            id: FileId(Uuid::now_v7()),
+            filename: draft.filename,
+            purpose: purpose.to_owned(),
+            bytes: draft.blob.bytes as i64,
+            rows: draft.rows as i64,
+            sha256: draft.blob.sha256.clone(),
+            blob: draft.blob.path,
+            index_blob: draft.index.path,
+            shape: serde_json::to_value(&draft.shape).map_err(ServiceError::internal)?,
+        };
+        let mut connection = self.0.connection().await?;
+        Ok(files::insert(&mut connection, project, &new).await?)
+    }
+
+    /// Forgets a received file that will not be made visible.
+    pub async fn discard(&self, draft: Draft) -> Result<()> {
+        self.remove_unused(&[draft.blob.path, draft.index.path]).await
+    }
+
+    /// One file.
+    pub async fn get(&self, project: ProjectId, id: FileId) -> Result<FileRow> {
+        let mut connection = self.0.connection().await?;
+        files::get(&mut connection, project, id).await?.ok_or_else(|| ServiceError::not_found("file", id))
+    }
+
+    /// A page of files, of one purpose or all.
+    pub async fn list(&self, project: ProjectId, page: PageRequest, purpose: Option<&str>) -> Result<Page<FileRow>> {
+        let mut connection = self.0.connection().await?;
+        let (rows, has_more) = files::list(&mut connection, project, &page, purpose).await?;
+        Ok(Page { rows, has_more })
+    }
+
+    /// The bytes as they were uploaded.
+    pub async fn content(&self, project: ProjectId, id: FileId) -> Result<(FileRow, BoxStream<'static, std::io::Result<Bytes>>)> {
+        let file = self.get(project, id).await?;
+        let stream = self.0.blobs.stream(&file.blob).await?;
+        Ok((file, stream))
+    }
+
+    /// Removes a file and, when nothing else names them, its bytes.
+    pub async fn delete(&self, project: ProjectId, id: FileId) -> Result<()> {
+        let mut connection = self.0.connection().await?;
+        let file = files::delete(&mut connection, project, id).await?.ok_or_else(|| ServiceError::not_found("file", id))?;
+        drop(connection);
+        self.remove_unused(&[file.blob, file.index_blob]).await
+    }
+
+    async fn remove_unused(&self, paths: &[String]) -> Result<()> {
+        let mut connection = self.0.connection().await?;
+        for path in paths {
+            if !files::blob_in_use(&mut connection, path).await? {
+                self.0.blobs.delete(path).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refused(bad: &BadRow) -> ServiceError {
+    let place = match &bad.column {
+        Some(column) => format!("line {}: {column}", bad.line),
+        None => format!("line {}", bad.line),
+    };
+    match (bad.is_label, &bad.column) {
+        (true, Some(column)) => ServiceError::label_present(column, place),
+        _ => ServiceError::invalid("malformed_row", format!("{bad}.")).at(place),
+    }
+}
+
+fn scan_into(format: Format, reader: Chunks, row_bytes: usize) -> std::result::Result<Scanned, BadRow> {
+    let failed = |error: std::io::Error| BadRow { line: 0, column: None, is_label: false, reason: error.to_string() };
+    let mut index = BufWriter::new(tempfile::tempfile().map_err(failed)?);
+    let (shape, rows) = scan(format, reader, row_bytes, &mut index)?;
+    index.flush().map_err(failed)?;
+    let mut index = index.into_inner().map_err(|error| failed(error.into_error()))?;
+    index.rewind().map_err(failed)?;
+    Ok(Scanned { shape, rows, index })
+}
+
+/// Chunks of a body as a blocking reader.
+struct Chunks {
+    chunks: mpsc::Receiver<Bytes>,
+    current: Bytes,
+}
+
+impl Chunks {
+    fn new(chunks: mpsc::Receiver<Bytes>) -> Self {
+        Self { chunks, current: Bytes::new() }
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.current.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(chunk) => self.current = chunk,
+                None => return Ok(0),
+            }
+        }
+        let take = buffer.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buffer[..take]);
+        Ok(take)
+    }
+}

@@ -1,0 +1,355 @@
+//! Fine-tuning jobs. Owns their life: creation, admission, pause, resume, cancel, completion; every change of state goes
+//! through `JobState::on`, writes an event, and is checked by row count.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::domain::ids::FileId;
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::domain::job::JobEvent;
+use crate::domain::job::JobState;
+use crate::domain::labels::is_label_name;
+use crate::domain::limits::Limits;
+use crate::domain::settings::Pooling;
+use crate::domain::settings::SplitSettings;
+use crate::service::Context;
+use crate::service::Page;
+use crate::service::Result;
+use crate::service::ServiceError;
+use crate::service::checkpoints;
+use crate::service::commit;
+use crate::service::requests::Sent;
+use crate::service::sessions::Sessions;
+use crate::store::checkpoints::CheckpointRow;
+use crate::store::events;
+use crate::store::events::EventRow;
+use crate::store::events::Level;
+use crate::store::files;
+use crate::store::jobs;
+use crate::store::jobs::JobRow;
+use crate::store::jobs::NewJobRow;
+use crate::store::ledger;
+use crate::store::ledger::LedgerRow;
+use crate::store::ledger::NewLedgerEntry;
+use crate::store::models;
+use crate::store::page::PageRequest;
+use crate::store::pool::PgConnection;
+
+/// A job as its project sees it.
+pub type JobView = JobRow;
+
+/// What a client asks for.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Name of the backbone.
+    pub model: String,
+    /// The inputs, when rows are to be read from a file.
+    pub training_file: Option<FileId>,
+    /// Part of the fine-tuned model's name.
+    pub suffix: Option<String>,
+    /// Seed of adapters and dropout; drawn when absent.
+    pub seed: Option<i64>,
+    /// The client's own notes.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Settings of the split.
+    pub settings: SplitSettings,
+}
+
+/// Use cases on jobs.
+pub struct Jobs {
+    context: Arc<Context>,
+    sessions: Arc<Sessions>,
+}
+
+impl Jobs {
+    /// Jobs whose sessions are `sessions`.
+    pub fn new(context: Arc<Context>, sessions: Arc<Sessions>) -> Self {
+        Self { context, sessions }
+    }
+
+    /// Makes a job; it runs at once when the project has room, and queues otherwise.
+    pub async fn create(&self, project: ProjectId, new: NewJob) -> Result<JobRow> {
+        self.check(&new)?;
+        let mut transaction = self.context.begin().await?;
+        let Some(model) = models::get_visible(&mut transaction, project, &new.model).await? else {
+            return Err(ServiceError::not_found("model", &new.model).at("model"));
+        };
+        if model.project_id.is_some() {
+            let message = "Start from a backbone; starting from a fine-tuned model is not supported yet.";
+            return Err(ServiceError::invalid("unsupported_model", message).at("model"));
+        }
+        if let Some(file) = new.training_file {
+            let found = files::get(&mut transaction, project, file).await?;
+            found.ok_or_else(|| ServiceError::not_found("file", file).at("training_file"))?;
+        }
+        let counts = jobs::counts(&mut transaction, project).await?;
+        if counts.open >= i64::from(self.context.limits.jobs_per_project) {
+            let message = format!("A project has at most {} open jobs.", self.context.limits.jobs_per_project);
+            return Err(ServiceError::busy("too_many_jobs", message));
+        }
+        let row = NewJobRow {
+            id: JobId(Uuid::now_v7()),
+            model_id: model.id,
+            model_name: model.name,
+            training_file: new.training_file,
+            suffix: new.suffix,
+            seed: new.seed.unwrap_or_else(|| i64::from(rand::random::<u32>() >> 1)),
+            settings: new.settings,
+            metadata: new.metadata.map(|metadata| json!(metadata)),
+            hidden_size: model.hidden_size,
+            max_tokens: model.max_tokens,
+        };
+        let job = jobs::insert(&mut transaction, project, &row).await?;
+        note(&mut transaction, &job, Level::Info, &format!("Created fine-tuning job: {}", job.id)).await?;
+        let job = admit(&mut transaction, &self.context.limits, job).await?;
+        commit(transaction).await?;
+        tracing::info!(job.id = %job.id, project.id = %project, "created {}", job.id);
+        Ok(job)
+    }
+
+    fn check(&self, new: &NewJob) -> Result<()> {
+        new.settings.check(&self.context.limits)?;
+        if new.settings.pooling == Pooling::Eos {
+            let message = "method.split.pooling: eos is for encoder-decoder backbones; use cls, mean, last or none.";
+            return Err(ServiceError::invalid("invalid_setting", message).at("method.split.pooling"));
+        }
+        if new.settings.precision != crate::domain::settings::Precision::Float32 {
+            let message = "method.split.precision: this host runs float32 backbones.";
+            return Err(ServiceError::invalid("invalid_setting", message).at("method.split.precision"));
+        }
+        if let Some(suffix) = &new.suffix {
+            let plain = suffix.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+            if suffix.is_empty() || suffix.len() > 64 || !plain {
+                let message = "suffix: 1 to 64 letters, digits, '-', '_' or '.'.";
+                return Err(ServiceError::invalid("invalid_suffix", message).at("suffix"));
+            }
+        }
+        check_metadata(new.metadata.as_ref())
+    }
+
+    /// One job.
+    pub async fn get(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        let found = jobs::get(&mut *self.context.connection().await?, project, id).await?;
+        found.ok_or_else(|| missing(id))
+    }
+
+    /// A page of jobs, newest first; with metadata, those that carry all of it; with `Some(None)`, those that carry none.
+    pub async fn list(
+        &self,
+        project: ProjectId,
+        page: PageRequest,
+        metadata: Option<Option<BTreeMap<String, String>>>,
+    ) -> Result<Page<JobRow>> {
+        let filter = metadata.map(|metadata| metadata.map(|pairs| json!(pairs)));
+        let (rows, has_more) = jobs::list(&mut *self.context.connection().await?, project, &page, filter.as_ref()).await?;
+        Ok(Page { rows, has_more })
+    }
+
+    /// Ends a job without a result.
+    pub async fn cancel(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        self.get(project, id).await?;
+        let mut place = self.sessions.place(id).await;
+        let job = self.transition(project, id, JobEvent::CancelAsked).await?;
+        self.sessions.discard(id, &mut place).await;
+        Ok(job)
+    }
+
+    /// Saves a job and gives its memory back. The next step call, or `resume`, goes on.
+    pub async fn pause(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        let job = self.get(project, id).await?;
+        let mut place = self.sessions.place(id).await;
+        if job.status.on(JobEvent::PauseAsked).is_some() {
+            self.sessions.close(id, &mut place).await?;
+        }
+        self.transition(project, id, JobEvent::PauseAsked).await
+    }
+
+    /// Lets a paused job run again when there is room.
+    pub async fn resume(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        let _place = self.sessions.place(id).await;
+        let mut transaction = self.context.begin().await?;
+        let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        let job = apply(&mut transaction, &job, JobEvent::Resumed, None).await?;
+        let job = admit(&mut transaction, &self.context.limits, job).await?;
+        commit(transaction).await?;
+        Ok(job)
+    }
+
+    /// Ends a job with a result: its adapters become the model `ft:<model>:<project>:<suffix>:<id>`.
+    pub async fn complete(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        let mut place = self.sessions.open(project, id).await?;
+        let Some(session) = place.as_mut() else { return Err(missing(id)) };
+        if let Some(set) = session.known_adapters.iter().position(|known| !known) {
+            let message = format!("The host restarted and no longer holds adapter set {set}: PUT it first.");
+            return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
+        }
+        let saved = checkpoints::save(&self.context, session, checkpoints::Kind::Asked).await?;
+        let mut adapters = Vec::new();
+        for set in 0..session.job.settings.adapter_sets {
+            let theta = self.context.engine.adapter(id, set).await?;
+            let blob = self.context.blobs.put_atomic("adapters", theta.bytes().clone()).await?;
+            adapters.push(json!({"path": blob.path, "sha256": blob.sha256, "bytes": blob.bytes}));
+        }
+        let mut transaction = self.context.begin().await?;
+        let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        let suffix = job.suffix.as_deref().unwrap_or_default();
+        let name = format!("ft:{}:{}:{}:{}", job.model_name, project.0.simple(), suffix, id.0.simple());
+        let done = apply(&mut transaction, &job, JobEvent::Completed, None).await?;
+        models::insert_tuned(&mut transaction, project, &name, job.model_id, &json!(adapters)).await?;
+        let done = jobs::set_tuned(&mut transaction, project, done.id, &name).await?;
+        note(&mut transaction, &done, Level::Info, &format!("New fine-tuned model created: {name}")).await?;
+        self.admit_next(&mut transaction, project).await?;
+        commit(transaction).await?;
+        tracing::info!(job.id = %id, checkpoint.id = %saved.id, "completed {id}");
+        self.sessions.discard(id, &mut place).await;
+        Ok(done)
+    }
+
+    async fn transition(&self, project: ProjectId, id: JobId, event: JobEvent) -> Result<JobRow> {
+        let mut transaction = self.context.begin().await?;
+        let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        let job = apply(&mut transaction, &job, event, None).await?;
+        self.admit_next(&mut transaction, project).await?;
+        commit(transaction).await?;
+        Ok(job)
+    }
+
+    async fn admit_next(&self, connection: &mut PgConnection, project: ProjectId) -> Result<()> {
+        match jobs::next_queued(connection, project).await? {
+            Some(job) => admit(connection, &self.context.limits, job).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// A page of a job's events, newest first.
+    pub async fn events(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Page<EventRow>> {
+        self.get(project, id).await?;
+        let (rows, has_more) = events::list(&mut *self.context.connection().await?, id, &page).await?;
+        Ok(Page { rows, has_more })
+    }
+
+    /// A page of a job's checkpoints, newest first.
+    pub async fn checkpoints(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Page<CheckpointRow>> {
+        checkpoints::list(&self.context, project, id, page).await
+    }
+
+    /// A page of what the host was sent, oldest first.
+    pub async fn ledger(&self, project: ProjectId, id: JobId, after: i64, limit: u32) -> Result<Page<LedgerRow>> {
+        self.get(project, id).await?;
+        let (rows, has_more) = ledger::list(&mut *self.context.connection().await?, id, after, limit).await?;
+        Ok(Page { rows, has_more })
+    }
+
+    /// Takes scalars that the client chose to report, as an event.
+    pub async fn metrics(
+        &self,
+        project: ProjectId,
+        id: JobId,
+        (step, metrics): (u64, BTreeMap<String, f64>),
+        sent: Sent,
+    ) -> Result<EventRow> {
+        let job = self.get(project, id).await?;
+        if job.status.is_final() {
+            return Err(ServiceError::conflict("job_not_running", format!("The job is {}.", job.status)));
+        }
+        for (name, value) in &metrics {
+            let place = format!("metrics.{name}");
+            if is_label_name(name) {
+                return Err(ServiceError::label_present(name, place));
+            }
+            if name.is_empty() || name.len() > 64 || !value.is_finite() {
+                return Err(ServiceError::invalid("invalid_metric", format!("{place}: a short name and a finite number.")).at(place));
+            }
+        }
+        let mut transaction = self.context.begin().await?;
+        let entry = NewLedgerEntry {
+            job: id,
+            seq: None,
+            kind: "metrics".into(),
+            tensors: json!([]),
+            bytes: sent.bytes as i64,
+            sha256: sent.digest,
+        };
+        ledger::append(&mut transaction, &entry).await?;
+        let mut data = json!(metrics);
+        data["step"] = json!(step);
+        let event = events::append_metrics(&mut transaction, id, &format!("Step {step}"), data).await?;
+        commit(transaction).await?;
+        Ok(event)
+    }
+}
+
+fn missing(id: JobId) -> ServiceError {
+    ServiceError::not_found("fine-tuning job", id)
+}
+
+fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<()> {
+    let Some(metadata) = metadata else { return Ok(()) };
+    if metadata.len() > 16 {
+        return Err(ServiceError::invalid("invalid_metadata", "metadata: at most 16 pairs.").at("metadata"));
+    }
+    for (key, value) in metadata {
+        let place = format!("metadata.{key}");
+        if is_label_name(key) {
+            return Err(ServiceError::label_present(key, place));
+        }
+        if key.is_empty() || key.chars().count() > 64 || value.chars().count() > 512 {
+            let message = format!("{place}: a key of 1 to 64 and a value of at most 512 characters.");
+            return Err(ServiceError::invalid("invalid_metadata", message).at(place));
+        }
+    }
+    Ok(())
+}
+
+async fn note(connection: &mut PgConnection, job: &JobRow, level: Level, message: &str) -> Result<()> {
+    events::append(connection, job.id, level, message, Value::Null).await?;
+    Ok(())
+}
+
+/// Changes a job's state by an event; refused when the life cycle does not know it.
+pub async fn apply(connection: &mut PgConnection, job: &JobRow, event: JobEvent, error: Option<Value>) -> Result<JobRow> {
+    let Some(next) = job.status.on(event) else {
+        let message = format!("The job is {}; it cannot be {}.", job.status, wish(event));
+        return Err(ServiceError::conflict("invalid_job_state", message));
+    };
+    let changed = jobs::set_state(connection, job.id, job.status, next, error.as_ref()).await?;
+    let job = changed.ok_or_else(|| ServiceError::conflict("invalid_job_state", "The job changed meanwhile; look again."))?;
+    let level = if next == JobState::Failed { Level::Error } else { Level::Info };
+    note(connection, &job, level, &format!("Fine-tuning job is {next}")).await?;
+    Ok(job)
+}
+
+fn wish(event: JobEvent) -> &'static str {
+    match event {
+        JobEvent::PauseAsked | JobEvent::IdleTooLong => "paused",
+        JobEvent::Resumed => "resumed",
+        JobEvent::CancelAsked => "cancelled",
+        JobEvent::Completed => "completed",
+        _ => "changed so",
+    }
+}
+
+/// Lets a queued job run when the project has room; gives it back as it then is.
+pub async fn admit(connection: &mut PgConnection, limits: &Limits, job: JobRow) -> Result<JobRow> {
+    let counts = jobs::counts(connection, job.project_id).await?;
+    match counts.running < i64::from(limits.running_per_project) {
+        true => apply(connection, &job, JobEvent::Admitted, None).await,
+        false => Ok(job),
+    }
+}
+
+/// Pauses a job that nobody called for long.
+pub async fn pause_idle(context: &Context, project: ProjectId, id: JobId) -> Result<()> {
+    let mut transaction = context.begin().await?;
+    let Some(job) = jobs::get_for_update(&mut transaction, project, id).await? else { return Ok(()) };
+    if job.status.on(JobEvent::IdleTooLong).is_some() {
+        apply(&mut transaction, &job, JobEvent::IdleTooLong, None).await?;
+        commit(transaction).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Backbones and fine-tuned models. Owns adding, listing and deleting them; weights are safetensors files of the operator's
+//! choice, and a client can never name a path or an address.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::domain::ids::ProjectId;
+use crate::engine::inspect;
+use crate::service::Context;
+use crate::service::Result;
+use crate::service::ServiceError;
+use crate::store::models;
+use crate::store::models::ModelRow;
+use crate::store::models::NewBaseModel;
+
+/// Use cases on models.
+pub struct Models(pub Arc<Context>);
+
+impl Models {
+    /// Adds the backbone in a Hugging Face folder under `name`, or moves the name to this folder.
+    pub async fn add(&self, folder: &Path, name: &str) -> Result<ModelRow> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        if name.is_empty() || name.len() > 200 || !name.chars().all(plain) || name.contains("..") || name.starts_with('/') {
+            let message = "A model's name has letters, digits, '-', '_', '.' and '/', at most 200 of them.";
+            return Err(ServiceError::invalid("invalid_name", message).at("name"));
+        }
+        let folder = folder.canonicalize().map_err(|error| {
+            ServiceError::invalid("folder_missing", format!("{}: {error}", folder.display())).at("folder")
+        })?;
+        let path = folder.clone();
+        let info = tokio::task::spawn_blocking(move || inspect(&path)).await.map_err(ServiceError::internal)??;
+        let new = NewBaseModel {
+            name: name.to_owned(),
+            family: info.family,
+            folder: folder.to_string_lossy().into_owned(),
+            sha256: Some(info.sha256),
+            parameters: info.parameters as i64,
+            hidden_size: info.hidden_size as i64,
+            max_tokens: info.max_tokens as i64,
+            owned_by: "blindtune".into(),
+        };
+        Ok(models::upsert_base(&mut *self.0.connection().await?, &new).await?)
+    }
+
+    /// The models that a project sees: all backbones and its own fine-tuned ones.
+    pub async fn list(&self, project: ProjectId) -> Result<Vec<ModelRow>> {
+        Ok(models::list_visible(&mut *self.0.connection().await?, project).await?)
+    }
+
+    /// All backbones, for the operator.
+    pub async fn list_bases(&self) -> Result<Vec<ModelRow>> {
+        Ok(models::list_bases(&mut *self.0.connection().await?).await?)
+    }
+
+    /// One model that a project sees.
+    pub async fn get(&self, project: ProjectId, name: &str) -> Result<ModelRow> {
+        let found = models::get_visible(&mut *self.0.connection().await?, project, name).await?;
+        found.ok_or_else(|| ServiceError::not_found("model", name))
+    }
+
+    /// Deletes a fine-tuned model of the project.
+    pub async fn delete(&self, project: ProjectId, name: &str) -> Result<()> {
+        let model = self.get(project, name).await?;
+        if model.project_id.is_none() {
+            return Err(ServiceError::forbidden("A backbone can be removed by the operator only."));
+        }
+        models::delete_tuned(&mut *self.0.connection().await?, project, name).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,295 @@
+//! Open sessions: a job whose adapters are on the device and whose lease this host holds. Owns opening, idling, losing and
+//! closing them; a session is driven by one call at a time, and a lost lease forgets it without writing.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use tokio::sync::OwnedMutexGuard;
+
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::domain::job::JobEvent;
+use crate::domain::job::JobState;
+use crate::domain::settings::Custody;
+use crate::domain::steps::Digest;
+use crate::domain::steps::Progress;
+use crate::engine::SessionInfo;
+use crate::engine::SessionSpec;
+use crate::engine::Start;
+use crate::service::Context;
+use crate::service::Result;
+use crate::service::ServiceError;
+use crate::service::checkpoints;
+use crate::service::commit;
+use crate::service::jobs;
+use crate::service::steps::Answer;
+use crate::store::checkpoints::CheckpointRow;
+use crate::store::jobs::JobRow;
+use crate::store::leases;
+use crate::store::models;
+use crate::store::steps;
+
+/// A job with its adapters on the device.
+pub struct Session {
+    /// The job as it was when the session opened; `progress` and the counters below move on.
+    pub job: JobRow,
+    /// Fencing token: every write carries it.
+    pub attempt: i32,
+    /// How far the job has come.
+    pub progress: Progress,
+    /// What the engine said of the backbone.
+    pub info: SessionInfo,
+    /// By set: whether the device holds the values that the job's last step used.
+    pub known_adapters: Vec<bool>,
+    /// Counts changes of adapter values.
+    pub adapter_version: i64,
+    /// Answers since the newest training forward, by seq.
+    pub answers: BTreeMap<u64, (Digest, Answer)>,
+    /// The newest seq and optimizer step that survive a crash, and since when.
+    pub durable: Durable,
+    /// When the last call ended.
+    pub last_used: Instant,
+}
+
+/// What survives a crash.
+#[derive(Debug, Clone, Copy)]
+pub struct Durable {
+    /// Step calls up to this one.
+    pub seq: u64,
+    /// Optimizer steps up to this one.
+    pub step: u64,
+    /// When it was written.
+    pub at: Instant,
+}
+
+impl Session {
+    /// Whether the host owns adapters and optimizer state.
+    pub fn is_host_custody(&self) -> bool {
+        self.job.settings.custody == Custody::Host
+    }
+}
+
+/// A session locked for one call; `None` when it is not open.
+pub type Place = OwnedMutexGuard<Option<Session>>;
+
+/// The sessions of this host.
+pub struct Sessions {
+    context: Arc<Context>,
+    places: Mutex<HashMap<JobId, Arc<tokio::sync::Mutex<Option<Session>>>>>,
+}
+
+impl Sessions {
+    /// No sessions yet.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, places: Mutex::default() }
+    }
+
+    /// Waits for the job's place, without opening the session.
+    pub async fn place(&self, job: JobId) -> Place {
+        let place = match self.places.lock() {
+            Ok(mut places) => Arc::clone(places.entry(job).or_default()),
+            Err(poisoned) => Arc::clone(poisoned.into_inner().entry(job).or_default()),
+        };
+        place.lock_owned().await
+    }
+
+    /// Opens the job's session where it is not open, and locks it for one call. The job must be the project's.
+    pub async fn open(&self, project: ProjectId, job: JobId) -> Result<Place> {
+        let mut place = self.place(job).await;
+        if let Some(session) = place.as_ref() {
+            return match session.job.project_id == project {
+                true => Ok(place),
+                false => Err(ServiceError::not_found("fine-tuning job", job)),
+            };
+        }
+        match self.begin(project, job).await {
+            Ok(session) => {
+                *place = Some(session);
+                Ok(place)
+            }
+            Err(error) => {
+                drop(place);
+                self.forget_place(job);
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(&self, project: ProjectId, id: JobId) -> Result<Session> {
+        let job = self.make_running(project, id).await?;
+        let mut connection = self.context.connection().await?;
+        let Some(attempt) = leases::claim(&mut connection, id, self.context.owner, self.context.jobs.lease).await? else {
+            let message = "The job is driven by another host; try again when its lease has ended.";
+            return Err(ServiceError::unavailable("job_elsewhere", message));
+        };
+        drop(connection);
+        let opened = self.load(project, id, attempt).await;
+        if opened.is_err() {
+            leases::release(&mut *self.context.connection().await?, id, self.context.owner).await?;
+        }
+        tracing::info!(job.id = %job.id, attempt, opened = opened.is_ok(), "session of {} opened: {}", job.id, opened.is_ok());
+        opened
+    }
+
+    /// A paused or queued job runs again when there is room; a job that is over does not.
+    async fn make_running(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        let mut transaction = self.context.begin().await?;
+        let missing = || ServiceError::not_found("fine-tuning job", id);
+        let mut job = crate::store::jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(missing)?;
+        if job.status == JobState::Paused {
+            job = jobs::apply(&mut transaction, &job, JobEvent::Resumed, None).await?;
+        }
+        if job.status == JobState::Queued {
+            job = jobs::admit(&mut transaction, &self.context.limits, job).await?;
+        }
+        match job.status {
+            JobState::Running if job.barren_attempts >= self.context.jobs.max_barren_attempts => {
+                let error = serde_json::json!({"code": "crash_loop", "param": null,
+                    "message": "The host died several times on this job without one step in between."});
+                let job = jobs::apply(&mut transaction, &job, JobEvent::Broke, Some(error)).await?;
+                commit(transaction).await?;
+                Err(not_running(&job))
+            }
+            JobState::Running => {
+                commit(transaction).await?;
+                Ok(job)
+            }
+            JobState::Queued => {
+                commit(transaction).await?;
+                Err(ServiceError::busy("job_queued", "The job waits for another job of the project to end; try again."))
+            }
+            _ => Err(not_running(&job)),
+        }
+    }
+
+    async fn load(&self, project: ProjectId, id: JobId, attempt: i32) -> Result<Session> {
+        let mut transaction = self.context.begin().await?;
+        let missing = || ServiceError::not_found("fine-tuning job", id);
+        let job = crate::store::jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(missing)?;
+        let checkpoint = crate::store::checkpoints::latest(&mut transaction, id).await?;
+        let host = job.settings.custody == Custody::Host;
+        let durable_seq = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.seq);
+        let job = match host && job.next_seq != durable_seq + 1 {
+            true => steps::rewind(&mut transaction, id, attempt, durable_seq).await?,
+            false => job,
+        };
+        let model = models::get(&mut transaction, job.model_id).await?.ok_or_else(|| ServiceError::not_found("model", &job.model_name))?;
+        commit(transaction).await?;
+        let start = self.start(&job, checkpoint.as_ref()).await?;
+        let known = matches!(start, Start::Restored(_)) || job.adapter_version == 0 || host;
+        let folder = PathBuf::from(model.folder.unwrap_or_default());
+        let spec = SessionSpec { job: id, folder, seed: job.seed as u64, settings: job.settings.clone(), start };
+        let info = self.context.engine.load(spec).await?;
+        let durable = Durable { seq: durable_seq as u64, step: info.optimizer_steps, at: Instant::now() };
+        let progress = Progress { next_seq: job.next_seq as u64, forward_seq: job.forward_seq as u64 };
+        Ok(Session {
+            attempt,
+            progress,
+            known_adapters: vec![known; job.settings.adapter_sets],
+            adapter_version: job.adapter_version,
+            answers: BTreeMap::new(),
+            durable,
+            last_used: Instant::now(),
+            info,
+            job,
+        })
+    }
+
+    /// The newest checkpoint where it holds the values of the job's last step; PEFT's initialisation otherwise.
+    async fn start(&self, job: &JobRow, checkpoint: Option<&CheckpointRow>) -> Result<Start> {
+        match checkpoint {
+            Some(saved) if job.settings.custody == Custody::Host || saved.adapter_version == job.adapter_version => {
+                Ok(Start::Restored(checkpoints::read(&self.context, saved).await?))
+            }
+            _ => Ok(Start::Fresh),
+        }
+    }
+
+    /// Forgets a session without writing: its memory goes, its lease stays until it ends or is claimed again.
+    pub async fn discard(&self, job: JobId, place: &mut Place) {
+        self.context.engine.close(job).await;
+        **place = None;
+    }
+
+    /// Saves and closes a session, for a pause or a shutdown; the lease is given back.
+    pub async fn close(&self, job: JobId, place: &mut Place) -> Result<()> {
+        let Some(session) = place.as_mut() else { return Ok(()) };
+        let saved = checkpoints::save(&self.context, session, checkpoints::Kind::Automatic).await;
+        self.discard(job, place).await;
+        leases::release(&mut *self.context.connection().await?, job, self.context.owner).await?;
+        saved.map(|_| ())
+    }
+
+    fn forget_place(&self, job: JobId) {
+        if let Ok(mut places) = self.places.lock() {
+            // Someone else may be waiting for it: then it stays.
+            if places.get(&job).is_some_and(|place| Arc::strong_count(place) == 1) {
+                places.remove(&job);
+            }
+        }
+    }
+
+    fn jobs(&self) -> Vec<JobId> {
+        self.places.lock().map(|places| places.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Renews the leases; sessions whose lease is lost are forgotten.
+    pub async fn heartbeat(&self) -> Result<()> {
+        let open = self.jobs();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let held = leases::heartbeat(&mut *self.context.connection().await?, self.context.owner, self.context.jobs.lease).await?;
+        for job in open.into_iter().filter(|job| !held.contains(job)) {
+            let Some(mut place) = self.try_place(job) else { continue };
+            if place.is_some() {
+                tracing::warn!(job.id = %job, "the lease of {job} is lost; its session is forgotten");
+                self.discard(job, &mut place).await;
+            }
+            drop(place);
+            self.forget_place(job);
+        }
+        Ok(())
+    }
+
+    /// Pauses jobs that had no call for the set time.
+    pub async fn pause_idle(&self) -> Result<()> {
+        for job in self.jobs() {
+            let Some(mut place) = self.try_place(job) else { continue };
+            let idle = place.as_ref().is_some_and(|session| session.last_used.elapsed() >= self.context.jobs.idle_pause);
+            if idle {
+                let project = place.as_ref().map(|session| session.job.project_id);
+                self.close(job, &mut place).await?;
+                if let Some(project) = project {
+                    jobs::pause_idle(&self.context, project, job).await?;
+                }
+                drop(place);
+                self.forget_place(job);
+            }
+        }
+        Ok(())
+    }
+
+    fn try_place(&self, job: JobId) -> Option<Place> {
+        let place = Arc::clone(self.places.lock().ok()?.get(&job)?);
+        place.try_lock_owned().ok()
+    }
+
+    /// Saves and closes every session, for a shutdown. Failures are logged, and the rest goes on.
+    pub async fn close_all(&self) {
+        for job in self.jobs() {
+            let mut place = self.place(job).await;
+            if let Err(error) = self.close(job, &mut place).await {
+                tracing::error!(job.id = %job, %error, "{job} could not be saved: {error}");
+            }
+        }
+    }
+}
+
+fn not_running(job: &JobRow) -> ServiceError {
+    ServiceError::conflict("job_not_running", format!("The job is {}.", job.status))
+}

@@ -1,0 +1,493 @@
+//! The split step: forward, backward, optimizer step, adapters. Owns their order and their idempotency; an answer leaves only
+//! after its row is committed. Activations and gradients are never stored past their step, and never in Postgres.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::domain::ids::ForwardId;
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::domain::steps::StepKind;
+use crate::domain::steps::Verdict;
+use crate::domain::steps::judge;
+use crate::domain::tensor::WireTensor;
+use crate::engine::AdamW;
+use crate::engine::BackwardReply;
+use crate::engine::EngineError;
+use crate::engine::ForwardCall;
+use crate::engine::ForwardReply;
+use crate::engine::Inputs;
+use crate::service::Context;
+use crate::service::Result;
+use crate::service::ServiceError;
+use crate::service::checkpoints;
+use crate::service::commit;
+use crate::service::requests::BackwardRequest;
+use crate::service::requests::Batch;
+use crate::service::requests::ForwardRequest;
+use crate::service::requests::Sent;
+use crate::service::rows::read_rows;
+use crate::service::sessions::Place;
+use crate::service::sessions::Session;
+use crate::service::sessions::Sessions;
+use crate::store::checkpoints::CheckpointRow;
+use crate::store::files;
+use crate::store::ledger;
+use crate::store::ledger::NewLedgerEntry;
+use crate::store::steps;
+use crate::store::steps::NewStep;
+
+pub use crate::service::peft::AdapterLayout;
+
+/// The answer to a step call.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// Activations.
+    Forward {
+        /// What a backward refers to; absent when evaluating.
+        forward: Option<ForwardId>,
+        /// Step number; absent when evaluating.
+        seq: Option<u64>,
+        /// Tokens read.
+        tokens: usize,
+        /// `h.{i}`, `h.base`, `lengths`.
+        tensors: Vec<WireTensor>,
+    },
+    /// `G.{i}.{j}` (client custody).
+    Gradients {
+        /// Step number.
+        seq: u64,
+        /// One tensor for each share.
+        tensors: Vec<WireTensor>,
+    },
+    /// Norms of the accumulated gradients (host custody).
+    Accumulated {
+        /// Step number.
+        seq: u64,
+        /// By set.
+        norms: Vec<f64>,
+    },
+    /// An optimizer step was taken (host custody).
+    Stepped {
+        /// Step number.
+        seq: u64,
+        /// Optimizer steps taken.
+        step: u64,
+        /// By set, before clipping.
+        norms: Vec<f64>,
+        /// Over all sets, after clipping.
+        clipped: f64,
+        /// Optimizer steps that survive a crash.
+        durable_step: u64,
+        /// Step calls that survive a crash.
+        durable_seq: u64,
+    },
+}
+
+/// An optimizer step, parsed.
+#[derive(Debug, Clone)]
+pub struct OptimRequest {
+    /// Step number.
+    pub seq: u64,
+    /// AdamW's settings.
+    pub adamw: AdamW,
+    /// For idempotency and the ledger.
+    pub sent: Sent,
+}
+
+/// What a step call is, as its row will say.
+struct Call<'a> {
+    kind: StepKind,
+    seq: u64,
+    sent: &'a Sent,
+    forward: Option<ForwardId>,
+    tokens: usize,
+    optimizer_steps: u64,
+    new_adapters: bool,
+}
+
+/// Use cases of the data plane.
+pub struct Steps {
+    context: Arc<Context>,
+    sessions: Arc<Sessions>,
+    permits: Mutex<HashMap<ProjectId, Arc<Semaphore>>>,
+}
+
+impl Steps {
+    /// Steps on the sessions of this host.
+    pub fn new(context: Arc<Context>, sessions: Arc<Sessions>) -> Self {
+        Self { context, sessions, permits: Mutex::default() }
+    }
+
+    fn permit(&self, project: ProjectId) -> Result<OwnedSemaphorePermit> {
+        let places = self.context.limits.steps_in_flight_per_project;
+        let mut permits = self.permits.lock().map_err(ServiceError::internal)?;
+        let semaphore = Arc::clone(permits.entry(project).or_insert_with(|| Arc::new(Semaphore::new(places))));
+        let refusal = || format!("A project may have {places} step calls in flight (limits.steps_in_flight_per_project).");
+        semaphore.try_acquire_owned().map_err(|_| ServiceError::busy("too_many_steps", refusal()))
+    }
+
+    /// Runs a forward: a training step when it carries a seq, an evaluation otherwise.
+    pub async fn forward(&self, project: ProjectId, job: JobId, request: ForwardRequest) -> Result<Answer> {
+        let _permit = self.permit(project)?;
+        let mut place = self.sessions.open(project, job).await?;
+        let answer = match request.seq {
+            None => self.evaluate(&mut place, job, request).await,
+            Some(seq) => self.train(&mut place, job, seq, request).await,
+        };
+        self.settle(job, &mut place, answer, false).await
+    }
+
+    async fn evaluate(&self, place: &mut Place, job: JobId, request: ForwardRequest) -> Result<Answer> {
+        let session = open(place)?;
+        let reply = self.run_forward(session, &request, None, 0).await?;
+        if !request.theta.is_empty() {
+            session.adapter_version += 1;
+        }
+        self.note(session, "evaluate", &request.sent).await?;
+        tracing::debug!(job.id = %job, tokens = reply.tokens, "{job} evaluated {} tokens", reply.tokens);
+        Ok(Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors })
+    }
+
+    async fn train(&self, place: &mut Place, job: JobId, seq: u64, request: ForwardRequest) -> Result<Answer> {
+        let session = open(place)?;
+        let earlier = match self.judge(session, seq, &request.sent).await? {
+            Earlier::Answered(answer) => return Ok(answer),
+            Earlier::Done { forward } => Some(forward.unwrap_or(ForwardId(Uuid::now_v7()))),
+            Earlier::Never => None,
+        };
+        let forward = earlier.unwrap_or(ForwardId(Uuid::now_v7()));
+        let reply = self.run_forward(session, &request, Some(forward), seq).await?;
+        if earlier.is_none() {
+            let call = Call {
+                kind: StepKind::Forward,
+                seq,
+                sent: &request.sent,
+                forward: Some(forward),
+                tokens: reply.tokens,
+                optimizer_steps: 0,
+                new_adapters: !request.theta.is_empty(),
+            };
+            self.record(session, &call).await?;
+            session.answers.clear();
+            session.progress.forward_seq = seq;
+        }
+        tracing::debug!(job.id = %job, seq, tokens = reply.tokens, "{job} forward {seq}: {} tokens", reply.tokens);
+        let answer = Answer::Forward { forward: Some(forward), seq: Some(seq), tokens: reply.tokens, tensors: reply.tensors };
+        session.answers.insert(seq, (request.sent.digest, answer.clone()));
+        Ok(answer)
+    }
+
+    async fn run_forward(
+        &self,
+        session: &mut Session,
+        request: &ForwardRequest,
+        keep: Option<ForwardId>,
+        seq: u64,
+    ) -> Result<ForwardReply> {
+        let settings = &session.job.settings;
+        let adapters = request.adapters.resolve(settings.adapter_sets)?;
+        if session.is_host_custody() && !request.theta.is_empty() {
+            let message = "theta: the host holds this job's adapters (custody is host); send none.";
+            return Err(ServiceError::invalid("theta_not_accepted", message).at("theta"));
+        }
+        let given = |set: &usize| request.theta.iter().any(|(index, _)| index == set);
+        if let Some(set) = adapters.iter().find(|set| !session.known_adapters[**set] && !given(set)) {
+            let message = format!("The host restarted and no longer holds adapter set {set}: send theta.{set}, or PUT it.");
+            return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
+        }
+        let inputs = self.inputs(session, &request.batch).await?;
+        let call = ForwardCall {
+            keep,
+            random: (session.job.seed as u64) ^ seq.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            inputs,
+            adapters,
+            base: request.base,
+            theta: request.theta.clone(),
+        };
+        let reply = self.context.engine.forward(session.job.id, call).await?;
+        for (set, _) in &request.theta {
+            session.known_adapters[*set] = true;
+        }
+        Ok(reply)
+    }
+
+    async fn inputs(&self, session: &Session, batch: &Batch) -> Result<Inputs> {
+        let rows = match batch {
+            Batch::Inline(inputs) => return Ok(inputs.clone()),
+            Batch::Rows(rows) => rows,
+        };
+        let Some(file) = session.job.training_file else {
+            let message = "rows: the job has no training_file; send texts or input_ids.";
+            return Err(ServiceError::invalid("no_training_file", message).at("rows"));
+        };
+        let found = files::get(&mut *self.context.connection().await?, session.job.project_id, file).await?;
+        let file = found.ok_or_else(|| ServiceError::conflict("file_deleted", "The job's training_file was deleted."))?;
+        read_rows(&self.context, &file, rows).await
+    }
+
+    /// Runs the vector-Jacobian products of the shares.
+    pub async fn backward(&self, project: ProjectId, job: JobId, request: BackwardRequest) -> Result<Answer> {
+        let _permit = self.permit(project)?;
+        let mut place = self.sessions.open(project, job).await?;
+        let answer = self.backward_in(&mut place, job, request).await;
+        self.settle(job, &mut place, answer, true).await
+    }
+
+    async fn backward_in(&self, place: &mut Place, job: JobId, request: BackwardRequest) -> Result<Answer> {
+        let session = open(place)?;
+        let seq = request.seq;
+        let earlier = match self.judge(session, seq, &request.sent).await? {
+            Earlier::Answered(answer) => return Ok(answer),
+            Earlier::Done { .. } if session.is_host_custody() => return Err(answer_lost()),
+            earlier => earlier,
+        };
+        let reply = match self.context.engine.backward(job, request.forward, request.shares).await {
+            Err(EngineError::NoForward) => return Err(self.no_forward(session, request.forward).await?),
+            reply => reply?,
+        };
+        if matches!(earlier, Earlier::Never) {
+            let forward = Some(request.forward);
+            let sent = &request.sent;
+            let call = Call { kind: StepKind::Backward, seq, sent, forward, tokens: 0, optimizer_steps: 0, new_adapters: false };
+            self.record(session, &call).await?;
+        }
+        let answer = match reply {
+            BackwardReply::Gradients(tensors) => Answer::Gradients { seq, tensors },
+            BackwardReply::Accumulated(norms) => Answer::Accumulated { seq, norms },
+        };
+        session.answers.insert(seq, (request.sent.digest, answer.clone()));
+        Ok(answer)
+    }
+
+    /// Tells a forward that a restart lost from one that never was.
+    async fn no_forward(&self, session: &Session, forward: ForwardId) -> Result<ServiceError> {
+        let seq = session.progress.forward_seq;
+        let newest = steps::get(&mut *self.context.connection().await?, session.job.id, seq as i64).await?;
+        Ok(match newest.and_then(|step| step.forward_id) {
+            Some(id) if id == forward => ServiceError::conflict(
+                "forward_lost",
+                format!("The host restarted and lost this forward: send the forward of seq {seq} again, then this backward."),
+            )
+            .at("forward_id"),
+            _ => ServiceError::not_found("forward", forward).at("forward_id"),
+        })
+    }
+
+    /// Steps AdamW on the accumulated gradients (host custody).
+    pub async fn optim_step(&self, project: ProjectId, job: JobId, request: OptimRequest) -> Result<Answer> {
+        let _permit = self.permit(project)?;
+        let mut place = self.sessions.open(project, job).await?;
+        let answer = self.optim_step_in(&mut place, job, request).await;
+        self.settle(job, &mut place, answer, true).await
+    }
+
+    async fn optim_step_in(&self, place: &mut Place, job: JobId, request: OptimRequest) -> Result<Answer> {
+        let session = open(place)?;
+        if !session.is_host_custody() {
+            let message = "The client holds this job's adapters (custody is client): step your own optimizer and send theta.";
+            return Err(ServiceError::conflict("client_custody", message));
+        }
+        let seq = request.seq;
+        match self.judge(session, seq, &request.sent).await? {
+            Earlier::Answered(answer) => return Ok(answer),
+            Earlier::Done { .. } => return Err(answer_lost()),
+            Earlier::Never => {}
+        }
+        let reply = self.context.engine.optim_step(job, request.adamw).await?;
+        let call = Call {
+            kind: StepKind::OptimStep,
+            seq,
+            sent: &request.sent,
+            forward: None,
+            tokens: 0,
+            optimizer_steps: reply.step,
+            new_adapters: true,
+        };
+        self.record(session, &call).await?;
+        let due = reply.step - session.durable.step >= self.context.jobs.checkpoint_every_steps
+            || session.durable.at.elapsed() >= self.context.jobs.checkpoint_every;
+        if due {
+            checkpoints::save(&self.context, session, checkpoints::Kind::Automatic).await?;
+        }
+        let answer = Answer::Stepped {
+            seq,
+            step: reply.step,
+            norms: reply.gradient_norms,
+            clipped: reply.clipped_norm,
+            durable_step: session.durable.step,
+            durable_seq: session.durable.seq,
+        };
+        session.answers.insert(seq, (request.sent.digest, answer.clone()));
+        Ok(answer)
+    }
+
+    /// One adapter set's flat vector.
+    pub async fn adapter(&self, project: ProjectId, job: JobId, set: usize) -> Result<(WireTensor, AdapterLayout)> {
+        let mut place = self.sessions.open(project, job).await?;
+        let session = open(&mut place)?;
+        check_set(session, set)?;
+        if !session.known_adapters[set] {
+            let message = format!("The host restarted and no longer holds adapter set {set}.");
+            return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
+        }
+        let theta = self.context.engine.adapter(job, set).await?;
+        Ok((theta, AdapterLayout::new(session)))
+    }
+
+    /// How a job's adapters are laid out.
+    pub async fn layout(&self, project: ProjectId, job: JobId) -> Result<AdapterLayout> {
+        let mut place = self.sessions.open(project, job).await?;
+        Ok(AdapterLayout::new(open(&mut place)?))
+    }
+
+    /// Replaces an adapter set by a flat vector or by matrices with PEFT's names.
+    pub async fn put_adapter(
+        &self,
+        project: ProjectId,
+        job: JobId,
+        set: usize,
+        (tensors, sent): (Vec<WireTensor>, Sent),
+    ) -> Result<AdapterLayout> {
+        let mut place = self.sessions.open(project, job).await?;
+        let session = open(&mut place)?;
+        check_set(session, set)?;
+        let theta = AdapterLayout::new(session).flatten(set, tensors)?;
+        self.context.engine.set_adapter(job, set, theta).await?;
+        session.known_adapters[set] = true;
+        session.adapter_version += 1;
+        session.last_used = Instant::now();
+        self.note(session, "put_adapter", &sent).await?;
+        if session.is_host_custody() {
+            checkpoints::save(&self.context, session, checkpoints::Kind::Automatic).await?;
+        }
+        Ok(AdapterLayout::new(session))
+    }
+
+    /// Saves a checkpoint that stays.
+    pub async fn checkpoint(&self, project: ProjectId, job: JobId) -> Result<CheckpointRow> {
+        let mut place = self.sessions.open(project, job).await?;
+        let session = open(&mut place)?;
+        if let Some(set) = session.known_adapters.iter().position(|known| !known) {
+            let message = format!("The host restarted and no longer holds adapter set {set}: PUT it first.");
+            return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
+        }
+        checkpoints::save(&self.context, session, checkpoints::Kind::Asked).await
+    }
+
+    /// Whether the call was made before, by the rule of `domain::steps`.
+    async fn judge(&self, session: &Session, seq: u64, sent: &Sent) -> Result<Earlier> {
+        let stored = session.answers.get(&seq);
+        let row = match stored {
+            None if seq > 0 && seq < session.progress.next_seq => {
+                steps::get(&mut *self.context.connection().await?, session.job.id, seq as i64).await?
+            }
+            _ => None,
+        };
+        let known = stored.map(|(digest, _)| digest).or(row.as_ref().map(|row| &row.digest));
+        match judge(session.progress, seq, &sent.digest, known)? {
+            Verdict::Apply => Ok(Earlier::Never),
+            Verdict::Repeat => Ok(match stored {
+                Some((_, answer)) => Earlier::Answered(answer.clone()),
+                None => Earlier::Done { forward: row.and_then(|row| row.forward_id) },
+            }),
+        }
+    }
+
+    /// Commits a step: its row, its ledger entry and the job's counters in one transaction.
+    async fn record(&self, session: &mut Session, call: &Call<'_>) -> Result<()> {
+        let new = NewStep {
+            job: session.job.id,
+            seq: call.seq as i64,
+            attempt: session.attempt,
+            kind: call.kind,
+            digest: call.sent.digest,
+            forward_id: call.forward,
+            tokens: call.tokens as i64,
+            optimizer_steps: call.optimizer_steps as i64,
+            new_adapters: call.new_adapters,
+        };
+        let mut transaction = self.context.begin().await?;
+        steps::commit(&mut transaction, &new).await.map_err(lost)?;
+        let entry = entry(session, call.kind.as_str(), Some(call.seq as i64), call.sent)?;
+        ledger::append(&mut transaction, &entry).await?;
+        commit(transaction).await?;
+        session.progress.next_seq = call.seq + 1;
+        if call.new_adapters {
+            session.adapter_version += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts a call without a number into the ledger, and keeps the job's adapter version.
+    async fn note(&self, session: &Session, kind: &str, sent: &Sent) -> Result<()> {
+        let entry = entry(session, kind, None, sent)?;
+        let mut transaction = self.context.begin().await?;
+        steps::touch(&mut transaction, session.job.id, session.attempt, session.adapter_version).await.map_err(lost)?;
+        ledger::append(&mut transaction, &entry).await?;
+        commit(transaction).await
+    }
+
+    /// After a call: notes the time, and forgets a session that the engine or the lease has lost. A write that failed after
+    /// the engine changed its state (`changes_state`, host custody) forgets it too: the checkpoint is the truth.
+    async fn settle(&self, job: JobId, place: &mut Place, answer: Result<Answer>, changes_state: bool) -> Result<Answer> {
+        let Some(session) = place.as_mut() else { return answer };
+        session.last_used = Instant::now();
+        if let Err(error) = &answer {
+            let half_done = changes_state && session.is_host_custody() && error.is_of_the_host();
+            if half_done || matches!(error.code, "session_lost" | "internal_error" | "lease_lost") {
+                self.sessions.discard(job, place).await;
+            }
+        }
+        answer
+    }
+}
+
+/// What is known of a call that may have been made before.
+enum Earlier {
+    /// It is new.
+    Never,
+    /// Its answer is at hand.
+    Answered(Answer),
+    /// It was done; its answer must be computed again.
+    Done { forward: Option<ForwardId> },
+}
+
+fn open(place: &mut Place) -> Result<&mut Session> {
+    place.as_mut().ok_or_else(|| ServiceError::unavailable("session_lost", "The job's session was lost; try again."))
+}
+
+fn check_set(session: &Session, set: usize) -> Result<()> {
+    match set < session.job.settings.adapter_sets {
+        true => Ok(()),
+        false => Err(ServiceError::not_found("adapter set", set)),
+    }
+}
+
+fn answer_lost() -> ServiceError {
+    ServiceError::conflict("answer_expired", "This step is done, and its answer is no longer kept.").at("seq")
+}
+
+fn lost(error: steps::StepWrite) -> ServiceError {
+    match error {
+        steps::StepWrite::Fenced => ServiceError::unavailable("lease_lost", "The job changed hands; try again."),
+        steps::StepWrite::Store(error) => error.into(),
+    }
+}
+
+fn entry(session: &Session, kind: &str, seq: Option<i64>, sent: &Sent) -> Result<NewLedgerEntry> {
+    Ok(NewLedgerEntry {
+        job: session.job.id,
+        seq,
+        kind: kind.to_owned(),
+        tensors: serde_json::to_value(&sent.tensors).map_err(ServiceError::internal)?,
+        bytes: sent.bytes as i64,
+        sha256: sent.digest,
+    })
+}
