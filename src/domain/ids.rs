@@ -108,7 +108,13 @@ mod tests {
 
     #[test]
     fn another_kind_a_hyphenated_uuid_and_junk_are_not_ids() {
-        for text in ["file-00000000000000000000000000000007", "ftjob-", "", "ftjob-0000000-0000-0000-0000-00000000007", "ftjob-zz"] {
+        for text in [
+            "file-00000000000000000000000000000007",
+            "ftjob-",
+            "",
+            "ftjob-0000000-0000-0000-0000-00000000007",
+            "ftjob-zz",
+        ] {
             assert_eq!(text.parse::<JobId>(), Err(BadId), "{text}");
         }
     }

@@ -2,10 +2,41 @@
 
 /// Names under which people keep labels, in lower case without separators.
 const LABEL_NAMES: &[&str] = &[
-    "label", "labels", "labelid", "labelids", "target", "targets", "y", "ytrue", "class", "classes", "classid", "category",
-    "categories", "answer", "answers", "completion", "completions", "gold", "goldlabel", "groundtruth", "sentiment", "score",
-    "scores", "stars", "rating", "outcome", "diagnosis", "chosen", "rejected", "preferred", "nonpreferred",
-    "preferredoutput", "nonpreferredoutput", "response", "output",
+    "label",
+    "labels",
+    "labelid",
+    "labelids",
+    "target",
+    "targets",
+    "y",
+    "ytrue",
+    "class",
+    "classes",
+    "classid",
+    "category",
+    "categories",
+    "answer",
+    "answers",
+    "completion",
+    "completions",
+    "gold",
+    "goldlabel",
+    "groundtruth",
+    "sentiment",
+    "score",
+    "scores",
+    "stars",
+    "rating",
+    "outcome",
+    "diagnosis",
+    "chosen",
+    "rejected",
+    "preferred",
+    "nonpreferred",
+    "preferredoutput",
+    "nonpreferredoutput",
+    "response",
+    "output",
 ];
 
 /// Whether a key or column looks like a label: `label`, `Labels`, `gold_label`, `target`, `y`, `completion`, and so on.
@@ -20,7 +51,19 @@ mod tests {
 
     #[test]
     fn names_of_labels_are_known_however_they_are_written() {
-        for name in ["label", "Label", "LABELS", "label_id", "gold-label", "is_label", "target", "y", "Y", "completion", "ground truth"] {
+        for name in [
+            "label",
+            "Label",
+            "LABELS",
+            "label_id",
+            "gold-label",
+            "is_label",
+            "target",
+            "y",
+            "Y",
+            "completion",
+            "ground truth",
+        ] {
             assert!(is_label_name(name), "{name}");
         }
         for name in ["text", "text_pair", "input_ids", "id", "sentence", "lengths", "seq"] {

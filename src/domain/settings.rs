@@ -153,7 +153,8 @@ impl LoraSettings {
         if !(0.0..=0.95).contains(&self.dropout) {
             return Err(bad("lora.dropout", "must be from 0 to 0.95"));
         }
-        if self.target_modules.len() > 256 || self.target_modules.iter().any(|name| name.is_empty() || name.len() > 256) {
+        if self.target_modules.len() > 256 || self.target_modules.iter().any(|name| name.is_empty() || name.len() > 256)
+        {
             return Err(bad("lora.target_modules", "at most 256 names of 1 to 256 characters"));
         }
         Ok(())

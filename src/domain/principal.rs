@@ -1,0 +1,128 @@
+//! Who is calling and what they may do. Must never see a key's text.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::domain::ids::KeyId;
+use crate::domain::ids::ProjectId;
+
+/// One permission of an API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// See jobs, their events, checkpoints and ledger.
+    JobsRead,
+    /// Create, pause, resume, complete and cancel jobs.
+    JobsWrite,
+    /// See and download files.
+    FilesRead,
+    /// Upload and delete files.
+    FilesWrite,
+    /// See models.
+    ModelsRead,
+    /// Delete fine-tuned models.
+    ModelsWrite,
+    /// Send steps: forward, backward, optimizer steps, adapters, checkpoints.
+    StepsWrite,
+    /// Everything, key management included.
+    Admin,
+}
+
+/// The text is not a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a scope")]
+pub struct BadScope;
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 8] = [
+        Self::JobsRead,
+        Self::JobsWrite,
+        Self::FilesRead,
+        Self::FilesWrite,
+        Self::ModelsRead,
+        Self::ModelsWrite,
+        Self::StepsWrite,
+        Self::Admin,
+    ];
+
+    /// Every scope, as a set.
+    pub fn all() -> BTreeSet<Self> {
+        Self::ALL.into_iter().collect()
+    }
+
+    /// The text that keys carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JobsRead => "jobs:read",
+            Self::JobsWrite => "jobs:write",
+            Self::FilesRead => "files:read",
+            Self::FilesWrite => "files:write",
+            Self::ModelsRead => "models:read",
+            Self::ModelsWrite => "models:write",
+            Self::StepsWrite => "steps:write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = BadScope;
+    fn from_str(text: &str) -> Result<Self, BadScope> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or(BadScope)
+    }
+}
+
+/// A caller whose key was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The tenant.
+    pub project: ProjectId,
+    /// The key that was shown.
+    pub key: KeyId,
+    /// What the key may do.
+    pub scopes: BTreeSet<Scope>,
+}
+
+impl Principal {
+    /// Whether the caller may do what the scope covers; `admin` covers everything.
+    pub fn allows(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn principal(scopes: &[Scope]) -> Principal {
+        Principal { project: ProjectId(Uuid::nil()), key: KeyId(Uuid::nil()), scopes: scopes.iter().copied().collect() }
+    }
+
+    #[test]
+    fn a_key_may_do_what_its_scopes_name_and_no_more() {
+        for held in Scope::ALL {
+            for asked in Scope::ALL {
+                let expected = held == asked || held == Scope::Admin;
+                assert_eq!(principal(&[held]).allows(asked), expected, "{held} asked for {asked}");
+            }
+        }
+        assert!(!principal(&[]).allows(Scope::JobsRead));
+    }
+
+    #[test]
+    fn scopes_read_back_from_their_text() {
+        for scope in Scope::ALL {
+            assert_eq!(scope.as_str().parse(), Ok(scope));
+        }
+        assert_eq!("jobs".parse::<Scope>(), Err(BadScope));
+    }
+}
