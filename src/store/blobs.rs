@@ -1,0 +1,331 @@
+//! Bytes that are too large for rows: files, checkpoints, adapters. Owns their names and that a blob is either whole and
+//! durable or not there; must never know what the bytes mean.
+//!
+//! object_store's local files are renamed into place but never synced, so that a power cut could leave an empty file under
+//! a good name. Writing to a local folder is therefore done here: temporary file, fsync, rename, fsync of the folder.
+
+use std::ops::Range;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use object_store::ObjectStore;
+use object_store::PutPayload;
+use object_store::WriteMultipart;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as BlobPath;
+use object_store::prefix::PrefixStore;
+use serde::Deserialize;
+use serde::Serialize;
+use sha2::Digest;
+use sha2::Sha256;
+use time::OffsetDateTime;
+use tokio::io::AsyncWriteExt;
+use url::Url;
+use uuid::Uuid;
+
+use crate::store::Result;
+use crate::store::StoreError;
+
+/// Uploads to a bucket that are in flight at once.
+const PARTS_IN_FLIGHT: usize = 4;
+
+/// What a blob is for; each kind has a folder of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlobKind {
+    /// Uploaded files and their indexes.
+    Files,
+    /// Saved states of jobs.
+    Checkpoints,
+    /// Adapters of fine-tuned models.
+    Adapters,
+}
+
+impl BlobKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Files, Self::Checkpoints, Self::Adapters];
+
+    /// The folder.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Checkpoints => "checkpoints",
+            Self::Adapters => "adapters",
+        }
+    }
+}
+
+/// A blob that is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobRef {
+    /// Its name, `checkpoints/5f3c...` for example.
+    pub path: String,
+    /// Hash of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A place for blobs; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    store: Arc<dyn ObjectStore>,
+    /// Set when the place is a local folder.
+    folder: Option<PathBuf>,
+}
+
+impl Blobs {
+    /// Opens `s3://bucket/prefix` (keys and region from the usual `AWS_` environment), `file:///folder` or a folder, which
+    /// is made when it is not there.
+    pub async fn open(place: &str) -> Result<Self> {
+        match Url::parse(place) {
+            Ok(url) if url.scheme() == "s3" => Self::open_bucket(&url),
+            Ok(url) if url.scheme() == "file" => {
+                Self::open_folder(&url.to_file_path().map_err(|()| unknown_place(place))?).await
+            }
+            _ if place.contains("://") => Err(unknown_place(place)),
+            _ => Self::open_folder(Path::new(place)).await,
+        }
+    }
+
+    fn open_bucket(url: &Url) -> Result<Self> {
+        let bucket = AmazonS3Builder::from_env().with_url(url.as_str()).build()?;
+        let prefix = BlobPath::from_url_path(url.path()).map_err(StoreError::broken)?;
+        Ok(Self { store: Arc::new(PrefixStore::new(bucket, prefix)), folder: None })
+    }
+
+    async fn open_folder(folder: &Path) -> Result<Self> {
+        for kind in BlobKind::ALL {
+            tokio::fs::create_dir_all(folder.join(kind.as_str())).await?;
+        }
+        let folder = tokio::fs::canonicalize(folder).await?;
+        let store = LocalFileSystem::new_with_prefix(&folder)?;
+        Ok(Self { store: Arc::new(store), folder: Some(folder) })
+    }
+
+    /// Writes a blob that fits into memory. When this returns `Ok` the blob is whole and durable; a crash before that leaves
+    /// nothing under its name. The name carries the hash, and is never used twice: deleting one blob cannot take another's.
+    pub async fn put_atomic(&self, kind: BlobKind, bytes: Bytes) -> Result<BlobRef> {
+        let length = bytes.len() as u64;
+        let hashed = bytes.clone();
+        let sha256 = blocking(move || Ok(hex::encode(Sha256::digest(&hashed)))).await?;
+        let path = format!("{}/{sha256}-{:08x}", kind.as_str(), Uuid::new_v4().as_fields().0);
+        match &self.folder {
+            Some(folder) => {
+                let target = folder.join(&path);
+                blocking(move || write_whole(&target, &bytes)).await?;
+            }
+            None => {
+                self.store.put(&parse(&path)?, PutPayload::from_bytes(bytes)).await?;
+            }
+        }
+        Ok(BlobRef { path, sha256, bytes: length })
+    }
+
+    /// Begins a blob that is written piece by piece. Its name is an id, since its hash is not known yet.
+    pub async fn writer(&self, kind: BlobKind) -> Result<BlobWriter> {
+        let path = format!("{}/{}", kind.as_str(), Uuid::now_v7().simple());
+        let sink = match &self.folder {
+            Some(folder) => {
+                let target = folder.join(&path);
+                let staged = Staged(staged_path(&target));
+                let file = tokio::fs::File::options().write(true).create_new(true).open(&staged.0).await?;
+                Sink::Local { file, staged, target }
+            }
+            None => Sink::Bucket(WriteMultipart::new(self.store.put_multipart(&parse(&path)?).await?)),
+        };
+        Ok(BlobWriter { sink, path, hash: Sha256::new(), bytes: 0 })
+    }
+
+    /// The whole blob.
+    pub async fn get(&self, path: &str) -> Result<Bytes> {
+        Ok(self.store.get(&parse(path)?).await?.bytes().await?)
+    }
+
+    /// The whole blob, if its bytes are the ones that were written; else [`StoreError::Damaged`].
+    pub async fn get_verified(&self, blob: &BlobRef) -> Result<Bytes> {
+        let bytes = self.get(&blob.path).await?;
+        let hashed = bytes.clone();
+        let found = blocking(move || Ok(hex::encode(Sha256::digest(&hashed)))).await?;
+        if bytes.len() as u64 != blob.bytes || found != blob.sha256 {
+            return Err(StoreError::Damaged(blob.path.clone()));
+        }
+        Ok(bytes)
+    }
+
+    /// Some bytes of a blob.
+    pub async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
+        Ok(self.store.get_range(&parse(path)?, range).await?)
+    }
+
+    /// Several pieces of a blob, in the order asked for.
+    pub async fn get_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        Ok(self.store.get_ranges(&parse(path)?, ranges).await?)
+    }
+
+    /// The blob, piece by piece.
+    pub async fn stream(&self, path: &str) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let found = self.store.get(&parse(path)?).await?;
+        Ok(found.into_stream().map_err(StoreError::from).boxed())
+    }
+
+    /// Deletes a blob; one that is not there is no error, so that a deletion can be repeated.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        match self.store.delete(&parse(path)?).await.map_err(StoreError::from) {
+            Err(StoreError::Missing) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Names of the kind's blobs that were written longer than `age` ago: what a sweep compares with the rows.
+    pub async fn older_than(&self, kind: BlobKind, age: Duration) -> Result<Vec<String>> {
+        let limit = OffsetDateTime::now_utc() - age;
+        let found: Vec<_> = self.store.list(Some(&BlobPath::from(kind.as_str()))).try_collect().await?;
+        let old = found.into_iter().filter(|blob| blob.last_modified.timestamp() < limit.unix_timestamp());
+        Ok(old.map(|blob| blob.location.to_string()).filter(|path| !path.ends_with(STAGED)).collect())
+    }
+
+    /// Removes what a crash left half written longer than `age` ago, and says how many there were.
+    pub async fn remove_leftovers(&self, age: Duration) -> Result<usize> {
+        let Some(folder) = self.folder.clone() else { return Ok(0) };
+        blocking(move || {
+            let mut removed = 0;
+            for kind in BlobKind::ALL {
+                for entry in std::fs::read_dir(folder.join(kind.as_str()))? {
+                    removed += usize::from(remove_leftover(&entry?, age)?);
+                }
+            }
+            Ok(removed)
+        })
+        .await
+    }
+}
+
+/// Ending of a blob that is being written.
+const STAGED: &str = ".tmp";
+
+fn unknown_place(place: &str) -> StoreError {
+    StoreError::broken(format!("'{place}' is no place for blobs: give a folder or s3://bucket/prefix"))
+}
+
+fn parse(path: &str) -> Result<BlobPath> {
+    BlobPath::parse(path).map_err(StoreError::broken)
+}
+
+/// The name of a blob while it is written: in the same folder, so that renaming it is atomic.
+fn staged_path(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(STAGED);
+    name.into()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
+    Ok(tokio::task::spawn_blocking(work).await.map_err(StoreError::broken)??)
+}
+
+fn write_whole(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let staged = Staged(staged_path(target));
+    let mut file = std::fs::File::options().write(true).create_new(true).open(&staged.0)?;
+    std::io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()?;
+    publish(&staged, target)
+}
+
+/// Gives a synced file its name, and makes the name durable.
+fn publish(staged: &Staged, target: &Path) -> std::io::Result<()> {
+    std::fs::rename(&staged.0, target)?;
+    let folder = target.parent().unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
+}
+
+fn remove_leftover(entry: &std::fs::DirEntry, age: Duration) -> std::io::Result<bool> {
+    let is_staged = entry.file_name().to_string_lossy().ends_with(STAGED);
+    let old = || SystemTime::now().duration_since(entry.metadata()?.modified()?).map_err(std::io::Error::other);
+    if !is_staged || old().is_ok_and(|old| old < age) {
+        return Ok(false);
+    }
+    std::fs::remove_file(entry.path())?;
+    Ok(true)
+}
+
+/// A file that is removed when it was not given its name.
+#[derive(Debug)]
+struct Staged(PathBuf);
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // After a rename there is nothing left to remove.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[derive(Debug)]
+enum Sink {
+    Local { file: tokio::fs::File, staged: Staged, target: PathBuf },
+    Bucket(WriteMultipart),
+}
+
+/// A blob being written. Dropped without [`BlobWriter::finish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct BlobWriter {
+    sink: Sink,
+    path: String,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl BlobWriter {
+    /// Bytes written up to now.
+    pub fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether nothing was written up to now.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Appends bytes.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.hash.update(&bytes);
+        self.bytes += bytes.len() as u64;
+        match &mut self.sink {
+            Sink::Local { file, .. } => file.write_all(&bytes).await?,
+            Sink::Bucket(upload) => {
+                upload.wait_for_capacity(PARTS_IN_FLIGHT).await?;
+                upload.put(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the blob durable and gives it its name.
+    pub async fn finish(self) -> Result<BlobRef> {
+        match self.sink {
+            Sink::Local { mut file, staged, target } => {
+                file.flush().await?;
+                file.sync_all().await?;
+                blocking(move || publish(&staged, &target)).await?;
+            }
+            Sink::Bucket(upload) => {
+                upload.finish().await?;
+            }
+        }
+        Ok(BlobRef { path: self.path, sha256: hex::encode(self.hash.finalize()), bytes: self.bytes })
+    }
+
+    /// Gives the blob up.
+    pub async fn abort(self) -> Result<()> {
+        match self.sink {
+            Sink::Local { .. } => Ok(()),
+            Sink::Bucket(upload) => Ok(upload.abort().await?),
+        }
+    }
+}

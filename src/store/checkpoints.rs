@@ -1,0 +1,193 @@
+//! Saved states of jobs. Owns table `checkpoints` and `jobs.durable_seq`. A row is written only after its blob is durable,
+//! and a blob is deleted only after its row.
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::domain::ids::CheckpointId;
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::store::Connection;
+use crate::store::Page;
+use crate::store::Paged;
+use crate::store::Result;
+use crate::store::blobs::BlobRef;
+
+/// A saved state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckpointRow {
+    /// The id.
+    pub id: CheckpointId,
+    /// The job.
+    pub job: JobId,
+    /// Optimizer steps (host custody) or steps (client custody) at that time, as clients count them.
+    pub step_number: i64,
+    /// The newest step that it covers.
+    pub seq: i64,
+    /// Its blob.
+    pub blob: String,
+    /// Hash of the blob, in hexadecimal.
+    pub sha256: String,
+    /// Size of the blob.
+    pub bytes: i64,
+    /// Scalars that the client chose to report.
+    pub metrics: Value,
+    /// The name of the state as a model.
+    pub fine_tuned_model_checkpoint: String,
+    /// When it was saved.
+    pub created_at: OffsetDateTime,
+}
+
+impl CheckpointRow {
+    /// What [`Blobs::get_verified`](crate::store::blobs::Blobs::get_verified) needs.
+    pub fn blob_ref(&self) -> BlobRef {
+        BlobRef { path: self.blob.clone(), sha256: self.sha256.clone(), bytes: self.bytes.unsigned_abs() }
+    }
+}
+
+/// A saved state to be recorded. Its blob must be durable already.
+#[derive(Debug, Clone)]
+pub struct NewCheckpoint<'a> {
+    /// The id.
+    pub id: CheckpointId,
+    /// The job.
+    pub job: JobId,
+    /// Fencing token from [`leases::claim`](crate::store::leases::claim).
+    pub attempt: i32,
+    /// Optimizer steps or steps, as clients count them.
+    pub step_number: u64,
+    /// The newest step that it covers.
+    pub seq: u64,
+    /// Its blob.
+    pub blob: &'a BlobRef,
+    /// Scalars that the client chose to report: an object.
+    pub metrics: &'a Value,
+    /// The name of the state as a model.
+    pub fine_tuned_model_checkpoint: &'a str,
+}
+
+/// `select`s or `returning`s the columns of [`CheckpointRow`] between two pieces of SQL.
+macro_rules! checkpoint_rows {
+    ($head:literal, $tail:literal $(, $arg:expr)* $(,)?) => {
+        sqlx::query_as!(
+            CheckpointRow,
+            $head
+                + r#" id as "id: _", job_id as "job: _", step_number, seq, blob, sha256, bytes, metrics,
+                      fine_tuned_model_checkpoint, created_at "#
+                + $tail,
+            $($arg),*
+        )
+    };
+}
+
+/// Records a saved state and moves `durable_seq` up to it. `None`, and nothing written, when the attempt is not the newest
+/// any more or the job is not as far as `seq`. Must be in a transaction: it writes two tables.
+pub async fn insert(conn: &mut Connection, new: &NewCheckpoint<'_>) -> Result<Option<CheckpointRow>> {
+    let seq = new.seq.cast_signed();
+    let moved = sqlx::query!(
+        "update jobs set durable_seq = greatest(durable_seq, $3)
+         where id = $1 and attempt = $2 and next_seq > $3 and finished_at is null",
+        new.job.0,
+        new.attempt,
+        seq,
+    )
+    .execute(&mut *conn)
+    .await?;
+    if moved.rows_affected() != 1 {
+        return Ok(None);
+    }
+    let row = checkpoint_rows!(
+        "insert into checkpoints (id, job_id, step_number, seq, blob, sha256, bytes, metrics, fine_tuned_model_checkpoint)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning",
+        "",
+        new.id.0,
+        new.job.0,
+        new.step_number.cast_signed(),
+        seq,
+        new.blob.path,
+        new.blob.sha256,
+        new.blob.bytes.cast_signed(),
+        new.metrics,
+        new.fine_tuned_model_checkpoint,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Some(row))
+}
+
+/// The job's newest saved state. When its blob is damaged, delete the row and ask again.
+pub async fn latest(conn: &mut Connection, job: JobId) -> Result<Option<CheckpointRow>> {
+    let row =
+        checkpoint_rows!("select", "from checkpoints where job_id = $1 order by seq desc, id desc limit 1", job.0)
+            .fetch_optional(conn)
+            .await?;
+    Ok(row)
+}
+
+/// The saved state of that id, of the project's job.
+pub async fn get(
+    conn: &mut Connection,
+    project: ProjectId,
+    job: JobId,
+    checkpoint: CheckpointId,
+) -> Result<Option<CheckpointRow>> {
+    let row = checkpoint_rows!(
+        "select",
+        "from checkpoints where job_id = (select id from jobs where project_id = $1 and id = $2) and id = $3",
+        project.0,
+        job.0,
+        checkpoint.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row)
+}
+
+/// A page of the saved states of the project's job. `None` when `page.after` is not one of them.
+pub async fn list(
+    conn: &mut Connection,
+    project: ProjectId,
+    job: JobId,
+    page: &Page,
+) -> Result<Option<Paged<CheckpointRow>>> {
+    if let Some(after) = page.after
+        && get(conn, project, job, CheckpointId(after)).await?.is_none()
+    {
+        return Ok(None);
+    }
+    let rows = checkpoint_rows!(
+        "select",
+        "from checkpoints
+         where job_id = (select id from jobs where project_id = $1 and id = $2)
+           and ($3::uuid is null or case when $4 then id > $3 else id < $3 end)
+         order by case when $4 then id end, case when not $4 then id end desc limit $5",
+        project.0,
+        job.0,
+        page.after,
+        page.ascending(),
+        page.fetch(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Some(Paged::cut(rows, page)))
+}
+
+/// The job's saved states without its `keep` newest ones: what may be deleted.
+pub async fn older_than_newest(conn: &mut Connection, job: JobId, keep: u32) -> Result<Vec<CheckpointRow>> {
+    let rows = checkpoint_rows!(
+        "select",
+        "from checkpoints where job_id = $1 order by seq desc, id desc offset $2",
+        job.0,
+        i64::from(keep),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// Deletes the row; its blob may be deleted after that, when
+/// [`files::blob_in_use`](crate::store::files::blob_in_use) says that no other row names it.
+pub async fn delete(conn: &mut Connection, checkpoint: CheckpointId) -> Result<bool> {
+    let done = sqlx::query!("delete from checkpoints where id = $1", checkpoint.0).execute(conn).await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,143 @@
+//! The one error of the store. Owns the mapping from SQLSTATE; nothing above reads a database error.
+
+use std::error::Error;
+
+/// Why the store could not do as asked. Nothing of the transaction has been kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database or the blob store cannot be reached, is overloaded or gave up waiting. Trying again later may help.
+    #[error("the store is not available: {0}")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// A unique or foreign key stands against the write.
+    #[error("conflict with {0}")]
+    Conflict(
+        /// Name of the constraint, `projects_name_key` for example.
+        String,
+    ),
+    /// The row or the blob is not there.
+    #[error("not found")]
+    Missing,
+    /// A blob is there, and its bytes are not the ones that were written.
+    #[error("blob {0} is damaged")]
+    Damaged(
+        /// Path of the blob.
+        String,
+    ),
+    /// Anything else: a bug, or a broken installation.
+    #[error("the store failed: {0}")]
+    Database(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// Wraps a failure that may pass by itself.
+    pub(crate) fn unavailable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unavailable(error.into())
+    }
+
+    /// Wraps a failure that will not pass by itself.
+    pub(crate) fn broken(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Database(error.into())
+    }
+
+    /// Whether trying again later may help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+/// What a SQLSTATE means to the layers above.
+#[derive(Debug, PartialEq, Eq)]
+enum Meaning {
+    Unavailable,
+    Conflict,
+    Broken,
+}
+
+fn meaning(sqlstate: &str) -> Meaning {
+    match sqlstate {
+        // unique_violation, foreign_key_violation, exclusion_violation
+        "23505" | "23503" | "23P01" => Meaning::Conflict,
+        // serialization_failure, deadlock_detected, lock_not_available, idle_in_transaction_session_timeout,
+        // read_only_sql_transaction (a standby after a failover), io_error
+        "40001" | "40P01" | "55P03" | "25P03" | "25006" | "58030" => Meaning::Unavailable,
+        // connection_exception, insufficient_resources (disk full, too many connections), operator_intervention (shutdown,
+        // statement_timeout)
+        code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => Meaning::Unavailable,
+        _ => Meaning::Broken,
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::RowNotFound => Self::Missing,
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_) => Self::unavailable(error),
+            sqlx::Error::Database(db) => match meaning(&db.code().unwrap_or_default()) {
+                Meaning::Conflict => Self::Conflict(db.constraint().unwrap_or_default().to_owned()),
+                Meaning::Unavailable => Self::unavailable(error),
+                Meaning::Broken => Self::broken(error),
+            },
+            _ => Self::broken(error),
+        }
+    }
+}
+
+impl From<object_store::Error> for StoreError {
+    fn from(error: object_store::Error) -> Self {
+        match &error {
+            object_store::Error::NotFound { .. } => Self::Missing,
+            object_store::Error::Generic { .. } => Self::unavailable(error),
+            _ => Self::broken(error),
+        }
+    }
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::Missing,
+            _ => Self::unavailable(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sqlstate_has_its_meaning() {
+        let cases = [
+            ("23505", Meaning::Conflict),
+            ("23503", Meaning::Conflict),
+            ("23514", Meaning::Broken),
+            ("42P01", Meaning::Broken),
+            ("40001", Meaning::Unavailable),
+            ("40P01", Meaning::Unavailable),
+            ("55P03", Meaning::Unavailable),
+            ("57014", Meaning::Unavailable),
+            ("57P01", Meaning::Unavailable),
+            ("57P03", Meaning::Unavailable),
+            ("53100", Meaning::Unavailable),
+            ("53300", Meaning::Unavailable),
+            ("08006", Meaning::Unavailable),
+            ("", Meaning::Broken),
+        ];
+        for (code, expected) in cases {
+            assert_eq!(meaning(code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_full_pool_and_a_broken_connection_are_transient() {
+        let broken = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        for error in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, broken] {
+            assert!(StoreError::from(error).is_transient());
+        }
+        assert!(matches!(StoreError::from(sqlx::Error::RowNotFound), StoreError::Missing));
+    }
+}

@@ -1,0 +1,196 @@
+//! What happened to a job, for its owner. Owns table `events`; must never hold a tensor, a label or a text of the data.
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::domain::ids::EventId;
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::store::Connection;
+use crate::store::Page;
+use crate::store::Paged;
+use crate::store::Result;
+
+/// How grave an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Goes as it should.
+    Info,
+    /// Needs a look.
+    Warn,
+    /// Went wrong.
+    Error,
+}
+
+impl Level {
+    /// Every level.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warn, Self::Error];
+
+    /// The name in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What an event carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// A sentence.
+    Message,
+    /// Scalars that the client chose to report.
+    Metrics,
+}
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Message, Self::Metrics];
+
+    /// The name in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventRow {
+    /// The id.
+    pub id: EventId,
+    /// The job.
+    pub job: JobId,
+    /// Order of commits within the job: what a stream resumes after.
+    pub n: i64,
+    /// How grave it is.
+    pub level: Level,
+    /// What it carries.
+    pub kind: EventKind,
+    /// The sentence.
+    pub message: String,
+    /// The scalars.
+    pub data: Option<Value>,
+    /// When it happened.
+    pub created_at: OffsetDateTime,
+}
+
+/// An event to be stored.
+#[derive(Debug, Clone)]
+pub struct NewEvent<'a> {
+    /// The id.
+    pub id: EventId,
+    /// The job.
+    pub job: JobId,
+    /// How grave it is.
+    pub level: Level,
+    /// What it carries.
+    pub kind: EventKind,
+    /// The sentence.
+    pub message: &'a str,
+    /// The scalars.
+    pub data: Option<&'a Value>,
+}
+
+/// `select`s or `returning`s the columns of [`EventRow`] between two pieces of SQL.
+macro_rules! event_rows {
+    ($head:literal, $tail:literal $(, $arg:expr)* $(,)?) => {
+        sqlx::query_as!(
+            EventRow,
+            $head
+                + r#" id as "id: _", job_id as "job: _", n, level as "level: _", type as "kind: _", message, data,
+                      created_at "#
+                + $tail,
+            $($arg),*
+        )
+    };
+}
+
+/// Appends an event. [`StoreError::Missing`](crate::store::StoreError::Missing) when there is no such job.
+pub async fn append(conn: &mut Connection, event: &NewEvent<'_>) -> Result<EventRow> {
+    // The job's row is locked before `n` is drawn, so that no reader sees a later event before an earlier one.
+    let row = event_rows!(
+        "with job as materialized (select id from jobs where id = $2 for no key update)
+         insert into events (id, job_id, level, type, message, data)
+         select $1, job.id, $3, $4, $5, $6 from job returning",
+        "",
+        event.id.0,
+        event.job.0,
+        event.level.as_str(),
+        event.kind.as_str(),
+        event.message,
+        event.data,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row)
+}
+
+/// A page of the events of the project's job. `None` when `page.after` is not an event of that job.
+pub async fn list(
+    conn: &mut Connection,
+    project: ProjectId,
+    job: JobId,
+    page: &Page,
+) -> Result<Option<Paged<EventRow>>> {
+    let after = match page.after {
+        None => None,
+        Some(after) => match place(conn, project, job, EventId(after)).await? {
+            None => return Ok(None),
+            found => found,
+        },
+    };
+    let rows = event_rows!(
+        "select",
+        "from events
+         where job_id = (select id from jobs where project_id = $1 and id = $2)
+           and ($3::bigint is null or case when $4 then n > $3 else n < $3 end)
+         order by case when $4 then n end, case when not $4 then n end desc limit $5",
+        project.0,
+        job.0,
+        after,
+        page.ascending(),
+        page.fetch(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Some(Paged::cut(rows, page)))
+}
+
+/// The place `n` of an event of the project's job, for a stream that resumes after it.
+pub async fn place(conn: &mut Connection, project: ProjectId, job: JobId, event: EventId) -> Result<Option<i64>> {
+    let n = sqlx::query_scalar!(
+        "select e.n from events e join jobs j on j.id = e.job_id where j.project_id = $1 and j.id = $2 and e.id = $3",
+        project.0,
+        job.0,
+        event.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(n)
+}
+
+/// The events of the project's job after place `after` (0 for the first), oldest first: for a stream.
+pub async fn since(
+    conn: &mut Connection,
+    project: ProjectId,
+    job: JobId,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<EventRow>> {
+    let rows = event_rows!(
+        "select",
+        "from events where job_id = (select id from jobs where project_id = $1 and id = $2) and n > $3 order by n limit $4",
+        project.0,
+        job.0,
+        after,
+        i64::from(limit),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}

@@ -1,0 +1,202 @@
+//! Uploaded files. Owns table `files`, and the question whether any row still names a blob. The contents are blobs.
+
+use time::OffsetDateTime;
+
+use crate::domain::ids::FileId;
+use crate::domain::ids::ProjectId;
+use crate::store::Connection;
+use crate::store::Page;
+use crate::store::Paged;
+use crate::store::Result;
+
+/// What the rows of a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileForm {
+    /// Texts, or pairs of texts.
+    Text,
+    /// Token ids.
+    InputIds,
+}
+
+impl FileForm {
+    /// Every form.
+    pub const ALL: [Self; 2] = [Self::Text, Self::InputIds];
+
+    /// The name in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::InputIds => "input_ids",
+        }
+    }
+}
+
+/// An uploaded file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileRow {
+    /// The id.
+    pub id: FileId,
+    /// The tenant.
+    pub project: ProjectId,
+    /// The name that the client gave.
+    pub filename: String,
+    /// `fine-tune`.
+    pub purpose: String,
+    /// Size of the contents.
+    pub bytes: i64,
+    /// Number of inputs.
+    pub rows: i64,
+    /// Hash of the contents, in hexadecimal.
+    pub sha256: String,
+    /// Blob with the contents.
+    pub blob: String,
+    /// Blob with the byte offset of every row.
+    pub index_blob: String,
+    /// What the rows are.
+    pub form: FileForm,
+    /// Whether rows carry a second text.
+    pub has_pairs: bool,
+    /// When it was uploaded.
+    pub created_at: OffsetDateTime,
+    /// When it may be deleted.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// A file to be stored. Its blobs are written before its row.
+#[derive(Debug, Clone)]
+pub struct NewFile<'a> {
+    /// The id.
+    pub id: FileId,
+    /// The tenant.
+    pub project: ProjectId,
+    /// The name that the client gave.
+    pub filename: &'a str,
+    /// `fine-tune`.
+    pub purpose: &'a str,
+    /// Size of the contents.
+    pub bytes: i64,
+    /// Number of inputs.
+    pub rows: i64,
+    /// Hash of the contents, in hexadecimal.
+    pub sha256: &'a str,
+    /// Blob with the contents.
+    pub blob: &'a str,
+    /// Blob with the byte offset of every row.
+    pub index_blob: &'a str,
+    /// What the rows are.
+    pub form: FileForm,
+    /// Whether rows carry a second text.
+    pub has_pairs: bool,
+    /// When it may be deleted.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// `select`s or `returning`s the columns of [`FileRow`] between two pieces of SQL.
+macro_rules! file_rows {
+    ($head:literal, $tail:literal $(, $arg:expr)* $(,)?) => {
+        sqlx::query_as!(
+            FileRow,
+            $head
+                + r#" id as "id: _", project_id as "project: _", filename, purpose, bytes, rows, sha256, blob, index_blob,
+                      form as "form: _", has_pairs, created_at, expires_at "#
+                + $tail,
+            $($arg),*
+        )
+    };
+}
+
+/// Stores a new file.
+pub async fn insert(conn: &mut Connection, file: &NewFile<'_>) -> Result<FileRow> {
+    let row = file_rows!(
+        "insert into files (id, project_id, filename, purpose, bytes, rows, sha256, blob, index_blob, form, has_pairs,
+                            expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning",
+        "",
+        file.id.0,
+        file.project.0,
+        file.filename,
+        file.purpose,
+        file.bytes,
+        file.rows,
+        file.sha256,
+        file.blob,
+        file.index_blob,
+        file.form.as_str(),
+        file.has_pairs,
+        file.expires_at,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row)
+}
+
+/// The project's file of that id.
+pub async fn get(conn: &mut Connection, project: ProjectId, file: FileId) -> Result<Option<FileRow>> {
+    let row = file_rows!("select", "from files where project_id = $1 and id = $2", project.0, file.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(row)
+}
+
+/// A page of the project's files. `None` when `page.after` is not a file of the project.
+pub async fn list(
+    conn: &mut Connection,
+    project: ProjectId,
+    page: &Page,
+    purpose: Option<&str>,
+) -> Result<Option<Paged<FileRow>>> {
+    if let Some(after) = page.after
+        && get(conn, project, FileId(after)).await?.is_none()
+    {
+        return Ok(None);
+    }
+    let rows = file_rows!(
+        "select",
+        "from files
+         where project_id = $1 and ($2::text is null or purpose = $2)
+           and ($3::uuid is null or case when $4 then id > $3 else id < $3 end)
+         order by case when $4 then id end, case when not $4 then id end desc limit $5",
+        project.0,
+        purpose,
+        page.after,
+        page.ascending(),
+        page.fetch(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Some(Paged::cut(rows, page)))
+}
+
+/// Deletes the row and gives it back, so that its blobs can be deleted when [`blob_in_use`] says that no other row names
+/// them.
+pub async fn delete(conn: &mut Connection, project: ProjectId, file: FileId) -> Result<Option<FileRow>> {
+    let row = file_rows!("delete from files where project_id = $1 and id = $2 returning", "", project.0, file.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(row)
+}
+
+/// Bytes that the project's files take.
+pub async fn bytes_of(conn: &mut Connection, project: ProjectId) -> Result<i64> {
+    let bytes = sqlx::query_scalar!(
+        r#"select coalesce(sum(bytes), 0)::bigint as "bytes!" from files where project_id = $1"#,
+        project.0,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(bytes)
+}
+
+/// Whether any row of any table names the blob.
+pub async fn blob_in_use(conn: &mut Connection, path: &str) -> Result<bool> {
+    let used = sqlx::query_scalar!(
+        r#"select exists (select 1 from files where blob = $1 or index_blob = $1)
+               or exists (select 1 from checkpoints where blob = $1)
+               or exists (select 1 from models where deleted_at is null
+                          and adapters @> jsonb_build_array(jsonb_build_object('path', $1::text))) as "used!""#,
+        path,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(used)
+}

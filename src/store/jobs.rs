@@ -1,0 +1,381 @@
+//! Fine-tuning runs. Owns table `jobs` except its lease columns (`leases`) and its step counters (`steps`).
+//! Must never decide whether a job may change its state: that is `JobState::on`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::Serialize;
+use sqlx::types::Json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::ids::FileId;
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::domain::job::JobState;
+use crate::domain::settings::SplitSettings;
+use crate::domain::steps::Progress;
+use crate::store::Connection;
+use crate::store::Page;
+use crate::store::Paged;
+use crate::store::Result;
+
+/// Pairs of text that a client ties to a job.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Metadata(pub BTreeMap<String, String>);
+
+/// Why a job failed, in words for its owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFailure {
+    /// Stable word for programs.
+    pub code: String,
+    /// Sentence for people.
+    pub message: String,
+    /// The setting or line at fault.
+    pub param: Option<String>,
+}
+
+/// Which jobs a list holds, by their metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MetadataFilter<'a> {
+    /// All jobs.
+    #[default]
+    Any,
+    /// Jobs without metadata.
+    Absent,
+    /// Jobs whose metadata has all these pairs.
+    Contains(&'a Metadata),
+}
+
+/// A job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobRow {
+    /// The id.
+    pub id: JobId,
+    /// The tenant.
+    pub project: ProjectId,
+    /// The backbone, see [`models::get`](crate::store::models::get).
+    pub model: Uuid,
+    /// The name by which the client asked for it.
+    pub model_name: String,
+    /// The file whose rows forwards name.
+    pub training_file: Option<FileId>,
+    /// Where the job stands.
+    pub status: JobState,
+    /// Part of the fine-tuned model's name.
+    pub suffix: Option<String>,
+    /// Seed of adapters and dropout.
+    pub seed: i64,
+    /// Method settings.
+    pub settings: SplitSettings,
+    /// The client's pairs.
+    pub metadata: Option<Metadata>,
+    /// Why it failed.
+    pub error: Option<JobFailure>,
+    /// What came of it.
+    pub fine_tuned_model: Option<String>,
+    /// When it was created.
+    pub created_at: OffsetDateTime,
+    /// When it first ran.
+    pub started_at: Option<OffsetDateTime>,
+    /// When its newest step was committed.
+    pub last_step_at: Option<OffsetDateTime>,
+    /// When it became final.
+    pub finished_at: Option<OffsetDateTime>,
+    /// Size H of an activation, once the backbone was read.
+    pub hidden_size: Option<i64>,
+    /// Parameters P of one adapter set, once the backbone was read.
+    pub adapter_parameters: Option<i64>,
+    /// Longest input in tokens, once the backbone was read.
+    pub max_tokens: Option<i64>,
+    /// The seq that the next step call must carry.
+    pub next_seq: i64,
+    /// The seq of the newest training forward; 0 before the first.
+    pub forward_seq: i64,
+    /// The seq of the newest step that a checkpoint covers; 0 before the first.
+    pub durable_seq: i64,
+    /// Optimizer steps applied by the host.
+    pub optimizer_steps: i64,
+    /// Tokens of all training forwards.
+    pub trained_tokens: i64,
+    /// The host process that runs it.
+    pub lease_owner: Option<Uuid>,
+    /// Until when, unless it is extended.
+    pub lease_until: Option<OffsetDateTime>,
+    /// Fencing token of the newest lease.
+    pub attempt: i32,
+    /// Leases since the last committed step that did not end in good order, the present one included.
+    pub barren_attempts: i32,
+}
+
+impl JobRow {
+    /// How far the job has come, as the rule of step order wants it.
+    pub fn progress(&self) -> Progress {
+        Progress { next_seq: self.next_seq.unsigned_abs(), forward_seq: self.forward_seq.unsigned_abs() }
+    }
+}
+
+/// A job to be stored.
+#[derive(Debug, Clone)]
+pub struct NewJob<'a> {
+    /// The id.
+    pub id: JobId,
+    /// The tenant.
+    pub project: ProjectId,
+    /// The backbone.
+    pub model: Uuid,
+    /// The name by which the client asked for it.
+    pub model_name: &'a str,
+    /// The file whose rows forwards name.
+    pub training_file: Option<FileId>,
+    /// Where the job begins.
+    pub status: JobState,
+    /// Part of the fine-tuned model's name.
+    pub suffix: Option<&'a str>,
+    /// Seed of adapters and dropout.
+    pub seed: i64,
+    /// Method settings.
+    pub settings: &'a SplitSettings,
+    /// The client's pairs.
+    pub metadata: Option<&'a Metadata>,
+}
+
+/// How many jobs a project has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobCounts {
+    /// Not in a final state.
+    pub open: i64,
+    /// Running.
+    pub running: i64,
+}
+
+/// What is known of a job once its backbone was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobShape {
+    /// Size H of an activation.
+    pub hidden_size: i64,
+    /// Parameters P of one adapter set.
+    pub adapter_parameters: i64,
+    /// Longest input in tokens.
+    pub max_tokens: i64,
+}
+
+/// `select`s or `returning`s the columns of [`JobRow`] between two pieces of SQL.
+macro_rules! job_rows {
+    ($head:literal, $tail:literal $(, $arg:expr)* $(,)?) => {
+        sqlx::query_as!(
+            JobRow,
+            $head
+                + r#" id as "id: _", project_id as "project: _", model_id as model, model_name,
+                      training_file as "training_file: _", status as "status: _", suffix, seed, settings as "settings: _",
+                      metadata as "metadata: _", error as "error: _", fine_tuned_model, created_at, started_at,
+                      last_step_at, finished_at, hidden_size, adapter_parameters, max_tokens, next_seq, forward_seq,
+                      durable_seq, optimizer_steps, trained_tokens, lease_owner, lease_until, attempt, barren_attempts "#
+                + $tail,
+            $($arg),*
+        )
+    };
+}
+
+/// Stores a new job.
+pub async fn insert(conn: &mut Connection, job: &NewJob<'_>) -> Result<JobRow> {
+    let row = job_rows!(
+        "insert into jobs (id, project_id, model_id, model_name, training_file, status, suffix, seed, settings, metadata)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning",
+        "",
+        job.id.0,
+        job.project.0,
+        job.model,
+        job.model_name,
+        job.training_file.map(|file| file.0),
+        job.status.as_str(),
+        job.suffix,
+        job.seed,
+        Json(job.settings) as _,
+        job.metadata.map(Json) as _,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row)
+}
+
+/// The project's job of that id.
+pub async fn get(conn: &mut Connection, project: ProjectId, job: JobId) -> Result<Option<JobRow>> {
+    let row = job_rows!("select", "from jobs where project_id = $1 and id = $2", project.0, job.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(row)
+}
+
+/// The project's job of that id, which nobody else changes until the transaction ends.
+pub async fn get_for_update(conn: &mut Connection, project: ProjectId, job: JobId) -> Result<Option<JobRow>> {
+    let row = job_rows!("select", "from jobs where project_id = $1 and id = $2 for no key update", project.0, job.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(row)
+}
+
+/// A page of the project's jobs. `None` when `page.after` is not a job of the project.
+pub async fn list(
+    conn: &mut Connection,
+    project: ProjectId,
+    page: &Page,
+    metadata: MetadataFilter<'_>,
+) -> Result<Option<Paged<JobRow>>> {
+    if let Some(after) = page.after
+        && get(conn, project, JobId(after)).await?.is_none()
+    {
+        return Ok(None);
+    }
+    let wanted = match metadata {
+        MetadataFilter::Contains(pairs) => Some(Json(pairs)),
+        _ => None,
+    };
+    let rows = job_rows!(
+        "select",
+        "from jobs
+         where project_id = $1 and (not $2 or metadata is null) and ($3::jsonb is null or metadata @> $3)
+           and ($4::uuid is null or case when $5 then id > $4 else id < $4 end)
+         order by case when $5 then id end, case when not $5 then id end desc limit $6",
+        project.0,
+        metadata == MetadataFilter::Absent,
+        wanted as _,
+        page.after,
+        page.ascending(),
+        page.fetch(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Some(Paged::cut(rows, page)))
+}
+
+/// How many jobs the project has open and running.
+pub async fn counts(conn: &mut Connection, project: ProjectId) -> Result<JobCounts> {
+    let counts = sqlx::query_as!(
+        JobCounts,
+        r#"select count(*) as "open!", count(*) filter (where status = 'running') as "running!"
+           from jobs where project_id = $1 and finished_at is null"#,
+        project.0,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(counts)
+}
+
+/// Whether a job that is not final reads the file.
+pub async fn file_in_use(conn: &mut Connection, project: ProjectId, file: FileId) -> Result<bool> {
+    let used = sqlx::query_scalar!(
+        r#"select exists (select 1 from jobs where project_id = $1 and training_file = $2 and finished_at is null) as "used!""#,
+        project.0,
+        file.0,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(used)
+}
+
+/// Moves a job from one state to the next. `false` when it was not in `from` any more, or is not the project's.
+///
+/// Sets `started_at`, `finished_at` and `error`, and ends the lease of a job that stops running.
+pub async fn set_state(
+    conn: &mut Connection,
+    project: ProjectId,
+    job: JobId,
+    (from, to): (JobState, JobState),
+    error: Option<&JobFailure>,
+) -> Result<bool> {
+    // A lease that is still alive ends in good order here, so its attempt does not count as barren.
+    let done = sqlx::query!(
+        "update jobs set status = $4, error = coalesce($5, error),
+             started_at = case when $4 = 'running' then coalesce(started_at, now()) else started_at end,
+             finished_at = case when $6 then now() end,
+             barren_attempts = case when $4 <> 'running' and lease_until > now() then greatest(barren_attempts - 1, 0)
+                                    else barren_attempts end,
+             lease_owner = case when $4 = 'running' then lease_owner end,
+             lease_until = case when $4 = 'running' then lease_until end
+         where project_id = $1 and id = $2 and status = $3",
+        project.0,
+        job.0,
+        from.as_str(),
+        to.as_str(),
+        error.map(Json) as _,
+        to.is_final(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends a job well and names what came of it. `false` when it was not in `from` any more, or is not the project's.
+pub async fn complete(
+    conn: &mut Connection,
+    project: ProjectId,
+    job: JobId,
+    from: JobState,
+    fine_tuned_model: &str,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "update jobs set status = 'succeeded', fine_tuned_model = $4, finished_at = now(), lease_owner = null,
+             lease_until = null, barren_attempts = 0
+         where project_id = $1 and id = $2 and status = $3 and finished_at is null",
+        project.0,
+        job.0,
+        from.as_str(),
+        fine_tuned_model,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Notes what the backbone and the settings make of the job. `false` when there is no such job.
+pub async fn set_shape(conn: &mut Connection, job: JobId, shape: JobShape) -> Result<bool> {
+    let done = sqlx::query!(
+        "update jobs set hidden_size = $2, adapter_parameters = $3, max_tokens = $4 where id = $1",
+        job.0,
+        shape.hidden_size,
+        shape.adapter_parameters,
+        shape.max_tokens,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The project's job that has queued longest, which nobody else changes until the transaction ends. Jobs that another
+/// transaction is about to admit are passed over.
+pub async fn next_queued(conn: &mut Connection, project: ProjectId) -> Result<Option<JobRow>> {
+    let row = job_rows!(
+        "select",
+        "from jobs where project_id = $1 and status = 'queued' and finished_at is null
+         order by id limit 1 for no key update skip locked",
+        project.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row)
+}
+
+/// Jobs of all projects in a state, oldest first: for the host's own sweeps.
+pub async fn in_state(conn: &mut Connection, state: JobState, limit: i64) -> Result<Vec<JobRow>> {
+    Ok(job_rows!("select", "from jobs where status = $1 order by id limit $2", state.as_str(), limit)
+        .fetch_all(conn)
+        .await?)
+}
+
+/// Running jobs of all projects that had no step for longer than `idle`, longest first: for the host's own sweeps.
+pub async fn idle(conn: &mut Connection, idle: Duration, limit: i64) -> Result<Vec<JobRow>> {
+    let rows = job_rows!(
+        "select",
+        "from jobs where status = 'running'
+           and coalesce(greatest(last_step_at, started_at), created_at) < now() - make_interval(secs => $1)
+         order by coalesce(greatest(last_step_at, started_at), created_at) limit $2",
+        idle.as_secs_f64(),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}

@@ -1,0 +1,124 @@
+//! API keys. Owns table `api_keys`; must never see a key's text, only its hash.
+
+use time::OffsetDateTime;
+
+use crate::domain::ids::KeyId;
+use crate::domain::ids::ProjectId;
+use crate::domain::principal::Scope;
+use crate::store::Connection;
+use crate::store::Result;
+
+/// A key as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyRow {
+    /// The `jti` claim.
+    pub id: KeyId,
+    /// The tenant.
+    pub project: ProjectId,
+    /// A name for people.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub token_sha256: Vec<u8>,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+    /// When it ends.
+    pub expires_at: Option<OffsetDateTime>,
+    /// When it was taken back.
+    pub revoked_at: Option<OffsetDateTime>,
+    /// When it was last shown, to the minute.
+    pub last_used_at: Option<OffsetDateTime>,
+}
+
+/// A key to be stored.
+#[derive(Debug, Clone)]
+pub struct NewKey<'a> {
+    /// The `jti` claim.
+    pub id: KeyId,
+    /// The tenant.
+    pub project: ProjectId,
+    /// A name for people.
+    pub name: &'a str,
+    /// SHA-256 of the key.
+    pub token_sha256: &'a [u8; 32],
+    /// What it may do.
+    pub scopes: &'a [Scope],
+    /// When it ends.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// `select`s or `returning`s the columns of [`KeyRow`] between two pieces of SQL.
+macro_rules! key_rows {
+    ($head:literal, $tail:literal $(, $arg:expr)* $(,)?) => {
+        sqlx::query_as!(
+            KeyRow,
+            $head
+                + r#" id as "id: _", project_id as "project: _", name, token_sha256, scopes as "scopes: _", created_at,
+                      expires_at, revoked_at, last_used_at "#
+                + $tail,
+            $($arg),*
+        )
+    };
+}
+
+/// Stores a new key.
+pub async fn insert(conn: &mut Connection, key: &NewKey<'_>) -> Result<KeyRow> {
+    let scopes: Vec<String> = key.scopes.iter().map(Scope::to_string).collect();
+    let row = key_rows!(
+        "insert into api_keys (id, project_id, name, token_sha256, scopes, expires_at)
+         values ($1, $2, $3, $4, $5, $6) returning",
+        "",
+        key.id.0,
+        key.project.0,
+        key.name,
+        key.token_sha256.as_slice(),
+        &scopes,
+        key.expires_at,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row)
+}
+
+/// The key of that id, revoked or not.
+pub async fn get(conn: &mut Connection, key: KeyId) -> Result<Option<KeyRow>> {
+    Ok(key_rows!("select", "from api_keys where id = $1", key.0).fetch_optional(conn).await?)
+}
+
+/// The keys of a project, or of all, newest first, revoked ones included.
+pub async fn list(conn: &mut Connection, project: Option<ProjectId>) -> Result<Vec<KeyRow>> {
+    let rows = key_rows!(
+        "select",
+        "from api_keys where $1::uuid is null or project_id = $1 order by id desc",
+        project.map(|project| project.0),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// Takes a key back. `false` when there is no such key or it was taken back before; `project` limits whose key it may be.
+pub async fn revoke(conn: &mut Connection, project: Option<ProjectId>, key: KeyId) -> Result<bool> {
+    let done = sqlx::query!(
+        "update api_keys set revoked_at = now()
+         where id = $1 and revoked_at is null and ($2::uuid is null or project_id = $2)",
+        key.0,
+        project.map(|project| project.0),
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Notes that a key was used, at most once a minute.
+pub async fn touch_last_used(conn: &mut Connection, key: KeyId) -> Result<()> {
+    sqlx::query!(
+        "update api_keys set last_used_at = now()
+         where id = $1 and (last_used_at is null or last_used_at < now() - interval '1 minute')",
+        key.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

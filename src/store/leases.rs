@@ -1,0 +1,69 @@
+//! Leases on jobs: which host process runs a job. Owns `jobs.lease_owner`, `lease_until`, `attempt` and `barren_attempts`.
+//! Never reads the process clock: the database decides what "expired" means.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::domain::ids::JobId;
+use crate::store::Connection;
+use crate::store::Result;
+
+/// Takes the lease of a running job when it is free, has expired or is this owner's already, and gives the fencing token.
+///
+/// `None`: the job does not run, or another owner holds it. A new lease has a new token; a lease that is held is extended
+/// and keeps its token. With a new token `barren_attempts` grows by one: it falls to zero with the next committed step.
+pub async fn claim(conn: &mut Connection, job: JobId, owner: Uuid, ttl: Duration) -> Result<Option<i32>> {
+    let attempt = sqlx::query_scalar!(
+        "update jobs set lease_owner = $2, lease_until = now() + make_interval(secs => $3),
+             attempt = attempt + case when lease_owner = $2 then 0 else 1 end,
+             barren_attempts = barren_attempts + case when lease_owner = $2 then 0 else 1 end
+         where id = $1 and status = 'running' and (lease_owner is null or lease_owner = $2 or lease_until <= now())
+         returning attempt",
+        job.0,
+        owner,
+        ttl.as_secs_f64(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(attempt)
+}
+
+/// Extends every lease of the owner and says which jobs these are; a job that is missing was lost.
+pub async fn heartbeat(conn: &mut Connection, owner: Uuid, ttl: Duration) -> Result<BTreeSet<JobId>> {
+    let held = sqlx::query_scalar!(
+        r#"update jobs set lease_until = now() + make_interval(secs => $2) where lease_owner = $1
+           returning id as "id: JobId""#,
+        owner,
+        ttl.as_secs_f64(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(held.into_iter().collect())
+}
+
+/// Gives a lease back in good order: its attempt does not count as barren. `false` when the owner did not hold it.
+pub async fn release(conn: &mut Connection, job: JobId, owner: Uuid) -> Result<bool> {
+    let done = sqlx::query!(
+        "update jobs set lease_owner = null, lease_until = null, barren_attempts = greatest(barren_attempts - 1, 0)
+         where id = $1 and lease_owner = $2",
+        job.0,
+        owner,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives all leases of the owner back in good order, and says how many there were.
+pub async fn release_all(conn: &mut Connection, owner: Uuid) -> Result<u64> {
+    let done = sqlx::query!(
+        "update jobs set lease_owner = null, lease_until = null, barren_attempts = greatest(barren_attempts - 1, 0)
+         where lease_owner = $1",
+        owner,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

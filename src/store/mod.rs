@@ -1,0 +1,36 @@
+//! What the host remembers: rows in Postgres, bytes in blobs.
+//!
+//! Owns all SQL and the only knowledge of sqlx and object_store; above it only the handles below are named. Functions take
+//! a connection, never the pool: the use case opens the one transaction and hands it down. Functions that a tenant's
+//! request reaches take the project, so that another project's ids read as absent. It must never decide what is allowed:
+//! it refuses only what the schema refuses.
+
+mod columns;
+
+pub mod blobs;
+pub mod checkpoints;
+pub mod error;
+pub mod events;
+pub mod files;
+pub mod jobs;
+pub mod keys;
+pub mod leases;
+pub mod ledger;
+// pub mod local_postgres;
+pub mod models;
+pub mod page;
+pub mod pool;
+pub mod projects;
+pub mod steps;
+
+pub use error::StoreError;
+pub use page::Order;
+pub use page::Page;
+pub use page::Paged;
+pub use pool::Connection;
+pub use pool::Pool;
+pub use pool::PoolSettings;
+pub use pool::Tx;
+
+/// What a store function gives back.
+pub type Result<T> = std::result::Result<T, StoreError>;

@@ -1,0 +1,95 @@
+//! Connections to Postgres. Owns their number, their time-outs and the migrations; nothing else opens a connection.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::Connection as _;
+use sqlx::PgConnection;
+use sqlx::PgPool;
+use sqlx::Postgres;
+use sqlx::migrate::MigrateError;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::store::Result;
+use crate::store::StoreError;
+
+/// A set of connections; cheap to clone.
+pub type Pool = PgPool;
+/// One connection, inside a transaction or not.
+pub type Connection = PgConnection;
+/// A transaction; rolled back when dropped.
+pub type Tx = sqlx::Transaction<'static, Postgres>;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Settings of every session. Postgres has the three time-outs off by default.
+const SESSION: [(&str, &str); 5] = [
+    ("statement_timeout", "5s"),
+    ("lock_timeout", "2s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+    ("synchronous_commit", "on"),
+    ("timezone", "UTC"),
+];
+
+/// How many connections there are, and how long a call waits for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Most connections at once.
+    pub max_connections: u32,
+    /// After this long without a free connection the call fails with [`StoreError::Unavailable`].
+    pub acquire_timeout: Duration,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self { max_connections: 10, acquire_timeout: Duration::from_secs(2) }
+    }
+}
+
+/// Makes a pool and waits for its first connection.
+pub async fn connect(url: &str, settings: PoolSettings) -> Result<Pool> {
+    let options = PgConnectOptions::from_str(url)?.application_name("blindtune").options(SESSION);
+    let pool = PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        .connect_with(options)
+        .await?;
+    Ok(pool)
+}
+
+/// Brings the schema up to this release. Several hosts may do so at once: an advisory lock lets one go first.
+pub async fn migrate(pool: &Pool) -> Result<()> {
+    // A connection of its own: waiting for another host's migration is not bounded by a session's time-outs.
+    let mut conn = pool.acquire().await?.detach();
+    sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = 0")
+        .execute(&mut conn)
+        .await?;
+    let done = MIGRATIONS.run_direct(&mut conn).await.map_err(migration_error);
+    conn.close().await?;
+    done
+}
+
+fn migration_error(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) => error.into(),
+        other => StoreError::broken(other),
+    }
+}
+
+/// Asks the database for a sign of life.
+pub async fn ping(pool: &Pool) -> Result<()> {
+    sqlx::query_scalar!(r#"select 1 as "one!""#).fetch_one(pool).await?;
+    Ok(())
+}
+
+/// Opens the transaction of a use case.
+pub async fn begin(pool: &Pool) -> Result<Tx> {
+    Ok(pool.begin().await?)
+}
+
+/// Makes a transaction durable. Until this returns `Ok`, nothing may be acknowledged.
+pub async fn commit(tx: Tx) -> Result<()> {
+    Ok(tx.commit().await?)
+}
