@@ -5,10 +5,13 @@
 
 pub mod codec;
 mod device;
+mod errors;
 mod leases;
 mod loading;
 mod local;
+mod passes;
 mod session;
+mod snapshot;
 
 use std::path::PathBuf;
 
@@ -22,6 +25,9 @@ use crate::domain::tensor::WireTensor;
 
 pub use local::EngineConfig;
 pub use local::LocalEngine;
+pub use local::inspect;
+
+pub use crate::model::BackboneInfo;
 
 /// The inputs of one forward.
 #[derive(Debug, Clone, PartialEq)]

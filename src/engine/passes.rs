@@ -1,0 +1,234 @@
+//! Forward and backward as the device runs them: checks against the session, the pass, and the lease on its graph.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tch::Tensor;
+
+use crate::domain::ids::ForwardId;
+use crate::domain::ids::JobId;
+use crate::domain::limits::Limits;
+use crate::domain::settings::Custody;
+use crate::domain::settings::Pooling;
+use crate::domain::tensor::Dtype;
+use crate::domain::tensor::WireTensor;
+use crate::engine::BackwardReply;
+use crate::engine::EngineError;
+use crate::engine::ForwardReply;
+use crate::engine::Share;
+use crate::engine::codec::to_tensor;
+use crate::engine::codec::to_wire;
+use crate::engine::device::Host;
+use crate::engine::errors::invalid;
+use crate::engine::leases::Pinned;
+use crate::engine::loading::TokenBatch;
+use crate::engine::session::Session;
+use crate::model::optim;
+
+/// A forward whose inputs are read and checked.
+pub struct ReadCall {
+    /// Keeps a graph under this id.
+    pub keep: Option<ForwardId>,
+    /// Seed of dropout.
+    pub random: u64,
+    /// The inputs.
+    pub batch: TokenBatch,
+    /// Sets asked for.
+    pub adapters: Vec<usize>,
+    /// Whether the bare backbone is asked for.
+    pub base: bool,
+    /// New adapter values.
+    pub theta: Vec<(usize, WireTensor)>,
+}
+
+/// Runs a forward. New adapter values are taken over only if all of it succeeds.
+pub fn forward(host: &mut Host, job: JobId, call: ReadCall) -> Result<ForwardReply, EngineError> {
+    let session = host.sessions.get(&job).ok_or(EngineError::NoSession)?;
+    check_sets(session, &call.adapters)?;
+    if session.settings.custody == Custody::Host && !call.theta.is_empty() {
+        return Err(invalid(format!("theta.{}", call.theta[0].0), "the host holds the adapters of this job"));
+    }
+    let tokens = call.batch.tokens();
+    let sets = call.adapters.len().max(1);
+    let bytes = if call.keep.is_some() { session.graph_bytes(tokens, sets) } else { session.pass_bytes(tokens, sets) };
+    let budget = host.leases.budget_bytes();
+    if bytes > budget {
+        let text = format!("a forward of {tokens} tokens needs {bytes} bytes on the device, graph_bytes is {budget}");
+        return Err(EngineError::TooLarge(text));
+    }
+    let batch = Arc::new(call.batch);
+    let theta = session.with_values(&call.theta)?;
+    let base = call.base.then(|| session.base(&batch)).transpose()?;
+    let pinned = Pinned { batch, theta: Rc::clone(&theta), sets: call.adapters, random: call.random };
+    let mut tensors = match call.keep {
+        Some(id) => trained(host, job, id, pinned, bytes)?,
+        None if pinned.sets.is_empty() => Vec::new(),
+        None => activations(&session.evaluate(&pinned.batch, &theta, &pinned.sets)?, &pinned.sets)?,
+    };
+    if let Some(base) = base {
+        tensors.push(to_wire("h.base", &base.f_select(1, 0)?)?);
+    }
+    if let Some(session) = host.sessions.get_mut(&job) {
+        session.theta = theta;
+    }
+    Ok(ForwardReply { tensors, tokens })
+}
+
+fn trained(
+    host: &mut Host,
+    job: JobId,
+    id: ForwardId,
+    pinned: Pinned,
+    bytes: usize,
+) -> Result<Vec<WireTensor>, EngineError> {
+    let session = host.sessions.get(&job).ok_or(EngineError::NoSession)?;
+    if pinned.sets.is_empty() {
+        host.leases.keep(job, id, pinned);
+        return Ok(Vec::new());
+    }
+    host.leases.make_room(job, bytes);
+    let graph = session.train(&pinned)?;
+    let tensors = activations(&graph.output, &pinned.sets)?;
+    host.leases.keep(job, id, pinned);
+    host.leases.attach(job, id, graph, bytes);
+    Ok(tensors)
+}
+
+/// `h.{i}` of each set, from `[B, S, H]` or `[N, S, H]`.
+fn activations(output: &Tensor, sets: &[usize]) -> Result<Vec<WireTensor>, EngineError> {
+    let one = |(place, set): (usize, &usize)| Ok(to_wire(format!("h.{set}"), &output.f_select(1, place as i64)?)?);
+    sets.iter().enumerate().map(one).collect()
+}
+
+fn check_sets(session: &Session, sets: &[usize]) -> Result<(), EngineError> {
+    let most = session.settings.adapter_sets;
+    for (place, set) in sets.iter().enumerate() {
+        if *set >= most {
+            return Err(invalid("adapters", format!("{set} is not one of the adapter sets 0 to {}", most - 1)));
+        }
+        if sets[..place].contains(set) {
+            return Err(invalid("adapters", format!("{set} is there twice")));
+        }
+    }
+    Ok(())
+}
+
+/// Runs one vector-Jacobian product a share number, over all sets that have a share of that number.
+pub fn backward(
+    host: &mut Host,
+    job: JobId,
+    id: ForwardId,
+    shares: &[Share],
+    limits: &Limits,
+) -> Result<BackwardReply, EngineError> {
+    let session = host.sessions.get(&job).ok_or(EngineError::NoSession)?;
+    let pinned = host.leases.pinned(job, id).ok_or(EngineError::NoForward)?.clone();
+    let cotangents = cotangents(session, &pinned, shares, limits)?;
+    if host.leases.graph(job, id).is_none() {
+        let bytes = session.graph_bytes(pinned.batch.tokens(), pinned.sets.len());
+        host.leases.make_room(job, bytes);
+        let graph = session.train(&pinned)?;
+        host.leases.attach(job, id, graph, bytes);
+    }
+    let graph = host.leases.graph(job, id).ok_or(EngineError::NoForward)?;
+    let mut gradients = BTreeMap::new();
+    for (number, cotangent) in cotangents {
+        let gradient = graph.lora.vjp(&graph.output, &cotangent)?; // (s, p)
+        if !optim::is_finite(&gradient)? {
+            return Err(invalid(format!("s.{}.{number}", pinned.sets[0]), "its gradient is not finite"));
+        }
+        gradients.insert(number, gradient);
+    }
+    let session = host.sessions.get_mut(&job).ok_or(EngineError::NoSession)?;
+    match session.settings.custody {
+        Custody::Client => returned(&pinned.sets, shares, &gradients),
+        Custody::Host => accumulated(session, &pinned.sets, &gradients),
+    }
+}
+
+/// Client custody: every product as it is, in the order of the shares.
+fn returned(
+    sets: &[usize],
+    shares: &[Share],
+    gradients: &BTreeMap<usize, Tensor>,
+) -> Result<BackwardReply, EngineError> {
+    let mut tensors = Vec::with_capacity(shares.len());
+    for Share { set, share, .. } in shares {
+        let place = sets.iter().position(|of| of == set);
+        if let (Some(place), Some(gradient)) = (place, gradients.get(share)) {
+            tensors.push(to_wire(format!("G.{set}.{share}"), &gradient.f_select(0, place as i64)?)?);
+        }
+    }
+    Ok(BackwardReply::Gradients(tensors))
+}
+
+/// Host custody: everything is summed.
+fn accumulated(
+    session: &mut Session,
+    sets: &[usize],
+    gradients: &BTreeMap<usize, Tensor>,
+) -> Result<BackwardReply, EngineError> {
+    let host = session.host.as_mut().ok_or_else(|| EngineError::Internal("no optimizer state".to_owned()))?;
+    let mut rows = host.gradients.f_unbind(0)?;
+    for gradient in gradients.values() {
+        for (place, set) in sets.iter().enumerate() {
+            rows[*set] = rows[*set].f_add(&gradient.f_select(0, place as i64)?)?;
+        }
+    }
+    let sum = Tensor::f_stack(&rows, 0)?;
+    let norms = optim::norms(&sum)?;
+    (host.gradients, host.pending) = (sum, true);
+    Ok(BackwardReply::Accumulated(norms))
+}
+
+/// One cotangent `[B, S, H]` (or `[N, S, H]`) a share number; zero for the sets that have no share of that number.
+fn cotangents(
+    session: &Session,
+    pinned: &Pinned,
+    shares: &[Share],
+    limits: &Limits,
+) -> Result<BTreeMap<usize, Tensor>, EngineError> {
+    if shares.is_empty() {
+        return Err(invalid("shares", "there are none"));
+    }
+    let rows = match session.settings.pooling {
+        Pooling::None => pinned.batch.tokens(),
+        _ => pinned.batch.ids.len(),
+    };
+    let shape = [rows, session.backbone.info().hidden_size];
+    let mut by_number: BTreeMap<usize, Vec<Option<Tensor>>> = BTreeMap::new();
+    for Share { set, share, tensor } in shares {
+        let name = format!("s.{set}.{share}");
+        let place = pinned.sets.iter().position(|of| of == set);
+        let place = place.ok_or_else(|| invalid(&name, format!("adapter set {set} was not part of the forward")))?;
+        if *share >= limits.shares_per_set {
+            return Err(invalid(name, format!("share numbers are below {} (shares_per_set)", limits.shares_per_set)));
+        }
+        let slots = by_number.entry(*share).or_insert_with(|| pinned.sets.iter().map(|_| None).collect());
+        let value = read_share(tensor.clone().renamed(&name), shape, limits.share_norm)?;
+        if slots[place].replace(value).is_some() {
+            return Err(invalid(name, "is there twice"));
+        }
+    }
+    let whole = |slots: Vec<Option<Tensor>>| -> Result<Tensor, EngineError> {
+        let zeros = Tensor::f_zeros(shape.map(|dim| dim as i64), (tch::Kind::Float, tch::Device::Cpu))?;
+        let slots: Vec<Tensor> = slots.into_iter().map(|slot| slot.unwrap_or_else(|| zeros.shallow_clone())).collect();
+        Ok(Tensor::f_stack(&slots, 1)?)
+    };
+    by_number.into_iter().map(|(number, slots)| Ok((number, whole(slots)?))).collect()
+}
+
+/// A share with exactly the shape of the activations (LibTorch would broadcast), finite, and not absurdly large.
+fn read_share(wire: WireTensor, shape: [usize; 2], most: f64) -> Result<Tensor, EngineError> {
+    if wire.dtype() != Dtype::F32 || wire.shape() != shape {
+        let reason = format!("is {} {:?}, must be F32 {shape:?} as the activations", wire.dtype().name(), wire.shape());
+        return Err(invalid(wire.name(), reason));
+    }
+    let tensor = to_tensor(&wire)?;
+    let norms = optim::norms(&tensor)?;
+    match norms.iter().position(|norm| *norm > most) {
+        Some(row) => Err(invalid(wire.name(), format!("row {row} has norm {:e}, share_norm is {most:e}", norms[row]))),
+        None => Ok(tensor),
+    }
+}

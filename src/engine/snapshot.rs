@@ -1,0 +1,103 @@
+//! A session's whole state as one safetensors file, bit for bit: adapters, moments, accumulated gradients, steps. Owns the
+//! names in that file. A snapshot fits only the layout it was taken from.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use sha2::Digest;
+use sha2::Sha256;
+use tch::Tensor;
+
+use crate::domain::limits::Limits;
+use crate::domain::tensor::Dtype;
+use crate::domain::tensor::WireTensor;
+use crate::engine::EngineError;
+use crate::engine::Snapshot;
+use crate::engine::codec::parse_safetensors;
+use crate::engine::codec::to_tensor;
+use crate::engine::codec::to_wire;
+use crate::engine::codec::write_safetensors;
+use crate::engine::errors::invalid;
+use crate::engine::session::HostState;
+use crate::engine::session::Session;
+use crate::model::optim::AdamState;
+
+const FORMAT: &str = "blindtune-session-1";
+
+/// Writes the state.
+pub fn take(session: &Session) -> Result<Snapshot, EngineError> {
+    let mut tensors = vec![to_wire("theta", &session.theta)?];
+    let mut metadata = BTreeMap::from([
+        ("format".to_owned(), FORMAT.to_owned()),
+        ("layout".to_owned(), layout_digest(session)),
+    ]);
+    let optimizer_steps = session.host.as_ref().map_or(0, |host| host.steps);
+    if let Some(host) = &session.host {
+        tensors.push(to_wire("exp_avg", &host.adam.first)?);
+        tensors.push(to_wire("exp_avg_sq", &host.adam.second)?);
+        tensors.push(to_wire("gradients", &host.gradients)?);
+        tensors.push(steps_to_wire(&host.adam.steps)?);
+        metadata.insert("optimizer_steps".to_owned(), host.steps.to_string());
+        metadata.insert("pending".to_owned(), host.pending.to_string());
+    }
+    Ok(Snapshot { bytes: write_safetensors(&tensors, &metadata)?, optimizer_steps })
+}
+
+/// Puts a state into a session that was just opened with the same settings.
+pub fn restore(session: &mut Session, bytes: Bytes) -> Result<(), EngineError> {
+    // A snapshot is the host's own file: only the size of a client's body does not apply to it.
+    let limits = Limits { tensor_body_bytes: usize::MAX, ..Limits::default() };
+    let (tensors, metadata) = parse_safetensors(bytes, &limits)?;
+    if metadata.get("format").map(String::as_str) != Some(FORMAT) {
+        return Err(invalid("snapshot", format!("its format is not {FORMAT}")));
+    }
+    if metadata.get("layout") != Some(&layout_digest(session)) {
+        return Err(invalid("snapshot", "it was taken from a job with other adapters"));
+    }
+    let shape = session.theta.size();
+    let read = |name: &str| -> Result<Tensor, EngineError> {
+        let wire = find(&tensors, name)?;
+        let tensor = to_tensor(wire)?;
+        match tensor.size() == shape {
+            true => Ok(tensor),
+            false => Err(invalid("snapshot", format!("tensor '{name}' has shape {:?}, not {shape:?}", wire.shape()))),
+        }
+    };
+    if session.host.is_some() {
+        let steps = find(&tensors, "steps")?.integers().unwrap_or_default();
+        if steps.len() != session.settings.adapter_sets {
+            return Err(invalid("snapshot", "tensor 'steps' does not name every set"));
+        }
+        let steps = steps.into_iter().map(i64::unsigned_abs).collect();
+        session.host = Some(HostState {
+            adam: AdamState { first: read("exp_avg")?, second: read("exp_avg_sq")?, steps },
+            gradients: read("gradients")?,
+            pending: metadata.get("pending").is_some_and(|pending| pending == "true"),
+            steps: metadata.get("optimizer_steps").and_then(|steps| steps.parse().ok()).unwrap_or(0),
+        });
+    }
+    session.theta = Rc::new(read("theta")?);
+    Ok(())
+}
+
+fn find<'a>(tensors: &'a [WireTensor], name: &str) -> Result<&'a WireTensor, EngineError> {
+    let found = tensors.iter().find(|tensor| tensor.name() == name);
+    found.ok_or_else(|| invalid("snapshot", format!("it has no tensor '{name}'")))
+}
+
+fn steps_to_wire(steps: &[u64]) -> Result<WireTensor, EngineError> {
+    let bytes: Vec<u8> = steps.iter().flat_map(|step| step.to_le_bytes()).collect();
+    WireTensor::new("steps", Dtype::I64, vec![steps.len()], bytes.into())
+        .map_err(|e| EngineError::Internal(e.to_string()))
+}
+
+fn layout_digest(session: &Session) -> String {
+    let mut digest = Sha256::new();
+    for matrix in session.plan.layout() {
+        digest.update(format!("{} {:?} {}\n", matrix.name, matrix.shape, matrix.offset));
+    }
+    let custody = session.settings.custody;
+    digest.update(format!("{} {custody:?}", session.settings.adapter_sets));
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,283 @@
+//! LoRA (arXiv 2106.09685) with PEFT's semantics: `y = x W^T + b + scale * dropout(x) A^T B^T`, n adapter sets over one batch
+//! with one frozen product for all of them. Owns the layout of the flat vector theta and PEFT's names and initialisation.
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::RngCore;
+use rand_chacha::rand_core::SeedableRng;
+use sha2::Digest;
+use sha2::Sha256;
+use tch::Kind;
+use tch::Tensor;
+
+use crate::domain::settings::LoraSettings;
+use crate::domain::settings::Precision;
+use crate::model::Backbone;
+use crate::model::ModelError;
+use crate::model::TchResult;
+use crate::model::weights::Weights;
+
+/// A linear layer that may carry an update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinearSite {
+    /// Module path, `encoder.layer.0.attention.self.query` for example.
+    pub name: String,
+    /// Input width.
+    pub inputs: usize,
+    /// Output width.
+    pub outputs: usize,
+}
+
+/// A frozen linear layer, which adds an update where the pass has one for its site.
+#[derive(Debug)]
+pub struct Linear {
+    site: usize,
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// Reads `{name}.weight` `[out, in]` and `{name}.bias` `[out]`; `site` is the layer's place in [`Backbone::linears`].
+    pub fn new(weights: &Weights, site: &LinearSite, place: usize, precision: Precision) -> Result<Self, ModelError> {
+        let (inputs, outputs) = (site.inputs as i64, site.outputs as i64);
+        let weight = weights.get(&format!("{}.weight", site.name), &[outputs, inputs])?;
+        let bias = weights.get(&format!("{}.bias", site.name), &[outputs])?;
+        let kind = match precision {
+            Precision::Float32 => Kind::Float,
+            Precision::Bfloat16 => Kind::BFloat16,
+        };
+        Ok(Self { site: place, weight: weight.f_to_kind(kind)?, bias })
+    }
+
+    /// `[T, S, in]` to `[T, S, out]`. An input of the bare backbone, `[T, 1, in]`, stays so where there is no update, and is
+    /// multiplied by the frozen weight only once where there is one.
+    pub fn forward(&self, x: &Tensor, lora: Option<&LoraPass>) -> TchResult<Tensor> {
+        let frozen = self.frozen(x)?; // (t, s, out)
+        match lora.and_then(|lora| lora.by_site[self.site].as_ref().map(|update| (lora, update))) {
+            None => Ok(frozen),
+            Some((lora, update)) => frozen.f_add(&lora.delta(x, update)?),
+        }
+    }
+
+    fn frozen(&self, x: &Tensor) -> TchResult<Tensor> {
+        match self.weight.kind() {
+            Kind::Float => x.f_linear(&self.weight, Some(&self.bias)),
+            kind => x.f_to_kind(kind)?.f_linear(&self.weight, None::<&Tensor>)?.f_to_kind(Kind::Float)?.f_add(&self.bias),
+        }
+    }
+}
+
+/// One matrix in the flat vector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matrix {
+    /// PEFT's name.
+    pub name: String,
+    /// `[r, in]` for `lora_A`, `[out, r]` for `lora_B`.
+    pub shape: [usize; 2],
+    /// First element in the flat vector.
+    pub offset: usize,
+}
+
+#[derive(Debug)]
+struct Planned {
+    site: usize,
+    scale: f64,
+    down: Matrix,
+    up: Matrix,
+}
+
+/// Which sites carry an update, of which rank and scale, and where its matrices stand in theta.
+#[derive(Debug)]
+pub struct LoraPlan {
+    updates: Vec<Planned>,
+    sites: usize,
+    dropout: f64,
+    /// Length P of the flat vector.
+    pub parameters: usize,
+    /// As PEFT's `target_modules`.
+    pub targets: Vec<String>,
+}
+
+impl LoraPlan {
+    /// Plans the updates; refuses a target or a pattern that matches no linear layer.
+    pub fn new(backbone: &dyn Backbone, settings: &LoraSettings) -> Result<Self, ModelError> {
+        let targets = match settings.target_modules.is_empty() {
+            true => backbone.default_targets().iter().map(|&name| name.to_owned()).collect(),
+            false => settings.target_modules.clone(),
+        };
+        let sites = backbone.linears();
+        for target in &targets {
+            if !sites.iter().any(|site| matches(&site.name, target)) {
+                return Err(ModelError::setting("lora.target_modules", unmatched(target, backbone)));
+            }
+        }
+        let chosen: Vec<usize> =
+            (0..sites.len()).filter(|&i| targets.iter().any(|target| matches(&sites[i].name, target))).collect();
+        check_patterns("rank_pattern", settings.rank_pattern.keys(), &chosen, sites)?;
+        check_patterns("alpha_pattern", settings.alpha_pattern.keys(), &chosen, sites)?;
+        let mut plan =
+            Self { updates: Vec::new(), sites: sites.len(), dropout: settings.dropout, parameters: 0, targets };
+        for site in chosen {
+            plan.add(site, &sites[site], settings);
+        }
+        Ok(plan)
+    }
+
+    fn add(&mut self, place: usize, site: &LinearSite, settings: &LoraSettings) {
+        let rank = pattern(&settings.rank_pattern, &site.name).unwrap_or(settings.rank);
+        let alpha = pattern(&settings.alpha_pattern, &site.name).unwrap_or(settings.alpha);
+        let divisor = if settings.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
+        let down = self.place(&site.name, "lora_A", [rank, site.inputs]);
+        let up = self.place(&site.name, "lora_B", [site.outputs, rank]);
+        self.updates.push(Planned { site: place, scale: alpha / divisor, down, up });
+    }
+
+    fn place(&mut self, module: &str, matrix: &str, shape: [usize; 2]) -> Matrix {
+        let offset = self.parameters;
+        self.parameters += shape[0] * shape[1];
+        Matrix { name: format!("base_model.model.{module}.{matrix}.weight"), shape, offset }
+    }
+
+    /// The matrices in the order of the flat vector: modules in order, `lora_A` before `lora_B`.
+    pub fn layout(&self) -> impl Iterator<Item = &Matrix> {
+        self.updates.iter().flat_map(|update| [&update.down, &update.up])
+    }
+
+    /// PEFT's initialisation of `sets` sets, `[n, P]`: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt 5), B zero. The values
+    /// depend on seed, set and name only: they are the same on every machine and thread count.
+    pub fn initial(&self, seed: u64, sets: usize) -> TchResult<Tensor> {
+        let mut values = vec![0.0_f32; sets * self.parameters];
+        for (set, values) in values.chunks_exact_mut(self.parameters).enumerate() {
+            for Matrix { name, shape: [rank, inputs], offset } in self.updates.iter().map(|update| &update.down) {
+                fill(&mut values[*offset..offset + rank * inputs], *inputs, &format!("{seed}/{set}/{name}"));
+            }
+        }
+        Tensor::f_from_slice(&values)?.f_view([sets as i64, self.parameters as i64])
+    }
+
+    /// Floats that a graph keeps for one token of one set because of the updates.
+    pub fn graph_floats_per_token(&self) -> usize {
+        let dropped = |update: &Planned| if self.dropout > 0.0 { 2 * update.down.shape[1] } else { 0 };
+        self.updates.iter().map(|update| 2 * update.down.shape[0] + dropped(update)).sum()
+    }
+
+    /// Gets the sets `sets` of theta `[n, P]` ready for a pass. The leaves are views of theta (or of a copy of its rows), so
+    /// theta must never be changed in place: whoever steps the optimizer makes a new tensor.
+    pub fn pass(&self, theta: &Tensor, sets: &[usize], train: bool) -> TchResult<LoraPass> {
+        let all = theta.size().first().is_some_and(|&n| sets.iter().copied().eq(0..n as usize));
+        let rows: Vec<i64> = sets.iter().map(|&set| set as i64).collect();
+        let theta = if all { theta.shallow_clone() } else { theta.f_index_select(0, &Tensor::f_from_slice(&rows)?)? };
+        let mut pass = LoraPass {
+            by_site: (0..self.sites).map(|_| None).collect(),
+            leaves: Vec::new(),
+            sets: sets.len() as i64,
+            dropout: if train { self.dropout } else { 0.0 },
+        };
+        for update in &self.updates {
+            let [down, up] = [leaf(&theta, &update.down)?, leaf(&theta, &update.up)?];
+            pass.leaves.extend([down.shallow_clone(), up.shallow_clone()]);
+            pass.by_site[update.site] = Some(Update { down, up, scale: update.scale });
+        }
+        Ok(pass)
+    }
+}
+
+/// `[S, rows, columns]` of one matrix, a view that collects gradients.
+fn leaf(theta: &Tensor, matrix: &Matrix) -> TchResult<Tensor> {
+    let [rows, columns] = matrix.shape.map(|dim| dim as i64);
+    let sets = theta.size().first().copied().unwrap_or(0);
+    let flat = theta.f_narrow(1, matrix.offset as i64, rows * columns)?; // (s, rows * columns)
+    flat.f_view([sets, rows, columns])?.f_detach()?.f_set_requires_grad(true)
+}
+
+fn fill(values: &mut [f32], inputs: usize, name: &str) {
+    let mut random = ChaCha20Rng::from_seed(Sha256::digest(name.as_bytes()).into());
+    let bound = 1.0 / (inputs as f64).sqrt();
+    for value in values {
+        let unit = f64::from(random.next_u32() >> 8) / f64::from(1 << 24); // [0, 1) in steps of 2^-24
+        *value = ((2.0 * unit - 1.0) * bound) as f32;
+    }
+}
+
+/// PEFT's rule for names in lists and patterns: the whole name, or its last parts.
+fn matches(name: &str, target: &str) -> bool {
+    target == "all-linear" || name == target || name.strip_suffix(target).is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// The value of the longest key that matches.
+fn pattern<T: Copy>(patterns: &std::collections::BTreeMap<String, T>, name: &str) -> Option<T> {
+    let fitting = patterns.iter().filter(|(key, _)| matches(name, key));
+    fitting.max_by_key(|(key, _)| key.len()).map(|(_, value)| *value)
+}
+
+fn check_patterns<'a>(
+    param: &str,
+    keys: impl Iterator<Item = &'a String>,
+    chosen: &[usize],
+    sites: &[LinearSite],
+) -> Result<(), ModelError> {
+    for key in keys {
+        if !chosen.iter().any(|&site| matches(&sites[site].name, key)) {
+            return Err(ModelError::setting(&format!("lora.{param}.{key}"), "matches no module that carries an update"));
+        }
+    }
+    Ok(())
+}
+
+fn unmatched(target: &str, backbone: &dyn Backbone) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for site in backbone.linears() {
+        let short = site.name.rsplit_once(|c: char| c.is_ascii_digit()).map_or(site.name.as_str(), |(_, rest)| &rest[1..]);
+        if !names.contains(&short) {
+            names.push(short);
+        }
+    }
+    let other = backbone.other_modules().iter().any(|module| matches(target, module));
+    let what = if other { "names a module that is not a linear layer" } else { "matches no module" };
+    format!("'{target}' {what}; the linear layers are {}", names.join(", "))
+}
+
+#[derive(Debug)]
+struct Update {
+    down: Tensor, // (s, r, in)
+    up: Tensor,   // (s, out, r)
+    scale: f64,
+}
+
+/// The updates of S sets in one pass.
+#[derive(Debug)]
+pub struct LoraPass {
+    by_site: Vec<Option<Update>>,
+    leaves: Vec<Tensor>,
+    sets: i64,
+    dropout: f64,
+}
+
+impl LoraPass {
+    /// Number S of sets.
+    pub fn sets(&self) -> i64 {
+        self.sets
+    }
+
+    /// `scale * dropout(x) A^T B^T`: `[T, S, in]` (or `[T, 1, in]`) to `[T, S, out]`.
+    fn delta(&self, x: &Tensor, update: &Update) -> TchResult<Tensor> {
+        let (tokens, _, inputs) = x.size3()?;
+        let x = x.f_expand([tokens, self.sets, inputs], false)?; // (t, s, in)
+        // The input is made whole first, so that each set draws a mask of its own.
+        let x = if self.dropout > 0.0 { x.f_contiguous()?.f_dropout(self.dropout, true)? } else { x };
+        let low = x.f_transpose(0, 1)?.f_bmm(&update.down.f_transpose(1, 2)?)?; // (s, t, r)
+        let low = low.f_mul_scalar(update.scale)?;
+        low.f_bmm(&update.up.f_transpose(1, 2)?)?.f_transpose(0, 1) // (t, s, out)
+    }
+
+    /// Vector-Jacobian product of `output` with `cotangent` (same shape, float32) for all sets at once: `[S, P]`.
+    /// The graph is kept, so that further products can follow.
+    pub fn vjp(&self, output: &Tensor, cotangent: &Tensor) -> TchResult<Tensor> {
+        let root = output.f_mul(cotangent)?.f_sum(Kind::Float)?;
+        let gradients = Tensor::f_run_backward(&[root], &self.leaves, true, false)?;
+        let flat = gradients.iter().zip(&self.leaves).map(|(gradient, leaf)| {
+            let whole = if gradient.defined() { gradient.shallow_clone() } else { leaf.f_zeros_like()? };
+            whole.f_reshape([self.sets, -1])
+        });
+        Tensor::f_cat(&flat.collect::<TchResult<Vec<_>>>()?, 1) // (s, p)
+    }
+}
