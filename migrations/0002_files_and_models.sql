@@ -8,8 +8,7 @@ create table files (
     sha256 text not null check (sha256 ~ '^[0-9a-f]{64}$'),
     blob text not null,
     index_blob text not null,
-    form text not null check (form in ('text', 'input_ids')),
-    has_pairs boolean not null default false,
+    shape jsonb not null check (jsonb_typeof(shape) = 'object'),
     created_at timestamptz not null default now(),
     expires_at timestamptz
 );
@@ -18,7 +17,7 @@ create index files_blob_idx on files (blob);
 create index files_index_blob_idx on files (index_blob);
 comment on table files is 'Uploaded inputs. The contents are blobs; a file never carries labels.';
 comment on column files.index_blob is 'Blob with the byte offset of every row, so that a batch reads only its own rows.';
-comment on column files.has_pairs is 'Whether rows carry a second text.';
+comment on column files.shape is 'How rows are written down: the format and the columns of the header.';
 
 create table models (
     id uuid primary key,

@@ -24,6 +24,7 @@ create table jobs (
     durable_seq bigint not null default 0 check (durable_seq >= 0),
     optimizer_steps bigint not null default 0 check (optimizer_steps >= 0),
     trained_tokens bigint not null default 0 check (trained_tokens >= 0),
+    adapter_version bigint not null default 0 check (adapter_version >= 0),
     lease_owner uuid,
     lease_until timestamptz,
     attempt int not null default 0 check (attempt >= 0),
@@ -46,6 +47,7 @@ comment on column jobs.training_file is 'No foreign key: a finished job outlives
 comment on column jobs.next_seq is 'The seq that the next step call must carry.';
 comment on column jobs.forward_seq is 'The seq of the newest training forward; 0 before the first.';
 comment on column jobs.durable_seq is 'The seq of the newest step that a checkpoint covers.';
+comment on column jobs.adapter_version is 'Changes of adapter values: tells whether a checkpoint holds the newest.';
 comment on column jobs.attempt is 'Fencing token: whoever holds an older one writes nothing.';
 comment on column jobs.barren_attempts is 'Leases taken since the last committed step that did not end in good order.';
 
@@ -95,6 +97,8 @@ create table checkpoints (
     job_id uuid not null references jobs (id) on delete cascade,
     step_number bigint not null check (step_number >= 0),
     seq bigint not null check (seq >= 0),
+    adapter_version bigint not null default 0 check (adapter_version >= 0),
+    automatic boolean not null default false,
     blob text not null,
     sha256 text not null check (sha256 ~ '^[0-9a-f]{64}$'),
     bytes bigint not null check (bytes >= 0),
@@ -104,4 +108,5 @@ create table checkpoints (
 );
 create index checkpoints_job_id_idx on checkpoints (job_id, id);
 create index checkpoints_blob_idx on checkpoints (blob);
+comment on column checkpoints.automatic is 'Made by the host for durability; pruned when newer ones exist.';
 comment on table checkpoints is 'Saved states of a job: adapters, optimizer moments and random state, in a blob that is checked by hash when read.';

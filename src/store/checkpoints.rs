@@ -24,6 +24,10 @@ pub struct CheckpointRow {
     pub step_number: i64,
     /// The newest step that it covers.
     pub seq: i64,
+    /// Changes of adapter values up to it.
+    pub adapter_version: i64,
+    /// Made by the host for durability.
+    pub automatic: bool,
     /// Its blob.
     pub blob: String,
     /// Hash of the blob, in hexadecimal.
@@ -58,6 +62,10 @@ pub struct NewCheckpoint<'a> {
     pub step_number: u64,
     /// The newest step that it covers.
     pub seq: u64,
+    /// Changes of adapter values up to it.
+    pub adapter_version: i64,
+    /// Made by the host for durability; pruned when newer ones exist.
+    pub automatic: bool,
     /// Its blob.
     pub blob: &'a BlobRef,
     /// Scalars that the client chose to report: an object.
@@ -72,7 +80,7 @@ macro_rules! checkpoint_rows {
         sqlx::query_as!(
             CheckpointRow,
             $head
-                + r#" id as "id: _", job_id as "job: _", step_number, seq, blob, sha256, bytes, metrics,
+                + r#" id as "id: _", job_id as "job: _", step_number, seq, adapter_version, automatic, blob, sha256, bytes, metrics,
                       fine_tuned_model_checkpoint, created_at "#
                 + $tail,
             $($arg),*
@@ -97,8 +105,9 @@ pub async fn insert(conn: &mut Connection, new: &NewCheckpoint<'_>) -> Result<Op
         return Ok(None);
     }
     let row = checkpoint_rows!(
-        "insert into checkpoints (id, job_id, step_number, seq, blob, sha256, bytes, metrics, fine_tuned_model_checkpoint)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning",
+        "insert into checkpoints (id, job_id, step_number, seq, blob, sha256, bytes, metrics, fine_tuned_model_checkpoint,
+             adapter_version, automatic)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning",
         "",
         new.id.0,
         new.job.0,
@@ -109,6 +118,8 @@ pub async fn insert(conn: &mut Connection, new: &NewCheckpoint<'_>) -> Result<Op
         new.blob.bytes.cast_signed(),
         new.metrics,
         new.fine_tuned_model_checkpoint,
+        new.adapter_version,
+        new.automatic,
     )
     .fetch_one(conn)
     .await?;
@@ -172,11 +183,11 @@ pub async fn list(
     Ok(Some(Paged::cut(rows, page)))
 }
 
-/// The job's saved states without its `keep` newest ones: what may be deleted.
+/// The job's automatic saved states without the `keep` newest ones: what may be deleted.
 pub async fn older_than_newest(conn: &mut Connection, job: JobId, keep: u32) -> Result<Vec<CheckpointRow>> {
     let rows = checkpoint_rows!(
         "select",
-        "from checkpoints where job_id = $1 order by seq desc, id desc offset $2",
+        "from checkpoints where job_id = $1 and automatic order by seq desc, id desc offset $2",
         job.0,
         i64::from(keep),
     )

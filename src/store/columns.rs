@@ -23,7 +23,6 @@ use crate::domain::settings::SplitSettings;
 use crate::domain::steps::StepKind;
 use crate::store::events::EventKind;
 use crate::store::events::Level;
-use crate::store::files::FileForm;
 use crate::store::jobs::JobFailure;
 use crate::store::jobs::Metadata;
 use crate::store::ledger::LedgerKind;
@@ -69,7 +68,7 @@ macro_rules! json_columns {
 }
 
 id_columns!(ProjectId, KeyId, FileId, JobId, EventId, CheckpointId, ForwardId);
-text_columns!(JobState, Scope, Level, EventKind, FileForm, LedgerKind);
+text_columns!(JobState, Scope, Level, EventKind, LedgerKind);
 json_columns!(SplitSettings, Metadata, JobFailure, AdapterBlobs, SentTensors);
 
 column!(StepKind as String, |text| {

@@ -1,5 +1,6 @@
 //! Uploaded files. Owns table `files`, and the question whether any row still names a blob. The contents are blobs.
 
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::domain::ids::FileId;
@@ -8,28 +9,6 @@ use crate::store::Connection;
 use crate::store::Page;
 use crate::store::Paged;
 use crate::store::Result;
-
-/// What the rows of a file are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileForm {
-    /// Texts, or pairs of texts.
-    Text,
-    /// Token ids.
-    InputIds,
-}
-
-impl FileForm {
-    /// Every form.
-    pub const ALL: [Self; 2] = [Self::Text, Self::InputIds];
-
-    /// The name in the table.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::InputIds => "input_ids",
-        }
-    }
-}
 
 /// An uploaded file.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,10 +31,8 @@ pub struct FileRow {
     pub blob: String,
     /// Blob with the byte offset of every row.
     pub index_blob: String,
-    /// What the rows are.
-    pub form: FileForm,
-    /// Whether rows carry a second text.
-    pub has_pairs: bool,
+    /// How rows are written down: the format and the columns of the header.
+    pub shape: Value,
     /// When it was uploaded.
     pub created_at: OffsetDateTime,
     /// When it may be deleted.
@@ -83,10 +60,8 @@ pub struct NewFile<'a> {
     pub blob: &'a str,
     /// Blob with the byte offset of every row.
     pub index_blob: &'a str,
-    /// What the rows are.
-    pub form: FileForm,
-    /// Whether rows carry a second text.
-    pub has_pairs: bool,
+    /// How rows are written down: the format and the columns of the header.
+    pub shape: &'a Value,
     /// When it may be deleted.
     pub expires_at: Option<OffsetDateTime>,
 }
@@ -98,7 +73,7 @@ macro_rules! file_rows {
             FileRow,
             $head
                 + r#" id as "id: _", project_id as "project: _", filename, purpose, bytes, rows, sha256, blob, index_blob,
-                      form as "form: _", has_pairs, created_at, expires_at "#
+                      shape, created_at, expires_at "#
                 + $tail,
             $($arg),*
         )

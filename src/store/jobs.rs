@@ -100,6 +100,8 @@ pub struct JobRow {
     pub optimizer_steps: i64,
     /// Tokens of all training forwards.
     pub trained_tokens: i64,
+    /// Changes of adapter values.
+    pub adapter_version: i64,
     /// The host process that runs it.
     pub lease_owner: Option<Uuid>,
     /// Until when, unless it is extended.
@@ -172,7 +174,7 @@ macro_rules! job_rows {
                       training_file as "training_file: _", status as "status: _", suffix, seed, settings as "settings: _",
                       metadata as "metadata: _", error as "error: _", fine_tuned_model, created_at, started_at,
                       last_step_at, finished_at, hidden_size, adapter_parameters, max_tokens, next_seq, forward_seq,
-                      durable_seq, optimizer_steps, trained_tokens, lease_owner, lease_until, attempt, barren_attempts "#
+                      durable_seq, optimizer_steps, trained_tokens, adapter_version, lease_owner, lease_until, attempt, barren_attempts "#
                 + $tail,
             $($arg),*
         )
@@ -182,8 +184,10 @@ macro_rules! job_rows {
 /// Stores a new job.
 pub async fn insert(conn: &mut Connection, job: &NewJob<'_>) -> Result<JobRow> {
     let row = job_rows!(
-        "insert into jobs (id, project_id, model_id, model_name, training_file, status, suffix, seed, settings, metadata)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning",
+        "insert into jobs (id, project_id, model_id, model_name, training_file, status, suffix, seed, settings, metadata,
+             hidden_size, max_tokens)
+         select $1, $2, m.id, $4, $5, $6, $7, $8, $9, $10, m.hidden_size, m.max_tokens from models m where m.id = $3
+         returning",
         "",
         job.id.0,
         job.project.0,

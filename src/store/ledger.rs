@@ -57,7 +57,7 @@ impl LedgerKind {
 }
 
 /// What is kept of a tensor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SentTensor {
     /// Its name, `s.0.1` for example.
     pub name: String,

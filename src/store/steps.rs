@@ -49,6 +49,8 @@ pub struct NewStep<'a> {
     pub tokens: u64,
     /// Optimizer steps that the host made.
     pub optimizer_steps: u64,
+    /// Whether the step changed adapter values.
+    pub new_adapters: bool,
 }
 
 /// Why a step was not recorded. Nothing was written.
@@ -88,6 +90,7 @@ pub async fn commit(conn: &mut Connection, step: &NewStep<'_>) -> std::result::R
     let moved = sqlx::query!(
         "update jobs set next_seq = next_seq + 1, forward_seq = case when $4 then $2 else forward_seq end,
              trained_tokens = trained_tokens + $5, optimizer_steps = optimizer_steps + $6, barren_attempts = 0,
+             adapter_version = adapter_version + case when $7 then 1 else 0 end,
              last_step_at = now()
          where id = $1 and next_seq = $2 and attempt = $3 and status = 'running'",
         step.job.0,
@@ -96,6 +99,7 @@ pub async fn commit(conn: &mut Connection, step: &NewStep<'_>) -> std::result::R
         step.kind == StepKind::Forward,
         tokens,
         optimizer_steps,
+        step.new_adapters,
     )
     .execute(&mut *conn)
     .await?;
@@ -131,6 +135,23 @@ async fn why_refused(conn: &mut Connection, step: &NewStep<'_>) -> Result<StepWr
         Some(job) if job.running => StepWrite::OutOfOrder { expected: job.next_seq.unsigned_abs() },
         _ => StepWrite::NotRunning,
     })
+}
+
+/// Counts a change of adapter values outside the numbered steps, and keeps the job from looking idle.
+pub async fn touch(conn: &mut Connection, job: JobId, attempt: i32, new_adapters: bool) -> std::result::Result<(), StepWrite> {
+    let done = sqlx::query!(
+        "update jobs set adapter_version = adapter_version + case when $3 then 1 else 0 end, last_step_at = now()
+         where id = $1 and attempt = $2 and status = 'running'",
+        job.0,
+        attempt,
+        new_adapters,
+    )
+    .execute(conn)
+    .await?;
+    match done.rows_affected() {
+        1 => Ok(()),
+        _ => Err(StepWrite::LeaseLost),
+    }
 }
 
 /// The job's step of that number.
