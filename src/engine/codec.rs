@@ -161,7 +161,10 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         let mut seen = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             if name.len() > NAME_BYTES {
-                return Err(A::Error::custom(format!("a name has {} bytes, at most {NAME_BYTES} are taken", name.len())));
+                return Err(A::Error::custom(format!(
+                    "a name has {} bytes, at most {NAME_BYTES} are taken",
+                    name.len()
+                )));
             }
             if !seen.insert(name.clone()) {
                 return Err(A::Error::custom(format!("tensor '{name}' is there twice")));
@@ -207,10 +210,7 @@ impl<'de> Deserialize<'de> for Metadata {
 }
 
 /// Writes a safetensors file. Tensors with wider elements come first, so that all are aligned.
-pub fn write_safetensors(
-    tensors: &[WireTensor],
-    metadata: &BTreeMap<String, String>,
-) -> Result<Bytes, CodecError> {
+pub fn write_safetensors(tensors: &[WireTensor], metadata: &BTreeMap<String, String>) -> Result<Bytes, CodecError> {
     let mut ordered: Vec<&WireTensor> = tensors.iter().collect();
     ordered.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype().size()));
     let mut header = serde_json::Map::new();

@@ -182,7 +182,7 @@ mod tests {
         running.await.expect("runs");
         let (ran, skipped) = oneshot::channel::<()>();
         let second = device.clone();
-        let second = tokio::spawn(async move { second.call(job, move |_| Ok(drop(ran.send(())))).await });
+        let second = tokio::spawn(async move { second.call(job, move |_| Ok(ran.send(()).is_ok())).await });
         while !second.is_finished() && device.call(job, |_| Ok(())).await != Err(EngineError::Busy) {}
         second.abort();
         let _ = second.await;

@@ -83,7 +83,8 @@ impl Leases {
         self.births += 1;
         let lease = Lease { pinned, graph: None, bytes: 0, born: self.births, used: Instant::now() };
         self.kept.insert((job, id), lease);
-        let mut of_job: Vec<_> = self.kept.iter().filter(|((of, _), _)| *of == job).map(|(k, l)| (l.born, *k)).collect();
+        let mut of_job: Vec<_> =
+            self.kept.iter().filter(|((of, _), _)| *of == job).map(|(k, l)| (l.born, *k)).collect();
         of_job.sort_unstable();
         for (_, key) in of_job.iter().take(of_job.len().saturating_sub(FORWARDS_PER_JOB)) {
             self.kept.remove(key);

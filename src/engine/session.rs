@@ -201,7 +201,8 @@ impl Session {
     pub fn optim_step(&mut self, settings: &AdamW) -> Result<OptimReply, EngineError> {
         check_adamw(settings)?;
         let theta = Rc::clone(&self.theta);
-        let host = self.host.as_mut().ok_or_else(|| invalid("custody", "the client steps the optimizer of this job"))?;
+        let host =
+            self.host.as_mut().ok_or_else(|| invalid("custody", "the client steps the optimizer of this job"))?;
         if !host.pending {
             return Err(invalid("optim_step", "there are no gradients: send a backward first"));
         }

@@ -28,10 +28,8 @@ const FORMAT: &str = "blindtune-session-1";
 /// Writes the state.
 pub fn take(session: &Session) -> Result<Snapshot, EngineError> {
     let mut tensors = vec![to_wire("theta", &session.theta)?];
-    let mut metadata = BTreeMap::from([
-        ("format".to_owned(), FORMAT.to_owned()),
-        ("layout".to_owned(), layout_digest(session)),
-    ]);
+    let mut metadata =
+        BTreeMap::from([("format".to_owned(), FORMAT.to_owned()), ("layout".to_owned(), layout_digest(session))]);
     let optimizer_steps = session.host.as_ref().map_or(0, |host| host.steps);
     if let Some(host) = &session.host {
         tensors.push(to_wire("exp_avg", &host.adam.first)?);

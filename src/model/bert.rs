@@ -241,14 +241,27 @@ impl Backbone for Bert {
 
     fn other_modules(&self) -> &'static [&'static str] {
         &[
-            "LayerNorm", "attention", "embeddings", "encoder", "intermediate", "layer", "output", "pooler",
-            "position_embeddings", "self", "token_type_embeddings", "word_embeddings",
+            "LayerNorm",
+            "attention",
+            "embeddings",
+            "encoder",
+            "intermediate",
+            "layer",
+            "output",
+            "pooler",
+            "position_embeddings",
+            "self",
+            "token_type_embeddings",
+            "word_embeddings",
         ]
     }
 
     fn check_pooling(&self, pooling: Pooling) -> Result<(), ModelError> {
         match pooling {
-            Pooling::Eos => Err(ModelError::setting("pooling", "'eos' is for encoder-decoder backbones; use cls, mean, last or none")),
+            Pooling::Eos => Err(ModelError::setting(
+                "pooling",
+                "'eos' is for encoder-decoder backbones; use cls, mean, last or none",
+            )),
             Pooling::Cls | Pooling::Mean | Pooling::Last | Pooling::None => Ok(()),
         }
     }

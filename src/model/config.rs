@@ -136,7 +136,7 @@ fn bert(family: String, raw: RawBert) -> Result<BertConfig, ModelError> {
     if let Some((field, size)) = sizes.into_iter().find(|(_, size)| !(1..=1 << 24).contains(size)) {
         return Err(refused(field, size, "1 to 16777216"));
     }
-    if raw.hidden_size % raw.num_attention_heads != 0 {
+    if !raw.hidden_size.is_multiple_of(raw.num_attention_heads) {
         return Err(refused("num_attention_heads", raw.num_attention_heads, "a divisor of hidden_size"));
     }
     // RoBERTa counts positions from pad_token_id + 1, a leftover of fairseq's padding-aware position table.

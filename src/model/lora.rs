@@ -61,7 +61,9 @@ impl Linear {
     fn frozen(&self, x: &Tensor) -> TchResult<Tensor> {
         match self.weight.kind() {
             Kind::Float => x.f_linear(&self.weight, Some(&self.bias)),
-            kind => x.f_to_kind(kind)?.f_linear(&self.weight, None::<&Tensor>)?.f_to_kind(Kind::Float)?.f_add(&self.bias),
+            kind => {
+                x.f_to_kind(kind)?.f_linear(&self.weight, None::<&Tensor>)?.f_to_kind(Kind::Float)?.f_add(&self.bias)
+            }
         }
     }
 }
@@ -217,7 +219,10 @@ fn check_patterns<'a>(
 ) -> Result<(), ModelError> {
     for key in keys {
         if !chosen.iter().any(|&site| matches(&sites[site].name, key)) {
-            return Err(ModelError::setting(&format!("lora.{param}.{key}"), "matches no module that carries an update"));
+            return Err(ModelError::setting(
+                &format!("lora.{param}.{key}"),
+                "matches no module that carries an update",
+            ));
         }
     }
     Ok(())
@@ -226,7 +231,8 @@ fn check_patterns<'a>(
 fn unmatched(target: &str, backbone: &dyn Backbone) -> String {
     let mut names: Vec<&str> = Vec::new();
     for site in backbone.linears() {
-        let short = site.name.rsplit_once(|c: char| c.is_ascii_digit()).map_or(site.name.as_str(), |(_, rest)| &rest[1..]);
+        let short =
+            site.name.rsplit_once(|c: char| c.is_ascii_digit()).map_or(site.name.as_str(), |(_, rest)| &rest[1..]);
         if !names.contains(&short) {
             names.push(short);
         }

@@ -40,7 +40,8 @@ impl Packed {
     pub fn new(ids: &[Vec<i64>], types: Option<&[Vec<i64>]>) -> TchResult<Self> {
         let mut order: Vec<usize> = (0..ids.len()).collect();
         order.sort_by_key(|&input| ids[input].len()); // stable: the same batch always packs the same way
-        let flat = |lists: &[Vec<i64>]| order.iter().flat_map(|&input| lists[input].iter().copied()).collect::<Vec<_>>();
+        let flat =
+            |lists: &[Vec<i64>]| order.iter().flat_map(|&input| lists[input].iter().copied()).collect::<Vec<_>>();
         let places = Places::new(ids, &order);
         Ok(Self {
             ids: Tensor::f_from_slice(&flat(ids))?,

@@ -131,8 +131,8 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
 }
 
 fn shards(folder: &Path, index: &[u8]) -> Result<Vec<PathBuf>, ModelError> {
-    let index: Value = serde_json::from_slice(index)
-        .map_err(|e| ModelError::folder(format!("model.safetensors.index.json: {e}")))?;
+    let index: Value =
+        serde_json::from_slice(index).map_err(|e| ModelError::folder(format!("model.safetensors.index.json: {e}")))?;
     let map = index.get("weight_map").and_then(Value::as_object);
     let mut names: Vec<&str> = map.into_iter().flat_map(|map| map.values()).filter_map(Value::as_str).collect();
     names.sort_unstable();
@@ -141,7 +141,9 @@ fn shards(folder: &Path, index: &[u8]) -> Result<Vec<PathBuf>, ModelError> {
         return Err(ModelError::folder("model.safetensors.index.json: weight_map is missing or empty"));
     }
     if let Some(name) = names.iter().find(|name| name.contains(['/', '\\']) || !name.ends_with(".safetensors")) {
-        return Err(ModelError::Folder(format!("model.safetensors.index.json: '{name}' is not a safetensors file name")));
+        return Err(ModelError::Folder(format!(
+            "model.safetensors.index.json: '{name}' is not a safetensors file name"
+        )));
     }
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
