@@ -1,1 +1,18 @@
-//! x
+//! blindtune: fine-tuning as a service that never sees the labels.
+//!
+//! A model host serves a transformer backbone with LoRA adapters; the label holder drives each training step over HTTP, keeps
+//! the labels, the loss and the head, and sends back gradients split into shares (P3EFT, arXiv 2412.16669).
+//!
+//! The layers, each of which may use only those to its right: [`api`] → [`service`] → [`store`], [`engine`] → [`domain`],
+//! [`model`]. [`app`] alone puts them together. ARCHITECTURE.md walks through one step.
+
+pub mod api;
+
+
+pub mod config;
+pub mod domain;
+pub mod engine;
+pub mod model;
+pub mod service;
+pub mod store;
+pub mod telemetry;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::Path;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
@@ -23,6 +22,7 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiBytes;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiQuery;
+use crate::api::extract::ApiSet;
 use crate::api::extract::Media;
 use crate::api::extract::accepted;
 use crate::api::extract::content_type;
@@ -33,7 +33,6 @@ use crate::api::steps::safetensors;
 use crate::api::to_the_end;
 use crate::domain::ids::JobId;
 use crate::service::Sent;
-use crate::service::ServiceError;
 use crate::service::parse_body;
 
 /// Get the adapters' layout
@@ -73,11 +72,10 @@ pub async fn get_adapter(
     State(app): State<App>,
     caller: Caller<JobsRead>,
     ApiId(job): ApiId<JobId>,
-    Path(path): Path<BTreeMap<String, String>>,
+    ApiSet(set): ApiSet,
     ApiQuery(query): ApiQuery<AdapterQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let set = set_number(&path)?;
     let (theta, layout) = to_the_end(async move { app.steps.adapter(caller.project, job, set).await }).await?;
     let tensors = match query.format {
         AdapterForm::Flat => vec![theta],
@@ -87,11 +85,6 @@ pub async fn get_adapter(
         Media::Safetensors => safetensors(&tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())])),
         Media::Json => Ok(Json(AdapterBody { tensors: encode_all(&tensors) }).into_response()),
     }
-}
-
-fn set_number(path: &BTreeMap<String, String>) -> Result<usize, ApiError> {
-    let text = path.get("set").map(String::as_str).unwrap_or_default();
-    text.parse().map_err(|_| ServiceError::not_found("adapter set", text).into())
 }
 
 /// Replace an adapter set
@@ -114,11 +107,10 @@ pub async fn put_adapter(
     State(app): State<App>,
     caller: Caller<StepsWrite>,
     ApiId(job): ApiId<JobId>,
-    Path(path): Path<BTreeMap<String, String>>,
+    ApiSet(set): ApiSet,
     headers: HeaderMap,
     ApiBytes(body): ApiBytes,
 ) -> Result<Json<AdapterLayout>, ApiError> {
-    let set = set_number(&path)?;
     let mut sent = Sent::new("put_adapter", &set.to_string(), &body);
     let tensors = match content_type(&headers) {
         Some(Media::Safetensors) => parse_body(body, &app.limits.for_adapters())?,

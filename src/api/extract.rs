@@ -122,6 +122,20 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for ApiId<T> {
     }
 }
 
+/// The number of an adapter set, from the path's `set`.
+pub struct ApiSet(pub usize);
+
+impl<S: Send + Sync> FromRequestParts<S> for ApiSet {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let missing = |set: &str| ApiError::from(ServiceError::not_found("adapter set", set));
+        let Path(ids) = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(|_| missing("?"))?;
+        let set = ids.iter().find(|(name, _)| name == "set").map(|(_, value)| value.as_str()).unwrap_or_default();
+        set.parse().map(Self).map_err(|_| missing(set))
+    }
+}
+
 /// The media types of the data plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {

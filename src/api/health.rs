@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 use crate::api::App;
 use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
-use crate::store::pool::ping;
 
 /// How the host is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,6 +45,8 @@ pub async fn readyz(State(app): State<App>) -> Result<Json<Health>, ApiError> {
     if app.readiness.draining.load(Ordering::Acquire) {
         return Err(not_now("shutting_down", "The host is shutting down."));
     }
-    ping(&app.readiness.pool).await.map_err(|_| not_now("database_unavailable", "The host's database cannot be reached."))?;
-    Ok(Json(OK))
+    match (app.readiness.probe)().await {
+        true => Ok(Json(OK)),
+        false => Err(not_now("database_unavailable", "The host's database cannot be reached.")),
+    }
 }

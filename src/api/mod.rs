@@ -36,7 +36,6 @@ use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
 use crate::service::Steps;
-use crate::store::Pool;
 
 pub use middleware::StackSettings;
 
@@ -61,8 +60,8 @@ pub struct App {
 
 /// Whether the host takes work.
 pub struct Readiness {
-    /// The database.
-    pub pool: Pool,
+    /// Asks the database.
+    pub probe: Arc<dyn Fn() -> futures::future::BoxFuture<'static, bool> + Send + Sync>,
     /// Set when the host begins to shut down.
     pub draining: AtomicBool,
 }

@@ -20,18 +20,23 @@ use uuid::Uuid;
 use crate::domain::ids::FileId;
 use crate::domain::ids::ProjectId;
 use crate::service::Context;
-use crate::service::Page;
+use crate::service::PageRequest;
+use crate::service::Paged;
 use crate::service::Result;
 use crate::service::ServiceError;
+use crate::service::commit;
+use crate::service::known_cursor;
 use crate::service::rowformat::BadRow;
 use crate::service::rowformat::Format;
 use crate::service::rowformat::Shape;
 use crate::service::rowformat::scan;
+use crate::store::StoreError;
+use crate::store::blobs::BlobKind;
 use crate::store::blobs::BlobRef;
 use crate::store::files;
 use crate::store::files::FileRow;
 use crate::store::files::NewFile;
-use crate::store::page::PageRequest;
+use crate::store::jobs;
 
 /// A file that has been received and checked, and that no row names yet.
 pub struct Draft {
@@ -90,7 +95,7 @@ impl Files {
         let (chunks, reader) = mpsc::channel(4);
         let row_bytes = self.0.limits.file_line_bytes;
         let scanner = tokio::task::spawn_blocking(move || scan_into(format, Chunks::new(reader), row_bytes));
-        let mut writer = self.0.blobs.writer("files").await?;
+        let mut writer = self.0.blobs.writer(BlobKind::Files).await?;
         let mut broken = None;
         let mut total = 0u64;
         while let Some(chunk) = body.next().await {
@@ -115,13 +120,13 @@ impl Files {
         drop(chunks);
         let scanned = scanner.await.map_err(ServiceError::internal)?;
         if let Some(error) = broken {
-            writer.abort().await;
+            writer.abort().await?;
             return Err(error);
         }
         let scanned = match scanned {
             Ok(scanned) => scanned,
             Err(bad) => {
-                writer.abort().await;
+                writer.abort().await?;
                 return Err(refused(&bad));
             }
         };
@@ -131,7 +136,7 @@ impl Files {
     }
 
     async fn store_index(&self, index: File) -> Result<BlobRef> {
-        let mut writer = self.0.blobs.writer("files").await?;
+        let mut writer = self.0.blobs.writer(BlobKind::Files).await?;
         let mut stream = tokio_util::io::ReaderStream::with_capacity(tokio::fs::File::from_std(index), 256 * 1024);
         while let Some(chunk) = stream.next().await {
             writer.write(chunk.map_err(ServiceError::internal)?).await?;
@@ -141,62 +146,56 @@ impl Files {
 
     /// Makes a received file visible.
     pub async fn publish(&self, project: ProjectId, draft: Draft, purpose: &str) -> Result<FileRow> {
+        let shape = serde_json::to_value(&draft.shape).map_err(ServiceError::internal)?;
         let new = NewFile {
             id: FileId(Uuid::now_v7()),
-            filename: draft.filename,
-            purpose: purpose.to_owned(),
-            bytes: draft.blob.bytes as i64,
-            rows: draft.rows as i64,
-            sha256: draft.blob.sha256.clone(),
-            blob: draft.blob.path,
-            index_blob: draft.index.path,
-            shape: serde_json::to_value(&draft.shape).map_err(ServiceError::internal)?,
+            project,
+            filename: &draft.filename,
+            purpose,
+            bytes: draft.blob.bytes.cast_signed(),
+            rows: draft.rows.cast_signed(),
+            sha256: &draft.blob.sha256,
+            blob: &draft.blob.path,
+            index_blob: &draft.index.path,
+            shape: &shape,
+            expires_at: None,
         };
-        let mut connection = self.0.connection().await?;
-        Ok(files::insert(&mut connection, project, &new).await?)
+        Ok(files::insert(&mut *self.0.connection().await?, &new).await?)
     }
 
     /// Forgets a received file that will not be made visible.
     pub async fn discard(&self, draft: Draft) -> Result<()> {
-        self.remove_unused(&[draft.blob.path, draft.index.path]).await
+        self.0.blobs.delete(&draft.blob.path).await?;
+        Ok(self.0.blobs.delete(&draft.index.path).await?)
     }
 
     /// One file.
     pub async fn get(&self, project: ProjectId, id: FileId) -> Result<FileRow> {
-        let mut connection = self.0.connection().await?;
-        files::get(&mut connection, project, id).await?.ok_or_else(|| ServiceError::not_found("file", id))
+        files::get(&mut *self.0.connection().await?, project, id).await?.ok_or_else(|| ServiceError::not_found("file", id))
     }
 
     /// A page of files, of one purpose or all.
-    pub async fn list(&self, project: ProjectId, page: PageRequest, purpose: Option<&str>) -> Result<Page<FileRow>> {
-        let mut connection = self.0.connection().await?;
-        let (rows, has_more) = files::list(&mut connection, project, &page, purpose).await?;
-        Ok(Page { rows, has_more })
+    pub async fn list(&self, project: ProjectId, page: PageRequest, purpose: Option<&str>) -> Result<Paged<FileRow>> {
+        known_cursor(files::list(&mut *self.0.connection().await?, project, &page, purpose).await?)
     }
 
     /// The bytes as they were uploaded.
-    pub async fn content(&self, project: ProjectId, id: FileId) -> Result<(FileRow, BoxStream<'static, std::io::Result<Bytes>>)> {
+    pub async fn content(&self, project: ProjectId, id: FileId) -> Result<(FileRow, BoxStream<'static, std::result::Result<Bytes, StoreError>>)> {
         let file = self.get(project, id).await?;
         let stream = self.0.blobs.stream(&file.blob).await?;
         Ok((file, stream))
     }
 
-    /// Removes a file and, when nothing else names them, its bytes.
+    /// Removes a file, unless a job that is not over reads it.
     pub async fn delete(&self, project: ProjectId, id: FileId) -> Result<()> {
-        let mut connection = self.0.connection().await?;
-        let file = files::delete(&mut connection, project, id).await?.ok_or_else(|| ServiceError::not_found("file", id))?;
-        drop(connection);
-        self.remove_unused(&[file.blob, file.index_blob]).await
-    }
-
-    async fn remove_unused(&self, paths: &[String]) -> Result<()> {
-        let mut connection = self.0.connection().await?;
-        for path in paths {
-            if !files::blob_in_use(&mut connection, path).await? {
-                self.0.blobs.delete(path).await?;
-            }
+        let mut transaction = self.0.begin().await?;
+        if jobs::file_in_use(&mut transaction, project, id).await? {
+            return Err(ServiceError::conflict("file_in_use", "A job that is not over reads this file; end the job first."));
         }
-        Ok(())
+        let file = files::delete(&mut transaction, project, id).await?.ok_or_else(|| ServiceError::not_found("file", id))?;
+        commit(transaction).await?;
+        self.0.blobs.delete(&file.blob).await?;
+        Ok(self.0.blobs.delete(&file.index_blob).await?)
     }
 }
 

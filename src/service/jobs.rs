@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::domain::ids::EventId;
 use crate::domain::ids::FileId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
@@ -18,27 +18,39 @@ use crate::domain::limits::Limits;
 use crate::domain::settings::Pooling;
 use crate::domain::settings::SplitSettings;
 use crate::service::Context;
-use crate::service::Page;
+use crate::service::PageRequest;
+use crate::service::Paged;
 use crate::service::Result;
 use crate::service::ServiceError;
 use crate::service::checkpoints;
 use crate::service::commit;
+use crate::service::known_cursor;
 use crate::service::requests::Sent;
 use crate::service::sessions::Sessions;
+use crate::store::Connection;
+use crate::store::blobs::BlobKind;
+use crate::store::checkpoints as saved;
 use crate::store::checkpoints::CheckpointRow;
 use crate::store::events;
+use crate::store::events::EventKind;
 use crate::store::events::EventRow;
 use crate::store::events::Level;
+use crate::store::events::NewEvent;
 use crate::store::files;
 use crate::store::jobs;
+use crate::store::jobs::JobFailure;
 use crate::store::jobs::JobRow;
-use crate::store::jobs::NewJobRow;
+use crate::store::jobs::Metadata;
+use crate::store::jobs::MetadataFilter;
+use crate::store::jobs::NewJob as NewJobRow;
 use crate::store::ledger;
+use crate::store::ledger::LedgerKind;
 use crate::store::ledger::LedgerRow;
 use crate::store::ledger::NewLedgerEntry;
+use crate::store::ledger::SentTensors;
 use crate::store::models;
-use crate::store::page::PageRequest;
-use crate::store::pool::PgConnection;
+use crate::store::models::AdapterBlobs;
+use crate::store::models::TunedModel;
 
 /// A job as its project sees it.
 pub type JobView = JobRow;
@@ -79,7 +91,7 @@ impl Jobs {
         let Some(model) = models::get_visible(&mut transaction, project, &new.model).await? else {
             return Err(ServiceError::not_found("model", &new.model).at("model"));
         };
-        if model.project_id.is_some() {
+        if model.project.is_some() {
             let message = "Start from a backbone; starting from a fine-tuned model is not supported yet.";
             return Err(ServiceError::invalid("unsupported_model", message).at("model"));
         }
@@ -92,19 +104,20 @@ impl Jobs {
             let message = format!("A project has at most {} open jobs.", self.context.limits.jobs_per_project);
             return Err(ServiceError::busy("too_many_jobs", message));
         }
+        let metadata = new.metadata.map(Metadata);
         let row = NewJobRow {
             id: JobId(Uuid::now_v7()),
-            model_id: model.id,
-            model_name: model.name,
+            project,
+            model: model.id,
+            model_name: &model.name,
             training_file: new.training_file,
-            suffix: new.suffix,
+            status: JobState::Queued,
+            suffix: new.suffix.as_deref(),
             seed: new.seed.unwrap_or_else(|| i64::from(rand::random::<u32>() >> 1)),
-            settings: new.settings,
-            metadata: new.metadata.map(|metadata| json!(metadata)),
-            hidden_size: model.hidden_size,
-            max_tokens: model.max_tokens,
+            settings: &new.settings,
+            metadata: metadata.as_ref(),
         };
-        let job = jobs::insert(&mut transaction, project, &row).await?;
+        let job = jobs::insert(&mut transaction, &row).await?;
         note(&mut transaction, &job, Level::Info, &format!("Created fine-tuning job: {}", job.id)).await?;
         let job = admit(&mut transaction, &self.context.limits, job).await?;
         commit(transaction).await?;
@@ -144,10 +157,14 @@ impl Jobs {
         project: ProjectId,
         page: PageRequest,
         metadata: Option<Option<BTreeMap<String, String>>>,
-    ) -> Result<Page<JobRow>> {
-        let filter = metadata.map(|metadata| metadata.map(|pairs| json!(pairs)));
-        let (rows, has_more) = jobs::list(&mut *self.context.connection().await?, project, &page, filter.as_ref()).await?;
-        Ok(Page { rows, has_more })
+    ) -> Result<Paged<JobRow>> {
+        let pairs = metadata.map(|pairs| pairs.map(Metadata));
+        let filter = match &pairs {
+            None => MetadataFilter::Any,
+            Some(None) => MetadataFilter::Absent,
+            Some(Some(pairs)) => MetadataFilter::Contains(pairs),
+        };
+        known_cursor(jobs::list(&mut *self.context.connection().await?, project, &page, filter).await?)
     }
 
     /// Ends a job without a result.
@@ -189,19 +206,21 @@ impl Jobs {
             return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
         }
         let saved = checkpoints::save(&self.context, session, checkpoints::Kind::Asked).await?;
-        let mut adapters = Vec::new();
+        let mut adapters = AdapterBlobs::default();
         for set in 0..session.job.settings.adapter_sets {
             let theta = self.context.engine.adapter(id, set).await?;
-            let blob = self.context.blobs.put_atomic("adapters", theta.bytes().clone()).await?;
-            adapters.push(json!({"path": blob.path, "sha256": blob.sha256, "bytes": blob.bytes}));
+            adapters.0.push(self.context.blobs.put_atomic(BlobKind::Adapters, theta.bytes().clone()).await?);
         }
         let mut transaction = self.context.begin().await?;
         let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
         let suffix = job.suffix.as_deref().unwrap_or_default();
         let name = format!("ft:{}:{}:{}:{}", job.model_name, project.0.simple(), suffix, id.0.simple());
-        let done = apply(&mut transaction, &job, JobEvent::Completed, None).await?;
-        models::insert_tuned(&mut transaction, project, &name, job.model_id, &json!(adapters)).await?;
-        let done = jobs::set_tuned(&mut transaction, project, done.id, &name).await?;
+        if job.status.on(JobEvent::Completed).is_none() || !jobs::complete(&mut transaction, project, id, job.status, &name).await? {
+            return Err(changed_meanwhile());
+        }
+        let tuned = TunedModel { project, name: &name, base_model: job.model, adapters: &adapters, owned_by: &project.to_string() };
+        models::insert_tuned(&mut transaction, &tuned).await?;
+        let done = jobs::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
         note(&mut transaction, &done, Level::Info, &format!("New fine-tuned model created: {name}")).await?;
         self.admit_next(&mut transaction, project).await?;
         commit(transaction).await?;
@@ -219,7 +238,7 @@ impl Jobs {
         Ok(job)
     }
 
-    async fn admit_next(&self, connection: &mut PgConnection, project: ProjectId) -> Result<()> {
+    async fn admit_next(&self, connection: &mut Connection, project: ProjectId) -> Result<()> {
         match jobs::next_queued(connection, project).await? {
             Some(job) => admit(connection, &self.context.limits, job).await.map(|_| ()),
             None => Ok(()),
@@ -227,22 +246,21 @@ impl Jobs {
     }
 
     /// A page of a job's events, newest first.
-    pub async fn events(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Page<EventRow>> {
+    pub async fn events(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Paged<EventRow>> {
         self.get(project, id).await?;
-        let (rows, has_more) = events::list(&mut *self.context.connection().await?, id, &page).await?;
-        Ok(Page { rows, has_more })
+        known_cursor(events::list(&mut *self.context.connection().await?, project, id, &page).await?)
     }
 
     /// A page of a job's checkpoints, newest first.
-    pub async fn checkpoints(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Page<CheckpointRow>> {
-        checkpoints::list(&self.context, project, id, page).await
+    pub async fn checkpoints(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Paged<CheckpointRow>> {
+        self.get(project, id).await?;
+        known_cursor(saved::list(&mut *self.context.connection().await?, project, id, &page).await?)
     }
 
     /// A page of what the host was sent, oldest first.
-    pub async fn ledger(&self, project: ProjectId, id: JobId, after: i64, limit: u32) -> Result<Page<LedgerRow>> {
+    pub async fn ledger(&self, project: ProjectId, id: JobId, after: i64, limit: u32) -> Result<Paged<LedgerRow>> {
         self.get(project, id).await?;
-        let (rows, has_more) = ledger::list(&mut *self.context.connection().await?, id, after, limit).await?;
-        Ok(Page { rows, has_more })
+        Ok(ledger::list(&mut *self.context.connection().await?, project, id, after, limit).await?)
     }
 
     /// Takes scalars that the client chose to report, as an event.
@@ -270,15 +288,23 @@ impl Jobs {
         let entry = NewLedgerEntry {
             job: id,
             seq: None,
-            kind: "metrics".into(),
-            tensors: json!([]),
-            bytes: sent.bytes as i64,
-            sha256: sent.digest,
+            kind: LedgerKind::Metrics,
+            tensors: &SentTensors::default(),
+            bytes: sent.bytes as u64,
+            sha256: &sent.digest,
         };
         ledger::append(&mut transaction, &entry).await?;
         let mut data = json!(metrics);
         data["step"] = json!(step);
-        let event = events::append_metrics(&mut transaction, id, &format!("Step {step}"), data).await?;
+        let event = NewEvent {
+            id: EventId(Uuid::now_v7()),
+            job: id,
+            level: Level::Info,
+            kind: EventKind::Metrics,
+            message: &format!("Step {step}"),
+            data: Some(&data),
+        };
+        let event = events::append(&mut transaction, &event).await?;
         commit(transaction).await?;
         Ok(event)
     }
@@ -306,19 +332,28 @@ fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<()> {
     Ok(())
 }
 
-async fn note(connection: &mut PgConnection, job: &JobRow, level: Level, message: &str) -> Result<()> {
-    events::append(connection, job.id, level, message, Value::Null).await?;
+/// Tells a job's listeners what happened.
+pub async fn note(connection: &mut Connection, job: &JobRow, level: Level, message: &str) -> Result<()> {
+    let id = EventId(Uuid::now_v7());
+    let event = NewEvent { id, job: job.id, level, kind: EventKind::Message, message, data: None };
+    events::append(connection, &event).await?;
     Ok(())
 }
 
+fn changed_meanwhile() -> ServiceError {
+    ServiceError::conflict("invalid_job_state", "The job changed meanwhile; look again.")
+}
+
 /// Changes a job's state by an event; refused when the life cycle does not know it.
-pub async fn apply(connection: &mut PgConnection, job: &JobRow, event: JobEvent, error: Option<Value>) -> Result<JobRow> {
+pub async fn apply(connection: &mut Connection, job: &JobRow, event: JobEvent, error: Option<JobFailure>) -> Result<JobRow> {
     let Some(next) = job.status.on(event) else {
         let message = format!("The job is {}; it cannot be {}.", job.status, wish(event));
         return Err(ServiceError::conflict("invalid_job_state", message));
     };
-    let changed = jobs::set_state(connection, job.id, job.status, next, error.as_ref()).await?;
-    let job = changed.ok_or_else(|| ServiceError::conflict("invalid_job_state", "The job changed meanwhile; look again."))?;
+    if !jobs::set_state(connection, job.project, job.id, (job.status, next), error.as_ref()).await? {
+        return Err(changed_meanwhile());
+    }
+    let job = jobs::get(connection, job.project, job.id).await?.ok_or_else(|| missing(job.id))?;
     let level = if next == JobState::Failed { Level::Error } else { Level::Info };
     note(connection, &job, level, &format!("Fine-tuning job is {next}")).await?;
     Ok(job)
@@ -335,8 +370,8 @@ fn wish(event: JobEvent) -> &'static str {
 }
 
 /// Lets a queued job run when the project has room; gives it back as it then is.
-pub async fn admit(connection: &mut PgConnection, limits: &Limits, job: JobRow) -> Result<JobRow> {
-    let counts = jobs::counts(connection, job.project_id).await?;
+pub async fn admit(connection: &mut Connection, limits: &Limits, job: JobRow) -> Result<JobRow> {
+    let counts = jobs::counts(connection, job.project).await?;
     match counts.running < i64::from(limits.running_per_project) {
         true => apply(connection, &job, JobEvent::Admitted, None).await,
         false => Ok(job),

@@ -62,13 +62,20 @@ impl Keys {
         let expires = now + Duration::from_secs(u64::from(new.days) * 86_400);
         let key = KeyId(Uuid::now_v7());
         let mut transaction = self.context.begin().await?;
-        let project = projects::find_or_create(&mut transaction, &new.project).await?;
+        let project = projects::find_or_create(&mut transaction, &new.project).await?.id;
         let token = self
             .tokens
             .sign(project, key, now.unix_timestamp() as u64, expires.unix_timestamp() as u64)
             .map_err(ServiceError::internal)?;
-        let row = keys::NewKey { id: key, name: new.name, token_sha256: token_hash(&token), scopes: new.scopes, expires_at: Some(expires) };
-        keys::insert(&mut transaction, project, &row).await?;
+        let row = keys::NewKey {
+            id: key,
+            project,
+            name: &new.name,
+            token_sha256: &token_hash(&token),
+            scopes: &new.scopes.into_iter().collect::<Vec<_>>(),
+            expires_at: Some(expires),
+        };
+        keys::insert(&mut transaction, &row).await?;
         commit(transaction).await?;
         Ok((key, token))
     }
@@ -80,7 +87,7 @@ impl Keys {
 
     /// Ends a key's life.
     pub async fn revoke(&self, key: KeyId) -> Result<()> {
-        match keys::revoke(&mut *self.context.connection().await?, key).await? {
+        match keys::revoke(&mut *self.context.connection().await?, None, key).await? {
             true => Ok(()),
             false => Err(ServiceError::not_found("key", key)),
         }
@@ -100,11 +107,11 @@ impl Keys {
         let mut connection = self.context.connection().await?;
         let Some(row) = keys::get(&mut connection, claims.jti).await? else { return Ok(None) };
         let alive = row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > OffsetDateTime::now_utc());
-        if !alive || row.token_sha256 != hash || row.project_id != claims.sub {
+        if !alive || row.token_sha256 != hash || row.project != claims.sub {
             return Ok(None);
         }
         keys::touch_last_used(&mut connection, row.id).await?;
-        let principal = Principal { project: row.project_id, key: row.id, scopes: row.scopes };
+        let principal = Principal { project: row.project, key: row.id, scopes: row.scopes.into_iter().collect() };
         self.remember(hash, &principal);
         Ok(Some(principal))
     }

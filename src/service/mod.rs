@@ -22,11 +22,11 @@ use uuid::Uuid;
 
 use crate::domain::limits::Limits;
 use crate::engine::Engine;
+use crate::store;
 use crate::store::blobs::Blobs;
+use crate::store::Pool;
 use crate::store::StoreError;
-use crate::store::pool::Connection;
-use crate::store::pool::PgPool;
-use crate::store::pool::Transaction;
+use crate::store::Tx;
 
 pub use error::Refusal;
 pub use error::ServiceError;
@@ -42,7 +42,6 @@ pub use requests::BackwardRequest;
 pub use requests::ForwardRequest;
 pub use requests::ForwardScalars;
 pub use requests::Sent;
-pub use requests::SentTensor;
 pub use requests::Which;
 pub use requests::parse_body;
 pub use requests::ragged;
@@ -53,7 +52,21 @@ pub use steps::OptimRequest;
 pub use steps::Steps;
 pub use tokens::Tokens;
 
+pub use crate::engine::AdamW;
+pub use crate::engine::Slot;
 pub use crate::engine::codec::write_safetensors;
+pub use crate::store::Order;
+pub use crate::store::Page as PageRequest;
+pub use crate::store::Paged;
+pub use crate::store::checkpoints::CheckpointRow;
+pub use crate::store::events::EventRow;
+pub use crate::store::files::FileRow;
+pub use crate::store::ledger::LedgerRow;
+pub use crate::store::ledger::SentTensor;
+pub use crate::store::models::ModelRow;
+
+/// A connection of the pool, given back when dropped.
+type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 
 /// A result of a use case.
 pub type Result<T> = std::result::Result<T, ServiceError>;
@@ -76,7 +89,7 @@ pub struct JobSettings {
 /// What every use case works with. Made once, in `app`.
 pub struct Context {
     /// Postgres.
-    pub pool: PgPool,
+    pub pool: Pool,
     /// Files, adapters and checkpoints.
     pub blobs: Blobs,
     /// The device.
@@ -91,25 +104,27 @@ pub struct Context {
 
 impl Context {
     /// A connection for reads and single writes.
-    pub(crate) async fn connection(&self) -> Result<Connection> {
+    pub(crate) async fn connection(&self) -> Result<PooledConnection> {
         Ok(self.pool.acquire().await.map_err(StoreError::from)?)
     }
 
     /// A transaction: one for each use case that writes more than one row.
-    pub(crate) async fn begin(&self) -> Result<Transaction> {
-        Ok(self.pool.begin().await.map_err(StoreError::from)?)
+    pub(crate) async fn begin(&self) -> Result<Tx> {
+        Ok(store::pool::begin(&self.pool).await?)
     }
 }
 
 /// Commits, so that whoever reads after the answer sees what was written.
-pub(crate) async fn commit(transaction: Transaction) -> Result<()> {
-    Ok(transaction.commit().await.map_err(StoreError::from)?)
+pub(crate) async fn commit(transaction: Tx) -> Result<()> {
+    Ok(store::pool::commit(transaction).await?)
 }
 
-/// A page of rows and whether there are more.
-pub struct Page<T> {
-    /// The rows.
-    pub rows: Vec<T>,
-    /// Whether there are more after these.
-    pub has_more: bool,
+/// The job is driven by another process now: nothing was written.
+pub(crate) fn lease_lost() -> ServiceError {
+    ServiceError::unavailable("lease_lost", "The job changed hands; try again.")
+}
+
+/// A page of a list; an unknown cursor is refused, since a silent empty page would end a client's loop too early.
+pub(crate) fn known_cursor<T>(page: Option<Paged<T>>) -> Result<Paged<T>> {
+    page.ok_or_else(|| ServiceError::invalid("invalid_cursor", "after: there is no such thing in this list.").at("after"))
 }

@@ -11,7 +11,7 @@ use crate::service::Result;
 use crate::service::ServiceError;
 use crate::store::models;
 use crate::store::models::ModelRow;
-use crate::store::models::NewBaseModel;
+use crate::store::models::BaseModel;
 
 /// Use cases on models.
 pub struct Models(pub Arc<Context>);
@@ -29,15 +29,15 @@ impl Models {
         })?;
         let path = folder.clone();
         let info = tokio::task::spawn_blocking(move || inspect(&path)).await.map_err(ServiceError::internal)??;
-        let new = NewBaseModel {
-            name: name.to_owned(),
-            family: info.family,
-            folder: folder.to_string_lossy().into_owned(),
-            sha256: Some(info.sha256),
+        let new = BaseModel {
+            name,
+            family: &info.family,
+            folder: &folder.to_string_lossy(),
+            sha256: None,
             parameters: info.parameters as i64,
             hidden_size: info.hidden_size as i64,
             max_tokens: info.max_tokens as i64,
-            owned_by: "blindtune".into(),
+            owned_by: "blindtune",
         };
         Ok(models::upsert_base(&mut *self.0.connection().await?, &new).await?)
     }
@@ -49,7 +49,7 @@ impl Models {
 
     /// All backbones, for the operator.
     pub async fn list_bases(&self) -> Result<Vec<ModelRow>> {
-        Ok(models::list_bases(&mut *self.0.connection().await?).await?)
+        self.list(ProjectId(uuid::Uuid::nil())).await
     }
 
     /// One model that a project sees.
@@ -61,7 +61,7 @@ impl Models {
     /// Deletes a fine-tuned model of the project.
     pub async fn delete(&self, project: ProjectId, name: &str) -> Result<()> {
         let model = self.get(project, name).await?;
-        if model.project_id.is_none() {
+        if model.project.is_none() {
             return Err(ServiceError::forbidden("A backbone can be removed by the operator only."));
         }
         models::delete_tuned(&mut *self.0.connection().await?, project, name).await?;

@@ -17,21 +17,8 @@ use crate::engine::Inputs;
 use crate::engine::Share;
 use crate::engine::codec;
 use crate::service::ServiceError;
-
-/// One named thing that a client sent, as the ledger keeps it. Never the contents.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
-pub struct SentTensor {
-    /// Name, `s.0.1` for example.
-    pub name: String,
-    /// Element type as safetensors spells it; `TEXT` for texts.
-    pub dtype: String,
-    /// Dimensions.
-    pub shape: Vec<usize>,
-    /// Size in bytes.
-    pub bytes: usize,
-    /// SHA-256 of the bytes, in hex.
-    pub sha256: String,
-}
+use crate::store::ledger::SentTensor;
+use crate::store::ledger::SentTensors;
 
 /// What a client sent in one call: the digest for idempotency, the rest for the ledger.
 #[derive(Debug, Clone)]
@@ -41,7 +28,7 @@ pub struct Sent {
     /// Size of the body.
     pub bytes: usize,
     /// The named things in it.
-    pub tensors: Vec<SentTensor>,
+    pub tensors: SentTensors,
 }
 
 impl Sent {
@@ -51,7 +38,7 @@ impl Sent {
         for part in [kind.as_bytes(), b"\0", parameters.as_bytes(), b"\0", body] {
             hasher.update(part);
         }
-        Self { digest: hasher.finalize().into(), bytes: body.len(), tensors: Vec::new() }
+        Self { digest: hasher.finalize().into(), bytes: body.len(), tensors: SentTensors::default() }
     }
 
     /// Writes down the tensors of the call.
@@ -60,25 +47,26 @@ impl Sent {
     }
 
     fn note(&mut self, tensor: &WireTensor) {
-        self.tensors.push(SentTensor {
+        self.tensors.0.push(SentTensor {
             name: tensor.name().to_owned(),
             dtype: tensor.dtype().name().to_owned(),
-            shape: tensor.shape().to_vec(),
-            bytes: tensor.bytes().len(),
+            shape: tensor.shape().iter().map(|dim| *dim as u64).collect(),
+            bytes: tensor.bytes().len() as u64,
             sha256: hex::encode(Sha256::digest(tensor.bytes())),
         });
     }
 
     fn note_texts(&mut self, texts: &[(String, Option<String>)]) {
         let mut hasher = Sha256::new();
-        let mut bytes = 0;
+        let mut bytes = 0u64;
         for part in texts.iter().flat_map(|(text, pair)| std::iter::once(text).chain(pair)) {
             hasher.update(part.as_bytes());
             hasher.update(b"\0");
-            bytes += part.len();
+            bytes += part.len() as u64;
         }
         let sha256 = hex::encode(hasher.finalize());
-        self.tensors.push(SentTensor { name: "texts".into(), dtype: "TEXT".into(), shape: vec![texts.len()], bytes, sha256 });
+        let shape = vec![texts.len() as u64];
+        self.tensors.0.push(SentTensor { name: "texts".into(), dtype: "TEXT".into(), shape, bytes, sha256 });
     }
 }
 
@@ -363,7 +351,7 @@ mod tests {
     fn packed_tokens_become_inputs() {
         let request = forward(vec![integers_of("input_ids", &[5, 6, 7]), integers_of("lengths", &[1, 2])]).expect("valid");
         assert_eq!(request.batch, Batch::Inline(Inputs::Tokens { ids: vec![vec![5], vec![6, 7]], types: None }));
-        assert_eq!(request.sent.tensors.len(), 2);
+        assert_eq!(request.sent.tensors.0.len(), 2);
     }
 
     #[test]

@@ -26,9 +26,14 @@ use crate::service::ServiceError;
 use crate::service::checkpoints;
 use crate::service::commit;
 use crate::service::jobs;
+use crate::service::lease_lost;
 use crate::service::steps::Answer;
+use crate::store;
+use crate::store::Tx;
 use crate::store::checkpoints::CheckpointRow;
+use crate::store::jobs::JobFailure;
 use crate::store::jobs::JobRow;
+use crate::store::jobs::JobShape;
 use crate::store::leases;
 use crate::store::models;
 use crate::store::steps;
@@ -101,7 +106,7 @@ impl Sessions {
     pub async fn open(&self, project: ProjectId, job: JobId) -> Result<Place> {
         let mut place = self.place(job).await;
         if let Some(session) = place.as_ref() {
-            return match session.job.project_id == project {
+            return match session.job.project == project {
                 true => Ok(place),
                 false => Err(ServiceError::not_found("fine-tuning job", job)),
             };
@@ -139,7 +144,7 @@ impl Sessions {
     async fn make_running(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
         let mut transaction = self.context.begin().await?;
         let missing = || ServiceError::not_found("fine-tuning job", id);
-        let mut job = crate::store::jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(missing)?;
+        let mut job = store::jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(missing)?;
         if job.status == JobState::Paused {
             job = jobs::apply(&mut transaction, &job, JobEvent::Resumed, None).await?;
         }
@@ -148,8 +153,11 @@ impl Sessions {
         }
         match job.status {
             JobState::Running if job.barren_attempts >= self.context.jobs.max_barren_attempts => {
-                let error = serde_json::json!({"code": "crash_loop", "param": null,
-                    "message": "The host died several times on this job without one step in between."});
+                let error = JobFailure {
+                    code: "crash_loop".into(),
+                    message: "The host died several times on this job without one step in between.".into(),
+                    param: None,
+                };
                 let job = jobs::apply(&mut transaction, &job, JobEvent::Broke, Some(error)).await?;
                 commit(transaction).await?;
                 Err(not_running(&job))
@@ -169,23 +177,29 @@ impl Sessions {
     async fn load(&self, project: ProjectId, id: JobId, attempt: i32) -> Result<Session> {
         let mut transaction = self.context.begin().await?;
         let missing = || ServiceError::not_found("fine-tuning job", id);
-        let job = crate::store::jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(missing)?;
-        let checkpoint = crate::store::checkpoints::latest(&mut transaction, id).await?;
+        let job = store::jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(missing)?;
+        let checkpoint = store::checkpoints::latest(&mut transaction, id).await?;
         let host = job.settings.custody == Custody::Host;
         let durable_seq = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.seq);
         let job = match host && job.next_seq != durable_seq + 1 {
-            true => steps::rewind(&mut transaction, id, attempt, durable_seq).await?,
+            true => rewind(&mut transaction, project, id, (attempt, durable_seq)).await?,
             false => job,
         };
-        let model = models::get(&mut transaction, job.model_id).await?.ok_or_else(|| ServiceError::not_found("model", &job.model_name))?;
+        let model = models::get(&mut transaction, job.model).await?.ok_or_else(|| ServiceError::not_found("model", &job.model_name))?;
         commit(transaction).await?;
         let start = self.start(&job, checkpoint.as_ref()).await?;
         let known = matches!(start, Start::Restored(_)) || job.adapter_version == 0 || host;
         let folder = PathBuf::from(model.folder.unwrap_or_default());
         let spec = SessionSpec { job: id, folder, seed: job.seed as u64, settings: job.settings.clone(), start };
         let info = self.context.engine.load(spec).await?;
+        let shape = JobShape {
+            hidden_size: info.hidden_size as i64,
+            adapter_parameters: info.adapter_parameters as i64,
+            max_tokens: info.max_tokens as i64,
+        };
+        store::jobs::set_shape(&mut *self.context.connection().await?, id, shape).await?;
         let durable = Durable { seq: durable_seq as u64, step: info.optimizer_steps, at: Instant::now() };
-        let progress = Progress { next_seq: job.next_seq as u64, forward_seq: job.forward_seq as u64 };
+        let progress = job.progress();
         Ok(Session {
             attempt,
             progress,
@@ -262,7 +276,7 @@ impl Sessions {
             let Some(mut place) = self.try_place(job) else { continue };
             let idle = place.as_ref().is_some_and(|session| session.last_used.elapsed() >= self.context.jobs.idle_pause);
             if idle {
-                let project = place.as_ref().map(|session| session.job.project_id);
+                let project = place.as_ref().map(|session| session.job.project);
                 self.close(job, &mut place).await?;
                 if let Some(project) = project {
                     jobs::pause_idle(&self.context, project, job).await?;
@@ -288,6 +302,15 @@ impl Sessions {
             }
         }
     }
+}
+
+/// Host custody after a crash: steps that no checkpoint covers are undone, and the client sends them again.
+async fn rewind(transaction: &mut Tx, project: ProjectId, id: JobId, (attempt, to_seq): (i32, i64)) -> Result<JobRow> {
+    if !steps::rewind(transaction, id, attempt, to_seq.unsigned_abs()).await? {
+        return Err(lease_lost());
+    }
+    let job = store::jobs::get(transaction, project, id).await?;
+    job.ok_or_else(|| ServiceError::not_found("fine-tuning job", id))
 }
 
 fn not_running(job: &JobRow) -> ServiceError {

@@ -28,6 +28,7 @@ use crate::service::Result;
 use crate::service::ServiceError;
 use crate::service::checkpoints;
 use crate::service::commit;
+use crate::service::lease_lost;
 use crate::service::requests::BackwardRequest;
 use crate::service::requests::Batch;
 use crate::service::requests::ForwardRequest;
@@ -39,6 +40,7 @@ use crate::service::sessions::Sessions;
 use crate::store::checkpoints::CheckpointRow;
 use crate::store::files;
 use crate::store::ledger;
+use crate::store::ledger::LedgerKind;
 use crate::store::ledger::NewLedgerEntry;
 use crate::store::steps;
 use crate::store::steps::NewStep;
@@ -108,7 +110,6 @@ struct Call<'a> {
     sent: &'a Sent,
     forward: Option<ForwardId>,
     tokens: usize,
-    optimizer_steps: u64,
     new_adapters: bool,
 }
 
@@ -147,10 +148,7 @@ impl Steps {
     async fn evaluate(&self, place: &mut Place, job: JobId, request: ForwardRequest) -> Result<Answer> {
         let session = open(place)?;
         let reply = self.run_forward(session, &request, None, 0).await?;
-        if !request.theta.is_empty() {
-            session.adapter_version += 1;
-        }
-        self.note(session, "evaluate", &request.sent).await?;
+        self.note(session, LedgerKind::Evaluate, !request.theta.is_empty(), &request.sent).await?;
         tracing::debug!(job.id = %job, tokens = reply.tokens, "{job} evaluated {} tokens", reply.tokens);
         Ok(Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors })
     }
@@ -171,7 +169,6 @@ impl Steps {
                 sent: &request.sent,
                 forward: Some(forward),
                 tokens: reply.tokens,
-                optimizer_steps: 0,
                 new_adapters: !request.theta.is_empty(),
             };
             self.record(session, &call).await?;
@@ -227,7 +224,7 @@ impl Steps {
             let message = "rows: the job has no training_file; send texts or input_ids.";
             return Err(ServiceError::invalid("no_training_file", message).at("rows"));
         };
-        let found = files::get(&mut *self.context.connection().await?, session.job.project_id, file).await?;
+        let found = files::get(&mut *self.context.connection().await?, session.job.project, file).await?;
         let file = found.ok_or_else(|| ServiceError::conflict("file_deleted", "The job's training_file was deleted."))?;
         read_rows(&self.context, &file, rows).await
     }
@@ -255,7 +252,7 @@ impl Steps {
         if matches!(earlier, Earlier::Never) {
             let forward = Some(request.forward);
             let sent = &request.sent;
-            let call = Call { kind: StepKind::Backward, seq, sent, forward, tokens: 0, optimizer_steps: 0, new_adapters: false };
+            let call = Call { kind: StepKind::Backward, seq, sent, forward, tokens: 0, new_adapters: false };
             self.record(session, &call).await?;
         }
         let answer = match reply {
@@ -269,8 +266,8 @@ impl Steps {
     /// Tells a forward that a restart lost from one that never was.
     async fn no_forward(&self, session: &Session, forward: ForwardId) -> Result<ServiceError> {
         let seq = session.progress.forward_seq;
-        let newest = steps::get(&mut *self.context.connection().await?, session.job.id, seq as i64).await?;
-        Ok(match newest.and_then(|step| step.forward_id) {
+        let newest = steps::get(&mut *self.context.connection().await?, session.job.id, seq).await?;
+        Ok(match newest.and_then(|step| step.forward) {
             Some(id) if id == forward => ServiceError::conflict(
                 "forward_lost",
                 format!("The host restarted and lost this forward: send the forward of seq {seq} again, then this backward."),
@@ -307,7 +304,6 @@ impl Steps {
             sent: &request.sent,
             forward: None,
             tokens: 0,
-            optimizer_steps: reply.step,
             new_adapters: true,
         };
         self.record(session, &call).await?;
@@ -361,9 +357,8 @@ impl Steps {
         let theta = AdapterLayout::new(session).flatten(set, tensors)?;
         self.context.engine.set_adapter(job, set, theta).await?;
         session.known_adapters[set] = true;
-        session.adapter_version += 1;
         session.last_used = Instant::now();
-        self.note(session, "put_adapter", &sent).await?;
+        self.note(session, LedgerKind::PutAdapter, true, &sent).await?;
         if session.is_host_custody() {
             checkpoints::save(&self.context, session, checkpoints::Kind::Automatic).await?;
         }
@@ -386,7 +381,7 @@ impl Steps {
         let stored = session.answers.get(&seq);
         let row = match stored {
             None if seq > 0 && seq < session.progress.next_seq => {
-                steps::get(&mut *self.context.connection().await?, session.job.id, seq as i64).await?
+                steps::get(&mut *self.context.connection().await?, session.job.id, seq).await?
             }
             _ => None,
         };
@@ -395,7 +390,7 @@ impl Steps {
             Verdict::Apply => Ok(Earlier::Never),
             Verdict::Repeat => Ok(match stored {
                 Some((_, answer)) => Earlier::Answered(answer.clone()),
-                None => Earlier::Done { forward: row.and_then(|row| row.forward_id) },
+                None => Earlier::Done { forward: row.and_then(|row| row.forward) },
             }),
         }
     }
@@ -404,19 +399,23 @@ impl Steps {
     async fn record(&self, session: &mut Session, call: &Call<'_>) -> Result<()> {
         let new = NewStep {
             job: session.job.id,
-            seq: call.seq as i64,
+            seq: call.seq,
             attempt: session.attempt,
             kind: call.kind,
-            digest: call.sent.digest,
-            forward_id: call.forward,
-            tokens: call.tokens as i64,
-            optimizer_steps: call.optimizer_steps as i64,
+            digest: &call.sent.digest,
+            forward: call.forward,
+            tokens: call.tokens as u64,
+            optimizer_steps: u64::from(call.kind == StepKind::OptimStep),
             new_adapters: call.new_adapters,
         };
         let mut transaction = self.context.begin().await?;
         steps::commit(&mut transaction, &new).await.map_err(lost)?;
-        let entry = entry(session, call.kind.as_str(), Some(call.seq as i64), call.sent)?;
-        ledger::append(&mut transaction, &entry).await?;
+        let kind = match call.kind {
+            StepKind::Forward => LedgerKind::Forward,
+            StepKind::Backward => LedgerKind::Backward,
+            StepKind::OptimStep => LedgerKind::OptimStep,
+        };
+        ledger::append(&mut transaction, &entry(session, kind, Some(call.seq), call.sent)).await?;
         commit(transaction).await?;
         session.progress.next_seq = call.seq + 1;
         if call.new_adapters {
@@ -426,12 +425,13 @@ impl Steps {
     }
 
     /// Puts a call without a number into the ledger, and keeps the job's adapter version.
-    async fn note(&self, session: &Session, kind: &str, sent: &Sent) -> Result<()> {
-        let entry = entry(session, kind, None, sent)?;
+    async fn note(&self, session: &mut Session, kind: LedgerKind, new_adapters: bool, sent: &Sent) -> Result<()> {
         let mut transaction = self.context.begin().await?;
-        steps::touch(&mut transaction, session.job.id, session.attempt, session.adapter_version).await.map_err(lost)?;
-        ledger::append(&mut transaction, &entry).await?;
-        commit(transaction).await
+        steps::touch(&mut transaction, session.job.id, session.attempt, new_adapters).await.map_err(lost)?;
+        ledger::append(&mut transaction, &entry(session, kind, None, sent)).await?;
+        commit(transaction).await?;
+        session.adapter_version += i64::from(new_adapters);
+        Ok(())
     }
 
     /// After a call: notes the time, and forgets a session that the engine or the lease has lost. A write that failed after
@@ -476,18 +476,11 @@ fn answer_lost() -> ServiceError {
 
 fn lost(error: steps::StepWrite) -> ServiceError {
     match error {
-        steps::StepWrite::Fenced => ServiceError::unavailable("lease_lost", "The job changed hands; try again."),
         steps::StepWrite::Store(error) => error.into(),
+        _ => lease_lost(),
     }
 }
 
-fn entry(session: &Session, kind: &str, seq: Option<i64>, sent: &Sent) -> Result<NewLedgerEntry> {
-    Ok(NewLedgerEntry {
-        job: session.job.id,
-        seq,
-        kind: kind.to_owned(),
-        tensors: serde_json::to_value(&sent.tensors).map_err(ServiceError::internal)?,
-        bytes: sent.bytes as i64,
-        sha256: sent.digest,
-    })
+fn entry<'a>(session: &Session, kind: LedgerKind, seq: Option<u64>, sent: &'a Sent) -> NewLedgerEntry<'a> {
+    NewLedgerEntry { job: session.job.id, seq, kind, tensors: &sent.tensors, bytes: sent.bytes as u64, sha256: &sent.digest }
 }

@@ -83,9 +83,8 @@ macro_rules! file_rows {
 /// Stores a new file.
 pub async fn insert(conn: &mut Connection, file: &NewFile<'_>) -> Result<FileRow> {
     let row = file_rows!(
-        "insert into files (id, project_id, filename, purpose, bytes, rows, sha256, blob, index_blob, form, has_pairs,
-                            expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning",
+        "insert into files (id, project_id, filename, purpose, bytes, rows, sha256, blob, index_blob, shape, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning",
         "",
         file.id.0,
         file.project.0,
@@ -96,8 +95,7 @@ pub async fn insert(conn: &mut Connection, file: &NewFile<'_>) -> Result<FileRow
         file.sha256,
         file.blob,
         file.index_blob,
-        file.form.as_str(),
-        file.has_pairs,
+        file.shape,
         file.expires_at,
     )
     .fetch_one(conn)

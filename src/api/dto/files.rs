@@ -6,7 +6,7 @@ use utoipa::IntoParams;
 use utoipa::ToSchema;
 
 use crate::api::dto::list::Order;
-use crate::store::files::FileRow;
+use crate::service::FileRow;
 
 /// An uploaded file.
 #[derive(Debug, Serialize, ToSchema)]

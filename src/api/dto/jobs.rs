@@ -14,8 +14,8 @@ use crate::service::JobView;
 use crate::service::NewJob;
 use crate::service::Result;
 use crate::service::ServiceError;
-use crate::store::checkpoints::CheckpointRow;
-use crate::store::events::EventRow;
+use crate::service::CheckpointRow;
+use crate::service::EventRow;
 
 /// How a job is fine-tuned.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -167,12 +167,7 @@ pub struct JobObject {
 
 impl From<JobView> for JobObject {
     fn from(row: JobView) -> Self {
-        let text = |error: &Value, name: &str| error.get(name).and_then(Value::as_str).map(str::to_owned);
-        let error = row.error.as_ref().map(|error| JobError {
-            code: text(error, "code").unwrap_or_default(),
-            message: text(error, "message").unwrap_or_default(),
-            param: text(error, "param"),
-        });
+        let error = row.error.map(|error| JobError { code: error.code, message: error.message, param: error.param });
         Self {
             id: row.id.to_string(),
             object: "fine_tuning.job",
@@ -182,7 +177,7 @@ impl From<JobView> for JobObject {
             finished_at: row.finished_at.map(|at| at.unix_timestamp()),
             hyperparameters: json!({}),
             model: row.model_name,
-            organization_id: row.project_id.to_string(),
+            organization_id: row.project.to_string(),
             result_files: Vec::new(),
             status: row.status.to_string(),
             trained_tokens: Some(row.trained_tokens),
@@ -190,7 +185,7 @@ impl From<JobView> for JobObject {
             validation_file: None,
             seed: row.seed,
             user_provided_suffix: row.suffix,
-            metadata: row.metadata,
+            metadata: row.metadata.map(|pairs| json!(pairs.0)),
             method: Method { kind: "split".into(), split: row.settings },
             split: SplitState {
                 next_seq: row.next_seq,
@@ -232,9 +227,9 @@ impl From<EventRow> for EventObject {
             id: row.id.to_string(),
             object: "fine_tuning.job.event",
             created_at: row.created_at.unix_timestamp(),
-            level: row.level,
+            level: row.level.as_str().to_owned(),
             message: row.message,
-            kind: row.kind,
+            kind: row.kind.as_str().to_owned(),
             data: row.data.filter(|data| !data.is_null()).unwrap_or_else(|| json!({})),
         }
     }
@@ -272,9 +267,9 @@ impl From<CheckpointRow> for CheckpointObject {
             object: "fine_tuning.job.checkpoint",
             created_at: row.created_at.unix_timestamp(),
             fine_tuned_model_checkpoint: row.fine_tuned_model_checkpoint,
-            fine_tuning_job_id: row.job_id.to_string(),
+            fine_tuning_job_id: row.job.to_string(),
             step_number: row.seq,
-            metrics: json!({}),
+            metrics: row.metrics,
             bytes: row.bytes,
             sha256: row.sha256,
         }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::models::ModelRow;
+use crate::service::ModelRow;
 
 /// A backbone or a fine-tuned model.
 #[derive(Debug, Serialize, ToSchema)]

@@ -359,3 +359,18 @@ pub struct LedgerEntry {
     /// The named things in it.
     pub tensors: Vec<crate::service::SentTensor>,
 }
+
+impl From<crate::service::LedgerRow> for LedgerEntry {
+    fn from(row: crate::service::LedgerRow) -> Self {
+        Self {
+            id: row.n.to_string(),
+            object: "fine_tuning.job.ledger_entry",
+            created_at: row.created_at.unix_timestamp(),
+            kind: row.kind.as_str().to_owned(),
+            seq: row.seq,
+            bytes: row.bytes,
+            sha256: hex::encode(row.sha256),
+            tensors: row.tensors.0,
+        }
+    }
+}
