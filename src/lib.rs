@@ -7,6 +7,8 @@
 //! [`model`]. [`app`] alone puts them together. ARCHITECTURE.md walks through one step.
 
 pub mod api;
+pub mod app;
+pub mod cli;
 
 
 pub mod config;

@@ -1,2 +1,13 @@
-//! x
-fn main() {}
+//! The `blindtune` program: see [`blindtune::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match blindtune::cli::main() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -16,7 +16,7 @@ pub mod jobs;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
-// pub mod local_postgres;
+pub mod local_postgres;
 pub mod models;
 pub mod page;
 pub mod pool;

@@ -1,0 +1,243 @@
+//! The composition root: the only place that constructs things, and the owner of the order of shutdown.
+//!
+//! On SIGTERM: readiness turns false, no connection is accepted, requests in flight finish, sessions are saved and their leases
+//! given back, the private Postgres stops. Whatever sockets do, the process is gone within `server.shutdown_secs`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::FutureExt;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::api;
+use crate::api::App;
+use crate::api::Readiness;
+use crate::api::StackSettings;
+use crate::api::server::ServerSettings;
+use crate::api::server::serve;
+use crate::config::Config;
+use crate::engine::EngineConfig;
+use crate::engine::LocalEngine;
+use crate::service::Context;
+use crate::service::Files;
+use crate::service::JobSettings;
+use crate::service::Jobs;
+use crate::service::Keys;
+use crate::service::Models;
+use crate::service::Sessions;
+use crate::service::Steps;
+use crate::service::Tokens;
+use crate::store::Pool;
+use crate::store::PoolSettings;
+use crate::store::blobs::Blobs;
+use crate::store::local_postgres::LocalPostgres;
+use crate::store::local_postgres::LocalPostgresSettings;
+use crate::store::pool;
+
+/// Left-over blobs of a crash are removed when they are older than this.
+const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
+
+/// Postgres, ours or the operator's, with a pool on it.
+pub struct Database {
+    /// The pool.
+    pub pool: Pool,
+    private: Option<LocalPostgres>,
+}
+
+impl Database {
+    /// Connects to the configured Postgres, or to a private one, and brings its schema up to date.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let set = config.database.url.expose();
+        let private = match set {
+            "" => Some(start_private(config).await?),
+            _ => None,
+        };
+        let url = private.as_ref().map_or(set, LocalPostgres::url);
+        let settings = PoolSettings {
+            max_connections: config.database.max_connections,
+            acquire_timeout: Duration::from_millis(config.database.acquire_timeout_ms),
+        };
+        let pool = pool::connect(url, settings).await.context("the database cannot be reached")?;
+        pool::migrate(&pool).await.context("the database's schema cannot be brought up to date")?;
+        Ok(Self { pool, private })
+    }
+
+    /// Closes the pool and stops a Postgres of our own.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.pool.close().await;
+        if let Some(private) = self.private {
+            private.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+async fn start_private(config: &Config) -> anyhow::Result<LocalPostgres> {
+    std::fs::create_dir_all(&config.state.dir).with_context(|| format!("{} cannot be made", config.state.dir.display()))?;
+    let settings = LocalPostgresSettings {
+        data_dir: config.state.dir.join("postgres"),
+        bin_dir: None,
+        durable: config.database.durable,
+        log: config.state.dir.join("postgres.log"),
+    };
+    LocalPostgres::start(settings).await.context("the private Postgres cannot be started")
+}
+
+/// The host, put together.
+pub struct Host {
+    config: Config,
+    database: Database,
+    sessions: Arc<Sessions>,
+    blobs: Blobs,
+    /// The routes' state.
+    pub app: App,
+}
+
+impl Host {
+    /// Puts the host together: database, blobs, engine, use cases.
+    pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let database = Database::open(&config).await?;
+        let engine = LocalEngine::start(engine_config(&config))?;
+        let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
+        let jobs = &config.jobs;
+        let context = Arc::new(Context {
+            pool: database.pool.clone(),
+            blobs: blobs.clone(),
+            engine: Arc::new(engine),
+            limits: config.limits.clone(),
+            jobs: JobSettings {
+                lease: Duration::from_secs(jobs.lease_secs),
+                idle_pause: Duration::from_secs(jobs.idle_pause_secs),
+                checkpoint_every_steps: jobs.checkpoint_every_steps,
+                checkpoint_every: Duration::from_secs(jobs.checkpoint_every_secs),
+                max_barren_attempts: jobs.max_barren_attempts,
+            },
+            owner: Uuid::new_v4(),
+        });
+        let sessions = Arc::new(Sessions::new(Arc::clone(&context)));
+        let app = App {
+            keys: Arc::new(keys(&config, &context)?),
+            files: Arc::new(Files(Arc::clone(&context))),
+            models: Arc::new(Models(Arc::clone(&context))),
+            jobs: Arc::new(Jobs::new(Arc::clone(&context), Arc::clone(&sessions))),
+            steps: Arc::new(Steps::new(Arc::clone(&context), Arc::clone(&sessions))),
+            readiness: Arc::new(readiness(&database.pool)),
+            limits: Arc::new(config.limits.clone()),
+        };
+        Ok(Self { config, database, sessions, blobs, app })
+    }
+
+    /// Listens, and says where through `ready`, until `shutdown` resolves; then ends in order.
+    pub async fn run(self, ready: impl FnOnce(SocketAddr), shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let server = &self.config.server;
+        let listener = TcpListener::bind((server.host.as_str(), server.port))
+            .await
+            .with_context(|| format!("cannot listen on {}:{}", server.host, server.port))?;
+        let swept = self.blobs.remove_leftovers(LEFTOVER_AGE).await?;
+        tracing::debug!(swept, "removed {swept} left-over blobs");
+        ready(listener.local_addr()?);
+        let chores = tokio::spawn(chores(Arc::clone(&self.sessions), Duration::from_secs(self.config.jobs.lease_secs) / 3));
+        let readiness = Arc::clone(&self.app.readiness);
+        let draining = async move {
+            shutdown.await;
+            readiness.draining.store(true, Ordering::Release);
+            tracing::info!("shutting down: finishing what is in flight");
+        };
+        let stack = StackSettings {
+            max_requests_in_flight: server.max_requests_in_flight,
+            body_idle_timeout: Duration::from_secs(server.body_idle_timeout_secs),
+            control_timeout: Duration::from_secs(server.control_timeout_secs),
+        };
+        let budget = Duration::from_secs(server.shutdown_secs);
+        let settings = ServerSettings {
+            max_connections: server.max_connections,
+            header_timeout: Duration::from_secs(server.header_timeout_secs),
+            drain: budget.mul_f32(0.6),
+        };
+        serve(listener, api::router(self.app.clone(), &stack), settings, draining).await;
+        chores.abort();
+        let rest = async {
+            self.sessions.close_all().await;
+            self.database.close().await
+        };
+        tokio::time::timeout(budget.mul_f32(0.36), rest).await.context("the shutdown took too long and was cut")?
+    }
+}
+
+/// Renews leases and pauses idle jobs, until aborted.
+async fn chores(sessions: Arc<Sessions>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for done in [sessions.heartbeat().await, sessions.pause_idle().await] {
+            if let Err(error) = done {
+                tracing::warn!(%error, "a chore failed and is tried again: {error}");
+            }
+        }
+    }
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    let engine = &config.engine;
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    EngineConfig {
+        threads: if engine.threads == 0 { all } else { engine.threads },
+        queue_len: engine.queue,
+        graph_bytes: engine.graph_bytes,
+        graphs_per_job: engine.graphs_per_job,
+        graph_ttl: Duration::from_secs(engine.graph_ttl_secs),
+        limits: config.limits.clone(),
+    }
+}
+
+fn keys(config: &Config, context: &Arc<Context>) -> anyhow::Result<Keys> {
+    let tokens = Tokens::open(&config.state.dir.join("keys"), &config.keys.issuer, &config.keys.audience)?;
+    Ok(Keys::new(Arc::clone(context), tokens, Duration::from_secs(config.keys.cache_secs)))
+}
+
+fn readiness(pool: &Pool) -> Readiness {
+    let pool = pool.clone();
+    let probe = move || {
+        let pool = pool.clone();
+        async move { pool::ping(&pool).await.is_ok() }.boxed()
+    };
+    Readiness { probe: Arc::new(probe), draining: AtomicBool::new(false) }
+}
+
+/// What the command line needs of the host, without a device: keys and models.
+pub struct Desk {
+    database: Database,
+    /// Use cases on keys.
+    pub keys: Keys,
+    /// Use cases on models.
+    pub models: Models,
+}
+
+impl Desk {
+    /// Opens the database; works beside a running host.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let host = Host::open(Config { engine: crate::config::Engine { threads: 1, ..config.engine.clone() }, ..config.clone() }).await?;
+        let Host { database, app, .. } = host;
+        let into = |what: &str| anyhow::anyhow!("{what} is shared");
+        let keys = Arc::into_inner(app.keys).ok_or_else(|| into("keys"))?;
+        let models = Arc::into_inner(app.models).ok_or_else(|| into("models"))?;
+        Ok(Self { database, keys, models })
+    }
+
+    /// Closes the database.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.database.close().await
+    }
+}
+
+/// Where the hub's downloads are kept: beside the rest of the state.
+pub fn hub_folder(config: &Config) -> PathBuf {
+    config.state.dir.join("hub")
+}

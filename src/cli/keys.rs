@@ -1,0 +1,88 @@
+//! `blindtune keys`.
+
+use std::collections::BTreeSet;
+
+use clap::Subcommand;
+use time::format_description::well_known::Rfc3339;
+
+use crate::app::Desk;
+use crate::config::Config;
+use crate::domain::ids::KeyId;
+use crate::domain::principal::Scope;
+use crate::service::NewKey;
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key; it is printed once and cannot be shown again
+    Create {
+        /// Project that the key belongs to; made when it does not exist
+        #[arg(long, default_value = "default")]
+        project: String,
+        /// What the key is called in lists
+        #[arg(long, default_value = "key")]
+        name: String,
+        /// What it may do, comma-separated; everything but admin by default
+        #[arg(long, value_delimiter = ',', value_parser = scope)]
+        scopes: Vec<Scope>,
+        /// Life in days, at most 366 [default: keys.default_days]
+        #[arg(long)]
+        days: Option<u32>,
+    },
+    /// List keys, without their secrets
+    List,
+    /// End a key's life
+    Revoke {
+        /// Its id, `key-...`
+        id: String,
+    },
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    let known = || Scope::ALL.map(Scope::as_str).join(", ");
+    text.parse().map_err(|_| format!("there is no scope '{text}'; the scopes are {}", known()))
+}
+
+impl KeysCommand {
+    /// Runs the command; works beside a running host.
+    pub async fn run(self, config: &Config) -> anyhow::Result<()> {
+        let desk = Desk::open(config).await?;
+        let done = self.run_at(&desk, config).await;
+        desk.close().await?;
+        done
+    }
+
+    async fn run_at(self, desk: &Desk, config: &Config) -> anyhow::Result<()> {
+        match self {
+            Self::Create { project, name, scopes, days } => {
+                let scopes: BTreeSet<Scope> = match scopes.is_empty() {
+                    true => Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin).collect(),
+                    false => scopes.into_iter().collect(),
+                };
+                let days = days.unwrap_or(config.keys.default_days);
+                let (id, key) = desk.keys.create(NewKey { project, name, scopes, days }).await?;
+                eprintln!("{id}: keep this key, it is not shown again");
+                println!("{key}");
+            }
+            Self::List => list(desk).await?,
+            Self::Revoke { id } => {
+                let key: KeyId = id.parse().map_err(|_| anyhow::anyhow!("'{id}' is not a key's id (key-...)"))?;
+                desk.keys.revoke(key).await?;
+                println!("{key} is revoked; a running host refuses it within {} s", config.keys.cache_secs);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn list(desk: &Desk) -> anyhow::Result<()> {
+    let keys = desk.keys.list().await?;
+    let day = |at: Option<time::OffsetDateTime>| at.and_then(|at| at.format(&Rfc3339).ok()).map_or("-".into(), |text| text[..10].to_owned());
+    let rows = keys.into_iter().map(|key| {
+        let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+        let state = if key.revoked_at.is_some() { "revoked" } else { "" };
+        vec![key.id.to_string(), key.name, key.project.to_string(), day(key.expires_at), day(key.last_used_at), scopes.join(","), state.into()]
+    });
+    super::print_table(&["id", "name", "project", "expires", "last used", "scopes", ""], &rows.collect::<Vec<_>>());
+    Ok(())
+}
