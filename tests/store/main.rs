@@ -1,0 +1,16 @@
+//! The store against a real Postgres and a real folder.
+
+mod blobs;
+mod leases;
+mod lists;
+mod local_postgres;
+mod records;
+mod schema;
+mod steps;
+mod world;
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+
+/// What a test gives back.
+pub type TestResult = Result<(), Box<dyn std::error::Error>>;

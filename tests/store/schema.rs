@@ -1,0 +1,94 @@
+//! Migrations, constraints and the mapping of errors.
+
+use std::time::Duration;
+
+use blindtune::domain::job::JobState;
+use blindtune::store::PoolSettings;
+use blindtune::store::StoreError;
+use blindtune::store::jobs;
+use blindtune::store::pool;
+use blindtune::store::projects;
+use futures::future::join_all;
+
+use crate::TestResult;
+use crate::postgres;
+use crate::world::World;
+
+#[tokio::test]
+async fn hosts_that_migrate_at_once_all_end_at_the_same_schema() -> TestResult {
+    let url = postgres::empty_database().await;
+    let hosts = join_all((0..4).map(|_| async {
+        let pool = pool::connect(&url, PoolSettings::default()).await?;
+        pool::migrate(&pool).await?;
+        projects::find_or_create(&mut *pool::begin(&pool).await?, "acme").await
+    }))
+    .await;
+    for host in hosts {
+        host?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_has_its_time_outs_and_waits_no_longer_than_them() -> TestResult {
+    let world = World::new().await;
+    let job = world.job(JobState::Running, None).await;
+    let mut holder = pool::begin(&world.pool).await?;
+    jobs::get_for_update(&mut holder, world.project, job).await?;
+    let mut waiter = pool::begin(&world.pool).await?;
+    let refused = jobs::get_for_update(&mut waiter, world.project, job).await;
+    assert!(matches!(&refused, Err(error) if error.is_transient()), "{refused:?}");
+    let (statement, commit): (String, String) =
+        sqlx::query_as("select current_setting('statement_timeout'), current_setting('synchronous_commit')")
+            .fetch_one(&mut *holder)
+            .await?;
+    assert_eq!((statement.as_str(), commit.as_str()), ("5s", "on"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_exhausted_pool_and_a_database_that_is_not_there_are_unavailable() -> TestResult {
+    let world = World::new().await;
+    let settings = PoolSettings { max_connections: 1, acquire_timeout: Duration::from_millis(100) };
+    let small = pool::connect(&world.url, settings).await?;
+    let _held = pool::begin(&small).await?;
+    assert!(matches!(pool::ping(&small).await, Err(StoreError::Unavailable(_))));
+    let nowhere = "postgres://blindtune@localhost/blindtune?host=/nonexistent";
+    assert!(matches!(pool::connect(nowhere, settings).await, Err(StoreError::Unavailable(_))));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_pool_goes_on_after_its_connections_were_cut() -> TestResult {
+    let world = World::new().await;
+    pool::ping(&world.pool).await?;
+    let cutter = pool::connect(&world.url, PoolSettings::default()).await?;
+    sqlx::query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+    )
+    .execute(&cutter)
+    .await?;
+    pool::ping(&world.pool).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_schema_refuses_rows_that_break_an_invariant() -> TestResult {
+    let world = World::new().await;
+    world.job(JobState::Running, None).await;
+    let broken = [
+        "update jobs set status = 'dancing'",
+        "update jobs set status = 'succeeded'",
+        "update jobs set durable_seq = 1",
+        "update jobs set lease_owner = gen_random_uuid()",
+        "update jobs set status = 'paused', lease_owner = gen_random_uuid(), lease_until = now()",
+        "update jobs set settings = '[]'",
+        "update models set folder = null",
+        "insert into steps (job_id, seq, kind, digest, attempt) select id, 1, 'forward', 'short', 1 from jobs",
+        "delete from projects",
+    ];
+    for sql in broken {
+        assert!(sqlx::query(sql).execute(&world.pool).await.is_err(), "{sql}");
+    }
+    Ok(())
+}
