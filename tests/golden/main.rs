@@ -1,0 +1,5 @@
+//! The engine through its door, on tiny models: its numbers against transformers and PEFT, and its behaviour.
+
+mod behaviour;
+mod numbers;
+mod support;
