@@ -1,0 +1,181 @@
+"""`blindtune train | audit | predict`: the label holder's side from a shell.
+
+Owns: arguments, messages and exit codes (0 done, 1 the run or a host failed, 2 wrong arguments or data, 130
+interrupted). Must never: print a key, or send what trainer.py would not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+from .audit import sample_rows
+from .client import API_KEY_VARIABLE, BASE_URL_VARIABLE
+from .data import DataError, Dataset, read_dataset
+from .errors import BlindtuneError
+from .heads import HEADS
+from .settings import METHODS, POOLINGS, Settings, SettingsError
+from .trainer import P3EFT
+
+CHOICES = {"method": METHODS, "head": HEADS, "pooling": POOLINGS, "precision": ("float32", "bfloat16")}
+TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "int | None": int, "float | None": float}
+EXCESS_ROWS = 1000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    try:
+        return int(options.command(options))
+    except (DataError, SettingsError, FileNotFoundError, IsADirectoryError) as error:
+        return _fail(error, 2)
+    except BlindtuneError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command continues where it stopped", file=sys.stderr)
+        return 130
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train, evaluate, audit, complete; print the report and write it to the run folder."""
+    data = read_dataset(options.data)
+    dev = read_dataset(options.dev, data.label_names) if options.dev else None
+    given = {f.name: getattr(options, f.name) for f in fields(Settings) if getattr(options, f.name) is not None}
+    run = options.run or _default_run(options)
+    print(f"{len(data)} rows, {data.classes} labels ({', '.join(data.label_names)}), run folder {run}", file=sys.stderr)
+    tuner = P3EFT(options.model, options.host, api_keys=_keys(options), run=run, progress=not options.quiet, **given)
+    result = tuner.fit(data)
+    report = tuner.summary() | {"fit": result.to_dict(), "label_names": list(data.label_names)}
+    if dev is not None:
+        report["dev"] = tuner.evaluate(dev)
+    leak = _audit(tuner, data, dev)
+    report["leak"] = leak.to_dict()
+    if not options.keep_open:
+        report["fine_tuned_models"] = tuner.complete()
+    tuner.folder.write_json("report.json", report)
+    _print_report(report, leak.describe(), options.json)
+    return 0
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Attack what the hosts of a finished run saw."""
+    tuner = P3EFT.load(options.run, options.host, api_keys=_keys(options))
+    leak = tuner.audit(read_dataset(options.data, tuner.label_names))
+    report = (tuner.folder.read_json("report.json") or tuner.summary()) | {"leak": leak.to_dict()}
+    tuner.folder.write_json("report.json", report)
+    print(json.dumps(leak.to_dict(), indent=2) if options.json else leak.describe())
+    return 0
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Print label and probability of each text, one line each."""
+    texts = list(options.text or []) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    tuner = P3EFT.load(options.run, options.host, api_keys=_keys(options))
+    for text, row in zip(texts, tuner.predict_proba(texts), strict=True):
+        best = int(row.argmax())
+        print(f"{tuner.label_names[best]}\t{row[best]:.4f}\t{text}")
+    return 0
+
+
+def _audit(tuner: P3EFT, data: Dataset, dev: Dataset | None) -> Any:
+    some = data.take(sample_rows(len(data), EXCESS_ROWS))
+    return tuner.audit(some) if dev is None else tuner.audit(dev, trained_on=some)
+
+
+def _print_report(report: dict[str, Any], leak: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    fit = report["fit"]
+    print(f"{report['method']} on {report['model']}: {fit['steps']} steps, {fit['seconds']:.0f} s")
+    if "dev" in report:
+        print(f"dev accuracy {report['dev']['accuracy']:.3f}, loss {report['dev']['loss']:.3f}")
+    else:
+        print(f"training accuracy {fit['accuracy']:.3f} over the last steps, loss {fit['loss']:.3f}")
+    print(f"{fit['bytes_up'] / 1e6:.1f} MB sent, {fit['bytes_down'] / 1e6:.1f} MB received, {fit['retries']} retries")
+    print(f"smallest |h| {fit['norm_ratio']:.2f} of the backbone's, adapters sha256 {fit['adapter_sha256'][:16]}")
+    print(leak)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="blindtune", description="Fine-tune without sending a label.")
+    commands = parser.add_subparsers(required=True, metavar="train | audit | predict")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--host", action="append", default=[], metavar="URL", help=f"may be repeated; else {BASE_URL_VARIABLE}"
+    )
+    common.add_argument(
+        "--api-key", action="append", default=[], metavar="KEY", help=f"one per host; else {API_KEY_VARIABLE}"
+    )
+    common.add_argument("--verbose", action="store_true", help="tell about retries and recovery")
+    common.add_argument("--json", action="store_true", help="print the report as JSON")
+
+    command = commands.add_parser("train", parents=[common], help=train.__doc__)
+    command.add_argument(
+        "--data", required=True, type=Path, metavar="FILE", help=".tsv, .csv or .jsonl with text and label"
+    )
+    command.add_argument("--dev", type=Path, metavar="FILE", help="labelled rows to evaluate and audit on")
+    command.add_argument("--model", required=True, help="a model of the host, see GET /v1/models")
+    command.add_argument("--run", type=Path, metavar="DIR", help="run folder; the same command continues it")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    command.add_argument("--keep-open", action="store_true", help="do not complete the job at the end")
+    settings = command.add_argument_group("settings")
+    for setting in fields(Settings):
+        _add_setting(settings, setting)
+    command.set_defaults(command=train)
+
+    command = commands.add_parser("audit", parents=[common], help=audit.__doc__)
+    command.add_argument("--run", required=True, type=Path, metavar="DIR")
+    command.add_argument(
+        "--data", required=True, type=Path, metavar="FILE", help="labelled rows, best ones not trained on"
+    )
+    command.set_defaults(command=audit)
+
+    command = commands.add_parser("predict", parents=[common], help=predict.__doc__)
+    command.add_argument("--run", required=True, type=Path, metavar="DIR")
+    command.add_argument("--text", action="append", help="may be repeated; else lines from standard input")
+    command.set_defaults(command=predict)
+    return parser
+
+
+def _add_setting(group: argparse._ArgumentGroup, setting: Field[Any]) -> None:
+    option = f"--{setting.name.replace('_', '-')}"
+    default = "" if setting.default in (MISSING, None, ()) else f"default {setting.default}"
+    kind = str(setting.type)
+    if kind == "bool":
+        group.add_argument(option, action="store_true", default=None)
+    elif kind.startswith("tuple"):
+        group.add_argument(option, nargs="+", default=None, metavar="NAME", help="default: the host's for this model")
+    else:
+        choices = CHOICES.get(setting.name)
+        metavar = None if choices else TYPES[kind].__name__.upper()
+        group.add_argument(option, type=TYPES[kind], choices=choices, default=None, metavar=metavar, help=default)
+
+
+def _keys(options: argparse.Namespace) -> list[str] | None:
+    if options.api_key:
+        return list(options.api_key)
+    from_environment = os.environ.get(API_KEY_VARIABLE, "")
+    return [key.strip() for key in from_environment.split(",") if key.strip()] or None
+
+
+def _default_run(options: argparse.Namespace) -> Path:
+    model = "".join(c if c.isalnum() or c in "-." else "-" for c in options.model)
+    return Path("runs") / f"{options.data.stem}-{model}-{options.method or 'p3eft'}"
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"blindtune: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
