@@ -1,0 +1,135 @@
+"""Trains a private classifier three ways over HTTP and shows what each host could read. Run by `make demo`.
+
+Owns: the order of things and the words about them. Must never: leave a host running, or let a label out of here.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from blindtune import BlindtuneError, Client, DataError, Dataset, read_dataset
+from corpus import LABEL_NAMES, Note, make_corpus
+from local_hosts import HostError, LocalHost, local_hosts
+from methods import Outcome, train_method
+from picture import draw
+from plan import METHODS, ROOT, Plan, read_plan
+from report import failures, make_report, table, write_report
+
+HOSTS = ("host-a", "host-b")
+USES = {
+    "frozen": "A bare backbone on one host; only a head is trained, here. This is what you get without fine-tuning.",
+    "lora": "Ordinary LoRA on one host, which is sent the gradients in clear. This is what you get without privacy.",
+    "p3eft": "P3EFT on two hosts: two adapter sets, secret mixing; each host gets one share of every gradient.",
+}
+
+
+def main() -> int:
+    """0 if the demo shows what it promises, 1 if not or if a host fails, 2 for bad data, 130 when interrupted."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        return run(read_plan())
+    except DataError as error:
+        return _fail(str(error), 2)
+    except FileNotFoundError as error:
+        return _fail(f"there is no {error.filename}", 2)
+    except (HostError, BlindtuneError) as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; the hosts are stopped", 130)
+
+
+def run(plan: Plan) -> int:
+    """All stages; the exit code."""
+    started = time.monotonic()
+    plan.out.mkdir(parents=True, exist_ok=True)
+    train, dev = load_data(plan)
+    say(f"\n[2/5] Starting two hosts on this machine: {plan.binary}")
+    with local_hosts(plan.binary, plan.backbone, plan.model, plan.out, HOSTS) as hosts:
+        for host in hosts:
+            say(
+                f"      {host.name} listens on {host.url}, serves {plan.model}; log: {_short(plan.out / host.name)}.log"
+            )
+        say("\n[3/5] Training the same classifier three ways, over HTTP")
+        outcomes = {method: train_one(method, plan, train, dev, hosts) for method in METHODS}
+        say("\n[4/5] Stopping the hosts")
+    return conclude(plan, outcomes, train.label_names, time.monotonic() - started)
+
+
+def load_data(plan: Plan) -> tuple[Dataset, Dataset]:
+    """Labelled notes, for training and for measuring."""
+    if plan.data is not None:
+        say(f"[1/5] Reading {plan.data}/train.tsv and dev.tsv (DATA={plan.data.name})")
+        train = read_dataset(plan.data / "train.tsv")
+        dev = read_dataset(plan.data / "dev.tsv", train.label_names)
+        say(f"      {len(train):,} rows to train on, {len(dev):,} to measure on")
+        return train, dev
+    corpus = make_corpus()
+    say(
+        f"[1/5] Making up {len(corpus.train):,} notes of a clinic's telephone desk, and {len(corpus.dev)} to measure on"
+    )
+    say("      The private label: does the patient have the complaint now?")
+    for note in corpus.train[:4]:
+        say(f"        {LABEL_NAMES[note.label]:>3}  {note.text}")
+    return dataset(corpus.train), dataset(corpus.dev)
+
+
+def dataset(notes: Sequence[Note]) -> Dataset:
+    """Notes as the SDK takes them."""
+    labels = np.array([note.label for note in notes], dtype=np.int64)
+    return Dataset(tuple(note.text for note in notes), labels, LABEL_NAMES)
+
+
+def train_one(method: str, plan: Plan, train: Dataset, dev: Dataset, hosts: Sequence[LocalHost]) -> Outcome:
+    """One method, with clients of its own."""
+    used = hosts if method == "p3eft" else hosts[:1]
+    steps = plan.frozen_steps if method == "frozen" else plan.steps
+    say(f"\n  {method}: {USES[method]}\n  {steps} steps of batch {plan.batch_size}, then measuring on {len(dev)} rows")
+    clients: list[Client] = [host.client() for host in used]
+    try:
+        outcome = train_method(method, plan, train, dev, clients)
+    finally:
+        for client in clients:
+            client.close()
+    say(f"  accuracy {outcome.report['accuracy']:.3f}, trained in {outcome.report['seconds']:.0f} s")
+    return outcome
+
+
+def conclude(plan: Plan, outcomes: dict[str, Outcome], label_names: tuple[str, ...], seconds: float) -> int:
+    """Table, sentences, files, verdict."""
+    report = make_report(plan, outcomes)
+    say("\n[5/5] What came out (a leak of 0.50 is guessing, 1.00 is every label)\n")
+    say(table(report["methods"]))
+    for method, outcome in outcomes.items():
+        say(f"\n{method}: each host learns")
+        for line in outcome.host_learns:
+            say(f"  - {line}")
+    write_report(report, plan.out / "report.json")
+    draw(outcomes, label_names, plan.out / "leak.png")
+    say(f"\nWritten: {_short(plan.out / 'report.json')} and {_short(plan.out / 'leak.png')}, after {seconds:.0f} s.")
+    missed = failures(plan, outcomes)
+    if missed:
+        return _fail("the demo does not show what it promises:\n" + "\n".join(f"  - {line}" for line in missed), 1)
+    say("All bars are reached: tuning pays, hiding labels costs little, and a share of the gradients is noise.")
+    return 0
+
+
+def say(text: str) -> None:
+    """Print at once, so that lines and progress bars come in order."""
+    print(text, flush=True)
+
+
+def _short(path: object) -> str:
+    return str(path).removeprefix(f"{ROOT}/")
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"demo: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Trains one method over HTTP and measures what its worst-off host saw.
+
+Owns: the order train, evaluate, audit, and the samples for the picture. Must never: hand a label to a host.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+from blindtune import P3EFT, Client, Dataset, LeakReport
+from plan import Plan
+
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+KINDS = ("activations", "shifts", "differences", "gradients")
+
+
+class Leak(TypedDict):
+    """How well the host guesses the labels from each kind of tensor; None where it never gets one."""
+
+    activations: float | None
+    shifts: float | None
+    differences: float | None
+    gradients: float | None
+
+
+class MethodReport(TypedDict):
+    """One method, as it stands in report.json."""
+
+    accuracy: float
+    leak: Leak
+    hosts: int
+    steps: int
+    seconds: float
+    bytes_up: int
+    bytes_down: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Rows [N, H] as a host saw them, and the labels [N] it did not see."""
+
+    rows: F32
+    labels: I64
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of one method."""
+
+    report: MethodReport
+    host_learns: tuple[str, ...]
+    norm_ratio: float
+    activations: Seen
+    gradients: Seen | None
+
+
+def train_method(method: str, plan: Plan, train: Dataset, dev: Dataset, hosts: Sequence[Client]) -> Outcome:
+    """Train on `train`, measure on `dev`. Seconds and bytes are those of the training, from upload to last step."""
+    before = _traffic(hosts)
+    started = time.monotonic()
+    tuner = P3EFT(plan.model, hosts, **plan.training(method))
+    fit = tuner.fit(train)
+    seconds = time.monotonic() - started
+    after = _traffic(hosts)
+    accuracy = tuner.evaluate(dev)["accuracy"]
+    leak = tuner.audit(dev)
+    tuner.complete()
+    report: MethodReport = {
+        "accuracy": round(accuracy, 4),
+        "leak": _leak_of(leak),
+        "hosts": len(hosts),
+        "steps": fit.steps,
+        "seconds": round(seconds, 1),
+        "bytes_up": after[0] - before[0],
+        "bytes_down": after[1] - before[1],
+    }
+    activations = Seen(tuner.activations(dev.texts)[0][_worst_set(leak)], dev.labels)
+    return Outcome(report, leak.exposure, fit.norm_ratio, activations, _worst_gradients(tuner, leak))
+
+
+def _traffic(hosts: Sequence[Client]) -> tuple[int, int]:
+    return sum(host.traffic.up for host in hosts), sum(host.traffic.down for host in hosts)
+
+
+def _leak_of(leak: LeakReport) -> Leak:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(float(value), 4)
+
+    return {
+        "activations": rounded(leak.activations),
+        "shifts": rounded(leak.shifts),
+        "differences": rounded(leak.differences),
+        "gradients": rounded(leak.gradients),
+    }
+
+
+def _worst_set(leak: LeakReport) -> int:
+    """The adapter set whose activations leak most; attacks are named `activations/h{i}/{attack}`."""
+    scores = {name: value for name, value in leak.attacks.items() if name.startswith("activations/h")}
+    if not scores:
+        return 0
+    return int(max(scores, key=lambda name: scores[name]).split("/")[1].removeprefix("h"))
+
+
+def _worst_gradients(tuner: P3EFT, leak: LeakReport) -> Seen | None:
+    """What the worst-off host was sent for one set, each row scaled to length one, as the host itself might do.
+
+    Attacks are named `gradients/host{k}/set{i}.share{j}/{attack}`, the tensors `{k}.{i}.{j}`.
+    """
+    scores = {n: v for n, v in leak.attacks.items() if n.startswith("gradients/host") and ".share" in n}
+    steps = list(tuner.folder.sent())
+    if not scores or not steps:
+        return None
+    _, host, stream, _ = max(scores, key=lambda name: scores[name]).split("/")
+    numbers = (host.removeprefix("host"), *stream.removeprefix("set").split(".share"))
+    name = ".".join(numbers)
+    rows = [_unit_rows(np.asarray(step[name], dtype=np.float32)) for step in steps]
+    return Seen(np.concatenate(rows), np.concatenate([step["labels"] for step in steps]))
+
+
+def _unit_rows(x: F32) -> F32:
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(x / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)
