@@ -19,7 +19,6 @@ use blindtune::store::events::EventKind;
 use blindtune::store::events::Level;
 use blindtune::store::events::NewEvent;
 use blindtune::store::files;
-use blindtune::store::files::FileForm;
 use blindtune::store::files::NewFile;
 use blindtune::store::jobs;
 use blindtune::store::jobs::JobCounts;
@@ -44,6 +43,9 @@ async fn a_project_is_made_once_however_many_ask() {
     let found = join_all((0..8).map(|_| world.other_project())).await;
     assert!(found.iter().all(|project| *project == found[0] && *project != world.project));
 }
+
+/// Any shape: the store does not look into it.
+static SHAPE: std::sync::LazyLock<serde_json::Value> = std::sync::LazyLock::new(|| serde_json::json!({"format": "jsonl"}));
 
 #[tokio::test]
 async fn a_key_reads_back_and_is_revoked_once_and_only_by_its_project() -> TestResult {
@@ -82,8 +84,7 @@ fn file(project: ProjectId, blob: &str) -> NewFile<'_> {
         sha256: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         blob,
         index_blob: "files/index",
-        form: FileForm::Text,
-        has_pairs: false,
+        shape: &SHAPE,
         expires_at: None,
     }
 }

@@ -88,6 +88,8 @@ async fn save(world: &World, job: JobId, attempt: i32, seq: u64) -> TestResult {
         attempt,
         step_number: seq,
         seq,
+        adapter_version: 0,
+        automatic: true,
         blob: &blob,
         metrics: &json!({}),
         fine_tuned_model_checkpoint: "ft:mini:acme::1:ckpt",
