@@ -1,7 +1,9 @@
 //! The host's own Postgres: its life, its end, and what it survives.
 
+use std::fs::Permissions;
 use std::io::BufRead;
 use std::io::BufReader;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Child;
 use std::process::Command;
@@ -195,6 +197,26 @@ async fn a_long_path_does_not_keep_it_from_starting() -> TestResult {
     let postgres = LocalPostgres::start(settings).await?;
     project_names(postgres.url()).await?;
     Ok(postgres.stop().await?)
+}
+
+#[tokio::test]
+async fn a_folder_that_the_account_of_postgres_cannot_reach_does_not_keep_it_from_starting() -> TestResult {
+    let folder = Folder::new("locked")?;
+    let locked = folder.path().join("home");
+    std::fs::create_dir(&locked)?;
+    std::fs::set_permissions(&locked, Permissions::from_mode(0o700))?;
+    let settings = LocalPostgresSettings { data_dir: locked.join("postgres"), ..folder.postgres() };
+    let first = LocalPostgres::start(settings.clone()).await?;
+    project_names(first.url()).await?;
+    first.stop().await?;
+    let second = LocalPostgres::start(settings).await?;
+    assert_eq!(project_names(second.url()).await?, ["project 0"], "it finds the same place again");
+    let home = second.home().to_owned();
+    second.stop().await?;
+    if let Some(fallback) = home.parent().filter(|_| !home.starts_with(folder.path())) {
+        std::fs::remove_dir_all(fallback)?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

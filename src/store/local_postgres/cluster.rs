@@ -188,6 +188,14 @@ impl Cluster {
         Ok(postgres.stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log)).spawn()?)
     }
 
+    /// Removes what lies outside the home folder, once Postgres is down.
+    pub(super) fn tidy(&self) {
+        if !self.sockets.starts_with(&self.home) {
+            // It stays when it is not empty: then something else uses it.
+            let _ = std::fs::remove_dir(&self.sockets);
+        }
+    }
+
     fn failed_start(&self) -> StoreError {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&log);

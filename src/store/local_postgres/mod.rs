@@ -13,6 +13,7 @@ mod place;
 mod process;
 
 use std::fs::File;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ pub struct LocalPostgresSettings {
 #[derive(Debug)]
 pub struct LocalPostgres {
     url: String,
+    home: PathBuf,
     /// `None` for a guest.
     owned: Option<Owned>,
 }
@@ -66,21 +68,26 @@ impl LocalPostgres {
         let deadline = Instant::now() + START_WITHIN;
         let Some(lock) = cluster.lock_or_guest(deadline).await? else {
             tracing::info!("using the private Postgres that another process runs in {}", cluster.home().display());
-            return Ok(Self { url: cluster.url(), owned: None });
+            return Ok(Self { url: cluster.url(), home: cluster.home().to_owned(), owned: None });
         };
         cluster.init().await?;
         let running = cluster.start(deadline).await?;
         cluster.make_database().await?;
-        let url = cluster.url();
-        tracing::info!("the private Postgres runs in {}", cluster.home().display());
+        let (url, home) = (cluster.url(), cluster.home().to_owned());
+        tracing::info!("the private Postgres runs in {}", home.display());
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(supervise(cluster, running, lock, stopped));
-        Ok(Self { url, owned: Some(Owned { stop, ended }) })
+        Ok(Self { url, home, owned: Some(Owned { stop, ended }) })
     }
 
     /// Where to connect to.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where its data is: the folder asked for, or one that its account can reach.
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// Whether this process runs it; `false` for a guest, whose Postgres may go away with its owner.
@@ -118,6 +125,7 @@ async fn supervise(mut cluster: Cluster, running: Running, lock: File, mut stopp
             },
         };
     }
+    cluster.tidy();
     drop(lock);
 }
 
