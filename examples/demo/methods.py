@@ -71,7 +71,6 @@ def train_method(method: str, plan: Plan, train: Dataset, dev: Dataset, hosts: S
     after = _traffic(hosts)
     accuracy = tuner.evaluate(dev)["accuracy"]
     leak = tuner.audit(dev)
-    tuner.complete()
     report: MethodReport = {
         "accuracy": round(accuracy, 4),
         "leak": _leak_of(leak),
@@ -82,7 +81,9 @@ def train_method(method: str, plan: Plan, train: Dataset, dev: Dataset, hosts: S
         "bytes_down": after[1] - before[1],
     }
     activations = Seen(tuner.activations(dev.texts)[0][_worst_set(leak)], dev.labels)
-    return Outcome(report, leak.exposure, fit.norm_ratio, activations, _worst_gradients(tuner, leak))
+    gradients = _worst_gradients(tuner, leak)
+    tuner.complete()
+    return Outcome(report, leak.exposure, fit.norm_ratio, activations, gradients)
 
 
 def _traffic(hosts: Sequence[Client]) -> tuple[int, int]:

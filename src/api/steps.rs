@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::RawQuery;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::http::HeaderName;
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -238,11 +239,17 @@ pub fn decode_all(map: &TensorMap, name: impl Fn(&str) -> String) -> Result<Vec<
     Ok(map.iter().map(|(key, tensor)| tensor.decode(&name(key))).collect::<Result<_, _>>()?)
 }
 
-/// An answer in the form asked for. Answers without tensors are always JSON.
+/// An answer in the form asked for, with the engine's part of the time in `Server-Timing` (W3C), in milliseconds.
+///
+/// Answers without tensors are always JSON.
 fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
     let by_set = |norms: Vec<f64>| norms.into_iter().enumerate().map(|(set, norm)| (set.to_string(), norm)).collect();
-    match answer {
-        Answer::Forward { forward, seq, tokens, tensors } => match media {
+    let engine = match &answer {
+        Answer::Forward { engine, .. } | Answer::Gradients { engine, .. } => Some(*engine),
+        _ => None,
+    };
+    let mut response = match answer {
+        Answer::Forward { forward, seq, tokens, tensors, .. } => match media {
             Media::Safetensors => {
                 let mut scalars = BTreeMap::from([("tokens".to_owned(), tokens.to_string())]);
                 scalars.extend(forward.map(|id| ("forward_id".to_owned(), id.to_string())));
@@ -258,7 +265,7 @@ fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
             })
             .into_response()),
         },
-        Answer::Gradients { seq, tensors } => match media {
+        Answer::Gradients { seq, tensors, .. } => match media {
             Media::Safetensors => safetensors(&tensors, &BTreeMap::from([("seq".to_owned(), seq.to_string())])),
             Media::Json => Ok(Json(backward_answer(seq, Some(encode_all(&tensors)), None)).into_response()),
         },
@@ -273,7 +280,11 @@ fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
             durable_seq,
         })
         .into_response()),
+    }?;
+    if let Some(engine) = engine.and_then(|took| HeaderValue::from_str(&format!("engine;dur={:.3}", took.as_secs_f64() * 1e3)).ok()) {
+        response.headers_mut().insert(HeaderName::from_static("server-timing"), engine);
     }
+    Ok(response)
 }
 
 fn backward_answer(seq: u64, gradients: Option<TensorMap>, gradient_norms: Option<BTreeMap<String, f64>>) -> BackwardAnswer {

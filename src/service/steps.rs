@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -60,11 +61,15 @@ pub enum Answer {
         tokens: usize,
         /// `h.{i}`, `h.base`, `lengths`.
         tensors: Vec<WireTensor>,
+        /// What the engine took, its queue included.
+        engine: Duration,
     },
     /// `G.{i}.{j}` (client custody).
     Gradients {
         /// Step number.
         seq: u64,
+        /// What the engine took, its queue included.
+        engine: Duration,
         /// One tensor for each share.
         tensors: Vec<WireTensor>,
     },
@@ -147,10 +152,10 @@ impl Steps {
 
     async fn evaluate(&self, place: &mut Place, job: JobId, request: ForwardRequest) -> Result<Answer> {
         let session = open(place)?;
-        let reply = self.run_forward(session, &request, None, 0).await?;
+        let (reply, engine) = self.run_forward(session, &request, None, 0).await?;
         self.note(session, LedgerKind::Evaluate, !request.theta.is_empty(), &request.sent).await?;
         tracing::debug!(job.id = %job, tokens = reply.tokens, "{job} evaluated {} tokens", reply.tokens);
-        Ok(Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors })
+        Ok(Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors, engine })
     }
 
     async fn train(&self, place: &mut Place, job: JobId, seq: u64, request: ForwardRequest) -> Result<Answer> {
@@ -161,7 +166,7 @@ impl Steps {
             Earlier::Never => None,
         };
         let forward = earlier.unwrap_or(ForwardId(Uuid::now_v7()));
-        let reply = self.run_forward(session, &request, Some(forward), seq).await?;
+        let (reply, engine) = self.run_forward(session, &request, Some(forward), seq).await?;
         if earlier.is_none() {
             let call = Call {
                 kind: StepKind::Forward,
@@ -176,7 +181,8 @@ impl Steps {
             session.progress.forward_seq = seq;
         }
         tracing::debug!(job.id = %job, seq, tokens = reply.tokens, "{job} forward {seq}: {} tokens", reply.tokens);
-        let answer = Answer::Forward { forward: Some(forward), seq: Some(seq), tokens: reply.tokens, tensors: reply.tensors };
+        let ForwardReply { tensors, tokens } = reply;
+        let answer = Answer::Forward { forward: Some(forward), seq: Some(seq), tokens, tensors, engine };
         session.answers.insert(seq, (request.sent.digest, answer.clone()));
         Ok(answer)
     }
@@ -187,7 +193,7 @@ impl Steps {
         request: &ForwardRequest,
         keep: Option<ForwardId>,
         seq: u64,
-    ) -> Result<ForwardReply> {
+    ) -> Result<(ForwardReply, Duration)> {
         let settings = &session.job.settings;
         let adapters = request.adapters.resolve(settings.adapter_sets)?;
         if session.is_host_custody() && !request.theta.is_empty() {
@@ -208,11 +214,13 @@ impl Steps {
             base: request.base,
             theta: request.theta.clone(),
         };
+        let begun = Instant::now();
         let reply = self.context.engine.forward(session.job.id, call).await?;
+        let engine = begun.elapsed();
         for (set, _) in &request.theta {
             session.known_adapters[*set] = true;
         }
-        Ok(reply)
+        Ok((reply, engine))
     }
 
     async fn inputs(&self, session: &Session, batch: &Batch) -> Result<Inputs> {
@@ -245,10 +253,12 @@ impl Steps {
             Earlier::Done { .. } if session.is_host_custody() => return Err(answer_lost()),
             earlier => earlier,
         };
+        let begun = Instant::now();
         let reply = match self.context.engine.backward(job, request.forward, request.shares).await {
             Err(EngineError::NoForward) => return Err(self.no_forward(session, request.forward).await?),
             reply => reply?,
         };
+        let engine = begun.elapsed();
         if matches!(earlier, Earlier::Never) {
             let forward = Some(request.forward);
             let sent = &request.sent;
@@ -256,7 +266,7 @@ impl Steps {
             self.record(session, &call).await?;
         }
         let answer = match reply {
-            BackwardReply::Gradients(tensors) => Answer::Gradients { seq, tensors },
+            BackwardReply::Gradients(tensors) => Answer::Gradients { seq, tensors, engine },
             BackwardReply::Accumulated(norms) => Answer::Accumulated { seq, norms },
         };
         session.answers.insert(seq, (request.sent.digest, answer.clone()));

@@ -1,0 +1,105 @@
+"""Service overhead: a one-token forward over HTTP less the engine's own time (its `Server-Timing`), one and several clients.
+
+Owns: its own host (private Postgres, durable), its own port, and the end of both. Loopback only.
+Run it by `make bench-overhead`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+from safetensors.numpy import save
+
+ROOT = Path(__file__).resolve().parents[1]
+BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtune"))
+BACKBONE = Path(os.environ.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2"))
+REQUESTS = int(os.environ.get("REQUESTS", "400"))
+
+
+def command(state: Path, *words: str) -> str:
+    """One call of the command line on this bench's host."""
+    done = subprocess.run([BINARY, *words, "--state-dir", state], check=True, capture_output=True, text=True)
+    return done.stdout.strip().splitlines()[-1]
+
+
+def make_job(client: httpx.Client) -> str:
+    """A client-custody job with one adapter set."""
+    body = {"model": "mini", "method": {"type": "split", "split": {"adapter_sets": 1}}}
+    answer = client.post("/v1/fine_tuning/jobs", json=body)
+    answer.raise_for_status()
+    return str(answer.json()["id"])
+
+
+def drive(base_url: str, key: str, count: int, overheads: list[float]) -> None:
+    """Steps of one token on a job of its own; appends milliseconds of overhead."""
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/octet-stream"}
+    token = save({"input_ids": np.array([7], np.int64), "lengths": np.array([1], np.int64)})
+    with httpx.Client(base_url=base_url, headers=headers, timeout=60) as client:
+        job = make_job(client)
+        seq = 1
+        while seq <= count + 20:
+            begun = time.perf_counter()
+            answer = client.post(f"/v1/fine_tuning/jobs/{job}/forward", params={"seq": seq}, content=token)
+            took = (time.perf_counter() - begun) * 1e3
+            if answer.status_code in (429, 503):
+                time.sleep(float(answer.headers["retry-after-ms"]) / 1e3 / 50)
+                continue
+            answer.raise_for_status()
+            engine = float(answer.headers["server-timing"].removeprefix("engine;dur="))
+            if seq > 20:
+                overheads.append(took - engine)
+            seq += 1
+
+
+def measure(base_url: str, key: str, clients: int) -> dict[str, float]:
+    """Milliseconds of overhead with so many clients at once."""
+    overheads: list[float] = []
+    threads = [threading.Thread(target=drive, args=(base_url, key, REQUESTS // clients, overheads)) for _ in range(clients)]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rate = len(overheads) / (time.perf_counter() - begun)
+    p50, p95, p99 = np.percentile(overheads, [50, 95, 99])
+    return {"clients": clients, "steps": len(overheads), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "steps_per_s": rate}
+
+
+def main() -> int:
+    """Print a table; exit 1 when the p95 of one client is not under 5 ms."""
+    with tempfile.TemporaryDirectory(prefix="blindtune-bench-") as folder:
+        state = Path(folder) / "host"
+        os.chmod(folder, 0o755)
+        command(state, "models", "add", str(BACKBONE), "--name", "mini")
+        key = command(state, "keys", "create")
+        environment = os.environ | {"BLINDTUNE_LIMITS__STEPS_IN_FLIGHT_PER_PROJECT": "64", "BLINDTUNE_LIMITS__RUNNING_PER_PROJECT": "64", "RUST_LOG": "warn"}
+        serve = [BINARY, "serve", "--port", "0", "--state-dir", state]
+        host = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=environment)
+        try:
+            assert host.stdout is not None
+            base_url = host.stdout.readline().removeprefix("listening on ").strip()
+            results = [measure(base_url, key, clients) for clients in (1, 8)]
+        finally:
+            host.terminate()
+            host.wait(30)
+    print("overhead of one-token forwards over HTTP (auth, codec, Postgres with fsync), less the engine's time")
+    print(f"{'clients':>8}{'steps':>8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'steps/s':>9}")
+    for row in results:
+        print(f"{row['clients']:>8.0f}{row['steps']:>8.0f}{row['p50_ms']:>9.2f}{row['p95_ms']:>9.2f}{row['p99_ms']:>9.2f}{row['steps_per_s']:>9.0f}")
+    out = ROOT / "var/bench/overhead.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(results, indent=1))
+    return 0 if results[0]["p95_ms"] < 5.0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
