@@ -273,3 +273,7 @@ pub fn to_wire(name: impl Into<String>, tensor: &Tensor) -> Result<WireTensor, C
     let bytes = read().map_err(|e| wrong(&name, e.to_string()))?;
     WireTensor::new(name, Dtype::F32, shape, bytes.into()).map_err(from_tensor_error)
 }
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

@@ -183,7 +183,8 @@ mod tests {
         let (ran, skipped) = oneshot::channel::<()>();
         let second = device.clone();
         let second = tokio::spawn(async move { second.call(job, move |_| Ok(ran.send(()).is_ok())).await });
-        while !second.is_finished() && device.call(job, |_| Ok(())).await != Err(EngineError::Busy) {}
+        tokio::task::yield_now().await; // the second hands its command in
+        assert_eq!(device.call(job, |_| Ok(())).await, Err(EngineError::Busy));
         second.abort();
         let _ = second.await;
         release.send(()).expect("holds");

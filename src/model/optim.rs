@@ -79,3 +79,58 @@ pub fn clip(gradients: &Tensor, limit: Option<f64>) -> TchResult<(Tensor, Vec<f6
 pub fn is_finite(tensor: &Tensor) -> TchResult<bool> {
     Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(values: [[f32; 3]; 2]) -> Tensor {
+        Tensor::from_slice2(&values)
+    }
+
+    /// Two parameters as two sets, torch 2.11: AdamW(lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1), gradients
+    /// clipped to 1.5.
+    #[test]
+    fn three_steps_are_torchs() -> TchResult<()> {
+        let settings = AdamSettings { lr: 1e-2, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.1 };
+        let mut theta = rows([[0.5, -1.25, 3.0], [0.1, 0.0, -2.0]]);
+        let mut state = AdamState::new(&theta)?;
+        let steps = [
+            (
+                [[0.3, -0.02, 1e-4], [2.0, -4.0, 0.7]],
+                4.536_562_4,
+                [[0.4895, -1.23875, 2.987_003], [0.0899, 0.01, -2.008]],
+            ),
+            (
+                [[-0.1, 0.02, 5e-3], [1.0, 3.0, -0.7]],
+                3.240_436,
+                [[0.486_087_2, -1.239_674_2, 2.976_48], [0.080_052_91, 0.009_220_073, -2.003_829_2]],
+            ),
+            (
+                [[0.25, 0.5, -0.75], [0.0, 1e-6, -0.2]],
+                0.956_556_4,
+                [[0.478_842_83, -1.244_859_1, 2.979_873_7], [0.072_430_52, 0.008_615_694, -1.997_462_8]],
+            ),
+        ];
+        for (gradients, norm, expected) in steps {
+            let (clipped, norms, after) = clip(&rows(gradients), Some(1.5))?;
+            let total = norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+            assert!((total - norm).abs() < 1e-5, "{total}");
+            assert!((after - norm.min(1.5)).abs() < 1e-5, "{after}");
+            (theta, state) = state.step(&theta, &clipped, &settings)?;
+            let error = theta.f_sub(&rows(expected))?.f_abs()?.f_max()?.f_double_value(&[])?;
+            assert!(error < 1e-6, "{error}");
+        }
+        assert_eq!(state.steps, [3, 3]);
+        Ok(())
+    }
+
+    #[test]
+    fn infinities_and_nans_are_seen() -> TchResult<()> {
+        assert!(is_finite(&rows([[0.0, f32::MAX, -1.0]; 2]))?);
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(!is_finite(&rows([[0.0, bad, 0.0]; 2]))?);
+        }
+        Ok(())
+    }
+}
