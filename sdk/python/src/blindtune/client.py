@@ -55,11 +55,12 @@ class Client:
         if not url:
             raise BlindtuneError(f"no host: pass base_url or set {BASE_URL_VARIABLE}")
         key = api_key or os.environ.get(API_KEY_VARIABLE) or ""
+        headers = {"User-Agent": "blindtune-python/0.1.0"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self.base_url = normalize_url(url)
         self._transport = RetryingTransport(transport or httpx.HTTPTransport(retries=0), retry or RetryPolicy())
         self._http = httpx.Client(
             base_url=self.base_url,
-            headers={"Authorization": f"Bearer {key}", "User-Agent": "blindtune-python/0.1.0"},
+            headers=headers,
             timeout=httpx.Timeout(timeout_s, connect=5.0),
             transport=self._transport,
         )
