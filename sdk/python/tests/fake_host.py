@@ -203,7 +203,8 @@ class FakeHost:
     # Objects.
 
     def _create_file(self, body: bytes) -> dict:
-        content = body.split(b"\r\n\r\n", 2)[2].rsplit(b"\r\n--", 1)[0]
+        part = next(part for part in body.split(b"\r\n--") if b'name="file"' in part)
+        content = part.split(b"\r\n\r\n", 1)[1]
         rows = [json.loads(line) for line in content.decode().splitlines()]
         assert all(set(row) <= {"text", "text_pair"} for row in rows), "label_present"
         name = f"file-{len(self.files)}"
