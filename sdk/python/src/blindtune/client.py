@@ -6,21 +6,24 @@ Management calls have OpenAI's shapes; the data plane moves tensors as safetenso
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import httpx
 
+from ._generated.api.fine_tuning import list_ledger, report_metrics
+from ._generated.models import MetricsBody
 from ._transport import RetryingTransport, RetryPolicy, Traffic
 from .arrays import F32, AnyArray, decode, encode
 from .calls import BackwardRequest, Call, ForwardRequest
 from .errors import ApiConnectionError, BlindtuneError, error_from
-from .objects import Checkpoint, Event, File, Job, Model
+from .management import Files, Jobs, Models
 
 BASE_URL_VARIABLE = "BLINDTUNE_BASE_URL"
 API_KEY_VARIABLE = "BLINDTUNE_API_KEY"
@@ -55,11 +58,12 @@ class Client:
         if not url:
             raise BlindtuneError(f"no host: pass base_url or set {BASE_URL_VARIABLE}")
         key = api_key or os.environ.get(API_KEY_VARIABLE) or ""
+        headers = {"User-Agent": "blindtune-python/0.1.0"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self.base_url = normalize_url(url)
         self._transport = RetryingTransport(transport or httpx.HTTPTransport(retries=0), retry or RetryPolicy())
         self._http = httpx.Client(
             base_url=self.base_url,
-            headers={"Authorization": f"Bearer {key}", "User-Agent": "blindtune-python/0.1.0"},
+            headers=headers,
             timeout=httpx.Timeout(timeout_s, connect=5.0),
             transport=self._transport,
         )
@@ -112,11 +116,11 @@ class Client:
 
         Let the host step its own AdamW. `settings` holds seq, lr, betas, eps, weight_decay, max_grad_norm.
         """
-        return self.json("POST", f"{JOBS}/{job_id}/optim_step", json=dict(settings))
+        return _object(self.request("POST", f"{JOBS}/{job_id}/optim_step", json=dict(settings)))
 
     def adapters(self, job_id: str) -> dict[str, Any]:
         """Layout of the flat adapter vector: names, shapes, offsets."""
-        return self.json("GET", f"{JOBS}/{job_id}/adapters")
+        return _object(self.request("GET", f"{JOBS}/{job_id}/adapters"))
 
     def adapter(self, job_id: str, index: int, form: str = "peft") -> dict[str, AnyArray]:
         """One adapter set: PEFT's names (`peft`), or `theta.{i}` [P] (`flat`)."""
@@ -131,14 +135,15 @@ class Client:
 
     def ledger(self, job_id: str) -> Iterator[dict[str, Any]]:
         """What the host was sent, call by call: names, shapes, bytes, hashes."""
-        return self.pages(f"{JOBS}/{job_id}/ledger")
+        return self.pages(list_ledger, job_id=job_id)
 
     def metrics(self, job_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """Tell the host scalars of your choice.
 
         Nothing in this package calls it: a loss says something about labels.
         """
-        self.json("POST", f"{JOBS}/{job_id}/metrics", json={"step": step, "metrics": dict(metrics)})
+        body = MetricsBody.from_dict({"step": step, "metrics": dict(metrics)})
+        self.send_core(report_metrics, job_id=job_id, body=body)
 
     # Everything goes through here.
 
@@ -152,20 +157,29 @@ class Client:
             return response.content
         raise error_from(response.status_code, response.content, response.headers.get("x-request-id"))
 
-    def json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """`request`, with the answer decoded. Calls that make something carry an Idempotency-Key."""
-        if method == "POST":
-            options["headers"] = {"Idempotency-Key": str(uuid.uuid4()), **options.get("headers", {})}
-        body = httpx.Response(200, content=self.request(method, path, **options)).json()
-        if not isinstance(body, dict):
-            raise BlindtuneError(f"{method} {path}: expected a JSON object")
-        return body
+    def send_core(self, operation: ModuleType, **arguments: Any) -> bytes:
+        """Send a call of the generated core: path, query and body as the contract has them.
 
-    def pages(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
+        Its own sending is not used: it knows no retries, and refuses answers that say more than it expects.
+        """
+        wanted = dict(operation._get_kwargs(**arguments))
+        headers = dict(wanted.pop("headers", {}))
+        if "files" in wanted:
+            headers.pop("Content-Type", None)  # its boundary is fixed, and may occur in a file
+        if wanted["method"] == "post":
+            headers["Idempotency-Key"] = str(uuid.uuid4())
+        path = str(wanted.pop("url")).removeprefix("/v1/")
+        return self.request(wanted.pop("method").upper(), path, headers=headers, **wanted)
+
+    def call(self, operation: ModuleType, **arguments: Any) -> dict[str, Any]:
+        """`send_core`, with the answer decoded."""
+        return _object(self.send_core(operation, **arguments))
+
+    def pages(self, operation: ModuleType, **arguments: Any) -> Iterator[dict[str, Any]]:
         """Every item of a list, page by page."""
-        query = {key: value for key, value in params.items() if value is not None}
+        query = {key: value for key, value in arguments.items() if value is not None}
         while True:
-            page = self.json("GET", path, params=query)
+            page = self.call(operation, **query)
             items: Sequence[dict[str, Any]] = page.get("data", [])
             yield from items
             last = items[-1] if items else {}
@@ -175,105 +189,11 @@ class Client:
             query["after"] = after
 
 
-class Files:
-    """Label-free inputs."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def create(self, file: tuple[str, bytes] | str | Path, purpose: str = "fine-tune") -> File:
-        """Upload (name, bytes) or a path. The host refuses files with a column that looks like a label."""
-        name, content = file if isinstance(file, tuple) else (Path(file).name, Path(file).read_bytes())
-        return File.read(self._client.json("POST", "files", data={"purpose": purpose}, files={"file": (name, content)}))
-
-    def list(self) -> Iterator[File]:
-        """All files."""
-        return map(File.read, self._client.pages("files"))
-
-    def retrieve(self, file_id: str) -> File:
-        """One file."""
-        return File.read(self._client.json("GET", f"files/{file_id}"))
-
-    def content(self, file_id: str) -> bytes:
-        """What was uploaded."""
-        return self._client.request("GET", f"files/{file_id}/content")
-
-    def delete(self, file_id: str) -> None:
-        """Remove it from the host."""
-        self._client.request("DELETE", f"files/{file_id}")
-
-
-class Models:
-    """Backbones and fine-tuned models."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def list(self) -> Iterator[Model]:
-        """All that this key may use."""
-        return map(Model.read, self._client.pages("models"))
-
-    def retrieve(self, model: str) -> Model:
-        """One model."""
-        return Model.read(self._client.json("GET", f"models/{model}"))
-
-    def delete(self, model: str) -> None:
-        """Remove a fine-tuned model."""
-        self._client.request("DELETE", f"models/{model}")
-
-
-class Jobs:
-    """Fine-tuning runs."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def create(self, model: str, method: Mapping[str, Any], **fields: Any) -> Job:
-        """Start a job.
-
-        `method` is `{"type": "split", "split": {...}}`; `fields`: training_file, suffix, seed, metadata.
-        """
-        body = {"model": model, "method": dict(method), **{k: v for k, v in fields.items() if v is not None}}
-        return Job.read(self._client.json("POST", JOBS, json=body))
-
-    def list(self, limit: int | None = None) -> Iterator[Job]:
-        """All jobs; `limit` is the page size."""
-        return map(Job.read, self._client.pages(JOBS, limit=limit))
-
-    def retrieve(self, job_id: str) -> Job:
-        """One job."""
-        return Job.read(self._client.json("GET", f"{JOBS}/{job_id}"))
-
-    def cancel(self, job_id: str) -> Job:
-        """Stop for good."""
-        return self._act(job_id, "cancel")
-
-    def pause(self, job_id: str) -> Job:
-        """Stop taking steps until `resume`."""
-        return self._act(job_id, "pause")
-
-    def resume(self, job_id: str) -> Job:
-        """Take steps again."""
-        return self._act(job_id, "resume")
-
-    def complete(self, job_id: str) -> Job:
-        """Finish: the adapters become a model, named in `fine_tuned_model`."""
-        return self._act(job_id, "complete")
-
-    def events(self, job_id: str) -> Iterator[Event]:
-        """What happened, newest first."""
-        return map(Event.read, self._client.pages(f"{JOBS}/{job_id}/events"))
-
-    def checkpoints(self, job_id: str) -> Iterator[Checkpoint]:
-        """Saved states, newest first."""
-        return map(Checkpoint.read, self._client.pages(f"{JOBS}/{job_id}/checkpoints"))
-
-    def create_checkpoint(self, job_id: str) -> Checkpoint:
-        """Save the state now."""
-        return Checkpoint.read(self._client.json("POST", f"{JOBS}/{job_id}/checkpoints", json={}))
-
-    def _act(self, job_id: str, verb: str) -> Job:
-        return Job.read(self._client.json("POST", f"{JOBS}/{job_id}/{verb}"))
+def _object(body: bytes) -> dict[str, Any]:
+    value = json.loads(body)
+    if not isinstance(value, dict):
+        raise BlindtuneError(f"expected a JSON object, got {type(value).__name__}")
+    return value
 
 
 def normalize_url(url: str) -> str:

@@ -35,8 +35,8 @@ class Mixing:
     def mix(self, activations: Sequence[F32]) -> F32:
         """h = sum_i w_i * h_i. Each h_i is [B, H]; so is the result."""
         stacked = np.stack(activations)
-        return np.asarray(np.einsum("nbh,nh->bh", stacked, self.weights), dtype=np.float32)
+        return np.asarray(np.einsum("nbh,nh->bh", stacked, self.weights), dtype=self.weights.dtype)
 
     def backward(self, gradient: F32) -> list[F32]:
         """dL/dh_i = w_i * dL/dh for every set. `gradient` is [B, H]."""
-        return [np.asarray(gradient * weight, dtype=np.float32) for weight in self.weights]
+        return [np.asarray(gradient * weight, dtype=weight.dtype) for weight in self.weights]

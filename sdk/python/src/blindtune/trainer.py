@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from . import audit as attacks
@@ -30,6 +31,9 @@ from .settings import Settings
 from .shares import split
 
 log = logging.getLogger("blindtune")
+
+# Fits and audits limit BLAS and OpenMP to one thread: what is computed here is small, and idle threads that spin
+# for more work slow it down severalfold when the machine is busy, as it is when the host runs beside it.
 
 COLLAPSE = 0.6
 """Warn when a set's mean |h| falls below this part of the backbone's.
@@ -118,6 +122,10 @@ class P3EFT:
 
         Texts go to the hosts, in a secret order; labels do not.
         """
+        with threadpool_limits(limits=1):
+            return self._fit(data)
+
+    def _fit(self, data: Dataset) -> FitResult:
         started = time.monotonic()
         mine = data.take(self.folder.secret().permutation(len(data), "rows"))
         run = self._open(mine, data.sha256())
@@ -195,6 +203,10 @@ class P3EFT:
 
         With `trained_on`, `excess` tells how much more the same attacks find on rows that were trained on.
         """
+        with threadpool_limits(limits=1):
+            return self._audit(data, trained_on)
+
+    def _audit(self, data: Dataset, trained_on: Dataset | None) -> attacks.LeakReport:
         found = self._attack_activations(data)
         sent = self._sent_steps()
         found["gradients"] = attacks.gradient_attacks(sent, data.classes) if sent else {}

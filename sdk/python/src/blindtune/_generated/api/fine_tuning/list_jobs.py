@@ -1,0 +1,247 @@
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...types import Response, UNSET
+from ... import errors
+
+from ...models.error_envelope import ErrorEnvelope
+from ...models.list_job_object import ListJobObject
+from ...models.list_jobs_metadata import ListJobsMetadata
+from ...types import UNSET, Unset
+from typing import cast
+
+
+
+def _get_kwargs(
+    *,
+    after: str | Unset = UNSET,
+    limit: int | Unset = UNSET,
+    metadata: ListJobsMetadata | Unset = UNSET,
+
+) -> dict[str, Any]:
+    
+
+    
+
+    params: dict[str, Any] = {}
+
+    params["after"] = after
+
+    params["limit"] = limit
+
+    json_metadata: dict[str, Any] | Unset = UNSET
+    if not isinstance(metadata, Unset):
+        json_metadata = metadata.to_dict()
+    if not isinstance(json_metadata, Unset):
+        params.update(json_metadata)
+
+
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+
+    _kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/v1/fine_tuning/jobs",
+        "params": params,
+    }
+
+
+    return _kwargs
+
+
+
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> ErrorEnvelope | ListJobObject | None:
+    if response.status_code == 200:
+        response_200 = ListJobObject.from_dict(response.json())
+
+
+
+        return response_200
+
+    if response.status_code == 400:
+        response_400 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_400
+
+    if response.status_code == 401:
+        response_401 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_401
+
+    if client.raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[ErrorEnvelope | ListJobObject]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(client=client, response=response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient,
+    after: str | Unset = UNSET,
+    limit: int | Unset = UNSET,
+    metadata: ListJobsMetadata | Unset = UNSET,
+
+) -> Response[ErrorEnvelope | ListJobObject]:
+    """ List jobs
+
+     Newest first. `metadata[key]=value` keeps jobs that carry the pair (several: all of them);
+    `metadata=null` keeps jobs
+    without metadata.
+
+    Args:
+        after (str | Unset):
+        limit (int | Unset):
+        metadata (ListJobsMetadata | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[ErrorEnvelope | ListJobObject]
+     """
+
+
+    kwargs = _get_kwargs(
+        after=after,
+limit=limit,
+metadata=metadata,
+
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+def sync(
+    *,
+    client: AuthenticatedClient,
+    after: str | Unset = UNSET,
+    limit: int | Unset = UNSET,
+    metadata: ListJobsMetadata | Unset = UNSET,
+
+) -> ErrorEnvelope | ListJobObject | None:
+    """ List jobs
+
+     Newest first. `metadata[key]=value` keeps jobs that carry the pair (several: all of them);
+    `metadata=null` keeps jobs
+    without metadata.
+
+    Args:
+        after (str | Unset):
+        limit (int | Unset):
+        metadata (ListJobsMetadata | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        ErrorEnvelope | ListJobObject
+     """
+
+
+    return sync_detailed(
+        client=client,
+after=after,
+limit=limit,
+metadata=metadata,
+
+    ).parsed
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient,
+    after: str | Unset = UNSET,
+    limit: int | Unset = UNSET,
+    metadata: ListJobsMetadata | Unset = UNSET,
+
+) -> Response[ErrorEnvelope | ListJobObject]:
+    """ List jobs
+
+     Newest first. `metadata[key]=value` keeps jobs that carry the pair (several: all of them);
+    `metadata=null` keeps jobs
+    without metadata.
+
+    Args:
+        after (str | Unset):
+        limit (int | Unset):
+        metadata (ListJobsMetadata | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[ErrorEnvelope | ListJobObject]
+     """
+
+
+    kwargs = _get_kwargs(
+        after=after,
+limit=limit,
+metadata=metadata,
+
+    )
+
+    response = await client.get_async_httpx_client().request(
+        **kwargs
+    )
+
+    return _build_response(client=client, response=response)
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient,
+    after: str | Unset = UNSET,
+    limit: int | Unset = UNSET,
+    metadata: ListJobsMetadata | Unset = UNSET,
+
+) -> ErrorEnvelope | ListJobObject | None:
+    """ List jobs
+
+     Newest first. `metadata[key]=value` keeps jobs that carry the pair (several: all of them);
+    `metadata=null` keeps jobs
+    without metadata.
+
+    Args:
+        after (str | Unset):
+        limit (int | Unset):
+        metadata (ListJobsMetadata | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        ErrorEnvelope | ListJobObject
+     """
+
+
+    return (await asyncio_detailed(
+        client=client,
+after=after,
+limit=limit,
+metadata=metadata,
+
+    )).parsed

@@ -1,0 +1,236 @@
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...types import Response, UNSET
+from ... import errors
+
+from ...models.error_envelope import ErrorEnvelope
+from ...models.event_object import EventObject
+from ...models.metrics_body import MetricsBody
+from typing import cast
+
+
+
+def _get_kwargs(
+    job_id: str,
+    *,
+    body: MetricsBody,
+
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+
+
+    
+
+    
+
+    _kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/v1/fine_tuning/jobs/{job_id}/metrics".format(job_id=quote(str(job_id), safe=""),),
+    }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> ErrorEnvelope | EventObject | None:
+    if response.status_code == 200:
+        response_200 = EventObject.from_dict(response.json())
+
+
+
+        return response_200
+
+    if response.status_code == 400:
+        response_400 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_400
+
+    if response.status_code == 401:
+        response_401 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_401
+
+    if response.status_code == 404:
+        response_404 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_404
+
+    if response.status_code == 409:
+        response_409 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_409
+
+    if client.raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[ErrorEnvelope | EventObject]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(client=client, response=response),
+    )
+
+
+def sync_detailed(
+    job_id: str,
+    *,
+    client: AuthenticatedClient,
+    body: MetricsBody,
+
+) -> Response[ErrorEnvelope | EventObject]:
+    """ Report metrics
+
+     Opt-in: scalars that the label holder chooses to show in the job's events. Losses and accuracies say
+    something about
+    labels; send none that you would not print.
+
+    Args:
+        job_id (str):
+        body (MetricsBody): Metrics that the client chose to report. Scalars only.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[ErrorEnvelope | EventObject]
+     """
+
+
+    kwargs = _get_kwargs(
+        job_id=job_id,
+body=body,
+
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+def sync(
+    job_id: str,
+    *,
+    client: AuthenticatedClient,
+    body: MetricsBody,
+
+) -> ErrorEnvelope | EventObject | None:
+    """ Report metrics
+
+     Opt-in: scalars that the label holder chooses to show in the job's events. Losses and accuracies say
+    something about
+    labels; send none that you would not print.
+
+    Args:
+        job_id (str):
+        body (MetricsBody): Metrics that the client chose to report. Scalars only.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        ErrorEnvelope | EventObject
+     """
+
+
+    return sync_detailed(
+        job_id=job_id,
+client=client,
+body=body,
+
+    ).parsed
+
+async def asyncio_detailed(
+    job_id: str,
+    *,
+    client: AuthenticatedClient,
+    body: MetricsBody,
+
+) -> Response[ErrorEnvelope | EventObject]:
+    """ Report metrics
+
+     Opt-in: scalars that the label holder chooses to show in the job's events. Losses and accuracies say
+    something about
+    labels; send none that you would not print.
+
+    Args:
+        job_id (str):
+        body (MetricsBody): Metrics that the client chose to report. Scalars only.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[ErrorEnvelope | EventObject]
+     """
+
+
+    kwargs = _get_kwargs(
+        job_id=job_id,
+body=body,
+
+    )
+
+    response = await client.get_async_httpx_client().request(
+        **kwargs
+    )
+
+    return _build_response(client=client, response=response)
+
+async def asyncio(
+    job_id: str,
+    *,
+    client: AuthenticatedClient,
+    body: MetricsBody,
+
+) -> ErrorEnvelope | EventObject | None:
+    """ Report metrics
+
+     Opt-in: scalars that the label holder chooses to show in the job's events. Losses and accuracies say
+    something about
+    labels; send none that you would not print.
+
+    Args:
+        job_id (str):
+        body (MetricsBody): Metrics that the client chose to report. Scalars only.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        ErrorEnvelope | EventObject
+     """
+
+
+    return (await asyncio_detailed(
+        job_id=job_id,
+client=client,
+body=body,
+
+    )).parsed

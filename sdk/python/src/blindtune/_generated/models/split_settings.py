@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, BinaryIO, TextIO, TYPE_CHECKING, Generator
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+from ..types import UNSET, Unset
+
+from ..models.custody import Custody
+from ..models.pooling import Pooling
+from ..models.precision import Precision
+from ..types import UNSET, Unset
+from typing import cast
+
+if TYPE_CHECKING:
+  from ..models.lora_settings import LoraSettings
+
+
+
+
+
+T = TypeVar("T", bound="SplitSettings")
+
+
+
+@_attrs_define
+class SplitSettings:
+    """ Settings of method `split`.
+
+        Attributes:
+            custody (Custody | Unset): Who holds adapter weights and optimizer state. Default: Custody.CLIENT.
+            adapter_sets (int | Unset): Number n of adapter sets. Default: 2.
+            lora (LoraSettings | Unset): LoRA settings, as in PEFT's `LoraConfig`.
+            pooling (Pooling | Unset): Where the backbone is cut: what of the last layer becomes the activations. Default:
+                Pooling.CLS.
+            precision (Precision | Unset): Arithmetic of the frozen backbone. Adapters and shares are always float32.
+                Default: Precision.FLOAT32.
+     """
+
+    custody: Custody | Unset = Custody.CLIENT
+    adapter_sets: int | Unset = 2
+    lora: LoraSettings | Unset = UNSET
+    pooling: Pooling | Unset = Pooling.CLS
+    precision: Precision | Unset = Precision.FLOAT32
+
+
+
+
+
+    def to_dict(self) -> dict[str, Any]:
+        from ..models.lora_settings import LoraSettings # noqa: PLC0415
+        custody: str | Unset = UNSET
+        if not isinstance(self.custody, Unset):
+            custody = self.custody.value
+
+
+        adapter_sets = self.adapter_sets
+
+        lora: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.lora, Unset):
+            lora = self.lora.to_dict()
+
+        pooling: str | Unset = UNSET
+        if not isinstance(self.pooling, Unset):
+            pooling = self.pooling.value
+
+
+        precision: str | Unset = UNSET
+        if not isinstance(self.precision, Unset):
+            precision = self.precision.value
+
+
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update({
+        })
+        if custody is not UNSET:
+            field_dict["custody"] = custody
+        if adapter_sets is not UNSET:
+            field_dict["adapter_sets"] = adapter_sets
+        if lora is not UNSET:
+            field_dict["lora"] = lora
+        if pooling is not UNSET:
+            field_dict["pooling"] = pooling
+        if precision is not UNSET:
+            field_dict["precision"] = precision
+
+        return field_dict
+
+
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.lora_settings import LoraSettings # noqa: PLC0415
+        d = dict(src_dict)
+        _custody = d.pop("custody", UNSET)
+        custody: Custody | Unset
+        if isinstance(_custody,  Unset):
+            custody = UNSET
+        else:
+            custody = Custody(_custody)
+
+
+
+
+        adapter_sets = d.pop("adapter_sets", UNSET)
+
+        _lora = d.pop("lora", UNSET)
+        lora: LoraSettings | Unset
+        if isinstance(_lora,  Unset):
+            lora = UNSET
+        else:
+            lora = LoraSettings.from_dict(_lora)
+
+
+
+
+        _pooling = d.pop("pooling", UNSET)
+        pooling: Pooling | Unset
+        if isinstance(_pooling,  Unset):
+            pooling = UNSET
+        else:
+            pooling = Pooling(_pooling)
+
+
+
+
+        _precision = d.pop("precision", UNSET)
+        precision: Precision | Unset
+        if isinstance(_precision,  Unset):
+            precision = UNSET
+        else:
+            precision = Precision(_precision)
+
+
+
+
+        split_settings = cls(
+            custody=custody,
+            adapter_sets=adapter_sets,
+            lora=lora,
+            pooling=pooling,
+            precision=precision,
+        )
+
+        return split_settings
+

@@ -1,0 +1,241 @@
+"""Whole runs against toy hosts: they learn, they survive crashes on both sides, and they send no label."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import sentiment
+from fake_host import FakeHost, Fault
+
+from blindtune import P3EFT, Client, RunError, SettingsError
+from blindtune._transport import RetryPolicy
+from blindtune.arrays import decode
+from blindtune.cli import main
+from blindtune.data import Dataset
+from blindtune.runfolder import RunFolder
+from blindtune.secret import SecretStream
+
+SMALL = {"steps": 30, "batch_size": 32, "ramp_steps": 20, "save_every": 5, "lr": 0.02, "progress": False}
+QUICK = RetryPolicy(patience_s=5.0, first_wait_s=0.01)
+Hosts = Callable[[int], list[FakeHost]]
+
+
+def prepared(folder: Path, name: str = "run") -> Path:
+    """A run folder with a fixed secret, so that runs can be compared."""
+    run = folder / name
+    RunFolder(run).write("secret", SecretStream(b"same secret").secret.hex().encode())
+    return run
+
+
+def clients(hosts: list[FakeHost]) -> list[Client]:
+    return [Client(host.url, "key", retry=QUICK) for host in hosts]
+
+
+def straight_hash(hosts: list[FakeHost], folder: Path, data: Dataset, **more: object) -> str:
+    return P3EFT("toy", clients(hosts), run=prepared(folder, "straight"), **{**SMALL, **more}).fit(data).adapter_sha256
+
+
+@pytest.mark.parametrize("method", ["p3eft", "lora", "frozen"])
+def test_methods_learn(fake_host: FakeHost, method: str) -> None:
+    tuner = P3EFT("toy", clients([fake_host]), method=method, **{**SMALL, "steps": 80})
+    result = tuner.fit(sentiment(400))
+    assert result.steps == 80 and tuner.evaluate(sentiment(200, seed=1))["accuracy"] > 0.85
+    assert tuner.predict(["good lovely film", "awful dull plot"]) == ["positive", "negative"]
+    report = tuner.audit(sentiment(200, seed=1), trained_on=sentiment(100))
+    assert (report.gradients is None) == (method == "frozen")
+    assert (report.differences is None) == (method != "p3eft")
+    assert report.exposure and "activations" in report.excess
+
+
+def test_two_hosts_get_one_share_each_and_see_noise(fake_hosts: Hosts) -> None:
+    hosts = fake_hosts(2)
+    tuner = P3EFT("toy", clients(hosts), **{**SMALL, "steps": 60})
+    tuner.fit(sentiment(400))
+    for host in hosts:
+        names = {n for _, path, body in host.seen if "backward" in path for n in decode(body)[0]}
+        assert names == {"s.0.0", "s.1.0"}
+    report = tuner.audit(sentiment(200, seed=1))
+    assert report.gradients is not None and report.gradients < 0.62
+    alone = P3EFT("toy", clients(fake_hosts(1)), **{**SMALL, "steps": 60})
+    alone.fit(sentiment(400))
+    found = alone.audit(sentiment(200, seed=1)).gradients
+    assert found is not None and found > 0.8
+
+
+def test_shares_train_as_the_plain_gradient_does(fake_hosts: Hosts, tmp_path: Path) -> None:
+    thetas = []
+    for count, shares in ((1, 1), (1, 3), (2, 2), (2, 3)):
+        run = prepared(tmp_path, f"{count}-{shares}")
+        tuner = P3EFT("toy", clients(fake_hosts(count)), run=run, shares=shares, **{**SMALL, "steps": 5})
+        tuner.fit(sentiment(200))
+        thetas.append(np.concatenate(tuner._ready().thetas))
+    for theta in thetas[1:]:
+        assert np.linalg.norm(theta - thetas[0]) < 2e-2 * np.linalg.norm(thetas[0])
+
+
+def test_nothing_that_says_a_label_travels(fake_host: FakeHost, tmp_path: Path) -> None:
+    data = sentiment(128)
+    tuner = P3EFT("toy", clients([fake_host]), run=prepared(tmp_path), **SMALL)
+    tuner.fit(data)
+    tuner.evaluate(data)
+    tuner.complete()
+    for _, path, body in fake_host.seen:
+        for word in (b"label", b"positive", b"negative", b"loss", b"metric", b"alpha_", b"mixing"):
+            assert word not in body and word not in path.encode()
+    names = {n for _, p, b in fake_host.seen if "/forward" in p and not b.startswith(b"{") for n in decode(b)[0]}
+    assert names == {"rows", "theta.0", "theta.1"}
+    uploaded = list(fake_host.files["file-0"])
+    assert sorted(uploaded) == sorted(data.texts)
+    order = [data.labels[data.texts.index(row)] for row in uploaded]
+    assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.3, "the upload's order follows the labels"
+
+
+def test_runs_differ_in_secret_and_agree_with_it(fake_hosts: Hosts, tmp_path: Path) -> None:
+    data = sentiment(100)
+    first = straight_hash(fake_hosts(1), tmp_path / "a", data)
+    assert first == straight_hash(fake_hosts(1), tmp_path / "b", data)
+    other = P3EFT("toy", clients(fake_hosts(1)), **SMALL).fit(data).adapter_sha256
+    assert other != first
+
+
+@pytest.mark.parametrize("stop_at", [2, 7, 20])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_killed_client_ends_with_the_same_adapters(
+    fake_hosts: Hosts, tmp_path: Path, stop_at: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kill comes between forward and backward, with steps done since the last save."""
+    data = sentiment(100)
+    expected = straight_hash(fake_hosts(count), tmp_path, data)
+    hosts, run = fake_hosts(count), prepared(tmp_path)
+    tuner = P3EFT("toy", clients(hosts), run=run, **SMALL)
+    backward = tuner._backward
+
+    def killed(*arguments: object) -> object:
+        if tuner._ready().step == stop_at:
+            raise SystemExit
+        return backward(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tuner, "_backward", killed)
+    with pytest.raises(SystemExit):
+        tuner.fit(data)
+    again = P3EFT("toy", clients(hosts), run=run, **SMALL)
+    result = again.fit(data)
+    assert result.adapter_sha256 == expected and result.steps == 30
+    assert [len(host.jobs) for host in hosts] == [1] * count
+    assert [record["step"] for record in again.folder.steps()] == list(range(1, 31))
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_killed_host_is_waited_for_and_told_again(fake_hosts: Hosts, tmp_path: Path, where: str) -> None:
+    data = sentiment(100)
+    expected = straight_hash(fake_hosts(1), tmp_path, data)
+    (host,) = fake_hosts(1)
+    tuner = P3EFT("toy", clients([host]), run=prepared(tmp_path), **SMALL)
+    step = tuner._step
+
+    def with_restart(*arguments: object) -> object:
+        if tuner._ready().step in (3, 11):
+            host.faults = [RestartFault(host, where)]
+        return step(*arguments)  # type: ignore[arg-type]
+
+    tuner._step = with_restart  # type: ignore[method-assign,assignment]
+    assert tuner.fit(data).adapter_sha256 == expected
+    host.restart()
+    assert 0 <= tuner.evaluate(data)["accuracy"] <= 1
+
+
+class RestartFault(Fault):
+    """The host dies at a request of this kind, three connections are cut, and it comes back without its memory."""
+
+    def __init__(self, host: FakeHost, pattern: str) -> None:
+        super().__init__(pattern, cut=True, times=3)
+        host.restart()
+
+
+def test_a_host_that_counts_differently_is_followed(fake_hosts: Hosts, tmp_path: Path) -> None:
+    data = sentiment(100)
+    expected = straight_hash(fake_hosts(1), tmp_path, data)
+    (host,) = fake_hosts(1)
+    tuner = P3EFT("toy", clients([host]), run=prepared(tmp_path), **SMALL)
+    step = tuner._step
+
+    def confused(*arguments: object) -> object:
+        job = next(iter(host.jobs.values()))
+        if tuner._ready().step in (4, 9):
+            job["next_seq"] += 3
+        return step(*arguments)  # type: ignore[arg-type]
+
+    tuner._step = confused  # type: ignore[method-assign,assignment]
+    assert tuner.fit(data).adapter_sha256 == expected
+
+
+def test_a_run_continues_only_as_it_began(fake_host: FakeHost, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    P3EFT("toy", clients([fake_host]), run=run, **SMALL).fit(sentiment(100))
+    with pytest.raises(RunError, match=r"lr was 0\.02, now 0\.5"):
+        P3EFT("toy", clients([fake_host]), run=run, **{**SMALL, "lr": 0.5}).fit(sentiment(100))
+    with pytest.raises(RunError, match="other data"):
+        P3EFT("toy", clients([fake_host]), run=run, **SMALL).fit(sentiment(101))
+
+
+def test_save_and_load_are_bit_exact(fake_host: FakeHost, tmp_path: Path) -> None:
+    data = sentiment(100)
+    tuner = P3EFT("toy", clients([fake_host]), run=tmp_path / "run", **SMALL)
+    tuner.fit(data)
+    tuner.save(tmp_path / "copy")
+    tuner.complete()
+    shutil.rmtree(tmp_path / "run")
+    loaded = P3EFT.load(tmp_path / "copy", api_keys="key", progress=False)
+    assert np.array_equal(loaded.predict_proba(data.texts), tuner.predict_proba(data.texts))
+    for a, b in zip(loaded._ready().optimizer.second, tuner._ready().optimizer.second, strict=True):
+        assert np.array_equal(a, b)
+    with pytest.raises(RunError, match="no run here"):
+        P3EFT.load(tmp_path / "run")
+
+
+def test_hosts_that_disagree_stop_the_run(fake_hosts: Hosts) -> None:
+    hosts = fake_hosts(2)
+    forward = hosts[1].engine.forward
+    hosts[1].engine.forward = lambda texts, theta: (forward(texts, theta)[0] * 1.5, forward(texts, theta)[1])
+    with pytest.raises(RunError, match="other activations"):
+        P3EFT("toy", clients(hosts), **SMALL).fit(sentiment(100))
+
+
+def test_settings_are_checked(fake_hosts: Hosts) -> None:
+    for settings, message in (
+        ({"method": "sgd"}, "method must be one of"),
+        ({"shares": 1}, "1 shares for 2 hosts"),
+        ({"method": "lora"}, "uses one host"),
+        ({"learning_rate": 1}, "unknown setting 'learning_rate'"),
+        ({"steps": 0}, "steps must be at least 1"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            P3EFT("toy", clients(fake_hosts(2)), **settings)
+
+
+def test_command_line(fake_host: FakeHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = sentiment(200)
+    names = data.label_names
+    lines = [f"{text}\t{names[label]}" for text, label in zip(data.texts, data.labels, strict=True)]
+    file = tmp_path / "train.tsv"
+    file.write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
+    run, host = str(tmp_path / "run"), ["--host", fake_host.url, "--api-key", "k"]
+    arguments = ["train", "--data", str(file), "--dev", str(file), "--model", "toy", "--run", run, "--quiet", *host]
+    arguments += ["--steps", "40", "--batch-size", "32", "--lr", "0.02"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "dev accuracy" in printed and "What the host learns" in printed
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["dev"]["accuracy"] > 0.8 and report["leak"]["gradients"] > 0.5
+    assert report["fine_tuned_models"] == ["ft:ftjob-0"]
+    assert main(["predict", "--run", run, "--text", "good lovely film", *host]) == 0
+    assert capsys.readouterr().out.startswith("positive\t")
+    assert main(["audit", "--run", run, "--data", str(file), *host]) == 0
+    assert main(["train", "--data", str(tmp_path / "none.tsv"), "--model", "toy", *host]) == 2
+    assert main(["train", "--data", str(file), "--model", "toy", "--run", run, "--lr", "9", *host]) == 1
+    assert "lr was 0.02, now 9.0" in capsys.readouterr().err
