@@ -137,7 +137,7 @@ class Batches:
 
 
 def evaluation_chunks(texts: Iterable[Text], rows: int) -> Iterator[list[Text]]:
-    """Cut texts, in their order, into requests of at most `rows` texts and about 128 KiB of JSON, a host's usual limit."""
+    """Cut texts, in their order, into requests of at most `rows` texts and 128 KiB: a host limits JSON bodies."""
     chunk: list[Text] = []
     size = 0
     for text in texts:
