@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blindtune.data import Batches, DataError, read_dataset, read_texts, text_lengths, upload_bytes
+from blindtune.data import Batches, DataError, evaluation_chunks, read_dataset, read_texts, text_lengths, upload_bytes
 
 
 def write(folder: Path, name: str, content: str) -> Path:
@@ -97,3 +97,11 @@ def test_batches_cover_an_epoch_once_and_group_lengths() -> None:
 def test_fewer_rows_than_a_batch() -> None:
     assert len(Batches(np.arange(5), 5, 0).rows(7)) == 5
     assert text_lengths(["abc", ("a", "b")]).tolist() == [3, 2]
+
+
+def test_evaluation_chunks_hold_to_both_limits() -> None:
+    texts = ["x" * 100] * 10 + ["y" * 100_000] * 3
+    chunks = list(evaluation_chunks(texts, 4))
+    assert [len(chunk) for chunk in chunks] == [4, 4, 3, 1, 1]
+    assert [text for chunk in chunks for text in chunk] == texts
+    assert list(evaluation_chunks([], 4)) == []

@@ -78,6 +78,8 @@ def audit(options: argparse.Namespace) -> int:
 def predict(options: argparse.Namespace) -> int:
     """Print label and probability of each text, one line each."""
     texts = list(options.text or []) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    if not texts:
+        raise DataError("nothing to predict: pass --text or lines on standard input")
     tuner = P3EFT.load(options.run, options.host, api_keys=_keys(options))
     for text, row in zip(texts, tuner.predict_proba(texts), strict=True):
         best = int(row.argmax())

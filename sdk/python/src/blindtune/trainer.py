@@ -21,7 +21,7 @@ from . import audit as attacks
 from .arrays import F32, I64, AnyArray, sha256
 from .calls import ForwardRequest
 from .client import Client
-from .data import Batches, Dataset, Text, text_lengths
+from .data import Batches, Dataset, Text, evaluation_chunks, text_lengths
 from .errors import RunError
 from .home import HomeStep
 from .optim import clip, learning_rate
@@ -187,8 +187,7 @@ class P3EFT:
         order = order[np.argsort(text_lengths(texts)[order], kind="stable")]
         parts: list[dict[str, AnyArray]] = []
         link = run.evaluation_link()
-        for k in range(0, len(order), self.settings.eval_batch_size):
-            chunk = [texts[int(row)] for row in order[k : k + self.settings.eval_batch_size]]
+        for chunk in evaluation_chunks([texts[int(row)] for row in order], self.settings.eval_batch_size):
             sets = "none" if frozen else "all"
             request = ForwardRequest(texts=chunk, train=False, adapters=sets, base="h.base" in wanted)
             parts.append(link.evaluate(request, run.thetas).tensors)
