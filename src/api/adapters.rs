@@ -12,6 +12,7 @@ use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::auth::StepsWrite;
+use crate::api::dto::Binary;
 use crate::api::dto::steps::AdapterBody;
 use crate::api::dto::steps::AdapterForm;
 use crate::api::dto::steps::AdapterLayout;
@@ -61,7 +62,7 @@ pub async fn get_adapters(
 #[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/adapters/{set}", tag = "steps", security(("key" = [])),
     params(("job_id" = String, Path, description = "Id of the job"), ("set" = usize, Path, description = "Adapter set, from 0"), AdapterQuery),
     responses(
-        (status = 200, description = "The adapters", content((AdapterBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = 200, description = "The adapters", content((AdapterBody = "application/json"), (Binary = "application/octet-stream"))),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
         (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job or set", body = ErrorEnvelope),
@@ -92,7 +93,7 @@ pub async fn get_adapter(
 /// Takes `theta.{i}` F32 `[P]`, or all matrices with PEFT's names.
 #[utoipa::path(put, path = "/fine_tuning/jobs/{job_id}/adapters/{set}", tag = "steps", security(("key" = [])),
     params(("job_id" = String, Path, description = "Id of the job"), ("set" = usize, Path, description = "Adapter set, from 0")),
-    request_body(content((AdapterBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    request_body(content((AdapterBody = "application/json"), (Binary = "application/octet-stream"))),
     responses(
         (status = 200, description = "The layout", body = AdapterLayout),
         (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),

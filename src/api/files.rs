@@ -18,6 +18,7 @@ use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::FilesRead;
 use crate::api::auth::FilesWrite;
+use crate::api::dto::Binary;
 use crate::api::dto::files::Deleted;
 use crate::api::dto::files::FileListQuery;
 use crate::api::dto::files::FileObject;
@@ -201,7 +202,7 @@ pub async fn delete_file(
 /// The bytes as they were uploaded.
 #[utoipa::path(get, path = "/files/{file_id}/content", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
     responses(
-        (status = 200, description = "The bytes", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 200, description = "The bytes", content_type = "application/octet-stream", body = Binary),
         (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such file", body = ErrorEnvelope),
     ))]

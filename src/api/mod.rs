@@ -155,6 +155,7 @@ pub fn router(app: App, settings: &StackSettings) -> Router {
         .routes(routes!(health::readyz))
         .split_for_parts();
     openapi.merge(health_doc);
+    plain_paths(&mut openapi);
     let document = openapi.clone();
     let docs = Router::new()
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document));
@@ -166,6 +167,12 @@ pub fn router(app: App, settings: &StackSettings) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method);
     middleware::surround(all)
+}
+
+/// A wildcard route is an ordinary parameter to those who read the contract.
+fn plain_paths(openapi: &mut utoipa::openapi::OpenApi) {
+    let paths = std::mem::take(&mut openapi.paths.paths);
+    openapi.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
 }
 
 /// The contract as YAML.
@@ -181,6 +188,7 @@ pub fn openapi_yaml() -> anyhow::Result<String> {
         .routes(routes!(health::readyz))
         .split_for_parts();
     openapi.merge(health);
+    plain_paths(&mut openapi);
     Ok(openapi.to_yaml()?)
 }
 

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::StepsWrite;
+use crate::api::dto::Binary;
 use crate::api::dto::steps::AdaptersJson;
 use crate::api::dto::steps::BackwardAnswer;
 use crate::api::dto::steps::BackwardBody;
@@ -66,10 +67,10 @@ const TAKES: &str = "application/octet-stream (safetensors) or application/json"
 /// (client custody) before the pass.
 #[utoipa::path(post, path = "/fine_tuning/jobs/{job_id}/forward", tag = "steps", security(("key" = [])),
     params(("job_id" = String, Path, description = "Id of the job"), ForwardQuery),
-    request_body(content((ForwardBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    request_body(content((ForwardBody = "application/json"), (Binary = "application/octet-stream"))),
     responses(
         (status = 200, description = "The activations `h.{i}` and `h.base`; `forward_id` for the backward", content(
-            (ForwardAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))),
+            (ForwardAnswer = "application/json"), (Binary = "application/octet-stream"))),
         (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
         (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
@@ -157,10 +158,10 @@ fn text((number, text): (usize, TextJson)) -> Result<(String, Option<String>), A
     params(("job_id" = String, Path, description = "Id of the job"),
         ("seq" = Option<u64>, Query, description = "Step number (binary form)"),
         ("forward_id" = Option<String>, Query, description = "The forward it belongs to (binary form)")),
-    request_body(content((BackwardBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    request_body(content((BackwardBody = "application/json"), (Binary = "application/octet-stream"))),
     responses(
         (status = 200, description = "The products, or in host custody the norms", content(
-            (BackwardAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))),
+            (BackwardAnswer = "application/json"), (Binary = "application/octet-stream"))),
         (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
         (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job or forward", body = ErrorEnvelope),

@@ -6,3 +6,8 @@ pub mod jobs;
 pub mod list;
 pub mod models;
 pub mod steps;
+
+/// Raw bytes: a safetensors file on the data plane, or an uploaded file as it came.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct Binary(#[allow(dead_code)] Vec<u8>);

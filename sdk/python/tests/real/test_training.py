@@ -1,0 +1,78 @@
+"""The trainer against real hosts: it learns, keeps the labels, and survives deaths on both sides."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blindtune import P3EFT, Client, Dataset
+
+from .conftest import MODEL, RealHost
+
+SMALL = {"batch_size": 8, "lr": 3e-3, "seed": 5, "warmup": 2, "ramp_steps": 4, "save_every": 2}
+GOOD, BAD = ["is well again", "has no pain", "sleeps soundly"], ["is worse today", "has strong pain", "cannot sleep"]
+
+
+def notes(count: int, seed: int = 0) -> Dataset:
+    """Short notes with a label that their words tell."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, count)
+    texts = [f"the {rng.choice(['man', 'woman', 'child'])} {rng.choice(GOOD if k else BAD)}" for k in labels]
+    return Dataset(tuple(texts), labels.astype(np.int64), ("no", "yes"))
+
+
+def tuner(clients: Sequence[Client], **settings: object) -> P3EFT:
+    return P3EFT(MODEL, list(clients), progress=False, **(SMALL | settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["lora", "p3eft"])
+def test_it_learns_and_predicts(hosts: list[RealHost], method: str, tmp_path: Path) -> None:
+    clients = [host.client() for host in hosts[: 2 if method == "p3eft" else 1]]
+    mine = tuner(clients, method=method, steps=25, batch_size=16)
+    mine.fit(notes(200))
+    dev = notes(60, seed=1)
+    assert mine.evaluate(dev)["accuracy"] >= 0.9
+    leak = mine.audit(dev)
+    assert leak.gradients is not None
+    assert leak.gradients >= 0.95 if method == "lora" else leak.gradients <= 0.75
+    mine.save(tmp_path / "saved")
+    again = P3EFT.load(tmp_path / "saved", clients, progress=False)
+    assert again.predict(dev.texts[:5]) == mine.predict(dev.texts[:5])
+    names = mine.complete()
+    assert all(name and name.startswith("ft:") for name in names)
+
+
+def test_the_ledger_shows_everything_and_no_label(hosts: list[RealHost]) -> None:
+    client = hosts[0].client()
+    mine = tuner([client], method="lora", steps=2)
+    mine.fit(notes(40))
+    (job,) = mine.summary()["jobs"]
+    sent = [(entry.kind, tensor["name"]) for entry in client.jobs.ledger(job) for tensor in entry.tensors]
+    kinds = {(kind, name.split(".")[0]) for kind, name in sent}
+    assert kinds == {("forward", "rows"), ("forward", "theta"), ("backward", "s")}
+
+
+def test_a_killed_host_changes_nothing_in_the_result(own_host: RealHost) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    data = notes(64)
+    calm = tuner([own_host.client()], method="p3eft", steps=12).fit(data).adapter_sha256
+    killer = threading.Thread(target=_kill_twice, args=(own_host, random.Random(seed)))
+    killer.start()
+    shaken = tuner([own_host.client()], method="p3eft", steps=12).fit(data)
+    killer.join()
+    assert shaken.adapter_sha256 == calm
+    assert shaken.retries > 0, "the host was killed while it was needed"
+
+
+def _kill_twice(host: RealHost, rng: random.Random) -> None:
+    for _ in range(2):
+        time.sleep(rng.uniform(0.3, 1.0))
+        host.kill()
+        host.start()
