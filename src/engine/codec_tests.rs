@@ -42,7 +42,7 @@ fn length_only(length: u64, rest: &[u8]) -> Bytes {
 }
 
 /// What is wrong, the body, and a word that the refusal must contain.
-fn bad_bodies() -> Vec<(&'static str, Bytes, &'static str)> {
+fn bad_headers() -> Vec<(&'static str, Bytes, &'static str)> {
     let many: Vec<String> = (0..65).map(|i| format!(r#""t{i}":{}"#, entry("F32", "[1]", "[0,4]"))).collect();
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
     let good = entry("F32", "[2]", "[0,8]");
@@ -77,6 +77,18 @@ fn bad_bodies() -> Vec<(&'static str, Bytes, &'static str)> {
         ("a name twice, escaped", body(&format!(r#"{{"a":{good},"\u0061":{good}}}"#), 8), "'a' is there twice"),
         ("a long name", body(&format!(r#"{{"{}":{good}}}"#, "n".repeat(257)), 8), "257"),
         ("too many tensors", body(&format!("{{{}}}", many.join(",")), 260), "tensors_per_body"),
+        ("metadata that is no object", metadata("[]"), "strings"),
+        ("metadata with a number", metadata(r#"{"seq":7}"#), "string"),
+        ("metadata with an object", metadata(r#"{"seq":{}}"#), "string"),
+        ("metadata with a name twice", metadata(r#"{"a":"1","a":"2"}"#), "twice"),
+        ("metadata that is too large", metadata(&format!(r#"{{"a":"{}"}}"#, "x".repeat(1024))), "1025"),
+        ("metadata twice", body(r#"{"__metadata__":{},"__metadata__":{}}"#, 0), "twice"),
+    ]
+}
+
+/// The same for what the header says of a tensor.
+fn bad_entries() -> Vec<(&'static str, Bytes, &'static str)> {
+    vec![
         ("half precision", one("F16", "[2]", "[0,4]", 4), "F16"),
         ("double precision", one("F64", "[1]", "[0,8]", 8), "F64"),
         ("bytes", one("U8", "[4]", "[0,4]", 4), "U8"),
@@ -102,18 +114,12 @@ fn bad_bodies() -> Vec<(&'static str, Bytes, &'static str)> {
         ("a hole", two("[0,8]", "[12,20]", 20), "'b'"),
         ("an overlap", two("[0,8]", "[4,12]", 12), "'b'"),
         ("the same bytes twice", two("[0,8]", "[0,8]", 8), "must begin"),
-        ("metadata that is no object", metadata("[]"), "strings"),
-        ("metadata with a number", metadata(r#"{"seq":7}"#), "string"),
-        ("metadata with an object", metadata(r#"{"seq":{}}"#), "string"),
-        ("metadata with a name twice", metadata(r#"{"a":"1","a":"2"}"#), "twice"),
-        ("metadata that is too large", metadata(&format!(r#"{{"a":"{}"}}"#, "x".repeat(1024))), "1025"),
-        ("metadata twice", body(r#"{"__metadata__":{},"__metadata__":{}}"#, 0), "twice"),
     ]
 }
 
 #[test]
 fn bad_bodies_are_refused_with_the_reason() {
-    let bodies = bad_bodies();
+    let bodies = [bad_headers(), bad_entries()].concat();
     assert!(bodies.len() >= 40);
     for (what, body, said) in bodies {
         let error = parse(body).expect_err(what).to_string();

@@ -145,7 +145,11 @@ impl Engine for LocalEngine {
     async fn load(&self, spec: SessionSpec) -> Result<SessionInfo, EngineError> {
         let (job, folder, limits) = (spec.job, spec.folder.clone(), self.limits.clone());
         let (info, backbone) = self.device.call(job, move |host| open(host, spec, &limits)).await?;
-        let tokenizer = self.tokenizer(folder, backbone.max_tokens).await?;
+        let tokenizer = self.tokenizer(folder, backbone.max_tokens).await;
+        if tokenizer.is_err() {
+            self.close(job).await; // a session that cannot read its inputs is none
+        }
+        let tokenizer = tokenizer?;
         locked(&self.readers).insert(job, Arc::new(Reader { tokenizer, info: backbone }));
         Ok(info)
     }
