@@ -9,6 +9,8 @@ from ...types import Response, UNSET
 from ... import errors
 
 from ...models.error_envelope import ErrorEnvelope
+from ...types import File, FileTypes
+from io import BytesIO
 from typing import cast
 
 
@@ -33,9 +35,13 @@ def _get_kwargs(
 
 
 
-def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> ErrorEnvelope | list[int] | None:
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> ErrorEnvelope | File | None:
     if response.status_code == 200:
-        response_200 = cast(list[int], response.content)
+        response_200 = File(
+             payload = BytesIO(response.content)
+        )
+
+
 
         return response_200
 
@@ -59,7 +65,7 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
         return None
 
 
-def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[ErrorEnvelope | list[int]]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[ErrorEnvelope | File]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -73,7 +79,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 
-) -> Response[ErrorEnvelope | list[int]]:
+) -> Response[ErrorEnvelope | File]:
     """ Get a file's content
 
      The bytes as they were uploaded.
@@ -86,7 +92,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[ErrorEnvelope | list[int]]
+        Response[ErrorEnvelope | File]
      """
 
 
@@ -106,7 +112,7 @@ def sync(
     *,
     client: AuthenticatedClient,
 
-) -> ErrorEnvelope | list[int] | None:
+) -> ErrorEnvelope | File | None:
     """ Get a file's content
 
      The bytes as they were uploaded.
@@ -119,7 +125,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        ErrorEnvelope | list[int]
+        ErrorEnvelope | File
      """
 
 
@@ -134,7 +140,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 
-) -> Response[ErrorEnvelope | list[int]]:
+) -> Response[ErrorEnvelope | File]:
     """ Get a file's content
 
      The bytes as they were uploaded.
@@ -147,7 +153,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[ErrorEnvelope | list[int]]
+        Response[ErrorEnvelope | File]
      """
 
 
@@ -167,7 +173,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 
-) -> ErrorEnvelope | list[int] | None:
+) -> ErrorEnvelope | File | None:
     """ Get a file's content
 
      The bytes as they were uploaded.
@@ -180,7 +186,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        ErrorEnvelope | list[int]
+        ErrorEnvelope | File
      """
 
 
