@@ -35,14 +35,15 @@ test-rust: build
 	@cargo test --locked
 
 test-sdk: build
-	@cd $(SDK) && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/$(PYTHON)" -m pytest -q
+	@cd $(SDK) && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/$(PYTHON)" -m pytest
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m pytest -q
 
 lint: build ## check format, clippy, types
 	@cargo fmt --check
 	@cargo clippy --locked --all-targets -- -D warnings
 	@cd $(SDK) && "$(CURDIR)/$(PYTHON)" -m ruff check . && "$(CURDIR)/$(PYTHON)" -m ruff format --check . && "$(CURDIR)/$(PYTHON)" -m mypy
-	@$(PYTHON) -m ruff check --config $(SDK)/pyproject.toml examples scripts && $(PYTHON) -m mypy --config-file $(SDK)/pyproject.toml examples
+	@$(PYTHON) -m ruff check --config $(SDK)/pyproject.toml examples benches scripts && $(PYTHON) -m ruff format --check --config $(SDK)/pyproject.toml examples benches scripts
+	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m mypy --strict --ignore-missing-imports *.py
 
 format: setup ## format everything
 	@cargo fmt
@@ -55,7 +56,7 @@ openapi: build ## write openapi.yaml from the code
 	@$(BIN) openapi > openapi.yaml
 
 sdk: openapi ## generate the SDK's core from openapi.yaml
-	@scripts/generate-sdk.sh
+	@$(PYTHON) $(SDK)/tools/generate.py openapi.yaml $(SDK)/src/blindtune/_generated
 
 sqlx-prepare: setup ## check every query against the migrated schema and write .sqlx
 	@scripts/sqlx-prepare.sh

@@ -63,7 +63,9 @@ def drive(base_url: str, key: str, count: int, overheads: list[float]) -> None:
 def measure(base_url: str, key: str, clients: int) -> dict[str, float]:
     """Milliseconds of overhead with so many clients at once."""
     overheads: list[float] = []
-    threads = [threading.Thread(target=drive, args=(base_url, key, REQUESTS // clients, overheads)) for _ in range(clients)]
+    threads = [
+        threading.Thread(target=drive, args=(base_url, key, REQUESTS // clients, overheads)) for _ in range(clients)
+    ]
     begun = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -71,7 +73,14 @@ def measure(base_url: str, key: str, clients: int) -> dict[str, float]:
         thread.join()
     rate = len(overheads) / (time.perf_counter() - begun)
     p50, p95, p99 = np.percentile(overheads, [50, 95, 99])
-    return {"clients": clients, "steps": len(overheads), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "steps_per_s": rate}
+    return {
+        "clients": clients,
+        "steps": len(overheads),
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "p99_ms": p99,
+        "steps_per_s": rate,
+    }
 
 
 def main() -> int:
@@ -81,7 +90,11 @@ def main() -> int:
         os.chmod(folder, 0o755)
         command(state, "models", "add", str(BACKBONE), "--name", "mini")
         key = command(state, "keys", "create")
-        environment = os.environ | {"BLINDTUNE_LIMITS__STEPS_IN_FLIGHT_PER_PROJECT": "64", "BLINDTUNE_LIMITS__RUNNING_PER_PROJECT": "64", "RUST_LOG": "warn"}
+        environment = os.environ | {
+            "BLINDTUNE_LIMITS__STEPS_IN_FLIGHT_PER_PROJECT": "64",
+            "BLINDTUNE_LIMITS__RUNNING_PER_PROJECT": "64",
+            "RUST_LOG": "warn",
+        }
         serve = [BINARY, "serve", "--port", "0", "--state-dir", state]
         host = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=environment)
         try:
@@ -94,7 +107,9 @@ def main() -> int:
     print("overhead of one-token forwards over HTTP (auth, codec, Postgres with fsync), less the engine's time")
     print(f"{'clients':>8}{'steps':>8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'steps/s':>9}")
     for row in results:
-        print(f"{row['clients']:>8.0f}{row['steps']:>8.0f}{row['p50_ms']:>9.2f}{row['p95_ms']:>9.2f}{row['p99_ms']:>9.2f}{row['steps_per_s']:>9.0f}")
+        print(
+            f"{row['clients']:>8.0f}{row['steps']:>8.0f}{row['p50_ms']:>9.2f}{row['p95_ms']:>9.2f}{row['p99_ms']:>9.2f}{row['steps_per_s']:>9.0f}"
+        )
     out = ROOT / "var/bench/overhead.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(results, indent=1))

@@ -79,7 +79,8 @@ impl Database {
 }
 
 async fn start_private(config: &Config) -> anyhow::Result<LocalPostgres> {
-    std::fs::create_dir_all(&config.state.dir).with_context(|| format!("{} cannot be made", config.state.dir.display()))?;
+    std::fs::create_dir_all(&config.state.dir)
+        .with_context(|| format!("{} cannot be made", config.state.dir.display()))?;
     let settings = LocalPostgresSettings {
         data_dir: config.state.dir.join("postgres"),
         bin_dir: None,
@@ -142,7 +143,8 @@ impl Host {
         let swept = self.blobs.remove_leftovers(LEFTOVER_AGE).await?;
         tracing::debug!(swept, "removed {swept} left-over blobs");
         ready(listener.local_addr()?);
-        let chores = tokio::spawn(chores(Arc::clone(&self.sessions), Duration::from_secs(self.config.jobs.lease_secs) / 3));
+        let chores =
+            tokio::spawn(chores(Arc::clone(&self.sessions), Duration::from_secs(self.config.jobs.lease_secs) / 3));
         let readiness = Arc::clone(&self.app.readiness);
         let draining = async move {
             shutdown.await;
@@ -223,7 +225,11 @@ pub struct Desk {
 impl Desk {
     /// Opens the database; works beside a running host.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let host = Host::open(Config { engine: crate::config::Engine { threads: 1, ..config.engine.clone() }, ..config.clone() }).await?;
+        let host = Host::open(Config {
+            engine: crate::config::Engine { threads: 1, ..config.engine.clone() },
+            ..config.clone()
+        })
+        .await?;
         let Host { database, app, .. } = host;
         let into = |what: &str| anyhow::anyhow!("{what} is shared");
         let keys = Arc::into_inner(app.keys).ok_or_else(|| into("keys"))?;

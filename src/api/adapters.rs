@@ -119,6 +119,7 @@ pub async fn put_adapter(
         None => return Err(unsupported_media("application/octet-stream (safetensors) or application/json")),
     };
     sent.note_all(&tensors);
-    let layout = to_the_end(async move { app.steps.put_adapter(caller.project, job, set, (tensors, sent)).await }).await?;
+    let layout =
+        to_the_end(async move { app.steps.put_adapter(caller.project, job, set, (tensors, sent)).await }).await?;
     Ok(Json(layout.into()))
 }

@@ -97,11 +97,7 @@ impl From<ServiceError> for ApiError {
             Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self {
-            param: error.param,
-            expected_seq: error.expected_seq,
-            ..Self::new(status, error.code, error.message)
-        }
+        Self { param: error.param, expected_seq: error.expected_seq, ..Self::new(status, error.code, error.message) }
     }
 }
 

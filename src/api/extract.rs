@@ -58,7 +58,8 @@ fn json_error(error: &serde_json::Error, path: &str) -> ApiError {
         if is_label_name(field) {
             return ServiceError::label_present(field, place).into();
         }
-        return ApiError::new(StatusCode::BAD_REQUEST, "unknown_field", format!("There is no field '{place}'.")).at(place);
+        return ApiError::new(StatusCode::BAD_REQUEST, "unknown_field", format!("There is no field '{place}'."))
+            .at(place);
     }
     let error = ApiError::new(StatusCode::BAD_REQUEST, "invalid_json", format!("The body cannot be read: {text}."));
     if path.is_empty() || path == "." { error } else { error.at(path) }
@@ -73,7 +74,9 @@ impl<S: Send + Sync> FromRequest<S> for ApiBytes {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         Bytes::from_request(request, state).await.map(Self).map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
-            StatusCode::REQUEST_TIMEOUT => ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body did not come in time."),
+            StatusCode::REQUEST_TIMEOUT => {
+                ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body did not come in time.")
+            }
             _ => ApiError::new(StatusCode::BAD_REQUEST, "body_unreadable", "The body broke off before its end."),
         })
     }
@@ -116,7 +119,8 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for ApiId<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let missing = |id: &str| ApiError::from(ServiceError::not_found("resource", id));
-        let Path(ids) = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(|_| missing("?"))?;
+        let Path(ids) =
+            Path::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(|_| missing("?"))?;
         let text = ids.first().map(|(_, value)| value.as_str()).unwrap_or_default();
         text.parse().map(Self).map_err(|_| missing(text))
     }
@@ -130,7 +134,8 @@ impl<S: Send + Sync> FromRequestParts<S> for ApiSet {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let missing = |set: &str| ApiError::from(ServiceError::not_found("adapter set", set));
-        let Path(ids) = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(|_| missing("?"))?;
+        let Path(ids) =
+            Path::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(|_| missing("?"))?;
         let set = ids.iter().find(|(name, _)| name == "set").map(|(_, value)| value.as_str()).unwrap_or_default();
         set.parse().map(Self).map_err(|_| missing(set))
     }
@@ -206,9 +211,15 @@ mod tests {
     #[tokio::test]
     async fn a_refused_body_names_its_place() {
         let label = answer(r#"{"inner":{"rank":1,"label":0}}"#).await;
-        assert_eq!((&label["error"]["code"], &label["error"]["param"]), (&"label_present".into(), &"inner.label".into()));
+        assert_eq!(
+            (&label["error"]["code"], &label["error"]["param"]),
+            (&"label_present".into(), &"inner.label".into())
+        );
         let unknown = answer(r#"{"innner":{}}"#).await;
-        assert_eq!((&unknown["error"]["code"], &unknown["error"]["param"]), (&"unknown_field".into(), &"innner".into()));
+        assert_eq!(
+            (&unknown["error"]["code"], &unknown["error"]["param"]),
+            (&"unknown_field".into(), &"innner".into())
+        );
         let wrong = answer(r#"{"inner":{"rank":"x"}}"#).await;
         assert_eq!((&wrong["error"]["code"], &wrong["error"]["param"]), (&"invalid_json".into(), &"inner.rank".into()));
         assert_eq!(answer(r#"{"inner":{"rank":1}} x"#).await["error"]["code"], "invalid_json");

@@ -53,7 +53,11 @@ pub async fn create_file(
     request: Request,
 ) -> Result<Json<FileObject>, ApiError> {
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| {
-        ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "Send a multipart form with the fields purpose and file.")
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_form",
+            "Send a multipart form with the fields purpose and file.",
+        )
     })?;
     let mut upload = Upload::default();
     while let Some(field) = form.next_field().await.map_err(broken_form)? {
@@ -89,7 +93,9 @@ impl Upload {
             // Accepted from stock clients; files live until they are deleted.
             "expires_after[anchor]" | "expires_after[seconds]" => short_text(field).await.map(|_| ()),
             label if is_label_name(label) => Err(ServiceError::label_present(label, label).into()),
-            other => Err(ServiceError::invalid("unknown_field", format!("There is no field '{other}' in an upload.")).at(other).into()),
+            other => Err(ServiceError::invalid("unknown_field", format!("There is no field '{other}' in an upload."))
+                .at(other)
+                .into()),
         }
     }
 
@@ -102,7 +108,8 @@ impl Upload {
             Some("fine-tune") => Ok((draft, "fine-tune".into())),
             wrong => {
                 app.files.discard(draft).await?;
-                let (code, got) = if wrong.is_some() { ("invalid_purpose", "another") } else { ("purpose_missing", "none") };
+                let (code, got) =
+                    if wrong.is_some() { ("invalid_purpose", "another") } else { ("purpose_missing", "none") };
                 let message = format!("purpose must be 'fine-tune'; the form has {got}.");
                 Err(ServiceError::invalid(code, message).at("purpose").into())
             }
@@ -126,7 +133,8 @@ async fn short_text(mut field: Field<'_>) -> Result<String, ApiError> {
             return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "A form field is too long."));
         }
     }
-    String::from_utf8(text).map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "A form field is not UTF-8."))
+    String::from_utf8(text)
+        .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "A form field is not UTF-8."))
 }
 
 /// A form that broke off, or ran over the limit.
@@ -135,7 +143,9 @@ struct FormError(MultipartError);
 impl From<FormError> for ServiceError {
     fn from(FormError(error): FormError) -> Self {
         match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large("The upload is larger than this host accepts (limits.file_bytes).").at("file"),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Self::too_large("The upload is larger than this host accepts (limits.file_bytes).").at("file")
+            }
             _ => Self::invalid("body_unreadable", "The upload broke off before its end.").at("file"),
         }
     }

@@ -74,7 +74,9 @@ type MetadataFilter = Option<Option<BTreeMap<String, String>>>;
 
 /// `metadata[k]=v` arrives percent-encoded, which no typed query reader understands.
 fn read_query(query: &str) -> Result<(Paging, MetadataFilter), ApiError> {
-    let bad = |name: &str| ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", format!("{name} cannot be read.")).at(name);
+    let bad = |name: &str| {
+        ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", format!("{name} cannot be read.")).at(name)
+    };
     let (mut paging, mut metadata) = (Paging::default(), None);
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
@@ -163,7 +165,10 @@ mod tests {
         let (paging, metadata) = read_query("limit=1&metadata%5Bteam%5D=a%20b&metadata[run]=2").expect("valid");
         assert_eq!(paging.limit, Some(1));
         let pairs = metadata.flatten().expect("pairs");
-        assert_eq!(pairs.into_iter().collect::<Vec<_>>(), [("run".into(), "2".into()), ("team".to_owned(), "a b".to_owned())]);
+        assert_eq!(
+            pairs.into_iter().collect::<Vec<_>>(),
+            [("run".into(), "2".into()), ("team".to_owned(), "a b".to_owned())]
+        );
         assert_eq!(read_query("metadata=null").expect("valid").1, Some(None));
         assert!(read_query("limit=x").is_err());
         assert!(read_query("label=1").is_err());

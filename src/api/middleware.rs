@@ -82,7 +82,8 @@ fn span(request: &Request<Body>) -> tracing::Span {
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a handler panicked");
-    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The host could not complete the request.").into_response()
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The host could not complete the request.")
+        .into_response()
 }
 
 async fn stamp(request: Request, next: Next) -> Response {
@@ -104,7 +105,8 @@ pub fn limit_body<S: Clone + Send + Sync + 'static>(router: Router<S>, bytes: us
 }
 
 async fn refuse_early(State(limit): State<u64>, request: Request, next: Next) -> Response {
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit) {
         if !request.headers().contains_key(header::EXPECT) {
             discard(request.into_body()).await;
@@ -129,6 +131,8 @@ pub fn limit_time<S: Clone + Send + Sync + 'static>(router: Router<S>, limit: Du
 async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "The request took too long.").into_response(),
+        Err(_) => {
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "The request took too long.").into_response()
+        }
     }
 }

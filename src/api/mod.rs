@@ -1,11 +1,11 @@
 //! HTTP, and nothing else: routes, extractors, authentication, the error envelope, bodies. A handler extracts, calls one use
 //! case and encodes; it must never hold SQL, a tensor or a rule.
 
+mod adapters;
 pub mod auth;
 pub mod dto;
 pub mod error;
 pub mod extract;
-mod adapters;
 mod files;
 mod health;
 mod jobs;
@@ -150,15 +150,12 @@ impl WithDoc for OpenApiRouter<App> {
 /// The whole service.
 pub fn router(app: App, settings: &StackSettings) -> Router {
     let (v1, mut openapi) = routes(&app.limits, settings).split_for_parts();
-    let (health, health_doc) = OpenApiRouter::new()
-        .routes(routes!(health::healthz))
-        .routes(routes!(health::readyz))
-        .split_for_parts();
+    let (health, health_doc) =
+        OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz)).split_for_parts();
     openapi.merge(health_doc);
     plain_paths(&mut openapi);
     let document = openapi.clone();
-    let docs = Router::new()
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document));
+    let docs = Router::new().merge(SwaggerUi::new("/docs").url("/openapi.json", document));
     let shed = middleware::shed_load(v1.with_state(app.clone()), settings);
     let all = Router::new()
         .merge(shed)
@@ -183,10 +180,8 @@ pub fn openapi_yaml() -> anyhow::Result<String> {
         control_timeout: std::time::Duration::from_secs(1),
     };
     let (_, mut openapi) = routes(&Limits::default(), &settings).split_for_parts();
-    let (_, health) = OpenApiRouter::<App>::new()
-        .routes(routes!(health::healthz))
-        .routes(routes!(health::readyz))
-        .split_for_parts();
+    let (_, health) =
+        OpenApiRouter::<App>::new().routes(routes!(health::healthz)).routes(routes!(health::readyz)).split_for_parts();
     openapi.merge(health);
     plain_paths(&mut openapi);
     Ok(openapi.to_yaml()?)

@@ -118,13 +118,15 @@ fn forward_json(body: ForwardBody, sent: Sent) -> Result<ForwardRequest, ApiErro
         Some(AdaptersJson::Word(word)) => word.parse()?,
         Some(AdaptersJson::Sets(sets)) => Which::Some(sets),
     };
-    let scalars = ForwardScalars { seq: body.seq, train: body.train.unwrap_or(true), adapters, base: body.base.unwrap_or(false) };
+    let scalars =
+        ForwardScalars { seq: body.seq, train: body.train.unwrap_or(true), adapters, base: body.base.unwrap_or(false) };
     let mut tensors = decode_all(&body.theta.unwrap_or_default(), |name| format!("theta.{name}"))?;
     if let Some(rows) = &body.rows {
         let bytes: Vec<u8> = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
         let dtype = crate::domain::tensor::Dtype::I64;
         let tensor = WireTensor::new("rows", dtype, vec![rows.len()], bytes.into());
-        tensors.push(tensor.map_err(|error| ServiceError::unprocessable("tensor_invalid", error.to_string()).at("rows"))?);
+        tensors
+            .push(tensor.map_err(|error| ServiceError::unprocessable("tensor_invalid", error.to_string()).at("rows"))?);
     }
     if let Some(ids) = &body.input_ids {
         tensors.extend(ragged("input_ids", ids)?);
@@ -132,7 +134,8 @@ fn forward_json(body: ForwardBody, sent: Sent) -> Result<ForwardRequest, ApiErro
     if let Some(types) = &body.token_type_ids {
         tensors.extend(ragged("token_type_ids", types)?.into_iter().take(1));
     }
-    let texts = body.texts.map(|texts| texts.into_iter().enumerate().map(text).collect::<Result<Vec<_>, _>>()).transpose()?;
+    let texts =
+        body.texts.map(|texts| texts.into_iter().enumerate().map(text).collect::<Result<Vec<_>, _>>()).transpose()?;
     Ok(ForwardRequest::new(scalars, tensors, texts, sent)?)
 }
 
@@ -231,7 +234,11 @@ pub async fn optim_step(
 fn read_json<T: DeserializeOwned>(query: &str, body: &Bytes) -> Result<T, ApiError> {
     match query.is_empty() {
         true => parse_json(body),
-        false => Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", "With a JSON body the scalars stand in the body, not in the query.")),
+        false => Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_query",
+            "With a JSON body the scalars stand in the body, not in the query.",
+        )),
     }
 }
 
@@ -282,13 +289,19 @@ fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
         })
         .into_response()),
     }?;
-    if let Some(engine) = engine.and_then(|took| HeaderValue::from_str(&format!("engine;dur={:.3}", took.as_secs_f64() * 1e3)).ok()) {
+    if let Some(engine) =
+        engine.and_then(|took| HeaderValue::from_str(&format!("engine;dur={:.3}", took.as_secs_f64() * 1e3)).ok())
+    {
         response.headers_mut().insert(HeaderName::from_static("server-timing"), engine);
     }
     Ok(response)
 }
 
-fn backward_answer(seq: u64, gradients: Option<TensorMap>, gradient_norms: Option<BTreeMap<String, f64>>) -> BackwardAnswer {
+fn backward_answer(
+    seq: u64,
+    gradients: Option<TensorMap>,
+    gradient_norms: Option<BTreeMap<String, f64>>,
+) -> BackwardAnswer {
     BackwardAnswer { object: "fine_tuning.job.backward", seq, gradients, gradient_norms }
 }
 

@@ -11,7 +11,11 @@ use hf_hub::api::tokio::ApiBuilder;
 
 /// Fetches a backbone's configuration, safetensors and tokenizer; gives the folder they are in.
 pub async fn fetch(id: &str, revision: &str, cache: &Path) -> anyhow::Result<PathBuf> {
-    let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
     let parts: Vec<&str> = id.split('/').collect();
     if parts.len() > 2 || !parts.iter().all(|part| plain(part)) {
         anyhow::bail!("'{id}' is neither a folder nor a hub id such as bert-base-uncased or org/name");
@@ -28,7 +32,9 @@ pub async fn fetch(id: &str, revision: &str, cache: &Path) -> anyhow::Result<Pat
     })?;
     let names: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).filter(|name| wanted(name)).collect();
     if !names.iter().any(|name| name.ends_with(".safetensors")) {
-        anyhow::bail!("'{id}' has no .safetensors files; pickles are never loaded. Convert it with transformers: save_pretrained(folder, safe_serialization=True)");
+        anyhow::bail!(
+            "'{id}' has no .safetensors files; pickles are never loaded. Convert it with transformers: save_pretrained(folder, safe_serialization=True)"
+        );
     }
     let mut config = None;
     for name in &names {
@@ -43,7 +49,13 @@ pub async fn fetch(id: &str, revision: &str, cache: &Path) -> anyhow::Result<Pat
 
 /// Files of a backbone at the top of the repository.
 fn wanted(name: &str) -> bool {
-    let json = ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "model.safetensors.index.json"];
+    let json = [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "model.safetensors.index.json",
+    ];
     json.contains(&name) || (name.ends_with(".safetensors") && !name.contains('/'))
 }
 

@@ -77,11 +77,21 @@ impl KeysCommand {
 
 async fn list(desk: &Desk) -> anyhow::Result<()> {
     let keys = desk.keys.list().await?;
-    let day = |at: Option<time::OffsetDateTime>| at.and_then(|at| at.format(&Rfc3339).ok()).map_or("-".into(), |text| text[..10].to_owned());
+    let day = |at: Option<time::OffsetDateTime>| {
+        at.and_then(|at| at.format(&Rfc3339).ok()).map_or("-".into(), |text| text[..10].to_owned())
+    };
     let rows = keys.into_iter().map(|key| {
         let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
         let state = if key.revoked_at.is_some() { "revoked" } else { "" };
-        vec![key.id.to_string(), key.name, key.project.to_string(), day(key.expires_at), day(key.last_used_at), scopes.join(","), state.into()]
+        vec![
+            key.id.to_string(),
+            key.name,
+            key.project.to_string(),
+            day(key.expires_at),
+            day(key.last_used_at),
+            scopes.join(","),
+            state.into(),
+        ]
     });
     super::print_table(&["id", "name", "project", "expires", "last used", "scopes", ""], &rows.collect::<Vec<_>>());
     Ok(())

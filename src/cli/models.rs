@@ -41,7 +41,10 @@ impl ModelsCommand {
             Self::Add { source, name, revision } => {
                 let folder = Path::new(&source);
                 let (folder, default_name) = match folder.is_dir() {
-                    true => (folder.to_owned(), folder.canonicalize()?.file_name().map(|name| name.to_string_lossy().into_owned())),
+                    true => (
+                        folder.to_owned(),
+                        folder.canonicalize()?.file_name().map(|name| name.to_string_lossy().into_owned()),
+                    ),
                     false => (hub::fetch(&source, &revision, &hub_folder(config)).await?, Some(source.clone())),
                 };
                 let name = name.or(default_name).unwrap_or_default();
@@ -54,10 +57,14 @@ impl ModelsCommand {
             Self::List => {
                 let models = desk.models.list_bases().await?;
                 let rows = models.into_iter().map(|model| {
-                    let numbers = [model.parameters, model.hidden_size, model.max_tokens].map(|number| number.to_string());
+                    let numbers =
+                        [model.parameters, model.hidden_size, model.max_tokens].map(|number| number.to_string());
                     [vec![model.name, model.family], numbers.to_vec(), vec![model.folder.unwrap_or_default()]].concat()
                 });
-                super::print_table(&["name", "family", "parameters", "hidden", "tokens", "folder"], &rows.collect::<Vec<_>>());
+                super::print_table(
+                    &["name", "family", "parameters", "hidden", "tokens", "folder"],
+                    &rows.collect::<Vec<_>>(),
+                );
             }
         }
         Ok(())

@@ -149,7 +149,9 @@ impl From<EngineError> for ServiceError {
                 Self::unprocessable("tensor_invalid", format!("{param}: {reason}")).at(param)
             }
             EngineError::TooLarge(reason) => Self::too_large(reason),
-            EngineError::NoForward => Self::not_found("forward", "it was not made for this job, or a newer one replaced it"),
+            EngineError::NoForward => {
+                Self::not_found("forward", "it was not made for this job, or a newer one replaced it")
+            }
             EngineError::OutOfMemory => {
                 Self::unavailable("out_of_memory", "The device ran out of memory; send a smaller batch.")
             }

@@ -58,12 +58,18 @@ pub struct Files(pub Arc<Context>);
 
 impl Files {
     /// Streams a file to the blob store, checking each row as it passes.
-    pub async fn receive<E>(&self, filename: &str, body: impl Stream<Item = std::result::Result<Bytes, E>>) -> Result<Draft>
+    pub async fn receive<E>(
+        &self,
+        filename: &str,
+        body: impl Stream<Item = std::result::Result<Bytes, E>>,
+    ) -> Result<Draft>
     where
         ServiceError: From<E>,
     {
         if filename.is_empty() || filename.len() > 255 || filename.contains(['/', '\\', '\0']) {
-            return Err(ServiceError::invalid("invalid_filename", "The file needs a plain name of 1 to 255 bytes.").at("file"));
+            return Err(
+                ServiceError::invalid("invalid_filename", "The file needs a plain name of 1 to 255 bytes.").at("file")
+            );
         }
         let mut body = std::pin::pin!(body.peekable());
         let first = match body.as_mut().peek().await {
@@ -171,7 +177,9 @@ impl Files {
 
     /// One file.
     pub async fn get(&self, project: ProjectId, id: FileId) -> Result<FileRow> {
-        files::get(&mut *self.0.connection().await?, project, id).await?.ok_or_else(|| ServiceError::not_found("file", id))
+        files::get(&mut *self.0.connection().await?, project, id)
+            .await?
+            .ok_or_else(|| ServiceError::not_found("file", id))
     }
 
     /// A page of files, of one purpose or all.
@@ -180,7 +188,11 @@ impl Files {
     }
 
     /// The bytes as they were uploaded.
-    pub async fn content(&self, project: ProjectId, id: FileId) -> Result<(FileRow, BoxStream<'static, std::result::Result<Bytes, StoreError>>)> {
+    pub async fn content(
+        &self,
+        project: ProjectId,
+        id: FileId,
+    ) -> Result<(FileRow, BoxStream<'static, std::result::Result<Bytes, StoreError>>)> {
         let file = self.get(project, id).await?;
         let stream = self.0.blobs.stream(&file.blob).await?;
         Ok((file, stream))
@@ -190,9 +202,13 @@ impl Files {
     pub async fn delete(&self, project: ProjectId, id: FileId) -> Result<()> {
         let mut transaction = self.0.begin().await?;
         if jobs::file_in_use(&mut transaction, project, id).await? {
-            return Err(ServiceError::conflict("file_in_use", "A job that is not over reads this file; end the job first."));
+            return Err(ServiceError::conflict(
+                "file_in_use",
+                "A job that is not over reads this file; end the job first.",
+            ));
         }
-        let file = files::delete(&mut transaction, project, id).await?.ok_or_else(|| ServiceError::not_found("file", id))?;
+        let file =
+            files::delete(&mut transaction, project, id).await?.ok_or_else(|| ServiceError::not_found("file", id))?;
         commit(transaction).await?;
         self.0.blobs.delete(&file.blob).await?;
         Ok(self.0.blobs.delete(&file.index_blob).await?)

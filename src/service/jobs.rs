@@ -215,10 +215,18 @@ impl Jobs {
         let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
         let suffix = job.suffix.as_deref().unwrap_or_default();
         let name = format!("ft:{}:{}:{}:{}", job.model_name, project.0.simple(), suffix, id.0.simple());
-        if job.status.on(JobEvent::Completed).is_none() || !jobs::complete(&mut transaction, project, id, job.status, &name).await? {
+        if job.status.on(JobEvent::Completed).is_none()
+            || !jobs::complete(&mut transaction, project, id, job.status, &name).await?
+        {
             return Err(changed_meanwhile());
         }
-        let tuned = TunedModel { project, name: &name, base_model: job.model, adapters: &adapters, owned_by: &project.to_string() };
+        let tuned = TunedModel {
+            project,
+            name: &name,
+            base_model: job.model,
+            adapters: &adapters,
+            owned_by: &project.to_string(),
+        };
         models::insert_tuned(&mut transaction, &tuned).await?;
         let done = jobs::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
         note(&mut transaction, &done, Level::Info, &format!("New fine-tuned model created: {name}")).await?;
@@ -281,7 +289,11 @@ impl Jobs {
                 return Err(ServiceError::label_present(name, place));
             }
             if name.is_empty() || name.len() > 64 || !value.is_finite() {
-                return Err(ServiceError::invalid("invalid_metric", format!("{place}: a short name and a finite number.")).at(place));
+                return Err(ServiceError::invalid(
+                    "invalid_metric",
+                    format!("{place}: a short name and a finite number."),
+                )
+                .at(place));
             }
         }
         let mut transaction = self.context.begin().await?;
@@ -345,7 +357,12 @@ fn changed_meanwhile() -> ServiceError {
 }
 
 /// Changes a job's state by an event; refused when the life cycle does not know it.
-pub async fn apply(connection: &mut Connection, job: &JobRow, event: JobEvent, error: Option<JobFailure>) -> Result<JobRow> {
+pub async fn apply(
+    connection: &mut Connection,
+    job: &JobRow,
+    event: JobEvent,
+    error: Option<JobFailure>,
+) -> Result<JobRow> {
     let Some(next) = job.status.on(event) else {
         let message = format!("The job is {}; it cannot be {}.", job.status, wish(event));
         return Err(ServiceError::conflict("invalid_job_state", message));

@@ -23,10 +23,10 @@ use uuid::Uuid;
 use crate::domain::limits::Limits;
 use crate::engine::Engine;
 use crate::store;
-use crate::store::blobs::Blobs;
 use crate::store::Pool;
 use crate::store::StoreError;
 use crate::store::Tx;
+use crate::store::blobs::Blobs;
 
 pub use error::Refusal;
 pub use error::ServiceError;
@@ -126,5 +126,7 @@ pub(crate) fn lease_lost() -> ServiceError {
 
 /// A page of a list; an unknown cursor is refused, since a silent empty page would end a client's loop too early.
 pub(crate) fn known_cursor<T>(page: Option<Paged<T>>) -> Result<Paged<T>> {
-    page.ok_or_else(|| ServiceError::invalid("invalid_cursor", "after: there is no such thing in this list.").at("after"))
+    page.ok_or_else(|| {
+        ServiceError::invalid("invalid_cursor", "after: there is no such thing in this list.").at("after")
+    })
 }

@@ -10,8 +10,8 @@ use crate::service::Context;
 use crate::service::Result;
 use crate::service::ServiceError;
 use crate::store::models;
-use crate::store::models::ModelRow;
 use crate::store::models::BaseModel;
+use crate::store::models::ModelRow;
 
 /// Use cases on models.
 pub struct Models(pub Arc<Context>);
@@ -20,7 +20,12 @@ impl Models {
     /// Adds the backbone in a Hugging Face folder under `name`, or moves the name to this folder.
     pub async fn add(&self, folder: &Path, name: &str) -> Result<ModelRow> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-        if name.is_empty() || name.len() > 200 || !name.chars().all(plain) || name.contains("..") || name.starts_with('/') {
+        if name.is_empty()
+            || name.len() > 200
+            || !name.chars().all(plain)
+            || name.contains("..")
+            || name.starts_with('/')
+        {
             let message = "A model's name has letters, digits, '-', '_', '.' and '/', at most 200 of them.";
             return Err(ServiceError::invalid("invalid_name", message).at("name"));
         }

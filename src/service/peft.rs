@@ -49,7 +49,9 @@ impl AdapterLayout {
     /// The flat vector of a set from `theta.{set}` or from PEFT's matrices, all of them.
     pub fn flatten(&self, set: usize, mut tensors: Vec<WireTensor>) -> Result<WireTensor> {
         let name = format!("theta.{set}");
-        let refuse = |param: &str, reason: String| ServiceError::unprocessable("tensor_invalid", format!("{param}: {reason}")).at(param);
+        let refuse = |param: &str, reason: String| {
+            ServiceError::unprocessable("tensor_invalid", format!("{param}: {reason}")).at(param)
+        };
         if let [only] = tensors.as_slice()
             && [name.as_str(), "theta"].contains(&only.name())
         {
@@ -58,7 +60,10 @@ impl AdapterLayout {
         let mut flat = BytesMut::zeroed(self.parameters * 4);
         for slot in &self.slots {
             let Some(place) = tensors.iter().position(|tensor| tensor.name() == slot.name) else {
-                return Err(refuse(&slot.name, format!("is missing; send all {} matrices, or {name}", self.slots.len())));
+                return Err(refuse(
+                    &slot.name,
+                    format!("is missing; send all {} matrices, or {name}", self.slots.len()),
+                ));
             };
             let tensor = tensors.swap_remove(place);
             if tensor.dtype() != Dtype::F32 || tensor.shape() != slot.shape {

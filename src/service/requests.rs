@@ -86,9 +86,12 @@ impl std::str::FromStr for Which {
         match text {
             "all" => Ok(Self::All),
             "none" | "" => Ok(Self::Some(Vec::new())),
-            list => list.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map(Self::Some).map_err(|_| {
-                ServiceError::invalid("invalid_adapters", "adapters is 'all', 'none' or numbers such as '0,1'.").at("adapters")
-            }),
+            list => list.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map(Self::Some).map_err(
+                |_| {
+                    ServiceError::invalid("invalid_adapters", "adapters is 'all', 'none' or numbers such as '0,1'.")
+                        .at("adapters")
+                },
+            ),
         }
     }
 }
@@ -161,7 +164,9 @@ impl ForwardRequest {
         match (scalars.train, scalars.seq) {
             (true, None) => return Err(ServiceError::invalid("seq_missing", "A training forward needs seq.").at("seq")),
             (false, Some(_)) => {
-                return Err(ServiceError::invalid("seq_unexpected", "An evaluation (train=false) has no seq.").at("seq"));
+                return Err(
+                    ServiceError::invalid("seq_unexpected", "An evaluation (train=false) has no seq.").at("seq")
+                );
             }
             _ => {}
         }
@@ -192,7 +197,13 @@ pub struct BackwardRequest {
 
 impl BackwardRequest {
     /// From a body of tensors named `s.{i}.{j}`.
-    pub fn new(seq: u64, forward: ForwardId, tensors: Vec<WireTensor>, mut sent: Sent, limits: &Limits) -> Result<Self, ServiceError> {
+    pub fn new(
+        seq: u64,
+        forward: ForwardId,
+        tensors: Vec<WireTensor>,
+        mut sent: Sent,
+        limits: &Limits,
+    ) -> Result<Self, ServiceError> {
         sent.note_all(&tensors);
         let mut bag = Bag::new(tensors);
         let mut shares = Vec::new();
@@ -206,7 +217,9 @@ impl BackwardRequest {
         }
         bag.refuse_rest("s.{i}.{j}")?;
         if shares.is_empty() {
-            return Err(ServiceError::invalid("shares_missing", "A backward needs at least one share s.{i}.{j}.").at("s.0.0"));
+            return Err(
+                ServiceError::invalid("shares_missing", "A backward needs at least one share s.{i}.{j}.").at("s.0.0")
+            );
         }
         Ok(Self { seq, forward, shares, sent })
     }
@@ -266,7 +279,9 @@ impl Bag {
             .into_iter()
             .map(|length| usize::try_from(length).ok().filter(|length| *length > 0))
             .collect::<Option<_>>()
-            .ok_or_else(|| ServiceError::unprocessable("tensor_invalid", "lengths: each must be positive.").at("lengths"))?;
+            .ok_or_else(|| {
+                ServiceError::unprocessable("tensor_invalid", "lengths: each must be positive.").at("lengths")
+            })?;
         let types = self.take("token_type_ids").map(|types| split(&types, &lengths)).transpose()?;
         Ok(Inputs::Tokens { ids: split(ids, &lengths)?, types })
     }
@@ -286,14 +301,17 @@ impl Bag {
 
 fn integers(tensor: &WireTensor) -> Result<Vec<i64>, ServiceError> {
     tensor.integers().ok_or_else(|| {
-        ServiceError::unprocessable("tensor_invalid", format!("{}: must be I64 or I32.", tensor.name())).at(tensor.name())
+        ServiceError::unprocessable("tensor_invalid", format!("{}: must be I64 or I32.", tensor.name()))
+            .at(tensor.name())
     })
 }
 
 fn row_numbers(rows: &WireTensor) -> Result<Vec<u64>, ServiceError> {
-    integers(rows)?.into_iter().map(u64::try_from).collect::<Result<_, _>>().map_err(|_| {
-        ServiceError::unprocessable("row_out_of_range", "rows: a row number is negative.").at("rows")
-    })
+    integers(rows)?
+        .into_iter()
+        .map(u64::try_from)
+        .collect::<Result<_, _>>()
+        .map_err(|_| ServiceError::unprocessable("row_out_of_range", "rows: a row number is negative.").at("rows"))
 }
 
 fn split(tensor: &WireTensor, lengths: &[usize]) -> Result<Vec<Vec<i64>>, ServiceError> {
@@ -321,10 +339,13 @@ pub fn parse_body(body: Bytes, limits: &Limits) -> Result<Vec<WireTensor>, Servi
 
 /// Token lists of a JSON body as the tensors that the binary form would carry.
 pub fn ragged(name: &str, inputs: &[Vec<i64>]) -> Result<Vec<WireTensor>, ServiceError> {
-    let bytes = |values: &mut dyn Iterator<Item = i64>| Bytes::from(values.flat_map(i64::to_le_bytes).collect::<Vec<u8>>());
+    let bytes =
+        |values: &mut dyn Iterator<Item = i64>| Bytes::from(values.flat_map(i64::to_le_bytes).collect::<Vec<u8>>());
     let flat = bytes(&mut inputs.iter().flatten().copied());
     let lengths = bytes(&mut inputs.iter().map(|input| input.len() as i64));
-    let bad = |error: crate::domain::tensor::TensorError| ServiceError::unprocessable("tensor_invalid", error.to_string()).at(name);
+    let bad = |error: crate::domain::tensor::TensorError| {
+        ServiceError::unprocessable("tensor_invalid", error.to_string()).at(name)
+    };
     let ids = WireTensor::new(name, Dtype::I64, vec![flat.len() / 8], flat).map_err(bad)?;
     let lengths = WireTensor::new("lengths", Dtype::I64, vec![inputs.len()], lengths).map_err(bad)?;
     Ok(vec![ids, lengths])
@@ -349,7 +370,8 @@ mod tests {
 
     #[test]
     fn packed_tokens_become_inputs() {
-        let request = forward(vec![integers_of("input_ids", &[5, 6, 7]), integers_of("lengths", &[1, 2])]).expect("valid");
+        let request =
+            forward(vec![integers_of("input_ids", &[5, 6, 7]), integers_of("lengths", &[1, 2])]).expect("valid");
         assert_eq!(request.batch, Batch::Inline(Inputs::Tokens { ids: vec![vec![5], vec![6, 7]], types: None }));
         assert_eq!(request.sent.tensors.0.len(), 2);
     }
@@ -364,7 +386,11 @@ mod tests {
             (vec![integers_of("input_ids", &[1])], "inputs_missing", "lengths"),
             (vec![integers_of("input_ids", &[1]), integers_of("lengths", &[2])], "tensor_invalid", "input_ids"),
             (vec![integers_of("input_ids", &[1]), integers_of("lengths", &[0])], "tensor_invalid", "lengths"),
-            (vec![integers_of("input_ids", &[1]), integers_of("lengths", &[i64::MAX, i64::MAX, 3])], "tensor_invalid", "input_ids"),
+            (
+                vec![integers_of("input_ids", &[1]), integers_of("lengths", &[i64::MAX, i64::MAX, 3])],
+                "tensor_invalid",
+                "input_ids",
+            ),
         ];
         for (tensors, code, param) in cases {
             let error = forward(tensors).expect_err(code);
@@ -382,7 +408,12 @@ mod tests {
         };
         let request = read(&["s.0.1", "s.1.0"]).expect("valid");
         assert_eq!(request.shares.iter().map(|s| (s.set, s.share)).collect::<Vec<_>>(), [(0, 1), (1, 0)]);
-        for (names, code) in [(vec![], "shares_missing"), (vec!["s.0"], "unknown_tensor"), (vec!["s.0.99"], "tensor_invalid"), (vec!["y"], "label_present")] {
+        for (names, code) in [
+            (vec![], "shares_missing"),
+            (vec!["s.0"], "unknown_tensor"),
+            (vec!["s.0.99"], "tensor_invalid"),
+            (vec!["y"], "label_present"),
+        ] {
             assert_eq!(read(&names).expect_err(code).code, code);
         }
     }

@@ -88,7 +88,12 @@ fn bad_column(name: &str) -> BadRow {
 }
 
 /// Reads a whole file once: checks every row and writes the index. Returns its shape and the number of rows.
-pub fn scan(format: Format, reader: impl Read, row_bytes: usize, index: &mut dyn Write) -> Result<(Shape, u64), BadRow> {
+pub fn scan(
+    format: Format,
+    reader: impl Read,
+    row_bytes: usize,
+    index: &mut dyn Write,
+) -> Result<(Shape, u64), BadRow> {
     let fuse = Fuse::new(row_bytes as u64);
     let reader = FusedReader { inner: reader, fuse: fuse.clone() };
     let scanned = match format {
@@ -274,7 +279,9 @@ fn unreadable(error: &std::io::Error) -> BadRow {
 fn csv_error(error: &csv::Error, line: u64) -> BadRow {
     let line = error.position().map_or(line, csv::Position::line);
     let reason = match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!("{len} fields where the header has {expected_len}"),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("{len} fields where the header has {expected_len}")
+        }
         csv::ErrorKind::Io(error) => error.to_string(),
         _ => error.to_string(),
     };

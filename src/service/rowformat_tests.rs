@@ -18,7 +18,8 @@ fn text(text: &str) -> Row {
 
 #[test]
 fn rows_read_back_through_the_index() {
-    let (_, rows) = scan_text(Format::Jsonl, "\u{feff}{\"text\":\"a\"}\n\n{\"text\":\"b\",\"text_pair\":\"c\"}").expect("valid");
+    let (_, rows) =
+        scan_text(Format::Jsonl, "\u{feff}{\"text\":\"a\"}\n\n{\"text\":\"b\",\"text_pair\":\"c\"}").expect("valid");
     assert_eq!(rows, [text("a"), Row::Text("b".into(), Some("c".into()))]);
     let (_, rows) = scan_text(Format::Csv, "text\r\n\"a, b\"\r\n\"c\nd \"\"e\"\"\"\n").expect("valid");
     assert_eq!(rows, [text("a, b"), text("c\nd \"e\"")]);

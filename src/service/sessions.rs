@@ -127,7 +127,8 @@ impl Sessions {
     async fn begin(&self, project: ProjectId, id: JobId) -> Result<Session> {
         let job = self.make_running(project, id).await?;
         let mut connection = self.context.connection().await?;
-        let Some(attempt) = leases::claim(&mut connection, id, self.context.owner, self.context.jobs.lease).await? else {
+        let Some(attempt) = leases::claim(&mut connection, id, self.context.owner, self.context.jobs.lease).await?
+        else {
             let message = "The job is driven by another host; try again when its lease has ended.";
             return Err(ServiceError::unavailable("job_elsewhere", message));
         };
@@ -185,7 +186,9 @@ impl Sessions {
             true => rewind(&mut transaction, project, id, (attempt, durable_seq)).await?,
             false => job,
         };
-        let model = models::get(&mut transaction, job.model).await?.ok_or_else(|| ServiceError::not_found("model", &job.model_name))?;
+        let model = models::get(&mut transaction, job.model)
+            .await?
+            .ok_or_else(|| ServiceError::not_found("model", &job.model_name))?;
         commit(transaction).await?;
         let start = self.start(&job, checkpoint.as_ref()).await?;
         let known = matches!(start, Start::Restored(_)) || job.adapter_version == 0 || host;
@@ -257,7 +260,9 @@ impl Sessions {
         if open.is_empty() {
             return Ok(());
         }
-        let held = leases::heartbeat(&mut *self.context.connection().await?, self.context.owner, self.context.jobs.lease).await?;
+        let held =
+            leases::heartbeat(&mut *self.context.connection().await?, self.context.owner, self.context.jobs.lease)
+                .await?;
         for job in open.into_iter().filter(|job| !held.contains(job)) {
             let Some(mut place) = self.try_place(job) else { continue };
             if place.is_some() {
@@ -274,7 +279,8 @@ impl Sessions {
     pub async fn pause_idle(&self) -> Result<()> {
         for job in self.jobs() {
             let Some(mut place) = self.try_place(job) else { continue };
-            let idle = place.as_ref().is_some_and(|session| session.last_used.elapsed() >= self.context.jobs.idle_pause);
+            let idle =
+                place.as_ref().is_some_and(|session| session.last_used.elapsed() >= self.context.jobs.idle_pause);
             if idle {
                 let project = place.as_ref().map(|session| session.job.project);
                 self.close(job, &mut place).await?;

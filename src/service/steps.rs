@@ -135,7 +135,8 @@ impl Steps {
         let places = self.context.limits.steps_in_flight_per_project;
         let mut permits = self.permits.lock().map_err(ServiceError::internal)?;
         let semaphore = Arc::clone(permits.entry(project).or_insert_with(|| Arc::new(Semaphore::new(places))));
-        let refusal = || format!("A project may have {places} step calls in flight (limits.steps_in_flight_per_project).");
+        let refusal =
+            || format!("A project may have {places} step calls in flight (limits.steps_in_flight_per_project).");
         semaphore.try_acquire_owned().map_err(|_| ServiceError::busy("too_many_steps", refusal()))
     }
 
@@ -202,7 +203,8 @@ impl Steps {
         }
         let given = |set: &usize| request.theta.iter().any(|(index, _)| index == set);
         if let Some(set) = adapters.iter().find(|set| !session.known_adapters[**set] && !given(set)) {
-            let message = format!("The host restarted and no longer holds adapter set {set}: send theta.{set}, or PUT it.");
+            let message =
+                format!("The host restarted and no longer holds adapter set {set}: send theta.{set}, or PUT it.");
             return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
         }
         let inputs = self.inputs(session, &request.batch).await?;
@@ -233,7 +235,8 @@ impl Steps {
             return Err(ServiceError::invalid("no_training_file", message).at("rows"));
         };
         let found = files::get(&mut *self.context.connection().await?, session.job.project, file).await?;
-        let file = found.ok_or_else(|| ServiceError::conflict("file_deleted", "The job's training_file was deleted."))?;
+        let file =
+            found.ok_or_else(|| ServiceError::conflict("file_deleted", "The job's training_file was deleted."))?;
         read_rows(&self.context, &file, rows).await
     }
 
@@ -280,7 +283,9 @@ impl Steps {
         Ok(match newest.and_then(|step| step.forward) {
             Some(id) if id == forward => ServiceError::conflict(
                 "forward_lost",
-                format!("The host restarted and lost this forward: send the forward of seq {seq} again, then this backward."),
+                format!(
+                    "The host restarted and lost this forward: send the forward of seq {seq} again, then this backward."
+                ),
             )
             .at("forward_id"),
             _ => ServiceError::not_found("forward", forward).at("forward_id"),
@@ -298,7 +303,8 @@ impl Steps {
     async fn optim_step_in(&self, place: &mut Place, job: JobId, request: OptimRequest) -> Result<Answer> {
         let session = open(place)?;
         if !session.is_host_custody() {
-            let message = "The client holds this job's adapters (custody is client): step your own optimizer and send theta.";
+            let message =
+                "The client holds this job's adapters (custody is client): step your own optimizer and send theta.";
             return Err(ServiceError::conflict("client_custody", message));
         }
         let seq = request.seq;
@@ -308,14 +314,8 @@ impl Steps {
             Earlier::Never => {}
         }
         let reply = self.context.engine.optim_step(job, request.adamw).await?;
-        let call = Call {
-            kind: StepKind::OptimStep,
-            seq,
-            sent: &request.sent,
-            forward: None,
-            tokens: 0,
-            new_adapters: true,
-        };
+        let call =
+            Call { kind: StepKind::OptimStep, seq, sent: &request.sent, forward: None, tokens: 0, new_adapters: true };
         self.record(session, &call).await?;
         let due = reply.step - session.durable.step >= self.context.jobs.checkpoint_every_steps
             || session.durable.at.elapsed() >= self.context.jobs.checkpoint_every;
@@ -446,7 +446,13 @@ impl Steps {
 
     /// After a call: notes the time, and forgets a session that the engine or the lease has lost. A write that failed after
     /// the engine changed its state (`changes_state`, host custody) forgets it too: the checkpoint is the truth.
-    async fn settle(&self, job: JobId, place: &mut Place, answer: Result<Answer>, changes_state: bool) -> Result<Answer> {
+    async fn settle(
+        &self,
+        job: JobId,
+        place: &mut Place,
+        answer: Result<Answer>,
+        changes_state: bool,
+    ) -> Result<Answer> {
         let Some(session) = place.as_mut() else { return answer };
         session.last_used = Instant::now();
         if let Err(error) = &answer {
@@ -492,5 +498,12 @@ fn lost(error: steps::StepWrite) -> ServiceError {
 }
 
 fn entry<'a>(session: &Session, kind: LedgerKind, seq: Option<u64>, sent: &'a Sent) -> NewLedgerEntry<'a> {
-    NewLedgerEntry { job: session.job.id, seq, kind, tensors: &sent.tensors, bytes: sent.bytes as u64, sha256: &sent.digest }
+    NewLedgerEntry {
+        job: session.job.id,
+        seq,
+        kind,
+        tensors: &sent.tensors,
+        bytes: sent.bytes as u64,
+        sha256: &sent.digest,
+    }
 }

@@ -77,8 +77,9 @@ impl Tokens {
             write_new(&path, pem.as_bytes())?;
         }
         let pem = std::fs::read_to_string(&path)?;
-        let pair = SigningKey::from_pkcs8_pem(&pem)
-            .map_err(|_| anyhow::anyhow!("{} is not an Ed25519 key; move it away to have a new one made", path.display()))?;
+        let pair = SigningKey::from_pkcs8_pem(&pem).map_err(|_| {
+            anyhow::anyhow!("{} is not an Ed25519 key; move it away to have a new one made", path.display())
+        })?;
         Self::new(&pair, issuer, audience)
     }
 
@@ -104,7 +105,8 @@ impl Tokens {
     pub fn sign(&self, project: ProjectId, key: KeyId, now: u64, exp: u64) -> anyhow::Result<String> {
         let claims =
             Claims { iss: self.issuer.clone(), aud: self.audience.clone(), sub: project, jti: key, iat: now, exp };
-        let header = Header { typ: Some(TOKEN_TYPE.into()), kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        let header =
+            Header { typ: Some(TOKEN_TYPE.into()), kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
         Ok(jsonwebtoken::encode(&header, &claims, &self.encoding)?)
     }
 
@@ -119,7 +121,8 @@ impl Tokens {
         if !ours || foreign_key {
             return Err(BadToken);
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation).map_err(|_| BadToken)?.claims;
+        let claims =
+            jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation).map_err(|_| BadToken)?.claims;
         let life = claims.exp.checked_sub(claims.iat).ok_or(BadToken)?;
         if life > LONGEST_LIFE_SECS || claims.iat > now + LEEWAY_SECS {
             return Err(BadToken);
@@ -182,10 +185,24 @@ mod tests {
             "jti": KeyId(Uuid::from_u128(2)), "iat": now, "exp": now + 60});
         assert!(tokens.read(&forged(&header, &claims, &tokens), now).is_ok(), "the honest one passes");
         for (field, value) in [
-            ("iss", json!("other")), ("iss", json!(7)), ("iss", json!(null)), ("aud", json!("other")), ("aud", json!(123)),
-            ("aud", json!(null)), ("sub", json!("me")), ("sub", json!(null)), ("jti", json!(null)), ("jti", json!("x")),
-            ("exp", json!(now - 60)), ("exp", json!(null)), ("exp", json!(u64::MAX)), ("exp", json!(-1)),
-            ("exp", json!(now + 400 * 86_400)), ("iat", json!(now + 3600)), ("iat", json!(null)), ("nbf", json!(now + 3600)),
+            ("iss", json!("other")),
+            ("iss", json!(7)),
+            ("iss", json!(null)),
+            ("aud", json!("other")),
+            ("aud", json!(123)),
+            ("aud", json!(null)),
+            ("sub", json!("me")),
+            ("sub", json!(null)),
+            ("jti", json!(null)),
+            ("jti", json!("x")),
+            ("exp", json!(now - 60)),
+            ("exp", json!(null)),
+            ("exp", json!(u64::MAX)),
+            ("exp", json!(-1)),
+            ("exp", json!(now + 400 * 86_400)),
+            ("iat", json!(now + 3600)),
+            ("iat", json!(null)),
+            ("nbf", json!(now + 3600)),
         ] {
             let mut spoiled = claims.clone();
             match value.is_null() {
@@ -195,8 +212,13 @@ mod tests {
             assert_eq!(tokens.read(&forged(&header, &spoiled, &tokens), now), Err(BadToken), "{field} = {value}");
         }
         for (field, value) in [
-            ("typ", json!("JWT")), ("alg", json!("none")), ("alg", json!("HS256")), ("alg", json!("RS256")), ("kid", json!("other")),
-            ("jku", json!("http://localhost/x")), ("x5u", json!("http://localhost/x")),
+            ("typ", json!("JWT")),
+            ("alg", json!("none")),
+            ("alg", json!("HS256")),
+            ("alg", json!("RS256")),
+            ("kid", json!("other")),
+            ("jku", json!("http://localhost/x")),
+            ("x5u", json!("http://localhost/x")),
         ] {
             let mut spoiled = header.clone();
             spoiled[field] = value.clone();

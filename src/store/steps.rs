@@ -138,7 +138,12 @@ async fn why_refused(conn: &mut Connection, step: &NewStep<'_>) -> Result<StepWr
 }
 
 /// Counts a change of adapter values outside the numbered steps, and keeps the job from looking idle.
-pub async fn touch(conn: &mut Connection, job: JobId, attempt: i32, new_adapters: bool) -> std::result::Result<(), StepWrite> {
+pub async fn touch(
+    conn: &mut Connection,
+    job: JobId,
+    attempt: i32,
+    new_adapters: bool,
+) -> std::result::Result<(), StepWrite> {
     let done = sqlx::query!(
         "update jobs set adapter_version = adapter_version + case when $3 then 1 else 0 end, last_step_at = now()
          where id = $1 and attempt = $2 and status = 'running'",

@@ -45,7 +45,8 @@ async fn a_project_is_made_once_however_many_ask() {
 }
 
 /// Any shape: the store does not look into it.
-static SHAPE: std::sync::LazyLock<serde_json::Value> = std::sync::LazyLock::new(|| serde_json::json!({"format": "jsonl"}));
+static SHAPE: std::sync::LazyLock<serde_json::Value> =
+    std::sync::LazyLock::new(|| serde_json::json!({"format": "jsonl"}));
 
 #[tokio::test]
 async fn a_key_reads_back_and_is_revoked_once_and_only_by_its_project() -> TestResult {

@@ -82,7 +82,17 @@ impl World {
     }
 
     pub async fn step(&self, job: JobId, attempt: i32, seq: u64, kind: StepKind) -> Result<(), StepWrite> {
-        let step = NewStep { job, seq, attempt, kind, digest: &[9; 32], forward: None, tokens: 10, optimizer_steps: 1, new_adapters: false };
+        let step = NewStep {
+            job,
+            seq,
+            attempt,
+            kind,
+            digest: &[9; 32],
+            forward: None,
+            tokens: 10,
+            optimizer_steps: 1,
+            new_adapters: false,
+        };
         let mut tx = self.pool.begin().await.expect("begins");
         steps::commit(&mut tx, &step).await?;
         tx.commit().await.expect("commits");

@@ -10,12 +10,12 @@ use utoipa::ToSchema;
 
 use crate::domain::ids::FileId;
 use crate::domain::settings::SplitSettings;
+use crate::service::CheckpointRow;
+use crate::service::EventRow;
 use crate::service::JobView;
 use crate::service::NewJob;
 use crate::service::Result;
 use crate::service::ServiceError;
-use crate::service::CheckpointRow;
-use crate::service::EventRow;
 
 /// How a job is fine-tuned.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -65,9 +65,9 @@ impl TryFrom<CreateJob> for NewJob {
             Some(method) => method.split,
             None => SplitSettings::default(),
         };
-        let file = body.training_file.map(|id| {
-            id.parse::<FileId>().map_err(|_| ServiceError::not_found("file", &id).at("training_file"))
-        });
+        let file = body
+            .training_file
+            .map(|id| id.parse::<FileId>().map_err(|_| ServiceError::not_found("file", &id).at("training_file")));
         Ok(Self {
             model: body.model,
             training_file: file.transpose()?,

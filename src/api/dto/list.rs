@@ -66,11 +66,14 @@ pub fn page<Id: std::str::FromStr + Into<uuid::Uuid>>(
     order: Option<Order>,
     limits: &Limits,
 ) -> Result<PageRequest, ApiError> {
-    let bad = |name: &str, reason: &str| ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", format!("{name}: {reason}")).at(name);
+    let bad = |name: &str, reason: &str| {
+        ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", format!("{name}: {reason}")).at(name)
+    };
     if limit == Some(0) {
         return Err(bad("limit", "must be at least 1."));
     }
-    let after = after.map(|text| text.parse::<Id>().map(Into::into).map_err(|_| bad("after", "is not an id of this list.")));
+    let after =
+        after.map(|text| text.parse::<Id>().map(Into::into).map_err(|_| bad("after", "is not an id of this list.")));
     Ok(PageRequest {
         after: after.transpose()?,
         limit: limit.unwrap_or(20).min(limits.page_rows),

@@ -32,7 +32,8 @@ pub struct TensorJson {
 impl TensorJson {
     /// The tensor under `name`.
     pub fn decode(&self, name: &str) -> Result<WireTensor, ServiceError> {
-        let refuse = |reason: String| ServiceError::unprocessable("tensor_invalid", format!("{name}: {reason}")).at(name);
+        let refuse =
+            |reason: String| ServiceError::unprocessable("tensor_invalid", format!("{name}: {reason}")).at(name);
         let dtype = Dtype::from_name(&self.dtype).ok_or_else(|| refuse("dtype must be F32, I64 or I32".into()))?;
         let bytes = STANDARD.decode(&self.data).map_err(|error| refuse(format!("data is not base64: {error}")))?;
         WireTensor::new(name, dtype, self.shape.clone(), bytes.into())
@@ -215,7 +216,8 @@ pub struct OptimStepBody {
 impl OptimStepBody {
     /// AdamW's settings, checked.
     pub fn adamw(&self) -> Result<AdamW, ServiceError> {
-        let bad = |name: &str, reason: &str| ServiceError::invalid("invalid_setting", format!("{name}: {reason}")).at(name);
+        let bad =
+            |name: &str, reason: &str| ServiceError::invalid("invalid_setting", format!("{name}: {reason}")).at(name);
         let good = |value: f64| value.is_finite() && value >= 0.0;
         if !good(self.lr) || !good(self.weight_decay) || !good(self.eps) {
             return Err(bad("lr", "lr, eps and weight_decay must be numbers, zero or more."));
@@ -285,7 +287,8 @@ pub struct AdapterLayout {
 
 impl From<crate::service::AdapterLayout> for AdapterLayout {
     fn from(layout: crate::service::AdapterLayout) -> Self {
-        let slot = |slot: crate::service::Slot| SlotJson { name: slot.name, shape: slot.shape.to_vec(), offset: slot.offset };
+        let slot =
+            |slot: crate::service::Slot| SlotJson { name: slot.name, shape: slot.shape.to_vec(), offset: slot.offset };
         Self {
             object: "fine_tuning.job.adapters",
             adapter_sets: layout.adapter_sets,

@@ -1,4 +1,4 @@
-"""Real hosts for tests: the binary that BLINDTUNE_BIN names, each with a private Postgres, on loopback, ended by its own pid."""
+"""Real hosts for tests: the binary that BLINDTUNE_BIN names, each with a private Postgres, ended by its own pid."""
 
 from __future__ import annotations
 
@@ -84,7 +84,10 @@ def new_host(folder: Path) -> RealHost:
 @pytest.fixture(scope="session")
 def hosts() -> Iterator[list[RealHost]]:
     """Two hosts for all tests that leave them alive."""
-    with tempfile.TemporaryDirectory(prefix="blindtune-sdk-") as a, tempfile.TemporaryDirectory(prefix="blindtune-sdk-") as b:
+    with (
+        tempfile.TemporaryDirectory(prefix="blindtune-sdk-") as a,
+        tempfile.TemporaryDirectory(prefix="blindtune-sdk-") as b,
+    ):
         made = [new_host(Path(a))]
         made.append(new_host(Path(b)))
         try:

@@ -52,7 +52,12 @@ def test_a_job_lives_as_users_of_that_api_know_it(client: OpenAI) -> None:
     file = client.files.create(file=("notes.jsonl", io.BytesIO(ROWS)), purpose="fine-tune")
     jobs = client.fine_tuning.jobs
     made = jobs.create(
-        model=MODEL, training_file=file.id, seed=3, suffix="mine", metadata={"team": "a b"}, extra_body={"method": SPLIT}
+        model=MODEL,
+        training_file=file.id,
+        seed=3,
+        suffix="mine",
+        metadata={"team": "a b"},
+        extra_body={"method": SPLIT},
     )
     assert (made.status, made.seed, made.training_file) == ("running", 3, file.id)
     assert (made.model_extra or {})["split"]["next_seq"] == 1
