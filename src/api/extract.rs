@@ -39,8 +39,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        // A body that breaks off has no place: the path then ends in "?".
         let path = error.path().to_string();
-        json_error(error.inner(), &path)
+        json_error(error.inner(), path.trim_end_matches(['?', '.']))
     })?;
     reader.end().map_err(|error| json_error(&error, ""))?;
     Ok(value)
@@ -50,7 +51,7 @@ fn json_error(error: &serde_json::Error, path: &str) -> ApiError {
     let text = error.to_string();
     if let Some(field) = text.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
         let place = match path.rsplit_once('.') {
-            _ if path.is_empty() || path == "." => field.to_owned(),
+            _ if path.is_empty() => field.to_owned(),
             Some((parent, last)) if last == field => format!("{parent}.{field}"),
             _ if path == field => field.to_owned(),
             _ => format!("{path}.{field}"),
@@ -62,7 +63,7 @@ fn json_error(error: &serde_json::Error, path: &str) -> ApiError {
             .at(place);
     }
     let error = ApiError::new(StatusCode::BAD_REQUEST, "invalid_json", format!("The body cannot be read: {text}."));
-    if path.is_empty() || path == "." { error } else { error.at(path) }
+    if path.is_empty() { error } else { error.at(path) }
 }
 
 /// A whole body, within the route's limit.

@@ -1,7 +1,6 @@
 //! `/v1/models`. A name may hold slashes, raw or percent-encoded.
 
 use axum::Json;
-use axum::extract::Path;
 use axum::extract::State;
 
 use crate::api::App;
@@ -13,6 +12,7 @@ use crate::api::dto::models::ModelList;
 use crate::api::dto::models::ModelObject;
 use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiId;
 
 /// List models
 ///
@@ -36,7 +36,7 @@ pub async fn list_models(State(app): State<App>, caller: Caller<ModelsRead>) -> 
 pub async fn get_model(
     State(app): State<App>,
     caller: Caller<ModelsRead>,
-    Path(model): Path<String>,
+    ApiId(model): ApiId<String>,
 ) -> Result<Json<ModelObject>, ApiError> {
     Ok(Json(app.models.get(caller.project, &model).await?.into()))
 }
@@ -52,7 +52,7 @@ pub async fn get_model(
 pub async fn delete_model(
     State(app): State<App>,
     caller: Caller<ModelsWrite>,
-    Path(model): Path<String>,
+    ApiId(model): ApiId<String>,
 ) -> Result<Json<Deleted>, ApiError> {
     app.models.delete(caller.project, &model).await?;
     Ok(Json(Deleted { id: model, object: "model", deleted: true }))

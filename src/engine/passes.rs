@@ -60,7 +60,8 @@ pub fn forward(host: &mut Host, job: JobId, call: ReadCall) -> Result<ForwardRep
     let batch = Arc::new(call.batch);
     let theta = session.with_values(&call.theta)?;
     let base = call.base.then(|| session.base(&batch)).transpose()?;
-    let pinned = Pinned { batch, theta: Rc::clone(&theta), sets: call.adapters, random: call.random };
+    let pinned =
+        Pinned { batch: Arc::clone(&batch), theta: Rc::clone(&theta), sets: call.adapters, random: call.random };
     let mut tensors = match call.keep {
         Some(id) => trained(host, job, id, pinned, bytes)?,
         None if pinned.sets.is_empty() => Vec::new(),
@@ -71,6 +72,9 @@ pub fn forward(host: &mut Host, job: JobId, call: ReadCall) -> Result<ForwardRep
     }
     if let Some(session) = host.sessions.get_mut(&job) {
         session.theta = theta;
+        if session.settings.pooling == Pooling::None {
+            tensors.push(lengths(&batch)?);
+        }
     }
     Ok(ForwardReply { tensors, tokens })
 }
@@ -93,6 +97,13 @@ fn trained(
     host.leases.keep(job, id, pinned);
     host.leases.attach(job, id, graph, bytes);
     Ok(tensors)
+}
+
+/// Tokens of each input, `lengths` `[B]`: where the rows of one input end and the next one's begin.
+fn lengths(batch: &TokenBatch) -> Result<WireTensor, EngineError> {
+    let bytes: Vec<u8> = batch.ids.iter().flat_map(|ids| (ids.len() as i64).to_le_bytes()).collect();
+    let tensor = WireTensor::new("lengths", Dtype::I64, vec![batch.ids.len()], bytes.into());
+    tensor.map_err(|error| EngineError::Internal(error.to_string()))
 }
 
 /// `h.{i}` of each set, from `[B, S, H]` or `[N, S, H]`.

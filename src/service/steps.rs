@@ -383,6 +383,7 @@ impl Steps {
             let message = format!("The host restarted and no longer holds adapter set {set}: PUT it first.");
             return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
         }
+        self.note(session, LedgerKind::Checkpoint, false, &Sent::new("checkpoint", "", b"")).await?;
         checkpoints::save(&self.context, session, checkpoints::Kind::Asked).await
     }
 

@@ -1,0 +1,23 @@
+//! Every route over HTTP, against the real program and a real Postgres. The modules mirror the URLs.
+
+mod auth;
+mod docs;
+mod errors;
+mod files;
+mod fine_tuning;
+mod health;
+mod ledger;
+mod metrics;
+mod models;
+mod steps;
+
+#[path = "../support/client.rs"]
+mod client;
+#[path = "../support/desk.rs"]
+mod desk;
+#[path = "../support/host.rs"]
+mod host;
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/world.rs"]
+mod world;

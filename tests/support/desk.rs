@@ -1,0 +1,48 @@
+//! Keys made in the test process: as the command line makes them, without the start of a program for each of a hundred tests.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::path::PathBuf;
+
+use blindtune::app::Desk;
+use blindtune::config::Config;
+use blindtune::domain::principal::Scope;
+use blindtune::service::NewKey;
+use tokio::sync::OnceCell;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use crate::host::Host;
+
+type Wish = (String, oneshot::Sender<String>);
+
+static WISHES: OnceCell<mpsc::UnboundedSender<Wish>> = OnceCell::const_new();
+
+/// A key with every scope but `admin` for a project, at the host that the tests of this binary share.
+pub async fn key(host: &'static Host, project: &str) -> String {
+    let open = || async { open(host.state(), host.database().to_owned()) };
+    let (send, receive) = oneshot::channel();
+    WISHES.get_or_init(open).await.send((project.to_owned(), send)).expect("the desk is open");
+    receive.await.expect("the desk makes a key")
+}
+
+/// Runs on a thread of its own: the runtime of a test ends with the test.
+fn open(state: PathBuf, database: String) -> mpsc::UnboundedSender<Wish> {
+    let (send, mut wishes) = mpsc::unbounded_channel::<Wish>();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            let flags = [("state.dir", state.to_string_lossy().into_owned().into()), ("database.url", database.into())];
+            let config = Config::load(None, &flags).expect("a configuration");
+            let desk = Desk::open(&config).await.expect("the desk opens");
+            while let Some((project, answer)) = wishes.recv().await {
+                let scopes = Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin).collect();
+                let (_, key) =
+                    desk.keys.create(NewKey { project, name: "test".into(), scopes, days: 1 }).await.expect("a key");
+                // A test that ended meanwhile needs no key.
+                let _ = answer.send(key);
+            }
+        });
+    });
+    send
+}
