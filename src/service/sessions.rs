@@ -58,6 +58,8 @@ pub struct Session {
     pub durable: Durable,
     /// When the last call ended.
     pub last_used: Instant,
+    /// When the lease was last known to be held.
+    pub leased_at: Instant,
 }
 
 /// What survives a crash.
@@ -105,6 +107,10 @@ impl Sessions {
     /// Opens the job's session where it is not open, and locks it for one call. The job must be the project's.
     pub async fn open(&self, project: ProjectId, job: JobId) -> Result<Place> {
         let mut place = self.place(job).await;
+        if !self.still_leased(&mut place).await? {
+            tracing::warn!(job.id = %job, "the lease of {job} has ended; its session is forgotten");
+            self.discard(job, &mut place).await;
+        }
         if let Some(session) = place.as_ref() {
             return match session.job.project == project {
                 true => Ok(place),
@@ -124,16 +130,30 @@ impl Sessions {
         }
     }
 
+    /// Whether a session may still speak for its job: a process that stood still for longer than a lease must ask first.
+    async fn still_leased(&self, place: &mut Place) -> Result<bool> {
+        let Some(session) = place.as_mut() else { return Ok(true) };
+        let (asked, lease) = (Instant::now(), self.context.jobs.lease);
+        if asked.duration_since(session.leased_at) < lease {
+            return Ok(true);
+        }
+        let mut connection = self.context.connection().await?;
+        let attempt = leases::claim(&mut connection, session.job.id, self.context.owner, lease).await?;
+        session.leased_at = asked;
+        Ok(attempt == Some(session.attempt))
+    }
+
     async fn begin(&self, project: ProjectId, id: JobId) -> Result<Session> {
         let job = self.make_running(project, id).await?;
         let mut connection = self.context.connection().await?;
+        let leased_at = Instant::now();
         let Some(attempt) = leases::claim(&mut connection, id, self.context.owner, self.context.jobs.lease).await?
         else {
             let message = "The job is driven by another host; try again when its lease has ended.";
             return Err(ServiceError::unavailable("job_elsewhere", message));
         };
         drop(connection);
-        let opened = self.load(project, id, attempt).await;
+        let opened = self.load(project, id, attempt).await.map(|session| Session { leased_at, ..session });
         if opened.is_err() {
             leases::release(&mut *self.context.connection().await?, id, self.context.owner).await?;
         }
@@ -211,6 +231,7 @@ impl Sessions {
             answers: BTreeMap::new(),
             durable,
             last_used: Instant::now(),
+            leased_at: Instant::now(),
             info,
             job,
         })
@@ -264,11 +285,16 @@ impl Sessions {
         if open.is_empty() {
             return Ok(());
         }
+        let asked = Instant::now();
         let held =
             leases::heartbeat(&mut *self.context.connection().await?, self.context.owner, self.context.jobs.lease)
                 .await?;
-        for job in open.into_iter().filter(|job| !held.contains(job)) {
+        for job in open {
             let Some(mut place) = self.try_place(job) else { continue };
+            if held.contains(&job) {
+                place.iter_mut().for_each(|session| session.leased_at = asked);
+                continue;
+            }
             if place.is_some() {
                 tracing::warn!(job.id = %job, "the lease of {job} is lost; its session is forgotten");
                 self.discard(job, &mut place).await;
