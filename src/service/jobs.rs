@@ -188,6 +188,7 @@ impl Jobs {
 
     /// Lets a paused job run again when there is room.
     pub async fn resume(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        self.get(project, id).await?;
         let _place = self.sessions.place(id).await;
         let mut transaction = self.context.begin().await?;
         let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
