@@ -103,7 +103,7 @@ impl ClientRun {
 
     /// New adapters travel with every second forward, and by PUT before the others.
     async fn forward(&self, step: u64) -> Reply {
-        let with_theta = step % 2 == 0;
+        let with_theta = step.is_multiple_of(2);
         if !with_theta {
             self.put_all().await;
         }

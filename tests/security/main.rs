@@ -1,0 +1,23 @@
+//! Bad input, bad keys, other tenants: the answer is a clear 4xx, nothing is changed, and the job goes on.
+
+mod canary;
+mod contract;
+mod isolation;
+mod keys;
+mod labels;
+mod models;
+mod raw;
+mod safetensors_bodies;
+mod tensors;
+mod uploads;
+
+#[path = "../support/client.rs"]
+mod client;
+#[path = "../support/desk.rs"]
+mod desk;
+#[path = "../support/host.rs"]
+mod host;
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/world.rs"]
+mod world;
