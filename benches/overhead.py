@@ -1,4 +1,4 @@
-"""Service overhead: a one-token forward over HTTP less the engine's own time (its `Server-Timing`), one and several clients.
+"""Service overhead: a one-token forward over HTTP less the engine's own time (its `Server-Timing`).
 
 Owns: its own host (private Postgres, durable), its own port, and the end of both. Loopback only.
 Run it by `make bench-overhead`.
@@ -87,7 +87,7 @@ def main() -> int:
     """Print a table; exit 1 when the p95 of one client is not under 5 ms."""
     with tempfile.TemporaryDirectory(prefix="blindtune-bench-") as folder:
         state = Path(folder) / "host"
-        os.chmod(folder, 0o755)
+        Path(folder).chmod(0o755)  # the private Postgres runs under another account
         command(state, "models", "add", str(BACKBONE), "--name", "mini")
         key = command(state, "keys", "create")
         environment = os.environ | {

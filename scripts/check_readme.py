@@ -1,6 +1,7 @@
 """Pastes the README's tour into a shell, block by block, and compares the answers with those printed there.
 
-Owns: the reading of the blocks between the tour's marks. Must never: start or stop a host (BLINDTUNE_BASE_URL and BLINDTUNE_API_KEY name one).
+Owns: the reading of the blocks between the tour's marks. Must never: start or stop a host; BLINDTUNE_BASE_URL and
+BLINDTUNE_API_KEY name one.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ class Plan:
     frozen_steps: int = 500
     batch_size: int = 64
     lr: float = 3e-3
-    warmup: int = 15
-    ramp_steps: int = 75
+    warmup: int = 10
+    ramp_steps: int = 150
     regularizer: float = 0.3
     """Weight on activations, shifts and differences alike."""
     adapter_sets: int = 2

@@ -169,7 +169,8 @@ mod tests {
     fn defaults_pass_and_each_bad_field_is_named() {
         let limits = Limits::default();
         assert_eq!(SplitSettings::default().check(&limits), Ok(()));
-        let cases: [(&str, fn(&mut SplitSettings)); 5] = [
+        type Spoil = fn(&mut SplitSettings);
+        let cases: [(&str, Spoil); 5] = [
             ("method.split.adapter_sets", |s| s.adapter_sets = 0),
             ("method.split.lora.rank", |s| s.lora.rank = 0),
             ("method.split.lora.alpha", |s| s.lora.alpha = f64::NAN),

@@ -1,6 +1,7 @@
 //! Use cases: files, models, keys, jobs, steps, checkpoints. Owns what happens in which order, with one transaction per use
 //! case; must never name HTTP or touch a tensor.
 
+mod adapters;
 mod checkpoints;
 mod error;
 mod files;
@@ -38,6 +39,7 @@ pub use jobs::NewJob;
 pub use keys::Keys;
 pub use keys::NewKey;
 pub use models::Models;
+pub use peft::AdapterLayout;
 pub use requests::BackwardRequest;
 pub use requests::ForwardRequest;
 pub use requests::ForwardScalars;
@@ -46,7 +48,6 @@ pub use requests::Which;
 pub use requests::parse_body;
 pub use requests::ragged;
 pub use sessions::Sessions;
-pub use steps::AdapterLayout;
 pub use steps::Answer;
 pub use steps::OptimRequest;
 pub use steps::Steps;

@@ -38,15 +38,12 @@ use crate::service::rows::read_rows;
 use crate::service::sessions::Place;
 use crate::service::sessions::Session;
 use crate::service::sessions::Sessions;
-use crate::store::checkpoints::CheckpointRow;
 use crate::store::files;
 use crate::store::ledger;
 use crate::store::ledger::LedgerKind;
 use crate::store::ledger::NewLedgerEntry;
 use crate::store::steps;
 use crate::store::steps::NewStep;
-
-pub use crate::service::peft::AdapterLayout;
 
 /// The answer to a step call.
 #[derive(Debug, Clone)]
@@ -120,8 +117,8 @@ struct Call<'a> {
 
 /// Use cases of the data plane.
 pub struct Steps {
-    context: Arc<Context>,
-    sessions: Arc<Sessions>,
+    pub(super) context: Arc<Context>,
+    pub(super) sessions: Arc<Sessions>,
     permits: Mutex<HashMap<ProjectId, Arc<Semaphore>>>,
 }
 
@@ -334,59 +331,6 @@ impl Steps {
         Ok(answer)
     }
 
-    /// One adapter set's flat vector.
-    pub async fn adapter(&self, project: ProjectId, job: JobId, set: usize) -> Result<(WireTensor, AdapterLayout)> {
-        let mut place = self.sessions.open(project, job).await?;
-        let session = open(&mut place)?;
-        check_set(session, set)?;
-        if !session.known_adapters[set] {
-            let message = format!("The host restarted and no longer holds adapter set {set}.");
-            return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
-        }
-        let theta = self.context.engine.adapter(job, set).await?;
-        Ok((theta, AdapterLayout::new(session)))
-    }
-
-    /// How a job's adapters are laid out.
-    pub async fn layout(&self, project: ProjectId, job: JobId) -> Result<AdapterLayout> {
-        let mut place = self.sessions.open(project, job).await?;
-        Ok(AdapterLayout::new(open(&mut place)?))
-    }
-
-    /// Replaces an adapter set by a flat vector or by matrices with PEFT's names.
-    pub async fn put_adapter(
-        &self,
-        project: ProjectId,
-        job: JobId,
-        set: usize,
-        (tensors, sent): (Vec<WireTensor>, Sent),
-    ) -> Result<AdapterLayout> {
-        let mut place = self.sessions.open(project, job).await?;
-        let session = open(&mut place)?;
-        check_set(session, set)?;
-        let theta = AdapterLayout::new(session).flatten(set, tensors)?;
-        self.context.engine.set_adapter(job, set, theta).await?;
-        session.known_adapters[set] = true;
-        session.last_used = Instant::now();
-        self.note(session, LedgerKind::PutAdapter, true, &sent).await?;
-        if session.is_host_custody() {
-            checkpoints::save(&self.context, session, checkpoints::Kind::Automatic).await?;
-        }
-        Ok(AdapterLayout::new(session))
-    }
-
-    /// Saves a checkpoint that stays.
-    pub async fn checkpoint(&self, project: ProjectId, job: JobId) -> Result<CheckpointRow> {
-        let mut place = self.sessions.open(project, job).await?;
-        let session = open(&mut place)?;
-        if let Some(set) = session.known_adapters.iter().position(|known| !known) {
-            let message = format!("The host restarted and no longer holds adapter set {set}: PUT it first.");
-            return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
-        }
-        self.note(session, LedgerKind::Checkpoint, false, &Sent::new("checkpoint", "", b"")).await?;
-        checkpoints::save(&self.context, session, checkpoints::Kind::Asked).await
-    }
-
     /// Whether the call was made before, by the rule of `domain::steps`.
     async fn judge(&self, session: &Session, seq: u64, sent: &Sent) -> Result<Earlier> {
         let stored = session.answers.get(&seq);
@@ -436,7 +380,13 @@ impl Steps {
     }
 
     /// Puts a call without a number into the ledger, and keeps the job's adapter version.
-    async fn note(&self, session: &mut Session, kind: LedgerKind, new_adapters: bool, sent: &Sent) -> Result<()> {
+    pub(super) async fn note(
+        &self,
+        session: &mut Session,
+        kind: LedgerKind,
+        new_adapters: bool,
+        sent: &Sent,
+    ) -> Result<()> {
         let mut transaction = self.context.begin().await?;
         steps::touch(&mut transaction, session.job.id, session.attempt, new_adapters).await.map_err(lost)?;
         ledger::append(&mut transaction, &entry(session, kind, None, sent)).await?;
@@ -476,15 +426,9 @@ enum Earlier {
     Done { forward: Option<ForwardId> },
 }
 
-fn open(place: &mut Place) -> Result<&mut Session> {
+/// The session of a place that was just opened.
+pub(super) fn open(place: &mut Place) -> Result<&mut Session> {
     place.as_mut().ok_or_else(|| ServiceError::unavailable("session_lost", "The job's session was lost; try again."))
-}
-
-fn check_set(session: &Session, set: usize) -> Result<()> {
-    match set < session.job.settings.adapter_sets {
-        true => Ok(()),
-        false => Err(ServiceError::not_found("adapter set", set)),
-    }
 }
 
 fn answer_lost() -> ServiceError {
