@@ -17,12 +17,16 @@ use std::process::ExitStatus;
 use std::process::Output;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
 
 use crate::postgres;
 use crate::postgres::Folder;
+
+static PORTS: AtomicU16 = AtomicU16::new(0);
 
 /// A start takes well under a second on an idle machine.
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -63,17 +67,25 @@ impl Host {
     /// Starts a host on this database.
     pub async fn start_on(database: &str, settings: &[(&str, &str)]) -> Self {
         let folder = Arc::new(Folder::new("host").expect("a folder"));
-        Self::start_in(folder, database.to_owned(), settings).await
+        Self::start_in(folder, database.to_owned(), 0, settings).await
     }
 
     /// Starts another host on the same database and the same state.
     pub async fn start_beside(&self, settings: &[(&str, &str)]) -> Self {
-        Self::start_in(Arc::clone(&self.folder), self.database.clone(), settings).await
+        Self::start_in(Arc::clone(&self.folder), self.database.clone(), 0, settings).await
     }
 
-    async fn start_in(folder: Arc<Folder>, database: String, settings: &[(&str, &str)]) -> Self {
+    /// Starts a host on a port that no outgoing connection is given, so that a restart finds it free.
+    pub async fn start_to_restart(settings: &[(&str, &str)]) -> Self {
+        let database = postgres::database().await;
+        database.pool.close().await;
+        let folder = Arc::new(Folder::new("host").expect("a folder"));
+        Self::start_in(folder, database.url, free_port(), settings).await
+    }
+
+    async fn start_in(folder: Arc<Folder>, database: String, port: u16, settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut host = Self { folder, database, settings, port: 0, running: None };
+        let mut host = Self { folder, database, settings, port, running: None };
         host.restart().await;
         host
     }
@@ -223,6 +235,14 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.kill9();
     }
+}
+
+/// A free port below those that the system gives to outgoing connections.
+fn free_port() -> u16 {
+    let first = 20_000 + (std::process::id() % 8_000) as u16;
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let offset = PORTS.fetch_add(1, Ordering::Relaxed);
+    (first + offset..32_000).find(is_free).expect("a free port")
 }
 
 /// Kills the process when this one is gone.

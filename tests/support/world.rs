@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 
@@ -61,7 +62,7 @@ impl World {
 
     /// Makes a job with these settings of the split.
     pub async fn job(&self, split: Value) -> Job {
-        self.job_with(json!({"method": {"type": "split", "split": split}})).await
+        split_job(&self.client, split).await
     }
 
     /// Makes a job with these fields.
@@ -72,16 +73,16 @@ impl World {
 
 async fn start() -> Host {
     let host = Host::start(&SETTINGS).await;
-    add_tiny(&host).await;
+    host.add_model(&add_tiny(&host).await, SLASHED).await;
     host
 }
 
-/// Offers the tiny backbone under both of its names.
-pub async fn add_tiny(host: &Host) {
+/// Offers the tiny backbone, and gives its folder.
+pub async fn add_tiny(host: &Host) -> PathBuf {
     let folder = host.scratch("tiny");
     write_model(&folder, "bert-gelu-cls");
     host.add_model(&folder, MODEL).await;
-    host.add_model(&folder, SLASHED).await;
+    folder
 }
 
 /// A golden case's folder with a tokenizer.
@@ -113,6 +114,11 @@ fn tokenizer() -> Value {
             "special_tokens": {"[CLS]": frame("[CLS]", 2), "[SEP]": frame("[SEP]", 3)}},
         "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "[UNK]"},
     })
+}
+
+/// Makes a job on the tiny backbone with these settings of the split.
+pub async fn split_job(client: &Client, split: Value) -> Job {
+    make_job(client, json!({"method": {"type": "split", "split": split}})).await
 }
 
 /// Makes a job on the tiny backbone with these further fields.

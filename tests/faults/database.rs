@@ -1,0 +1,82 @@
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use blindtune::store::local_postgres::LocalPostgres;
+use serde_json::json;
+use sqlx::Connection;
+use sqlx::PgConnection;
+
+use crate::client::Client;
+use crate::client_custody::host_and_client;
+use crate::driver::ClientRun;
+use crate::driver::Count;
+use crate::driver::HostRun;
+use crate::host::Host;
+use crate::postgres::Folder;
+use crate::until;
+use crate::world::add_tiny;
+use crate::world::batch;
+use crate::world::split_job;
+
+/// What a host that cannot reach its database answers, and how soon.
+async fn refused_in_time(call: impl Future<Output = crate::client::Reply>) {
+    let asked = Instant::now();
+    let reply = call.await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert_eq!(reply.code(), "database_unavailable");
+    assert!(!reply.header("retry-after").is_empty() && !reply.header("retry-after-ms").is_empty());
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn without_its_database_the_host_says_when_to_try_again_and_then_goes_on() {
+    let folder = Folder::new("stopped").expect("a folder");
+    let postgres = LocalPostgres::start(folder.postgres()).await.expect("starts");
+    let url = postgres.url().to_owned();
+    let host = Host::start_on(&url, &[]).await;
+    add_tiny(&host).await;
+    let client = Client::new(&host.base(), Some(&host.key("faults", &[]).await));
+    let mut job = split_job(&client, json!({"custody": "host"})).await;
+    job.step_ok().await;
+
+    postgres.stop().await.expect("stops");
+    refused_in_time(client.post_tensors(&job.path("/forward?seq=3"), &batch())).await;
+    refused_in_time(client.get(&job.path(""))).await;
+    refused_in_time(client.get("/readyz")).await;
+    client.get("/healthz").await.ok();
+
+    let postgres = LocalPostgres::start(folder.postgres()).await.expect("starts again");
+    assert_eq!(postgres.url(), url);
+    let back = Instant::now();
+    until("the database", async || client.get("/readyz").await.status == 200).await;
+    assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
+    assert_eq!(job.next_seq().await, 3);
+    job.optim_step(0.01).await.ok();
+    job.step_ok().await;
+    drop(host);
+    postgres.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn connections_that_are_cut_all_the_time_change_nothing() {
+    const STEPS: u64 = 20;
+    let (host, client) = host_and_client(&[]).await;
+    let expected = ClientRun::new(&client, 8, STEPS, &Count::default()).await.run().await;
+    let expected_host = HostRun::new(&client, 9, STEPS, &Count::default()).await.run().await.0;
+    let done = Count::default();
+    let run = tokio::spawn(ClientRun::new(&client, 8, STEPS, &done).await.run());
+    let host_run = tokio::spawn(HostRun::new(&client, 9, STEPS, &done).await.run());
+    let mut admin = PgConnection::connect(host.database()).await.expect("connects");
+    let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+               where datname = current_database() and pid <> pg_backend_pid()";
+    let mut cuts = 0;
+    until("the runs", async || {
+        cuts += sqlx::query_scalar::<_, i64>(cut).fetch_one(&mut admin).await.expect("cuts");
+        done.load(Ordering::SeqCst) >= STEPS
+    })
+    .await;
+    assert!(cuts > 0, "nothing was cut");
+    assert!(run.await.expect("the run ends") == expected, "the adapters differ");
+    assert!(host_run.await.expect("the run ends").0 == expected_host, "the adapters differ");
+}

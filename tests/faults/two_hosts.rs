@@ -1,0 +1,72 @@
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::client::OCTETS;
+use crate::client::pack;
+use crate::client_custody::host_and_client;
+use crate::driver::patiently;
+use crate::world::batch;
+use crate::world::shares_like;
+use crate::world::split_job;
+
+const SHORT: [(&str, &str); 1] = [("BLINDTUNE_JOBS__LEASE_SECS", "3")];
+
+#[tokio::test]
+async fn a_job_is_driven_by_one_host_and_taken_over_when_its_lease_has_ended() {
+    let (first, client) = host_and_client(&SHORT).await;
+    let second = first.start_beside(&SHORT).await;
+    let there = client.at(&second.base());
+    let mut job = split_job(&client, json!({"adapter_sets": 1})).await;
+    let (forward, activations) = job.forward_ok(&batch()).await;
+
+    let reply = there.post_tensors(&job.path("/forward?seq=1"), &batch()).await;
+    reply.refused(503, "job_elsewhere");
+    assert!(!reply.header("retry-after").is_empty());
+    assert_eq!(there.get(&job.path("")).await.ok_json()["split"]["next_seq"], 2, "what is stored is seen by both");
+
+    first.signal("STOP");
+    let path = job.path("/forward?seq=1");
+    let again = patiently(|| there.call(Method::POST, &path).body(OCTETS, pack(&batch()))).await.ok();
+    assert_eq!((again.scalars()["forward_id"].as_str(), again.tensors()), (forward.as_str(), activations.clone()));
+    let shares = shares_like(&activations, 1);
+    let backward = job.path(&format!("/backward?seq=2&forward_id={forward}"));
+    there.post_tensors(&backward, &shares).await.ok();
+
+    first.signal("CONT");
+    let stale = client.post_tensors(&job.path("/forward?seq=3"), &batch()).await;
+    assert_eq!(stale.status, 503, "{}", stale.text());
+    assert!(["lease_lost", "job_elsewhere"].contains(&stale.code().as_str()), "{}", stale.text());
+    let moved = there.get(&job.path("")).await.ok_json();
+    let written = there.get(&job.path("/ledger")).await.ok_json()["data"].as_array().map(Vec::len);
+    assert_eq!((&moved["split"]["next_seq"], written), (&json!(3), Some(2)), "the first host wrote nothing");
+    client.post_tensors(&job.path("/forward?seq=3"), &batch()).await.refused(503, "job_elsewhere");
+    there.post_tensors(&job.path("/forward?seq=3"), &batch()).await.ok();
+}
+
+#[tokio::test]
+async fn a_host_that_ends_in_good_order_leaves_its_jobs_at_once() {
+    let (mut first, client) = host_and_client(&[]).await;
+    let second = first.start_beside(&[]).await;
+    let there = client.at(&second.base());
+    let mut job = split_job(&client, json!({"custody": "host"})).await;
+    job.step_ok().await;
+    let before = job.optim_step(0.01).await.ok_json();
+    let theta = job.theta(0).await;
+    first.signal("TERM");
+    assert!(first.ended(Duration::from_secs(25)).await.success());
+    job.client = there;
+    assert_eq!(job.theta(0).await, theta);
+    job.step_ok().await;
+    assert_eq!(job.optim_step(0.01).await.ok_json()["step"], json!(before["step"].as_u64().unwrap_or_default() + 1));
+}
+
+#[tokio::test]
+async fn two_hosts_may_start_on_an_empty_database_at_once() {
+    let database = crate::postgres::empty_database().await;
+    let (a, b) = tokio::join!(crate::host::Host::start_on(&database, &[]), crate::host::Host::start_on(&database, &[]));
+    for host in [a, b] {
+        crate::client::Client::new(&host.base(), None).get("/readyz").await.ok();
+    }
+}
