@@ -19,7 +19,7 @@ from picture import draw
 from plan import Plan, read_plan
 from report import failures, make_report, table, write_report
 
-SHA256 = "0cf099c7259d5e3b7e8adc2fdd567c5b0608d73567f51400320c13a2c6f391e6"
+SHA256 = "b4239545b04a5eefd31c0e01e0a7c2faa4774a660144f568f8b6cdb5a68bedd9"
 
 
 def outcome(accuracy: float, gradients: float | None, hosts: int = 1) -> Outcome:
