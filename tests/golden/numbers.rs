@@ -48,8 +48,17 @@ async fn evaluation_equals_the_training_pass_without_dropout() {
         let world = World::ready(&case, Custody::Client).await;
         let forward = ForwardCall { keep: None, adapters: vec![1], ..call(&case, 1) };
         let reply = world.forward(forward).await.expect("runs");
-        assert_eq!(reply.tensors.len(), 1);
         close(&case, &reply.tensors[0], "h.1", MOST);
+        let names: Vec<&str> = reply.tensors.iter().map(|tensor| tensor.name()).collect();
+        match case.json["pooling"] == "none" {
+            false => assert_eq!(names, ["h.1"]),
+            true => {
+                assert_eq!(names, ["h.1", "lengths"]);
+                let ids: Vec<Vec<i64>> = serde_json::from_value(case.json["ids"].clone()).expect("ids");
+                let lengths: Vec<i64> = ids.iter().map(|input| input.len() as i64).collect();
+                assert_eq!(reply.tensors[1].integers(), Some(lengths));
+            }
+        }
     }
 }
 
