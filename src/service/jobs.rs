@@ -173,6 +173,8 @@ impl Jobs {
         let mut place = self.sessions.place(id).await;
         let job = self.transition(project, id, JobEvent::CancelAsked).await?;
         self.sessions.discard(id, &mut place).await;
+        drop(place);
+        self.sessions.forget_place(id);
         Ok(job)
     }
 
@@ -183,7 +185,10 @@ impl Jobs {
         if job.status.on(JobEvent::PauseAsked).is_some() {
             self.sessions.close(id, &mut place).await?;
         }
-        self.transition(project, id, JobEvent::PauseAsked).await
+        let job = self.transition(project, id, JobEvent::PauseAsked).await;
+        drop(place);
+        self.sessions.forget_place(id);
+        job
     }
 
     /// Lets a paused job run again when there is room.
@@ -235,6 +240,8 @@ impl Jobs {
         commit(transaction).await?;
         tracing::info!(job.id = %id, checkpoint.id = %saved.id, "completed {id}");
         self.sessions.discard(id, &mut place).await;
+        drop(place);
+        self.sessions.forget_place(id);
         Ok(done)
     }
 

@@ -266,7 +266,8 @@ impl Sessions {
         saved
     }
 
-    fn forget_place(&self, job: JobId) {
+    /// Drops the place of a job without a session; give the place back first.
+    pub fn forget_place(&self, job: JobId) {
         if let Ok(mut places) = self.places.lock() {
             // Someone else may be waiting for it: then it stays.
             if places.get(&job).is_some_and(|place| Arc::strong_count(place) == 1) {
