@@ -41,14 +41,17 @@ def make_job(client: httpx.Client) -> str:
 
 def drive(base_url: str, key: str, count: int, overheads: list[float]) -> None:
     """Steps of one token on a job of its own; appends milliseconds of overhead."""
-    headers = {"authorization": f"Bearer {key}", "content-type": "application/octet-stream"}
+    headers = {"authorization": f"Bearer {key}"}
+    tensors = {"content-type": "application/octet-stream"}
     token = save({"input_ids": np.array([7], np.int64), "lengths": np.array([1], np.int64)})
     with httpx.Client(base_url=base_url, headers=headers, timeout=60) as client:
         job = make_job(client)
         seq = 1
         while seq <= count + 20:
             begun = time.perf_counter()
-            answer = client.post(f"/v1/fine_tuning/jobs/{job}/forward", params={"seq": seq}, content=token)
+            answer = client.post(
+                f"/v1/fine_tuning/jobs/{job}/forward", params={"seq": seq}, content=token, headers=tensors
+            )
             took = (time.perf_counter() - begun) * 1e3
             if answer.status_code in (429, 503):
                 time.sleep(float(answer.headers["retry-after-ms"]) / 1e3 / 50)
@@ -95,7 +98,8 @@ def main() -> int:
             "BLINDTUNE_LIMITS__RUNNING_PER_PROJECT": "64",
             "RUST_LOG": "warn",
         }
-        serve = [BINARY, "serve", "--port", "0", "--state-dir", state]
+        # One engine thread: a core is left for the service, the client and Postgres.
+        serve = [BINARY, "serve", "--port", "0", "--threads", "1", "--state-dir", state]
         host = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=environment)
         try:
             assert host.stdout is not None
