@@ -1,19 +1,14 @@
-"""Fixtures: toy hosts for every test, and the real binary where BLINDTUNE_BIN names it."""
+"""Fixtures: toy hosts for every test; `real/conftest.py` has the real ones."""
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_host import FakeHost
 from threadpoolctl import threadpool_limits
 
-from blindtune.client import Client
 from blindtune.data import Dataset
 from blindtune.secret import SecretStream
 
@@ -63,23 +58,3 @@ def sentiment(count: int, seed: int = 0) -> Dataset:
         words = [*rng.choice(GOOD if label else BAD, 2), *rng.choice(FILLER, rng.integers(1, 6))]
         texts.append(" ".join(rng.permutation(words)))
     return Dataset(tuple(texts), labels.astype(np.int64), ("negative", "positive"))
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Client]:
-    """The real host, started from BLINDTUNE_BIN with BLINDTUNE_TEST_KEY; skipped without."""
-    binary = os.environ.get("BLINDTUNE_BIN")
-    if not binary:
-        pytest.skip("BLINDTUNE_BIN is not set")
-    process = subprocess.Popen(
-        [binary, "serve", "--listen", "127.0.0.1:0"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        url = next(m[0] for line in process.stdout if (m := re.search(r"http://\S+", line)))
-        client = Client(url, os.environ.get("BLINDTUNE_TEST_KEY"))
-        yield client
-        client.close()
-    finally:
-        process.terminate()
-        process.wait(20)
