@@ -9,6 +9,7 @@ COPY .cargo .cargo
 COPY .sqlx .sqlx
 COPY config config
 COPY migrations migrations
+COPY native native
 COPY src src
 RUN cargo build --release --locked \
     && mkdir /out && cp target/release/blindtune /out/ \

@@ -190,6 +190,10 @@ fn engine_config(config: &Config) -> EngineConfig {
     let engine = &config.engine;
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     EngineConfig {
+        device: engine.device.clone(),
+        onednn: engine.onednn,
+        stack_tokens: engine.stack_tokens,
+        stack_wait: Duration::from_millis(engine.stack_wait_ms),
         threads: if engine.threads == 0 { all } else { engine.threads },
         queue_len: engine.queue,
         graph_bytes: engine.graph_bytes,
@@ -226,7 +230,7 @@ impl Desk {
     /// Opens the database; works beside a running host.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let host = Host::open(Config {
-            engine: crate::config::Engine { threads: 1, ..config.engine.clone() },
+            engine: crate::config::Engine { threads: 1, device: "cpu".to_owned(), ..config.engine.clone() },
             ..config.clone()
         })
         .await?;

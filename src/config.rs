@@ -96,11 +96,15 @@ pub struct Database {
 #[allow(missing_docs)]
 #[derive(Debug, Clone, Deserialize)]
 pub struct Engine {
+    pub device: String,
     pub threads: usize,
+    pub onednn: bool,
     pub queue: usize,
     pub graph_bytes: usize,
     pub graphs_per_job: usize,
     pub graph_ttl_secs: u64,
+    pub stack_tokens: usize,
+    pub stack_wait_ms: u64,
 }
 
 /// Section `[jobs]`.
@@ -187,11 +191,13 @@ impl Config {
         positive("server.max_requests_in_flight", self.server.max_requests_in_flight as u64);
         positive("database.max_connections", u64::from(self.database.max_connections));
         positive("engine.queue", self.engine.queue as u64);
-        positive("engine.graphs_per_job", self.engine.graphs_per_job as u64);
         positive("jobs.checkpoint_every_steps", self.jobs.checkpoint_every_steps);
         positive("limits.page_rows", u64::from(self.limits.page_rows));
         if self.jobs.lease_secs < 3 {
             problems.push("jobs.lease_secs: must be at least 3 (the heartbeat is a third of it)".into());
+        }
+        if self.engine.stack_wait_ms > 1000 {
+            problems.push("engine.stack_wait_ms: must be at most 1000".into());
         }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             problems.push(format!("log.format: must be text or json, not '{}'", self.log.format));

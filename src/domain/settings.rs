@@ -36,15 +36,31 @@ pub enum Pooling {
     None,
 }
 
+impl Pooling {
+    /// The word that the API has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cls => "cls",
+            Self::Mean => "mean",
+            Self::Last => "last",
+            Self::Eos => "eos",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Arithmetic of the frozen backbone. Adapters and shares are always float32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32-bit floats: what private backpropagation needs.
     #[default]
     Float32,
-    /// bfloat16 linear layers.
+    /// bfloat16 linear layers. The error of a gradient that is split into shares grows with their size: about 0.4 % of it for each
+    /// unit of kappa, the shares' norms over the gradient's. For plain gradients (kappa 1).
     Bfloat16,
+    /// 4-bit linear layers (NF4 of QLoRA, arXiv 2305.14314) that compute in float32; decoder backbones.
+    Nf4,
 }
 
 /// LoRA settings, as in PEFT's `LoraConfig`.
@@ -59,7 +75,7 @@ pub struct LoraSettings {
     /// Dropout on the input of the update, while training.
     #[schema(minimum = 0.0, maximum = 0.95)]
     pub dropout: f64,
-    /// Linear layers that get an update: full module names or their last parts; empty means the family's PEFT default.
+    /// Linear layers that get an update: full module names or their last parts, or `all-linear`; empty means the family's PEFT default.
     pub target_modules: Vec<String>,
     /// Scale by `alpha / sqrt(rank)` instead (rank-stabilised LoRA, arXiv 2312.03732).
     pub use_rslora: bool,
@@ -94,10 +110,12 @@ pub struct SplitSettings {
     pub adapter_sets: usize,
     /// LoRA settings, the same for every set.
     pub lora: LoraSettings,
-    /// Where the backbone is cut.
-    pub pooling: Pooling,
+    /// Where the backbone is cut; the family's own cut when absent: `cls`, `last` (LLaMA, Mistral, Qwen2) or `eos` (T5).
+    pub pooling: Option<Pooling>,
     /// Arithmetic of the backbone.
     pub precision: Precision,
+    /// With precision `nf4`: whether the scales of the 4-bit blocks are quantized too.
+    pub double_quant: bool,
 }
 
 impl Default for SplitSettings {
@@ -106,8 +124,9 @@ impl Default for SplitSettings {
             custody: Custody::Client,
             adapter_sets: 2,
             lora: LoraSettings::default(),
-            pooling: Pooling::Cls,
+            pooling: None,
             precision: Precision::Float32,
+            double_quant: false,
         }
     }
 }
@@ -132,7 +151,15 @@ impl SplitSettings {
         if !(1..=limits.adapter_sets).contains(&self.adapter_sets) {
             return Err(bad("adapter_sets", format!("must be from 1 to {}", limits.adapter_sets)));
         }
+        if self.double_quant && self.precision != Precision::Nf4 {
+            return Err(bad("double_quant", "is for precision nf4"));
+        }
         self.lora.check()
+    }
+
+    /// Where the backbone is cut. A job's settings name it: `families::settle` has filled it in.
+    pub fn cut(&self) -> Pooling {
+        self.pooling.unwrap_or_default()
     }
 }
 
@@ -170,8 +197,9 @@ mod tests {
         let limits = Limits::default();
         assert_eq!(SplitSettings::default().check(&limits), Ok(()));
         type Spoil = fn(&mut SplitSettings);
-        let cases: [(&str, Spoil); 5] = [
+        let cases: [(&str, Spoil); 6] = [
             ("method.split.adapter_sets", |s| s.adapter_sets = 0),
+            ("method.split.double_quant", |s| s.double_quant = true),
             ("method.split.lora.rank", |s| s.lora.rank = 0),
             ("method.split.lora.alpha", |s| s.lora.alpha = f64::NAN),
             ("method.split.lora.dropout", |s| s.lora.dropout = 1.0),

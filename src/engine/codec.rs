@@ -11,6 +11,7 @@ use serde::Deserializer;
 use serde::de::Error;
 use serde::de::MapAccess;
 use serde::de::Visitor;
+use tch::Device;
 use tch::Kind;
 use tch::Tensor;
 
@@ -265,7 +266,7 @@ pub fn to_wire(name: impl Into<String>, tensor: &Tensor) -> Result<WireTensor, C
     let name = name.into();
     let shape: Vec<usize> = tensor.size().iter().map(|&dim| dim as usize).collect();
     let read = || {
-        let whole = tensor.f_detach()?.f_to_kind(Kind::Float)?.f_contiguous()?;
+        let whole = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
         let mut bytes = vec![0_u8; whole.numel() * 4];
         whole.f_copy_data_u8(&mut bytes, whole.numel())?;
         Ok::<_, tch::TchError>(bytes)

@@ -5,30 +5,32 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::RecvTimeoutError;
-use std::sync::mpsc::SyncSender;
-use std::sync::mpsc::TrySendError;
-use std::sync::mpsc::sync_channel;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use tokio::sync::Semaphore;
 use tokio::sync::oneshot;
 
 use crate::domain::ids::JobId;
+use crate::domain::limits::Limits;
+use crate::engine::BackwardReply;
 use crate::engine::EngineError;
+use crate::engine::ForwardReply;
+use crate::engine::accelerator;
 use crate::engine::leases::LeaseLimits;
 use crate::engine::leases::Leases;
 use crate::engine::loading::Backbones;
+use crate::engine::passes::BackwardCall;
+use crate::engine::passes::ReadCall;
+use crate::engine::schedule::Command;
+use crate::engine::schedule::Queued;
+use crate::engine::schedule::Scheduler;
 use crate::engine::session::Session;
-
-/// How often an idle device looks for graphs that outlived their time.
-const SWEEP: Duration = Duration::from_secs(5);
-/// Between two attempts to hand in a command that must not be refused.
-const RETRY: Duration = Duration::from_millis(2);
-
-type Command = Box<dyn FnOnce(&mut Host) + Send>;
+use crate::model::Placement;
 
 /// What lives on the device thread. Leases stand first: graphs are dropped before the sessions' backbones.
 pub struct Host {
@@ -48,25 +50,52 @@ impl Host {
     }
 }
 
+/// Settings of the device thread.
+#[derive(Debug, Clone)]
+pub struct DeviceSettings {
+    /// LibTorch threads on the processor.
+    pub threads: usize,
+    /// Commands that may wait.
+    pub queue_len: usize,
+    /// Where and how backbones compute; each job has a precision of its own.
+    pub placement: Placement,
+    /// Kept graphs.
+    pub leases: LeaseLimits,
+    /// Most tokens of a pass that several jobs share; 0 stacks nothing.
+    pub stack_tokens: usize,
+    /// How long a small request waits for others to share its pass.
+    pub stack_wait: Duration,
+    /// What the host accepts.
+    pub limits: Limits,
+}
+
 /// A handle on the device thread, which ends when the last handle is dropped.
 #[derive(Clone)]
 pub struct Device {
-    commands: SyncSender<Command>,
+    commands: Sender<Queued>,
+    places: Arc<Semaphore>,
 }
 
 impl Device {
-    /// Starts the thread with `threads` LibTorch threads and room for `queue_len` waiting commands.
-    pub fn start(threads: usize, queue_len: usize, limits: LeaseLimits) -> Result<Self, EngineError> {
-        let (commands, queue) = sync_channel::<Command>(queue_len.max(1));
-        let threads = i32::try_from(threads.max(1)).unwrap_or(i32::MAX);
+    /// Starts the thread.
+    pub fn start(settings: DeviceSettings) -> Result<Self, EngineError> {
+        let settings = accelerator::settle(settings)?;
+        let (commands, queue) = channel::<Queued>();
+        let places = Arc::new(Semaphore::new(settings.queue_len.max(1)));
+        let threads = i32::try_from(settings.threads.max(1)).unwrap_or(i32::MAX);
         thread::Builder::new()
             .name("blindtune-device".to_owned())
             .spawn(move || {
                 tch::set_num_threads(threads);
-                serve(&queue, limits);
+                let host = Host {
+                    leases: Leases::new(settings.leases),
+                    sessions: HashMap::new(),
+                    backbones: Backbones::new(settings.placement),
+                };
+                Scheduler::new(host, queue, settings).serve();
             })
             .map_err(|e| EngineError::Internal(format!("the device thread did not start: {e}")))?;
-        Ok(Self { commands })
+        Ok(Self { commands, places })
     }
 
     /// Runs `work` on the device; refused with [`EngineError::Busy`] when the queue is full. Work whose caller went away
@@ -76,32 +105,48 @@ impl Device {
         T: Send + 'static,
         F: FnOnce(&mut Host) -> Result<T, EngineError> + Send + 'static,
     {
+        self.ask(|reply| {
+            Command::Run(Box::new(move |host| {
+                if !reply.is_closed() {
+                    let _ = reply.send(guarded(host, job, work)); // the caller may have left meanwhile
+                }
+            }))
+        })
+        .await
+    }
+
+    /// Runs a forward, alone or with other jobs' in one pass.
+    pub async fn forward(&self, job: JobId, call: ReadCall) -> Result<ForwardReply, EngineError> {
+        self.ask(|reply| Command::Forward { job, call, reply }).await
+    }
+
+    /// Runs a backward, alone or with other jobs' in one pass.
+    pub async fn backward(&self, job: JobId, call: BackwardCall) -> Result<BackwardReply, EngineError> {
+        self.ask(|reply| Command::Backward { job, call, reply }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, EngineError>>) -> Command,
+    ) -> Result<T, EngineError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| EngineError::Busy)?;
         let (reply, answer) = oneshot::channel();
-        let command: Command = Box::new(move |host| {
-            if !reply.is_closed() {
-                let _ = reply.send(guarded(host, job, work)); // the caller may have left meanwhile
-            }
-        });
-        self.commands.try_send(command).map_err(refused)?;
+        let queued = Queued { command: command(reply), since: Instant::now(), _place: Some(place) };
+        self.commands.send(queued).map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Forgets a session; waits for room in the queue instead of being refused.
+    /// Forgets a session; takes no place in the queue and is never refused.
     pub async fn discard(&self, job: JobId) {
-        loop {
-            let command: Command = Box::new(move |host| host.discard(job));
-            match self.commands.try_send(command) {
-                Err(TrySendError::Full(_)) => tokio::time::sleep(RETRY).await,
-                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
-            }
+        let (done, forgotten) = oneshot::channel();
+        let work = move |host: &mut Host| {
+            host.discard(job);
+            let _ = done.send(()); // whoever asked may have left
+        };
+        let command = Command::Run(Box::new(work));
+        if self.commands.send(Queued { command, since: Instant::now(), _place: None }).is_ok() {
+            let _ = forgotten.await; // an error: the thread is gone, and the session with it
         }
-    }
-}
-
-fn refused(error: TrySendError<Command>) -> EngineError {
-    match error {
-        TrySendError::Full(_) => EngineError::Busy,
-        TrySendError::Disconnected(_) => gone(),
     }
 }
 
@@ -109,36 +154,36 @@ fn gone() -> EngineError {
     EngineError::Internal("the device thread is gone".to_owned())
 }
 
-fn serve(queue: &Receiver<Command>, limits: LeaseLimits) {
-    let mut host = Host { leases: Leases::new(limits), sessions: HashMap::new(), backbones: Backbones::default() };
-    loop {
-        match queue.recv_timeout(SWEEP) {
-            // Commands guard themselves; this guard is for what their own cleaning up could throw.
-            Ok(command) => drop(catch_unwind(AssertUnwindSafe(|| command(&mut host)))),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        host.leases.sweep(Instant::now());
-    }
-}
-
 /// Runs work so that a panic or a failure of LibTorch costs no more than the session.
-fn guarded<T>(
+pub fn guarded<T>(
     host: &mut Host,
     job: JobId,
     work: impl FnOnce(&mut Host) -> Result<T, EngineError>,
 ) -> Result<T, EngineError> {
-    let result = catch_unwind(AssertUnwindSafe(|| work(host)))
-        .unwrap_or_else(|panic| Err(EngineError::Internal(format!("panicked: {}", text(panic.as_ref())))));
-    match &result {
+    let result = caught(|| work(host));
+    settle(host, job, &result);
+    result
+}
+
+/// What a panic becomes.
+pub fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(EngineError::Internal(format!("panicked: {}", text(panic.as_ref())))))
+}
+
+/// Draws the consequences of a failure: the session is gone, or all graphs are.
+pub fn settle<T>(host: &mut Host, job: JobId, result: &Result<T, EngineError>) {
+    match result {
         Err(EngineError::Internal(details)) => {
             tracing::error!(job.id = %job, "the engine discards the session of {job}: {details}");
             host.discard(job);
         }
-        Err(EngineError::OutOfMemory) => host.leases.evict_all(),
+        Err(EngineError::OutOfMemory) => {
+            host.leases.evict_all();
+            accelerator::trim(host.backbones.placement().device);
+        }
         _ => {}
     }
-    result
 }
 
 fn text(panic: &(dyn Any + Send)) -> String {
@@ -152,8 +197,11 @@ mod tests {
     use uuid::Uuid;
 
     fn device(queue_len: usize) -> Device {
-        let limits = LeaseLimits { graph_bytes: 0, graphs_per_job: 1, graph_ttl: Duration::ZERO };
-        Device::start(1, queue_len, limits).expect("starts")
+        let leases = LeaseLimits { graph_bytes: 1, graphs_per_job: 1, graph_ttl: Duration::ZERO };
+        let (placement, limits) = (Placement::default(), Limits::default());
+        let (stack_tokens, stack_wait) = (0, Duration::ZERO);
+        let settings = DeviceSettings { threads: 1, queue_len, placement, leases, stack_tokens, stack_wait, limits };
+        Device::start(settings).expect("starts")
     }
 
     #[tokio::test]

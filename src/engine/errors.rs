@@ -15,8 +15,9 @@ pub fn invalid(param: impl Into<String>, reason: impl Into<String>) -> EngineErr
 impl From<TchError> for EngineError {
     fn from(error: TchError) -> Self {
         let text = error.to_string();
-        // LibTorch has no error codes: these are the words of its CPU and CUDA allocators.
-        let memory = ["DefaultCPUAllocator", "out of memory", "not enough memory", "bad_alloc"];
+        // LibTorch has no error codes: these are the words of its CPU and CUDA allocators, and of oneDNN without room for its code.
+        let memory =
+            ["DefaultCPUAllocator", "out of memory", "not enough memory", "bad_alloc", "could not create a primitive"];
         match memory.iter().any(|words| text.contains(words)) {
             true => Self::OutOfMemory,
             false => Self::Internal(text),
@@ -57,7 +58,9 @@ mod tests {
     #[test]
     fn running_out_of_memory_is_told_from_other_failures() {
         let cpu = "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory";
-        assert_eq!(EngineError::from(TchError::Torch(cpu.to_owned())), EngineError::OutOfMemory);
+        for text in [cpu, "CUDA out of memory. Tried to allocate 2.00 GiB", "could not create a primitive"] {
+            assert_eq!(EngineError::from(TchError::Torch(text.to_owned())), EngineError::OutOfMemory);
+        }
         let other = EngineError::from(TchError::Torch("mat1 and mat2".to_owned()));
         assert!(matches!(other, EngineError::Internal(_)));
     }

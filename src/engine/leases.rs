@@ -31,19 +31,48 @@ pub struct Pinned {
     pub random: u64,
 }
 
-/// A live graph.
+/// A live graph, of one forward or of several that were stacked in one pass.
 pub struct Graph {
-    /// Activations `[B, S, H]` or `[N, S, H]`.
+    /// Activations `[B, S, H]` or `[N, S, H]`; stacked `[R, 1, H]`, the rows of all units.
     pub output: Tensor,
     /// The leaves.
     pub lora: LoraPass,
+    /// Tokens of the pass, each counted once a set.
+    pub tokens: usize,
     /// The graph's saved tensors point into its weights, so it must outlive the graph: fields are dropped in this order.
     pub _backbone: Rc<dyn Backbone>,
 }
 
+/// Where one adapter set of one forward stands in a stacked graph.
+#[derive(Debug, Clone, Copy)]
+pub struct Unit {
+    /// Its row of the graph's adapter values.
+    pub owner: i64,
+    /// Its first row of the output.
+    pub first_row: i64,
+    /// Its rows of the output.
+    pub rows: i64,
+}
+
+/// One forward's part of a graph.
+#[derive(Clone)]
+pub struct Part {
+    /// The graph, which lives as long as one of its parts.
+    pub graph: Rc<Graph>,
+    /// Its sets in a stacked graph, in the order of [`Pinned::sets`]; empty where the graph is this forward's alone.
+    pub units: Vec<Unit>,
+}
+
+impl Part {
+    /// A graph of one forward.
+    pub fn whole(graph: Graph) -> Self {
+        Self { graph: Rc::new(graph), units: Vec::new() }
+    }
+}
+
 struct Lease {
     pinned: Pinned,
-    graph: Option<Graph>,
+    graph: Option<Part>,
     bytes: usize,
     born: u64,
     used: Instant,
@@ -54,7 +83,7 @@ struct Lease {
 pub struct LeaseLimits {
     /// Bytes of all graphs together, by estimate.
     pub graph_bytes: usize,
-    /// Graphs of one job.
+    /// Graphs of one job; with 0 none outlives its call, and every backward runs its forward again.
     pub graphs_per_job: usize,
     /// How long a graph may go unused.
     pub graph_ttl: Duration,
@@ -97,10 +126,16 @@ impl Leases {
     }
 
     /// The live graph of a kept forward, if it was not evicted.
-    pub fn graph(&mut self, job: JobId, id: ForwardId) -> Option<&Graph> {
+    pub fn graph(&mut self, job: JobId, id: ForwardId) -> Option<Part> {
         let lease = self.kept.get_mut(&(job, id))?;
         lease.used = Instant::now();
-        lease.graph.as_ref()
+        lease.graph.clone()
+    }
+
+    /// Forwards that have a part in a graph.
+    pub fn sharers(&self, graph: &Rc<Graph>) -> usize {
+        let has_part = |lease: &Lease| lease.graph.as_ref().is_some_and(|part| Rc::ptr_eq(&part.graph, graph));
+        self.kept.values().filter(|lease| has_part(lease)).count()
     }
 
     /// Evicts graphs, least recently used first, until one of `bytes` fits the budget and the job's share of graphs.
@@ -108,7 +143,7 @@ impl Leases {
         loop {
             let total: usize = self.kept.values().map(|lease| lease.bytes).sum();
             let of_job = self.live().filter(|((of, _), _)| *of == job).count();
-            let victim = if of_job >= self.limits.graphs_per_job {
+            let victim = if of_job >= self.limits.graphs_per_job.max(1) {
                 oldest(self.live().filter(|((of, _), _)| *of == job))
             } else if total.saturating_add(bytes) > self.limits.graph_bytes {
                 oldest(self.live())
@@ -123,12 +158,11 @@ impl Leases {
     }
 
     /// Attaches the graph to a kept forward; call [`Leases::make_room`] before building it.
-    pub fn attach(&mut self, job: JobId, id: ForwardId, graph: Graph, bytes: usize) -> Option<&Graph> {
-        let lease = self.kept.get_mut(&(job, id))?;
-        lease.bytes = bytes;
-        lease.used = Instant::now();
-        lease.graph = Some(graph);
-        lease.graph.as_ref()
+    pub fn attach(&mut self, job: JobId, id: ForwardId, graph: Part, bytes: usize) {
+        let retains = self.limits.graphs_per_job > 0;
+        if let Some(lease) = self.kept.get_mut(&(job, id)).filter(|_| retains) {
+            (lease.graph, lease.bytes, lease.used) = (Some(graph), bytes, Instant::now());
+        }
     }
 
     /// Evicts the graphs that went unused for the time to live.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::rc::Weak;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokenizers::EncodeInput;
 use tokenizers::Tokenizer;
@@ -14,6 +15,7 @@ use tokenizers::TruncationParams;
 
 use crate::domain::limits::Limits;
 use crate::domain::settings::Precision;
+use crate::domain::settings::SplitSettings;
 use crate::engine::EngineError;
 use crate::engine::Inputs;
 use crate::engine::errors::invalid;
@@ -21,22 +23,37 @@ use crate::model;
 use crate::model::Backbone;
 use crate::model::BackboneInfo;
 use crate::model::ModelError;
+use crate::model::Placement;
 
-/// Backbones in use, by folder and precision. A backbone leaves memory with its last session.
-#[derive(Default)]
+/// Backbones in use, by folder and how they compute. A backbone leaves memory with its last session.
 pub struct Backbones {
-    loaded: HashMap<(PathBuf, bool), Weak<dyn Backbone>>,
+    loaded: HashMap<(PathBuf, Precision, bool), Weak<dyn Backbone>>,
+    placement: Placement,
 }
 
 impl Backbones {
+    /// None in use; they will be placed as `placement` says, each job with a precision of its own.
+    pub fn new(placement: Placement) -> Self {
+        Self { loaded: HashMap::new(), placement }
+    }
+
+    /// Where backbones compute.
+    pub fn placement(&self) -> Placement {
+        self.placement
+    }
+
     /// The backbone of this folder, loaded unless a session already uses it.
-    pub fn get(&mut self, folder: &Path, precision: Precision) -> Result<Rc<dyn Backbone>, ModelError> {
-        let key = (folder.to_path_buf(), precision == Precision::Bfloat16);
+    pub fn get(&mut self, folder: &Path, settings: &SplitSettings) -> Result<Rc<dyn Backbone>, ModelError> {
+        let SplitSettings { precision, double_quant, .. } = *settings;
+        let key = (folder.to_path_buf(), precision, double_quant);
         if let Some(backbone) = self.loaded.get(&key).and_then(Weak::upgrade) {
             return Ok(backbone);
         }
         self.loaded.retain(|_, backbone| backbone.strong_count() > 0);
-        let backbone = model::load(folder, precision)?;
+        let begun = Instant::now();
+        let backbone = model::load(folder, Placement { precision, double_quant, ..self.placement })?;
+        let (load_us, bytes) = (begun.elapsed().as_micros() as u64, backbone.info().bytes);
+        tracing::info!(load_us, bytes, "loaded the backbone in {} ({precision:?}) in {load_us} us", folder.display());
         self.loaded.insert(key, Rc::downgrade(&backbone));
         Ok(backbone)
     }

@@ -30,27 +30,39 @@ use crate::engine::SessionSpec;
 use crate::engine::Share;
 use crate::engine::Snapshot;
 use crate::engine::Start;
+use crate::engine::accelerator;
 use crate::engine::device::Device;
+use crate::engine::device::DeviceSettings;
 use crate::engine::device::Host;
 use crate::engine::leases::LeaseLimits;
 use crate::engine::loading::Reader;
 use crate::engine::loading::read_tokenizer;
-use crate::engine::passes;
+use crate::engine::passes::BackwardCall;
 use crate::engine::passes::ReadCall;
 use crate::engine::session::Session;
 use crate::engine::snapshot;
 use crate::model;
+use crate::model::Placement;
 
 /// Settings of the engine.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
+    /// `cpu`, `cuda` or `cuda:1`.
+    pub device: String,
+    /// float32 on the processor: products by oneDNN, not by LibTorch's BLAS.
+    pub onednn: bool,
+    /// Most tokens of a pass that several jobs share; 0 stacks nothing.
+    pub stack_tokens: usize,
+    /// How long a small request waits for others to share its pass.
+    pub stack_wait: Duration,
     /// LibTorch threads. The same number gives the same bits.
     pub threads: usize,
     /// Commands that may wait for the device; one more is refused with [`EngineError::Busy`].
     pub queue_len: usize,
-    /// Bytes of all kept graphs together; also what one forward may take.
+    /// Bytes of all kept graphs together; also what one forward may take. 0 leaves it to the host: 2 GiB on the processor, most of
+    /// a GPU's free memory.
     pub graph_bytes: usize,
-    /// Kept graphs of one job.
+    /// Kept graphs of one job; with 0 none outlives its call, and every backward runs its forward again.
     pub graphs_per_job: usize,
     /// How long a graph is kept without being used.
     pub graph_ttl: Duration,
@@ -61,9 +73,13 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
+            device: "cpu".to_owned(),
+            onednn: true,
+            stack_tokens: 256,
+            stack_wait: Duration::from_millis(2),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             queue_len: 64,
-            graph_bytes: 2 << 30,
+            graph_bytes: 0,
             graphs_per_job: 4,
             graph_ttl: Duration::from_secs(15 * 60),
             limits: Limits::default(),
@@ -71,7 +87,7 @@ impl Default for EngineConfig {
     }
 }
 
-/// The engine on this machine's processor.
+/// The engine on this machine: its processor, or a GPU of it.
 pub struct LocalEngine {
     device: Device,
     readers: Mutex<HashMap<JobId, Arc<Reader>>>,
@@ -87,8 +103,18 @@ pub fn inspect(folder: &Path) -> Result<BackboneInfo, EngineError> {
 impl LocalEngine {
     /// Starts the device thread.
     pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
-        let EngineConfig { threads, queue_len, graph_bytes, graphs_per_job, graph_ttl, limits } = config;
-        let device = Device::start(threads, queue_len, LeaseLimits { graph_bytes, graphs_per_job, graph_ttl })?;
+        let EngineConfig { threads, queue_len, graph_bytes, graphs_per_job, graph_ttl, limits, .. } = config;
+        let placement =
+            Placement { device: accelerator::parse(&config.device)?, onednn: config.onednn, ..Placement::default() };
+        let device = Device::start(DeviceSettings {
+            threads,
+            queue_len,
+            placement,
+            leases: LeaseLimits { graph_bytes, graphs_per_job, graph_ttl },
+            stack_tokens: config.stack_tokens,
+            stack_wait: config.stack_wait,
+            limits: limits.clone(),
+        })?;
         Ok(Self { device, readers: Mutex::default(), tokenizers: Mutex::default(), limits })
     }
 
@@ -125,8 +151,9 @@ async fn blocking<T: Send + 'static>(
 
 /// Opens a session on the device, in place of the one that was open.
 fn open(host: &mut Host, spec: SessionSpec, limits: &Limits) -> Result<(SessionInfo, BackboneInfo), EngineError> {
-    let backbone = host.backbones.get(&spec.folder, spec.settings.precision)?;
-    let mut session = Session::fresh(backbone, spec.settings, spec.seed, limits)?;
+    let backbone = host.backbones.get(&spec.folder, &spec.settings)?;
+    let device = host.backbones.placement().device;
+    let mut session = Session::fresh((backbone, device), spec.settings, spec.seed, limits)?;
     if let Start::Restored(bytes) = spec.start {
         snapshot::restore(&mut session, bytes)?;
     }
@@ -159,12 +186,11 @@ impl Engine for LocalEngine {
         let ForwardCall { keep, random, inputs, adapters, base, theta } = call;
         let batch = blocking(move || reader.read(inputs, &limits)).await?;
         let call = ReadCall { keep, random, batch, adapters, base, theta };
-        self.device.call(job, move |host| passes::forward(host, job, call)).await
+        self.device.forward(job, call).await
     }
 
     async fn backward(&self, job: JobId, forward: ForwardId, shares: Vec<Share>) -> Result<BackwardReply, EngineError> {
-        let limits = self.limits.clone();
-        self.device.call(job, move |host| passes::backward(host, job, forward, &shares, &limits)).await
+        self.device.backward(job, BackwardCall { forward, shares }).await
     }
 
     async fn optim_step(&self, job: JobId, adamw: AdamW) -> Result<OptimReply, EngineError> {

@@ -3,6 +3,7 @@
 //!
 //! It is reached through one trait, [`Engine`], so that it can live in this process, in a child process or on another machine.
 
+mod accelerator;
 pub mod codec;
 mod device;
 mod errors;
@@ -10,8 +11,10 @@ mod leases;
 mod loading;
 mod local;
 mod passes;
+mod schedule;
 mod session;
 mod snapshot;
+mod stacking;
 
 use std::path::PathBuf;
 
@@ -119,6 +122,8 @@ pub struct ForwardReply {
     pub tensors: Vec<WireTensor>,
     /// Tokens that the pass read, all inputs together.
     pub tokens: usize,
+    /// Jobs whose forwards shared the pass, this one included.
+    pub jobs_in_pass: usize,
 }
 
 /// One share of one adapter set's gradient.

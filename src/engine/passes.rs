@@ -1,8 +1,10 @@
-//! Forward and backward as the device runs them: checks against the session, the pass, and the lease on its graph.
+//! Forward and backward as the device runs them for one job: checks against the session, the pass, and the lease on its graph.
+//! `stacking` runs several jobs' at once, with the same checks.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tch::Tensor;
 
@@ -21,6 +23,7 @@ use crate::engine::codec::to_tensor;
 use crate::engine::codec::to_wire;
 use crate::engine::device::Host;
 use crate::engine::errors::invalid;
+use crate::engine::leases::Part;
 use crate::engine::leases::Pinned;
 use crate::engine::loading::TokenBatch;
 use crate::engine::session::Session;
@@ -42,10 +45,33 @@ pub struct ReadCall {
     pub theta: Vec<(usize, WireTensor)>,
 }
 
-/// Runs a forward. New adapter values are taken over only if all of it succeeds.
-pub fn forward(host: &mut Host, job: JobId, call: ReadCall) -> Result<ForwardReply, EngineError> {
+/// A backward.
+pub struct BackwardCall {
+    /// The kept forward.
+    pub forward: ForwardId,
+    /// The shares.
+    pub shares: Vec<Share>,
+}
+
+/// A forward that was checked against its session, and can run.
+pub struct ReadyForward {
+    /// The job.
+    pub job: JobId,
+    /// Keeps a graph under this id.
+    pub keep: Option<ForwardId>,
+    /// All that the pass depends on.
+    pub pinned: Pinned,
+    /// Whether the bare backbone is asked for.
+    pub base: bool,
+    /// Bytes that the pass needs, by estimate.
+    pub bytes: usize,
+}
+
+/// Checks a forward. Changes nothing.
+pub fn ready(host: &Host, job: JobId, call: ReadCall) -> Result<ReadyForward, EngineError> {
     let session = host.sessions.get(&job).ok_or(EngineError::NoSession)?;
     check_sets(session, &call.adapters)?;
+    session.check_cut(&call.batch)?;
     if session.settings.custody == Custody::Host && !call.theta.is_empty() {
         return Err(invalid(format!("theta.{}", call.theta[0].0), "the host holds the adapters of this job"));
     }
@@ -57,46 +83,52 @@ pub fn forward(host: &mut Host, job: JobId, call: ReadCall) -> Result<ForwardRep
         let text = format!("a forward of {tokens} tokens needs {bytes} bytes on the device, graph_bytes is {budget}");
         return Err(EngineError::TooLarge(text));
     }
-    let batch = Arc::new(call.batch);
     let theta = session.with_values(&call.theta)?;
-    let base = call.base.then(|| session.base(&batch)).transpose()?;
-    let pinned =
-        Pinned { batch: Arc::clone(&batch), theta: Rc::clone(&theta), sets: call.adapters, random: call.random };
+    let pinned = Pinned { batch: Arc::new(call.batch), theta, sets: call.adapters, random: call.random };
+    Ok(ReadyForward { job, keep: call.keep, pinned, base: call.base, bytes })
+}
+
+/// Runs a forward. New adapter values are taken over only if all of it succeeds.
+pub fn forward(host: &mut Host, call: ReadyForward) -> Result<ForwardReply, EngineError> {
+    let ReadyForward { job, pinned, .. } = &call;
+    let session = host.sessions.get(job).ok_or(EngineError::NoSession)?;
+    let base = call.base.then(|| session.base(&pinned.batch)).transpose()?;
     let mut tensors = match call.keep {
-        Some(id) => trained(host, job, id, pinned, bytes)?,
+        Some(id) => trained(host, &call, id)?,
         None if pinned.sets.is_empty() => Vec::new(),
-        None => activations(&session.evaluate(&pinned.batch, &theta, &pinned.sets)?, &pinned.sets)?,
+        None => activations(&session.evaluate(pinned)?, &pinned.sets)?,
     };
     if let Some(base) = base {
         tensors.push(to_wire("h.base", &base.f_select(1, 0)?)?);
     }
-    if let Some(session) = host.sessions.get_mut(&job) {
-        session.theta = theta;
-        if session.settings.pooling == Pooling::None {
-            tensors.push(lengths(&batch)?);
-        }
-    }
-    Ok(ForwardReply { tensors, tokens })
+    done(host, &call, tensors)
 }
 
-fn trained(
-    host: &mut Host,
-    job: JobId,
-    id: ForwardId,
-    pinned: Pinned,
-    bytes: usize,
-) -> Result<Vec<WireTensor>, EngineError> {
-    let session = host.sessions.get(&job).ok_or(EngineError::NoSession)?;
+fn trained(host: &mut Host, call: &ReadyForward, id: ForwardId) -> Result<Vec<WireTensor>, EngineError> {
+    let ReadyForward { job, pinned, bytes, .. } = call;
     if pinned.sets.is_empty() {
-        host.leases.keep(job, id, pinned);
+        host.leases.keep(*job, id, pinned.clone());
         return Ok(Vec::new());
     }
-    host.leases.make_room(job, bytes);
-    let graph = session.train(&pinned)?;
+    host.leases.make_room(*job, *bytes);
+    let session = host.sessions.get(job).ok_or(EngineError::NoSession)?;
+    let graph = session.train(pinned)?;
     let tensors = activations(&graph.output, &pinned.sets)?;
-    host.leases.keep(job, id, pinned);
-    host.leases.attach(job, id, graph, bytes);
+    host.leases.keep(*job, id, pinned.clone());
+    host.leases.attach(*job, id, Part::whole(graph), *bytes);
     Ok(tensors)
+}
+
+/// Takes the new adapter values over, and puts the reply together.
+pub fn done(host: &mut Host, call: &ReadyForward, mut tensors: Vec<WireTensor>) -> Result<ForwardReply, EngineError> {
+    if let Some(session) = host.sessions.get_mut(&call.job) {
+        session.theta = Rc::clone(&call.pinned.theta);
+        session.used = Instant::now();
+        if session.settings.cut() == Pooling::None {
+            tensors.push(lengths(&call.pinned.batch)?);
+        }
+    }
+    Ok(ForwardReply { tensors, tokens: call.pinned.batch.tokens(), jobs_in_pass: 1 })
 }
 
 /// Tokens of each input, `lengths` `[B]`: where the rows of one input end and the next one's begin.
@@ -125,48 +157,81 @@ fn check_sets(session: &Session, sets: &[usize]) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Runs one vector-Jacobian product a share number, over all sets that have a share of that number.
-pub fn backward(
-    host: &mut Host,
+/// A backward that was checked against its forward, and can run.
+pub struct ReadyBackward {
+    /// The job.
+    pub job: JobId,
+    /// The kept forward.
+    pub forward: ForwardId,
+    /// What the forward depended on.
+    pub pinned: Pinned,
+    /// Set and number of each share, in the order of the request.
+    pub shares: Vec<(usize, usize)>,
+    /// By share number: `[B, S, H]` (or `[N, S, H]`); zero for the sets that have no share of that number.
+    pub cotangents: BTreeMap<usize, Tensor>,
+}
+
+/// Checks a backward. Changes nothing.
+pub fn ready_backward(
+    host: &Host,
     job: JobId,
-    id: ForwardId,
-    shares: &[Share],
+    call: BackwardCall,
     limits: &Limits,
-) -> Result<BackwardReply, EngineError> {
+) -> Result<ReadyBackward, EngineError> {
     let session = host.sessions.get(&job).ok_or(EngineError::NoSession)?;
-    let pinned = host.leases.pinned(job, id).ok_or(EngineError::NoForward)?.clone();
-    let cotangents = cotangents(session, &pinned, shares, limits)?;
-    if host.leases.graph(job, id).is_none() {
-        let bytes = session.graph_bytes(pinned.batch.tokens(), pinned.sets.len());
-        host.leases.make_room(job, bytes);
-        let graph = session.train(&pinned)?;
-        host.leases.attach(job, id, graph, bytes);
-    }
-    let graph = host.leases.graph(job, id).ok_or(EngineError::NoForward)?;
-    let mut gradients = BTreeMap::new();
-    for (number, cotangent) in cotangents {
-        let gradient = graph.lora.vjp(&graph.output, &cotangent)?; // (s, p)
-        if !optim::is_finite(&gradient)? {
-            return Err(invalid(format!("s.{}.{number}", pinned.sets[0]), "its gradient is not finite"));
+    let pinned = host.leases.pinned(job, call.forward).ok_or(EngineError::NoForward)?.clone();
+    let cotangents = cotangents(session, &pinned, &call.shares, limits)?;
+    let shares = call.shares.iter().map(|share| (share.set, share.share)).collect();
+    Ok(ReadyBackward { job, forward: call.forward, pinned, shares, cotangents })
+}
+
+/// Runs one vector-Jacobian product a share number, over all sets that have a share of that number.
+pub fn backward(host: &mut Host, call: &ReadyBackward) -> Result<BackwardReply, EngineError> {
+    let ReadyBackward { job, forward, pinned, .. } = call;
+    // A graph that others have a part in is for `stacking`: alone, the forward runs again.
+    let kept = host.leases.graph(*job, *forward).filter(|part| part.units.is_empty());
+    let part = match kept {
+        Some(part) => part,
+        None => {
+            let session = host.sessions.get(job).ok_or(EngineError::NoSession)?;
+            let bytes = session.graph_bytes(pinned.batch.tokens(), pinned.sets.len());
+            host.leases.make_room(*job, bytes);
+            let session = host.sessions.get(job).ok_or(EngineError::NoSession)?;
+            let part = Part::whole(session.train(pinned)?);
+            host.leases.attach(*job, *forward, part.clone(), bytes);
+            part
         }
-        gradients.insert(number, gradient);
+    };
+    let mut gradients = BTreeMap::new();
+    for (number, cotangent) in &call.cotangents {
+        gradients.insert(*number, part.graph.lora.vjp(&part.graph.output, cotangent)?); // (s, p)
     }
-    let session = host.sessions.get_mut(&job).ok_or(EngineError::NoSession)?;
+    answer(host, call, &gradients)
+}
+
+/// What the gradients `[S, P]` by share number become, by custody.
+pub fn answer(
+    host: &mut Host,
+    call: &ReadyBackward,
+    gradients: &BTreeMap<usize, Tensor>,
+) -> Result<BackwardReply, EngineError> {
+    for (number, gradient) in gradients {
+        if !optim::is_finite(gradient)? {
+            return Err(invalid(format!("s.{}.{number}", call.pinned.sets[0]), "its gradient is not finite"));
+        }
+    }
+    let session = host.sessions.get_mut(&call.job).ok_or(EngineError::NoSession)?;
     match session.settings.custody {
-        Custody::Client => returned(&pinned.sets, shares, &gradients),
-        Custody::Host => accumulated(session, &pinned.sets, &gradients),
+        Custody::Client => returned(call, gradients),
+        Custody::Host => accumulated(session, &call.pinned.sets, gradients),
     }
 }
 
 /// Client custody: every product as it is, in the order of the shares.
-fn returned(
-    sets: &[usize],
-    shares: &[Share],
-    gradients: &BTreeMap<usize, Tensor>,
-) -> Result<BackwardReply, EngineError> {
-    let mut tensors = Vec::with_capacity(shares.len());
-    for Share { set, share, .. } in shares {
-        let place = sets.iter().position(|of| of == set);
+fn returned(call: &ReadyBackward, gradients: &BTreeMap<usize, Tensor>) -> Result<BackwardReply, EngineError> {
+    let mut tensors = Vec::with_capacity(call.shares.len());
+    for (set, share) in &call.shares {
+        let place = call.pinned.sets.iter().position(|of| of == set);
         if let (Some(place), Some(gradient)) = (place, gradients.get(share)) {
             tensors.push(to_wire(format!("G.{set}.{share}"), &gradient.f_select(0, place as i64)?)?);
         }
@@ -203,7 +268,7 @@ fn cotangents(
     if shares.is_empty() {
         return Err(invalid("shares", "there are none"));
     }
-    let rows = match session.settings.pooling {
+    let rows = match session.settings.cut() {
         Pooling::None => pinned.batch.tokens(),
         _ => pinned.batch.ids.len(),
     };
@@ -225,7 +290,7 @@ fn cotangents(
     let whole = |slots: Vec<Option<Tensor>>| -> Result<Tensor, EngineError> {
         let zeros = Tensor::f_zeros(shape.map(|dim| dim as i64), (tch::Kind::Float, tch::Device::Cpu))?;
         let slots: Vec<Tensor> = slots.into_iter().map(|slot| slot.unwrap_or_else(|| zeros.shallow_clone())).collect();
-        Ok(Tensor::f_stack(&slots, 1)?)
+        Ok(Tensor::f_stack(&slots, 1)?.f_to_device(session.theta.device())?)
     };
     by_number.into_iter().map(|(number, slots)| Ok((number, whole(slots)?))).collect()
 }

@@ -4,11 +4,15 @@
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::time::Instant;
 
+use tch::Device;
 use tch::Tensor;
 
+use crate::domain::families;
 use crate::domain::limits::Limits;
 use crate::domain::settings::Custody;
+use crate::domain::settings::Pooling;
 use crate::domain::settings::SplitSettings;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
@@ -29,6 +33,7 @@ use crate::model::optim;
 use crate::model::optim::AdamSettings;
 use crate::model::optim::AdamState;
 use crate::model::packing::Packed;
+use crate::model::packing::Unpacked;
 
 /// LibTorch has one random generator for the whole process. A pass with dropout seeds it and must then be its only user;
 /// with one engine there is one device thread and no waiting, but tests run several engines.
@@ -65,18 +70,20 @@ pub struct Session {
     pub host: Option<HostState>,
     /// The frozen model.
     pub backbone: Rc<dyn Backbone>,
+    /// When it last ran a forward.
+    pub used: Instant,
 }
 
 impl Session {
     /// A session with PEFT's initial values.
     pub fn fresh(
-        backbone: Rc<dyn Backbone>,
+        (backbone, device): (Rc<dyn Backbone>, Device),
         settings: SplitSettings,
         seed: u64,
         limits: &Limits,
     ) -> Result<Self, EngineError> {
         settings.check(limits)?;
-        backbone.check_pooling(settings.pooling)?;
+        let settings = families::settle(&backbone.info().family, settings)?;
         let plan = LoraPlan::new(backbone.as_ref(), &settings.lora)?;
         let bytes = plan.parameters * Dtype::F32.size();
         if bytes > limits.tensor_body_bytes {
@@ -84,12 +91,12 @@ impl Session {
             let reason = format!("an adapter set of {bytes} bytes does not fit a body (tensor_body_bytes is {limit})");
             return Err(invalid("method.split.lora.rank", reason));
         }
-        let theta = plan.initial(seed, settings.adapter_sets)?;
+        let theta = plan.initial(seed, settings.adapter_sets)?.f_to_device(device)?;
         let host = match settings.custody {
             Custody::Client => None,
             Custody::Host => Some(HostState::new(&theta)?),
         };
-        Ok(Self { settings, plan, theta: Rc::new(theta), host, backbone })
+        Ok(Self { settings, plan, theta: Rc::new(theta), host, backbone, used: Instant::now() })
     }
 
     /// What the session turned out to be.
@@ -122,28 +129,45 @@ impl Session {
 
     /// Runs the pinned sets with a graph, and with dropout.
     pub fn train(&self, pinned: &Pinned) -> Result<Graph, EngineError> {
-        let batch = pack(&pinned.batch)?;
+        let batch = self.pack(&pinned.batch)?;
         let lora = self.plan.pass(&pinned.theta, &pinned.sets, true)?;
-        let _alone = (self.settings.lora.dropout > 0.0).then(|| {
+        let _alone = self.plan.has_dropout().then(|| {
             let guard = RANDOM.lock().unwrap_or_else(PoisonError::into_inner);
             tch::manual_seed(pinned.random.cast_signed());
             guard
         });
-        let output = self.backbone.forward(&batch, Some(&lora), self.settings.pooling)?;
-        Ok(Graph { output, lora, _backbone: Rc::clone(&self.backbone) })
+        let output = self.backbone.forward(&batch, Some(&lora), self.settings.cut())?;
+        let tokens = pinned.batch.tokens() * pinned.sets.len();
+        Ok(Graph { output, lora, tokens, _backbone: Rc::clone(&self.backbone) })
     }
 
-    /// Runs sets without a graph and without dropout: `[B, S, H]` or `[N, S, H]`.
-    pub fn evaluate(&self, batch: &TokenBatch, theta: &Tensor, sets: &[usize]) -> Result<Tensor, EngineError> {
+    /// Runs the pinned sets without a graph and without dropout: `[B, S, H]` or `[N, S, H]`.
+    pub fn evaluate(&self, pinned: &Pinned) -> Result<Tensor, EngineError> {
         let _frozen = tch::no_grad_guard();
-        let lora = self.plan.pass(theta, sets, false)?;
-        Ok(self.backbone.forward(&pack(batch)?, Some(&lora), self.settings.pooling)?)
+        let lora = self.plan.pass(&pinned.theta, &pinned.sets, false)?;
+        Ok(self.backbone.forward(&self.pack(&pinned.batch)?, Some(&lora), self.settings.cut())?)
     }
 
     /// Runs the bare backbone: `[B, 1, H]` or `[N, 1, H]`.
     pub fn base(&self, batch: &TokenBatch) -> Result<Tensor, EngineError> {
         let _frozen = tch::no_grad_guard();
-        Ok(self.backbone.forward(&pack(batch)?, None, self.settings.pooling)?)
+        Ok(self.backbone.forward(&self.pack(batch)?, None, self.settings.cut())?)
+    }
+
+    /// Packs a batch for the backbone's device.
+    pub fn pack(&self, batch: &TokenBatch) -> Result<Packed, EngineError> {
+        let eos = self.backbone.info().eos;
+        let inputs = Unpacked { ids: &batch.ids, types: batch.types.as_deref(), eos };
+        Ok(Packed::new(inputs, self.theta.device())?)
+    }
+
+    /// Refuses inputs that lack the token at which the backbone is cut.
+    pub fn check_cut(&self, batch: &TokenBatch) -> Result<(), EngineError> {
+        let Some(eos) = self.backbone.info().eos.filter(|_| self.settings.cut() == Pooling::Eos) else { return Ok(()) };
+        match batch.ids.iter().position(|ids| !ids.contains(&eos)) {
+            Some(input) => Err(invalid(format!("input {input}"), format!("has no end-of-sequence token (id {eos})"))),
+            None => Ok(()),
+        }
     }
 
     /// Theta with some sets replaced, in a new tensor; the session itself is not changed.
@@ -165,7 +189,7 @@ impl Session {
                 let (dtype, shape) = (wire.dtype().name(), wire.shape());
                 return Err(invalid(name, format!("is {dtype} {shape:?}, must be F32 [{}]", self.plan.parameters)));
             }
-            rows[*set] = to_tensor(&wire.clone().renamed(name))?;
+            rows[*set] = to_tensor(&wire.clone().renamed(name))?.f_to_device(self.theta.device())?;
         }
         Ok(Rc::new(Tensor::f_stack(&rows, 0)?))
     }
@@ -220,10 +244,6 @@ impl Session {
         self.theta = Rc::new(theta);
         Ok(OptimReply { step: steps, gradient_norms, clipped_norm })
     }
-}
-
-fn pack(batch: &TokenBatch) -> Result<Packed, EngineError> {
-    Ok(Packed::new(&batch.ids, batch.types.as_deref())?)
 }
 
 fn check_adamw(settings: &AdamW) -> Result<(), EngineError> {

@@ -56,7 +56,7 @@ pub fn restore(session: &mut Session, bytes: Bytes) -> Result<(), EngineError> {
     let shape = session.theta.size();
     let read = |name: &str| -> Result<Tensor, EngineError> {
         let wire = find(&tensors, name)?;
-        let tensor = to_tensor(wire)?;
+        let tensor = to_tensor(wire)?.f_to_device(session.theta.device())?;
         match tensor.size() == shape {
             true => Ok(tensor),
             false => Err(invalid("snapshot", format!("tensor '{name}' has shape {:?}, not {shape:?}", wire.shape()))),

@@ -4,39 +4,29 @@
 //! Shapes: t packed tokens (or b inputs past the pool), s adapter sets (1 while nothing has set them apart), h width,
 //! g inputs of one length l, d width of an attention head.
 
+use tch::Kind;
 use tch::Tensor;
 
 use crate::domain::settings::Pooling;
-use crate::domain::settings::Precision;
 use crate::model::Backbone;
 use crate::model::BackboneInfo;
 use crate::model::ModelError;
+use crate::model::Placement;
 use crate::model::TchResult;
+use crate::model::attention;
+use crate::model::attention::Heads;
+use crate::model::attention::Mask;
+use crate::model::attention::Projected;
 use crate::model::config::Activation;
 use crate::model::config::BertConfig;
-use crate::model::lora::Linear;
-use crate::model::lora::LinearSite;
+use crate::model::layers::Norm;
+use crate::model::linear::Linear;
+use crate::model::linear::LinearLoader;
+use crate::model::linear::LinearSite;
 use crate::model::lora::LoraPass;
 use crate::model::packing::Packed;
 use crate::model::pooling;
 use crate::model::weights::Weights;
-
-struct Norm {
-    weight: Tensor,
-    bias: Tensor,
-    eps: f64,
-}
-
-impl Norm {
-    fn new(weights: &Weights, path: &str, config: &BertConfig) -> Result<Self, ModelError> {
-        let (weight, bias) = weights.norm(path, config.hidden_size as i64)?;
-        Ok(Self { weight, bias, eps: config.norm_eps })
-    }
-
-    fn forward(&self, x: &Tensor) -> TchResult<Tensor> {
-        x.f_layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, false)
-    }
-}
 
 struct Embeddings {
     words: Tensor,     // (vocab, h)
@@ -47,15 +37,16 @@ struct Embeddings {
 }
 
 impl Embeddings {
-    fn new(weights: &Weights, config: &BertConfig) -> Result<Self, ModelError> {
+    fn new(weights: &Weights, config: &BertConfig, placement: Placement) -> Result<Self, ModelError> {
         let table = |name: &str, rows: usize| {
-            weights.get(&format!("embeddings.{name}_embeddings.weight"), &[rows as i64, config.hidden_size as i64])
+            let shape = [rows as i64, config.hidden_size as i64];
+            weights.get(&format!("embeddings.{name}_embeddings.weight"), &shape, Kind::Float, placement.device)
         };
         Ok(Self {
             words: table("word", config.vocab_size)?,
             positions: table("position", config.positions)?,
             types: table("token_type", config.token_types)?,
-            norm: Norm::new(weights, "embeddings.LayerNorm", config)?,
+            norm: Norm::layer(weights, "embeddings.LayerNorm", (config.hidden_size, config.norm_eps), placement)?,
             first_position: config.first_position as i64,
         })
     }
@@ -76,37 +67,19 @@ struct Attention {
     query: Linear,
     key: Linear,
     value: Linear,
-    heads: i64,
+    heads: Heads,
 }
 
 impl Attention {
     /// Each of `asking` attends to all tokens of its input in `x`. `asking` is `x` itself, or one token an input.
     fn forward(&self, asking: &Tensor, x: &Tensor, batch: &Packed, lora: Option<&LoraPass>) -> TchResult<Tensor> {
-        let query = self.query.forward(asking, lora)?; // (t or b, s, h)
-        let key = self.key.forward(x, lora)?; // (t, s, h)
-        let value = self.value.forward(x, lora)?; // (t, s, h)
-        let sets = [&query, &key, &value].iter().filter_map(|x| x.size().get(1).copied()).max().unwrap_or(1);
-        let pooled = asking.size().first() != x.size().first();
-        let queries = query.f_split_with_sizes(if pooled { batch.group_inputs() } else { batch.group_tokens() }, 0)?;
-        let keys = key.f_split_with_sizes(batch.group_tokens(), 0)?;
-        let values = value.f_split_with_sizes(batch.group_tokens(), 0)?;
-        let mut outputs = Vec::with_capacity(batch.groups.len());
-        for (i, group) in batch.groups.iter().enumerate() {
-            let [q, k, v] = [&queries[i], &keys[i], &values[i]];
-            let q = self.split_heads(q, group.inputs, sets)?; // (g, s * heads, l or 1, d)
-            let [k, v] = [self.split_heads(k, group.inputs, sets)?, self.split_heads(v, group.inputs, sets)?];
-            let out = Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, false, None, false)?;
-            let width = self.heads * out.size().last().copied().unwrap_or(0);
-            outputs.push(out.f_transpose(1, 2)?.f_reshape([-1, sets, width])?); // (g * l or g, s, h)
-        }
-        Tensor::f_cat(&outputs, 0) // (t or b, s, h)
-    }
-
-    /// `[g * l, s or 1, h]` to `[g, s * heads, l, d]`: sets are treated as more heads, which costs no copy.
-    fn split_heads(&self, x: &Tensor, inputs: i64, sets: i64) -> TchResult<Tensor> {
-        let (tokens, _, width) = x.size3()?;
-        let x = x.f_expand([tokens, sets, width], false)?;
-        x.f_reshape([inputs, tokens / inputs, sets * self.heads, width / self.heads])?.f_transpose(1, 2)
+        let projected = Projected {
+            query: self.query.forward(asking, lora)?, // (t or b, s, h)
+            key: self.key.forward(x, lora)?,          // (t, s, h)
+            value: self.value.forward(x, lora)?,      // (t, s, h)
+        };
+        let attend = |heads: &attention::GroupHeads| attention::dot_product(heads, &Mask::None, None);
+        attention::by_group(&projected, self.heads, batch, attend) // (t or b, s, h)
     }
 }
 
@@ -136,18 +109,9 @@ impl Layer {
         let attended = self.attention.forward(&residual, x, batch, lora)?;
         let attended = self.attention_output.forward(&attended, lora)?;
         let x = self.attention_norm.forward(&attended.f_add(&residual)?)?;
-        let inner = activate(&self.intermediate.forward(&x, lora)?, self.activation)?; // (t or b, s, intermediate)
+        let inner = self.activation.forward(&self.intermediate.forward(&x, lora)?)?; // (t or b, s, intermediate)
         let output = self.output.forward(&inner, lora)?; // (t or b, s, h)
         self.output_norm.forward(&output.f_add(&x)?)
-    }
-}
-
-fn activate(x: &Tensor, activation: Activation) -> TchResult<Tensor> {
-    match activation {
-        Activation::Gelu => x.f_gelu("none"),
-        Activation::GeluTanh => x.f_gelu("tanh"),
-        Activation::Relu => x.f_relu(),
-        Activation::Silu => x.f_silu(),
     }
 }
 
@@ -164,12 +128,13 @@ pub struct Bert {
 
 impl Bert {
     /// Builds the encoder from the weights of its folder.
-    pub fn new(config: BertConfig, mut weights: Weights, precision: Precision) -> Result<Self, ModelError> {
+    pub fn new(config: BertConfig, mut weights: Weights, placement: Placement) -> Result<Self, ModelError> {
         weights.settle_prefix(&["bert.", "roberta.", "model."], "embeddings.word_embeddings.weight")?;
-        let mut builder = Builder { config: &config, weights: &weights, precision, sites: Vec::new() };
+        let mut builder =
+            Builder { config: &config, weights: &weights, placement, linears: LinearLoader::new(&weights, placement) };
         let layers = (0..config.layers).map(|layer| builder.layer(layer)).collect::<Result<Vec<_>, _>>()?;
-        let sites = builder.sites;
-        let embeddings = Embeddings::new(&weights, &config)?;
+        let sites = builder.linears.sites;
+        let embeddings = Embeddings::new(&weights, &config, placement)?;
         Ok(Self {
             info: BackboneInfo {
                 family: config.family.clone(),
@@ -178,6 +143,7 @@ impl Bert {
                 max_tokens: config.positions - config.first_position,
                 vocab_size: config.vocab_size,
                 token_types: config.token_types,
+                eos: None,
                 parameters: weights.parameters(),
                 bytes: weights.bytes(),
             },
@@ -194,34 +160,30 @@ impl Bert {
 struct Builder<'a> {
     config: &'a BertConfig,
     weights: &'a Weights,
-    precision: Precision,
-    sites: Vec<LinearSite>,
+    placement: Placement,
+    linears: LinearLoader<'a>,
 }
 
 impl Builder<'_> {
-    fn linear(&mut self, name: String, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
-        let site = LinearSite { name, inputs, outputs };
-        let linear = Linear::new(self.weights, &site, self.sites.len(), self.precision)?;
-        self.sites.push(site);
-        Ok(linear)
-    }
-
     fn layer(&mut self, layer: usize) -> Result<Layer, ModelError> {
         let path = |name: &str| format!("encoder.layer.{layer}.{name}");
-        let (hidden, inner) = (self.config.hidden_size, self.config.intermediate_size);
+        let BertConfig { hidden_size: hidden, intermediate_size: inner, heads, norm_eps, .. } = *self.config;
+        let (weights, placement) = (self.weights, self.placement);
+        let norm = |name: &str| Norm::layer(weights, &path(name), (hidden, norm_eps), placement);
+        let mut linear = |name: &str, shape: [usize; 2]| self.linears.linear(path(name), shape, true);
         Ok(Layer {
             attention: Attention {
-                query: self.linear(path("attention.self.query"), hidden, hidden)?,
-                key: self.linear(path("attention.self.key"), hidden, hidden)?,
-                value: self.linear(path("attention.self.value"), hidden, hidden)?,
-                heads: self.config.heads as i64,
+                query: linear("attention.self.query", [hidden, hidden])?,
+                key: linear("attention.self.key", [hidden, hidden])?,
+                value: linear("attention.self.value", [hidden, hidden])?,
+                heads: Heads::even(heads, hidden / heads),
             },
-            attention_output: self.linear(path("attention.output.dense"), hidden, hidden)?,
-            attention_norm: Norm::new(self.weights, &path("attention.output.LayerNorm"), self.config)?,
-            intermediate: self.linear(path("intermediate.dense"), hidden, inner)?,
+            attention_output: linear("attention.output.dense", [hidden, hidden])?,
+            attention_norm: norm("attention.output.LayerNorm")?,
+            intermediate: linear("intermediate.dense", [hidden, inner])?,
             activation: self.config.activation,
-            output: self.linear(path("output.dense"), inner, hidden)?,
-            output_norm: Norm::new(self.weights, &path("output.LayerNorm"), self.config)?,
+            output: linear("output.dense", [inner, hidden])?,
+            output_norm: norm("output.LayerNorm")?,
         })
     }
 }
@@ -254,16 +216,6 @@ impl Backbone for Bert {
             "token_type_embeddings",
             "word_embeddings",
         ]
-    }
-
-    fn check_pooling(&self, pooling: Pooling) -> Result<(), ModelError> {
-        match pooling {
-            Pooling::Eos => Err(ModelError::setting(
-                "pooling",
-                "'eos' is for encoder-decoder backbones; use cls, mean, last or none",
-            )),
-            Pooling::Cls | Pooling::Mean | Pooling::Last | Pooling::None => Ok(()),
-        }
     }
 
     fn graph_floats_per_token(&self) -> usize {

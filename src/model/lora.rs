@@ -1,5 +1,9 @@
 //! LoRA (arXiv 2106.09685) with PEFT's semantics: `y = x W^T + b + scale * dropout(x) A^T B^T`, n adapter sets over one batch
-//! with one frozen product for all of them. Owns the layout of the flat vector theta and PEFT's names and initialisation.
+//! with one frozen product for all of them, or one set for each row of a batch that several jobs share. Owns the layout of the flat vector theta and PEFT's names and initialisation.
+
+use std::hash::DefaultHasher;
+use std::hash::Hash;
+use std::hash::Hasher;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::RngCore;
@@ -10,63 +14,18 @@ use tch::Kind;
 use tch::Tensor;
 
 use crate::domain::settings::LoraSettings;
-use crate::domain::settings::Precision;
 use crate::model::Backbone;
 use crate::model::ModelError;
 use crate::model::TchResult;
-use crate::model::weights::Weights;
+use crate::model::linear::LinearSite;
+use crate::model::packing::Rows;
 
-/// A linear layer that may carry an update.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinearSite {
-    /// Module path, `encoder.layer.0.attention.self.query` for example.
-    pub name: String,
-    /// Input width.
-    pub inputs: usize,
-    /// Output width.
-    pub outputs: usize,
-}
+/// Below so many rows BLAS multiplies with other kernels, which sum in another order: a request must answer the same alone and
+/// stacked with others, so fewer rows are padded.
+const FEW_ROWS: i64 = 8;
 
-/// A frozen linear layer, which adds an update where the pass has one for its site.
-#[derive(Debug)]
-pub struct Linear {
-    site: usize,
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Linear {
-    /// Reads `{name}.weight` `[out, in]` and `{name}.bias` `[out]`; `site` is the layer's place in [`Backbone::linears`].
-    pub fn new(weights: &Weights, site: &LinearSite, place: usize, precision: Precision) -> Result<Self, ModelError> {
-        let (inputs, outputs) = (site.inputs as i64, site.outputs as i64);
-        let weight = weights.get(&format!("{}.weight", site.name), &[outputs, inputs])?;
-        let bias = weights.get(&format!("{}.bias", site.name), &[outputs])?;
-        let kind = match precision {
-            Precision::Float32 => Kind::Float,
-            Precision::Bfloat16 => Kind::BFloat16,
-        };
-        Ok(Self { site: place, weight: weight.f_to_kind(kind)?, bias })
-    }
-
-    /// `[T, S, in]` to `[T, S, out]`. An input of the bare backbone, `[T, 1, in]`, stays so where there is no update, and is
-    /// multiplied by the frozen weight only once where there is one.
-    pub fn forward(&self, x: &Tensor, lora: Option<&LoraPass>) -> TchResult<Tensor> {
-        let frozen = self.frozen(x)?; // (t, s, out)
-        match lora.and_then(|lora| lora.by_site[self.site].as_ref().map(|update| (lora, update))) {
-            None => Ok(frozen),
-            Some((lora, update)) => frozen.f_add(&lora.delta(x, update)?),
-        }
-    }
-
-    fn frozen(&self, x: &Tensor) -> TchResult<Tensor> {
-        match self.weight.kind() {
-            Kind::Float => x.f_linear(&self.weight, Some(&self.bias)),
-            kind => {
-                x.f_to_kind(kind)?.f_linear(&self.weight, None::<&Tensor>)?.f_to_kind(Kind::Float)?.f_add(&self.bias)
-            }
-        }
-    }
-}
+/// PEFT's word for every linear layer.
+const ALL: &str = "all-linear";
 
 /// One matrix in the flat vector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +54,7 @@ pub struct LoraPlan {
     dropout: f64,
     /// Length P of the flat vector.
     pub parameters: usize,
-    /// As PEFT's `target_modules`.
+    /// As PEFT's `target_modules`, `all-linear` spelled out.
     pub targets: Vec<String>,
 }
 
@@ -116,6 +75,10 @@ impl LoraPlan {
             (0..sites.len()).filter(|&i| targets.iter().any(|target| matches(&sites[i].name, target))).collect();
         check_patterns("rank_pattern", settings.rank_pattern.keys(), &chosen, sites)?;
         check_patterns("alpha_pattern", settings.alpha_pattern.keys(), &chosen, sites)?;
+        let targets = match targets.iter().any(|target| target == ALL) {
+            true => short_names(sites).into_iter().map(str::to_owned).collect(),
+            false => targets,
+        };
         let mut plan =
             Self { updates: Vec::new(), sites: sites.len(), dropout: settings.dropout, parameters: 0, targets };
         for site in chosen {
@@ -167,15 +130,37 @@ impl LoraPlan {
     pub fn pass(&self, theta: &Tensor, sets: &[usize], train: bool) -> TchResult<LoraPass> {
         let all = theta.size().first().is_some_and(|&n| sets.iter().copied().eq(0..n as usize));
         let rows: Vec<i64> = sets.iter().map(|&set| set as i64).collect();
-        let theta = if all { theta.shallow_clone() } else { theta.f_index_select(0, &Tensor::f_from_slice(&rows)?)? };
-        let mut pass = LoraPass {
-            by_site: (0..self.sites).map(|_| None).collect(),
-            leaves: Vec::new(),
-            sets: sets.len() as i64,
-            dropout: if train { self.dropout } else { 0.0 },
-        };
+        let rows = Tensor::f_from_slice(&rows)?.f_to_device(theta.device())?;
+        let theta = if all { theta.shallow_clone() } else { theta.f_index_select(0, &rows)? };
+        self.ready(&theta, if train { self.dropout } else { 0.0 }, Spread::EverySet)
+    }
+
+    /// Gets a pass ready in which each row belongs to one of O owners, whose values are theta's rows `[O, P]`. `rows` says whose
+    /// the tokens are, and whose the inputs past the pool. Without dropout.
+    pub fn stacked(&self, theta: &Tensor, rows: [Rows; 2]) -> TchResult<LoraPass> {
+        self.ready(theta, 0.0, Spread::Owned(rows))
+    }
+
+    /// Equal for plans whose flat vectors mean the same.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
         for update in &self.updates {
-            let [down, up] = [leaf(&theta, &update.down)?, leaf(&theta, &update.up)?];
+            (update.site, update.scale.to_bits(), update.down.shape, update.up.shape).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    /// Whether updates drop inputs while training.
+    pub fn has_dropout(&self) -> bool {
+        self.dropout > 0.0
+    }
+
+    fn ready(&self, theta: &Tensor, dropout: f64, spread: Spread) -> TchResult<LoraPass> {
+        let sets = theta.size().first().copied().unwrap_or(0);
+        let mut pass =
+            LoraPass { by_site: (0..self.sites).map(|_| None).collect(), leaves: Vec::new(), sets, dropout, spread };
+        for update in &self.updates {
+            let [down, up] = [leaf(theta, &update.down)?, leaf(theta, &update.up)?];
             pass.leaves.extend([down.shallow_clone(), up.shallow_clone()]);
             pass.by_site[update.site] = Some(Update { down, up, scale: update.scale });
         }
@@ -202,7 +187,7 @@ fn fill(values: &mut [f32], inputs: usize, name: &str) {
 
 /// PEFT's rule for names in lists and patterns: the whole name, or its last parts.
 fn matches(name: &str, target: &str) -> bool {
-    target == "all-linear" || name == target || name.strip_suffix(target).is_some_and(|rest| rest.ends_with('.'))
+    target == ALL || name == target || name.strip_suffix(target).is_some_and(|rest| rest.ends_with('.'))
 }
 
 /// The value of the longest key that matches.
@@ -228,15 +213,25 @@ fn check_patterns<'a>(
     Ok(())
 }
 
-fn unmatched(target: &str, backbone: &dyn Backbone) -> String {
+/// The last parts of the sites' names, from behind the layer's number, each once.
+fn short_names(sites: &[LinearSite]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
-    for site in backbone.linears() {
-        let short =
-            site.name.rsplit_once(|c: char| c.is_ascii_digit()).map_or(site.name.as_str(), |(_, rest)| &rest[1..]);
-        if !names.contains(&short) {
-            names.push(short);
+    for site in sites {
+        let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let mut start = 0;
+        for (at, _) in site.name.match_indices('.') {
+            let before = site.name[..at].rsplit('.').next().unwrap_or_default();
+            start = if number(before) { at + 1 } else { start };
+        }
+        if !names.contains(&&site.name[start..]) {
+            names.push(&site.name[start..]);
         }
     }
+    names
+}
+
+fn unmatched(target: &str, backbone: &dyn Backbone) -> String {
+    let names = short_names(backbone.linears());
     let other = backbone.other_modules().iter().any(|module| matches(target, module));
     let what = if other { "names a module that is not a linear layer" } else { "matches no module" };
     format!("'{target}' {what}; the linear layers are {}", names.join(", "))
@@ -249,6 +244,28 @@ struct Update {
     scale: f64,
 }
 
+impl Update {
+    /// `[s, t, in]` to `[s, t, out]`.
+    fn forward(&self, x: &Tensor) -> TchResult<Tensor> {
+        let (_, rows, _) = x.size3()?;
+        if rows < FEW_ROWS {
+            let padded = x.f_constant_pad_nd([0, 0, 0, FEW_ROWS - rows])?;
+            return self.forward(&padded)?.f_narrow(1, 0, rows);
+        }
+        let low = x.f_bmm(&self.down.f_transpose(1, 2)?)?.f_mul_scalar(self.scale)?; // (s, t, r)
+        low.f_bmm(&self.up.f_transpose(1, 2)?)
+    }
+}
+
+/// Which sets a row of the batch meets.
+#[derive(Debug)]
+enum Spread {
+    /// All of them, side by side in the second dimension.
+    EverySet,
+    /// Its owner's, in a second dimension of 1: the tokens' owners, and the inputs'.
+    Owned([Rows; 2]),
+}
+
 /// The updates of S sets in one pass.
 #[derive(Debug)]
 pub struct LoraPass {
@@ -256,6 +273,7 @@ pub struct LoraPass {
     leaves: Vec<Tensor>,
     sets: i64,
     dropout: f64,
+    spread: Spread,
 }
 
 impl LoraPass {
@@ -264,15 +282,33 @@ impl LoraPass {
         self.sets
     }
 
-    /// `scale * dropout(x) A^T B^T`: `[T, S, in]` (or `[T, 1, in]`) to `[T, S, out]`.
-    fn delta(&self, x: &Tensor, update: &Update) -> TchResult<Tensor> {
+    /// `scale * dropout(x) A^T B^T` of a site, float32: `[T, S, in]` (or `[T, 1, in]`) to `[T, S, out]`. `None` where the site has
+    /// no update.
+    pub fn delta(&self, site: usize, x: &Tensor) -> TchResult<Option<Tensor>> {
+        let Some(update) = self.by_site.get(site).and_then(Option::as_ref) else { return Ok(None) };
+        let x = x.f_to_kind(Kind::Float)?;
+        let delta = match &self.spread {
+            Spread::EverySet => self.every_set(&x, update)?,
+            Spread::Owned(rows) => self.owned(&x, update, rows)?,
+        };
+        Ok(Some(delta))
+    }
+
+    fn every_set(&self, x: &Tensor, update: &Update) -> TchResult<Tensor> {
         let (tokens, _, inputs) = x.size3()?;
         let x = x.f_expand([tokens, self.sets, inputs], false)?; // (t, s, in)
         // The input is made whole first, so that each set draws a mask of its own.
         let x = if self.dropout > 0.0 { x.f_contiguous()?.f_dropout(self.dropout, true)? } else { x };
-        let low = x.f_transpose(0, 1)?.f_bmm(&update.down.f_transpose(1, 2)?)?; // (s, t, r)
-        let low = low.f_mul_scalar(update.scale)?;
-        low.f_bmm(&update.up.f_transpose(1, 2)?)?.f_transpose(0, 1) // (t, s, out)
+        update.forward(&x.f_transpose(0, 1)?)?.f_transpose(0, 1) // (t, s, out)
+    }
+
+    /// `[t, 1, in]` to `[t, 1, out]`, each row with its owner's matrices.
+    fn owned(&self, x: &Tensor, update: &Update, rows: &[Rows; 2]) -> TchResult<Tensor> {
+        let (count, _, inputs) = x.size3()?;
+        let rows = if count == rows[0].count { &rows[0] } else { &rows[1] };
+        let x = x.f_select(1, 0)?.f_index_select(0, &rows.gather)?.f_view([self.sets, -1, inputs])?; // (o, w, in)
+        let delta = update.forward(&x)?; // (o, w, out)
+        delta.f_flatten(0, 1)?.f_index_select(0, &rows.scatter)?.f_unsqueeze(1)
     }
 
     /// Vector-Jacobian product of `output` with `cotangent` (same shape, float32) for all sets at once: `[S, P]`.

@@ -3,24 +3,34 @@
 //!
 //! A backbone family is one file that implements [`Backbone`] plus one arm in [`load`].
 
+pub mod attention;
 pub mod bert;
 pub mod config;
+pub mod deberta_v2;
+pub mod layers;
+pub mod linear;
+pub mod llama;
 pub mod lora;
+pub mod native;
+pub mod nf4;
 pub mod optim;
 pub mod packing;
 pub mod pooling;
+pub mod t5;
 pub mod weights;
 
 use std::path::Path;
 use std::rc::Rc;
 
+use tch::Device;
+use tch::Kind;
 use tch::TchError;
 use tch::Tensor;
 
 use crate::domain::settings::Pooling;
 use crate::domain::settings::Precision;
 use crate::model::config::Config;
-use crate::model::lora::LinearSite;
+use crate::model::linear::LinearSite;
 use crate::model::lora::LoraPass;
 use crate::model::packing::Packed;
 use crate::model::weights::Weights;
@@ -74,10 +84,41 @@ pub struct BackboneInfo {
     pub vocab_size: usize,
     /// Number of token types; 0 where the family has none.
     pub token_types: usize,
+    /// Token that ends an input, where the family's cut depends on it.
+    pub eos: Option<i64>,
     /// Weights in the files.
     pub parameters: u64,
     /// Size of the weight files, in bytes.
     pub bytes: u64,
+}
+
+/// Where and how a backbone computes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Placement {
+    /// The processor or an accelerator.
+    pub device: Device,
+    /// Arithmetic of the linear layers.
+    pub precision: Precision,
+    /// NF4 only: whether the blocks' scales are quantized too.
+    pub double_quant: bool,
+    /// float32 on the processor: products by oneDNN, not by LibTorch's BLAS.
+    pub onednn: bool,
+}
+
+impl Placement {
+    /// Kind of what goes into and comes out of linear layers.
+    pub fn kind(&self) -> Kind {
+        match self.precision {
+            Precision::Float32 | Precision::Nf4 => Kind::Float,
+            Precision::Bfloat16 => Kind::BFloat16,
+        }
+    }
+}
+
+impl Default for Placement {
+    fn default() -> Self {
+        Self { device: Device::Cpu, precision: Precision::Float32, double_quant: false, onednn: true }
+    }
 }
 
 /// A frozen transformer. Always in evaluation mode: the only dropout is LoRA's.
@@ -94,27 +135,35 @@ pub trait Backbone {
     /// Last parts of the names of modules that are not linear layers.
     fn other_modules(&self) -> &'static [&'static str];
 
-    /// Refuses a cut that the family does not have.
-    fn check_pooling(&self, pooling: Pooling) -> Result<(), ModelError>;
-
     /// Floats that a training graph keeps for one token of one adapter set, LoRA's own left out.
     fn graph_floats_per_token(&self) -> usize;
 
+    /// Whether several jobs' rows may share a pass ([`lora::LoraPlan::stacked`]).
+    fn stacks(&self) -> bool {
+        true
+    }
+
     /// Runs `S` adapter sets (or the bare backbone, `S` = 1) over one batch: `[B, S, H]`, or `[N, S, H]` where pooling is
-    /// `none`, in the callers' order. The result may refer to this backbone's weights: keep the backbone while it lives.
+    /// `none`, in the callers' order, float32. The result may refer to this backbone's weights: keep the backbone while it lives.
     fn forward(&self, batch: &Packed, lora: Option<&LoraPass>, pooling: Pooling) -> Result<Tensor, ModelError>;
 }
 
-/// Loads a Hugging Face folder. Weights in float32 are mapped, not copied.
-pub fn load(folder: &Path, precision: Precision) -> Result<Rc<dyn Backbone>, ModelError> {
-    let config = config::read(folder)?;
-    let weights = Weights::open(folder)?;
-    match config {
-        Config::Bert(config) => Ok(Rc::new(bert::Bert::new(config, weights, precision)?)),
-    }
+/// Loads a Hugging Face folder. Weights that are in the file as they are needed are mapped, not copied.
+pub fn load(folder: &Path, placement: Placement) -> Result<Rc<dyn Backbone>, ModelError> {
+    build(config::read(folder)?, Weights::open(folder)?, placement)
 }
 
-/// Checks a folder as [`load`] would, and says what it holds.
+fn build(config: Config, weights: Weights, placement: Placement) -> Result<Rc<dyn Backbone>, ModelError> {
+    Ok(match config {
+        Config::Bert(config) => Rc::new(bert::Bert::new(config, weights, placement)?),
+        Config::DebertaV2(config) => Rc::new(deberta_v2::DebertaV2::new(config, weights, placement)?),
+        Config::T5(config) => Rc::new(t5::T5::new(config, weights, placement)?),
+        Config::Llama(config) => Rc::new(llama::Llama::new(config, weights, placement)?),
+    })
+}
+
+/// Checks a folder as [`load`] would, without reading its weights, and says what it holds.
 pub fn inspect(folder: &Path) -> Result<BackboneInfo, ModelError> {
-    Ok(load(folder, Precision::Float32)?.info().clone())
+    let weights = Weights::open(folder)?.checked_only();
+    Ok(build(config::read(folder)?, weights, Placement::default())?.info().clone())
 }

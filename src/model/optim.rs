@@ -1,6 +1,7 @@
 //! AdamW on one flat buffer `[n, P]`, with PyTorch's arithmetic (torch.optim.AdamW, single tensor, not fused). Functional:
 //! a step returns new values and leaves the old ones as they were, so that a refused step needs no undoing.
 
+use tch::Device;
 use tch::Kind;
 use tch::Tensor;
 
@@ -44,8 +45,8 @@ impl AdamState {
         let second = self.second.f_mul_scalar(beta2)?;
         let second = second.f_add(&gradients.f_mul(gradients)?.f_mul_scalar(1.0 - beta2)?)?;
         let steps: Vec<u64> = self.steps.iter().map(|step| step + 1).collect();
-        let size = column(&steps, |t| -settings.lr / (1.0 - beta1.powf(t)))?;
-        let root = column(&steps, |t| (1.0 - beta2.powf(t)).sqrt())?;
+        let size = column(&steps, theta.device(), |t| -settings.lr / (1.0 - beta1.powf(t)))?;
+        let root = column(&steps, theta.device(), |t| (1.0 - beta2.powf(t)).sqrt())?;
         let denominator = second.f_sqrt()?.f_div(&root)?.f_add_scalar(settings.eps)?;
         let decayed = theta.f_mul_scalar(1.0 - settings.lr * settings.weight_decay)?;
         let theta = decayed.f_add(&first.f_mul(&size)?.f_div(&denominator)?)?;
@@ -54,15 +55,15 @@ impl AdamState {
 }
 
 /// One float for each set, `[n, 1]`.
-fn column(steps: &[u64], value: impl Fn(f64) -> f64) -> TchResult<Tensor> {
+fn column(steps: &[u64], device: Device, value: impl Fn(f64) -> f64) -> TchResult<Tensor> {
     let values: Vec<f32> = steps.iter().map(|&step| value(step as f64) as f32).collect();
-    Tensor::f_from_slice(&values)?.f_unsqueeze(1)
+    Tensor::f_from_slice(&values)?.f_unsqueeze(1)?.f_to_device(device)
 }
 
 /// Euclidean norm of each row of `[n, P]`.
 pub fn norms(rows: &Tensor) -> TchResult<Vec<f64>> {
     let squares = rows.f_to_kind(Kind::Double)?.f_square()?.f_sum_dim_intlist(1, false, Kind::Double)?;
-    Vec::<f64>::try_from(squares.f_sqrt()?)
+    Vec::<f64>::try_from(squares.f_sqrt()?.f_to_device(Device::Cpu)?)
 }
 
 /// Scales `gradients` so that the norm over all sets is at most `limit`, as `torch.nn.utils.clip_grad_norm_` does with the

@@ -11,7 +11,8 @@ pub fn picks(batch: &Packed, pooling: Pooling) -> Option<&Tensor> {
     match pooling {
         Pooling::Cls => Some(&batch.first),
         Pooling::Last => Some(&batch.last),
-        Pooling::Mean | Pooling::Eos | Pooling::None => None,
+        Pooling::Eos => Some(&batch.eos),
+        Pooling::Mean | Pooling::None => None,
     }
 }
 
@@ -19,9 +20,9 @@ pub fn picks(batch: &Packed, pooling: Pooling) -> Option<&Tensor> {
 /// Returns `[B, S, H]`, or `[N, S, H]` for `none`, in the callers' order.
 pub fn pool(hidden: &Tensor, batch: &Packed, pooling: Pooling) -> TchResult<Tensor> {
     match pooling {
-        Pooling::Cls | Pooling::Last => hidden.f_index_select(0, &batch.restore_inputs),
+        Pooling::Cls | Pooling::Last | Pooling::Eos => hidden.f_index_select(0, &batch.restore_inputs),
         Pooling::Mean => means(hidden, batch)?.f_index_select(0, &batch.restore_inputs),
-        Pooling::Eos | Pooling::None => hidden.f_index_select(0, &batch.restore_tokens),
+        Pooling::None => hidden.f_index_select(0, &batch.restore_tokens),
     }
 }
 

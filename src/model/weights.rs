@@ -1,4 +1,4 @@
-//! Weight files of a Hugging Face folder, mapped into memory. Owns the mappings and the only `unsafe` of the project; must
+//! Weight files of a Hugging Face folder, mapped into memory. Owns the mappings; must
 //! never write to a mapping, and never open a pickle.
 
 use std::collections::HashMap;
@@ -30,16 +30,24 @@ pub struct Weights {
     tensors: HashMap<String, Entry>,
     prefix: String,
     maps: Vec<Mmap>,
+    checked_only: bool,
 }
 
 impl Weights {
     /// Maps `model.safetensors`, or the files that `model.safetensors.index.json` names.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
-        let mut weights = Self { tensors: HashMap::new(), prefix: String::new(), maps: Vec::new() };
+        let mut weights =
+            Self { tensors: HashMap::new(), prefix: String::new(), maps: Vec::new(), checked_only: false };
         for path in weight_files(folder)? {
             weights.map(&path)?;
         }
         Ok(weights)
+    }
+
+    /// For looking at a folder: names and shapes are checked as always, but [`Weights::get`] reads nothing and answers zeros that
+    /// take no memory.
+    pub fn checked_only(self) -> Self {
+        Self { checked_only: true, ..self }
     }
 
     /// Finds the prefix (`""` or one of `prefixes`) under which `name` stands; later names are looked up under it.
@@ -50,33 +58,49 @@ impl Weights {
         Ok(())
     }
 
-    /// The tensor of this name and shape as float32: a view of the file where it is float32 there, a copy otherwise.
-    pub fn get(&self, name: &str, shape: &[i64]) -> Result<Tensor, ModelError> {
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.entry(name).is_some()
+    }
+
+    /// The tensor of this name and shape: a view of the file where kind and device are the file's, a copy otherwise.
+    pub fn get(&self, name: &str, shape: &[i64], kind: Kind, device: Device) -> Result<Tensor, ModelError> {
+        let (entry, stored) = self.checked(name, shape)?;
+        if self.checked_only {
+            return Ok(Tensor::f_zeros([1], (kind, device))?.f_expand(shape, false)?);
+        }
+        Ok(self.view(entry, stored)?.f_to_device(device)?.f_to_kind(kind)?)
+    }
+
+    /// As [`Weights::get`], in the kind that the file has.
+    pub fn get_stored(&self, name: &str, shape: &[i64], device: Device) -> Result<Tensor, ModelError> {
+        let (_, stored) = self.checked(name, shape)?;
+        self.get(name, shape, stored, device)
+    }
+
+    fn checked(&self, name: &str, shape: &[i64]) -> Result<(&Entry, Kind), ModelError> {
         let entry = self.entry(name).ok_or_else(|| missing(name))?;
         if entry.shape != shape {
             let reason = format!("tensor '{name}' has shape {:?}, config.json needs {shape:?}", entry.shape);
             return Err(ModelError::Folder(reason));
         }
-        let (kind, align) = match entry.dtype {
-            Dtype::F32 => (Kind::Float, 4),
-            Dtype::F16 => (Kind::Half, 2),
-            Dtype::BF16 => (Kind::BFloat16, 2),
+        let stored = match entry.dtype {
+            Dtype::F32 => Kind::Float,
+            Dtype::F16 => Kind::Half,
+            Dtype::BF16 => Kind::BFloat16,
             other => {
                 return Err(ModelError::Folder(format!("tensor '{name}' is {other:?}; use F32, F16 or BF16")));
             }
         };
-        let bytes = &self.maps[entry.file][entry.start..];
-        if !(bytes.as_ptr() as usize).is_multiple_of(align) {
+        let address = self.maps[entry.file][entry.start..].as_ptr() as usize;
+        if !address.is_multiple_of(stored.elt_size_in_bytes()) {
             return Err(ModelError::Folder(format!("tensor '{name}' is not aligned; save the model again")));
         }
-        Ok(view(bytes, &entry.shape, kind)?.f_to_kind(Kind::Float)?)
+        Ok((entry, stored))
     }
 
-    /// Weight and bias of a layer norm; old checkpoints call them gamma and beta.
-    pub fn norm(&self, path: &str, width: i64) -> Result<(Tensor, Tensor), ModelError> {
-        let old = self.entry(&format!("{path}.weight")).is_none() && self.entry(&format!("{path}.gamma")).is_some();
-        let (weight, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
-        Ok((self.get(&format!("{path}.{weight}"), &[width])?, self.get(&format!("{path}.{bias}"), &[width])?))
+    fn view(&self, entry: &Entry, kind: Kind) -> Result<Tensor, ModelError> {
+        view(&self.maps[entry.file][entry.start..], &entry.shape, kind)
     }
 
     /// Number of floating-point elements in the files.

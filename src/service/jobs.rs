@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::domain::families;
 use crate::domain::ids::EventId;
 use crate::domain::ids::FileId;
 use crate::domain::ids::JobId;
@@ -15,7 +16,6 @@ use crate::domain::job::JobEvent;
 use crate::domain::job::JobState;
 use crate::domain::labels::is_label_name;
 use crate::domain::limits::Limits;
-use crate::domain::settings::Pooling;
 use crate::domain::settings::SplitSettings;
 use crate::service::Context;
 use crate::service::PageRequest;
@@ -95,6 +95,7 @@ impl Jobs {
             let message = "Start from a backbone; starting from a fine-tuned model is not supported yet.";
             return Err(ServiceError::invalid("unsupported_model", message).at("model"));
         }
+        let settings = families::settle(&model.family, new.settings)?;
         if let Some(file) = new.training_file {
             let found = files::get(&mut transaction, project, file).await?;
             found.ok_or_else(|| ServiceError::not_found("file", file).at("training_file"))?;
@@ -114,7 +115,7 @@ impl Jobs {
             status: JobState::Queued,
             suffix: new.suffix.as_deref(),
             seed: new.seed.unwrap_or_else(|| i64::from(rand::random::<u32>() >> 1)),
-            settings: &new.settings,
+            settings: &settings,
             metadata: metadata.as_ref(),
         };
         let job = jobs::insert(&mut transaction, &row).await?;
@@ -127,14 +128,6 @@ impl Jobs {
 
     fn check(&self, new: &NewJob) -> Result<()> {
         new.settings.check(&self.context.limits)?;
-        if new.settings.pooling == Pooling::Eos {
-            let message = "method.split.pooling: eos is for encoder-decoder backbones; use cls, mean, last or none.";
-            return Err(ServiceError::invalid("invalid_setting", message).at("method.split.pooling"));
-        }
-        if new.settings.precision != crate::domain::settings::Precision::Float32 {
-            let message = "method.split.precision: this host runs float32 backbones.";
-            return Err(ServiceError::invalid("invalid_setting", message).at("method.split.precision"));
-        }
         if let Some(suffix) = &new.suffix {
             let plain = suffix.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
             if suffix.is_empty() || suffix.len() > 64 || !plain {

@@ -179,7 +179,7 @@ impl Steps {
             session.progress.forward_seq = seq;
         }
         tracing::debug!(job.id = %job, seq, tokens = reply.tokens, "{job} forward {seq}: {} tokens", reply.tokens);
-        let ForwardReply { tensors, tokens } = reply;
+        let ForwardReply { tensors, tokens, .. } = reply;
         let answer = Answer::Forward { forward: Some(forward), seq: Some(seq), tokens, tensors, engine };
         session.answers.insert(seq, (request.sent.digest, answer.clone()));
         Ok(answer)

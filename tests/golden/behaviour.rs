@@ -320,7 +320,7 @@ async fn settings_that_do_not_fit_the_backbone_are_refused_by_name() {
         (spoil(&|s| s.settings.lora.target_modules = target("LayerNorm")), "target_modules", "not a linear layer"),
         (spoil(&|s| s.settings.lora.rank_pattern = [("key".to_owned(), 2)].into()), "rank_pattern.key", "no module"),
         (spoil(&|s| s.settings.adapter_sets = 9), "adapter_sets", "from 1 to 8"),
-        (spoil(&|s| s.settings.pooling = Pooling::Eos), "pooling", "eos"),
+        (spoil(&|s| s.settings.pooling = Some(Pooling::Eos)), "pooling", "eos"),
     ];
     let world = World::new(&case, Custody::Client).await;
     for (spec, field, said) in table {
@@ -382,4 +382,34 @@ fn a_folder_tells_what_it_holds() {
     assert_eq!((info.family.as_str(), info.hidden_size, info.layers, info.max_tokens), ("roberta", 16, 2, 38));
     assert_eq!((info.vocab_size, info.token_types), (60, 1));
     assert!(info.parameters > 5000 && info.bytes > 4 * info.parameters);
+}
+
+#[tokio::test]
+async fn all_linear_is_every_linear_layer_spelled_out() {
+    for (name, layers, short) in [
+        ("bert-gelu-cls", 2 * 6, "attention.self.query"),
+        ("deberta-v2-conv-all-cls", 3 * 8, "attention.self.pos_key_proj"),
+        ("llama3-last", 2 * 7, "mlp.down_proj"),
+        ("flan-t5-eos", 2 * 7 + 3 * 11, "EncDecAttention.o"),
+    ] {
+        let case = Case::read(name);
+        let mut spec = spec(job(1), &case, Custody::Client);
+        spec.settings.lora.target_modules = vec!["all-linear".to_owned()];
+        spec.settings.lora.rank_pattern.clear();
+        spec.settings.lora.alpha_pattern.clear();
+        let world = World::with(config(), spec).await;
+        assert_eq!(world.info.layout.len(), 2 * layers, "{name}");
+        // PEFT takes a list of names, not the word in a list.
+        assert!(world.info.target_modules.iter().any(|target| target == short), "{:?}", world.info.target_modules);
+        assert!(!world.info.target_modules.iter().any(|target| target == "all-linear"));
+    }
+}
+
+#[tokio::test]
+async fn an_input_without_the_token_at_the_cut_is_refused_by_number() {
+    let case = Case::read("flan-t5-eos");
+    let world = World::ready(&case, Custody::Client).await;
+    let inputs = tokens(vec![vec![5, 6, 1], vec![7, 8]]);
+    let (param, reason) = refused(world.forward(ForwardCall { inputs, ..call(&case, 1) }).await);
+    assert!(param == "input 1" && reason.contains("end-of-sequence token (id 1)"), "{param}: {reason}");
 }

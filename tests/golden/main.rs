@@ -1,5 +1,7 @@
 //! The engine through its door, on tiny models: its numbers against transformers and PEFT, and its behaviour.
 
 mod behaviour;
+mod nf4;
 mod numbers;
+mod stacking;
 mod support;

@@ -1,6 +1,8 @@
-//! The engine's numbers are those of transformers, PEFT and torch.optim.AdamW: 1e-5 relative, in float32.
+//! The engine's numbers are those of transformers, PEFT and torch.optim.AdamW: 1e-5 relative in float32, 2e-2 with a bfloat16
+//! backbone.
 
 use blindtune::domain::settings::Custody;
+use blindtune::domain::settings::Precision;
 use blindtune::domain::tensor::WireTensor;
 use blindtune::engine::BackwardReply;
 use blindtune::engine::Engine;
@@ -11,7 +13,11 @@ use crate::support::World;
 use crate::support::call;
 use crate::support::cases;
 use crate::support::close;
+use crate::support::config;
+use crate::support::job;
+use crate::support::mild_cases;
 use crate::support::named;
+use crate::support::spec;
 
 const MOST: f64 = 1e-5;
 
@@ -38,6 +44,25 @@ async fn activations_and_gradients_equal_peft() {
         assert_eq!(gradients.len(), 4);
         for gradient in &gradients {
             close(&case, gradient, gradient.name(), MOST);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bfloat16_backbone_stays_within_two_percent() {
+    for case in mild_cases() {
+        for (precision, most) in [(Precision::Float32, MOST), (Precision::Bfloat16, 2e-2)] {
+            let mut spec = spec(job(1), &case, Custody::Client);
+            spec.settings.precision = precision;
+            let world = World::with(config(), spec).await;
+            let forward = ForwardCall { theta: case.theta(), base: true, ..call(&case, 1) };
+            let reply = world.forward(forward).await.expect("runs");
+            let gradients = world.gradients(1, case.shares()).await;
+            let found: Vec<&WireTensor> = reply.tensors.iter().chain(&gradients).collect();
+            assert_eq!(found.len(), 7);
+            for tensor in found {
+                close(&case, tensor, tensor.name(), most);
+            }
         }
     }
 }

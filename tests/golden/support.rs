@@ -39,24 +39,35 @@ pub struct Case {
     pub tensors: HashMap<String, WireTensor>,
 }
 
-fn data() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/data")
-}
-
-/// All cases, by name.
-pub fn cases() -> Vec<Case> {
-    let mut names: Vec<String> = fs::read_dir(data())
-        .expect("tests/golden/data is there")
+/// The cases in a folder of tests/golden, by name; `least` of them.
+fn cases_in(folder: &str, least: usize) -> Vec<Case> {
+    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder));
+    let mut names: Vec<String> = entries
+        .expect("the folder is there")
         .map(|entry| entry.expect("readable").file_name().into_string().expect("utf-8"))
         .collect();
     names.sort();
-    assert!(names.len() >= 7, "golden cases are missing");
-    names.iter().map(|name| Case::read(name)).collect()
+    assert!(names.len() >= least, "golden cases are missing");
+    names.iter().map(|name| Case::read_in(folder, name)).collect()
+}
+
+/// All cases for float32.
+pub fn cases() -> Vec<Case> {
+    cases_in("data", 19)
+}
+
+/// Cases with weights as well conditioned as trained ones, and representable in bfloat16; the expected values are float32's.
+pub fn mild_cases() -> Vec<Case> {
+    cases_in("bf16", 11)
 }
 
 impl Case {
     pub fn read(name: &str) -> Self {
-        let folder = data().join(name);
+        Self::read_in("data", name)
+    }
+
+    pub fn read_in(folder: &str, name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder).join(name);
         let json = serde_json::from_slice(&fs::read(folder.join("case.json")).expect("case.json")).expect("JSON");
         let file = fs::read(folder.join("expected.safetensors")).expect("expected.safetensors");
         let (tensors, _) = parse_safetensors(file.into(), &Limits::default()).expect("safetensors");

@@ -33,17 +33,19 @@ class SplitSettings:
             custody (Custody | Unset): Who holds adapter weights and optimizer state. Default: Custody.CLIENT.
             adapter_sets (int | Unset): Number n of adapter sets. Default: 2.
             lora (LoraSettings | Unset): LoRA settings, as in PEFT's `LoraConfig`.
-            pooling (Pooling | Unset): Where the backbone is cut: what of the last layer becomes the activations. Default:
-                Pooling.CLS.
+            pooling (None | Pooling | Unset):
             precision (Precision | Unset): Arithmetic of the frozen backbone. Adapters and shares are always float32.
                 Default: Precision.FLOAT32.
+            double_quant (bool | Unset): With precision `nf4`: whether the scales of the 4-bit blocks are quantized too.
+                Default: False.
      """
 
     custody: Custody | Unset = Custody.CLIENT
     adapter_sets: int | Unset = 2
     lora: LoraSettings | Unset = UNSET
-    pooling: Pooling | Unset = Pooling.CLS
+    pooling: None | Pooling | Unset = UNSET
     precision: Precision | Unset = Precision.FLOAT32
+    double_quant: bool | Unset = False
 
 
 
@@ -62,15 +64,20 @@ class SplitSettings:
         if not isinstance(self.lora, Unset):
             lora = self.lora.to_dict()
 
-        pooling: str | Unset = UNSET
-        if not isinstance(self.pooling, Unset):
+        pooling: None | str | Unset
+        if isinstance(self.pooling, Unset):
+            pooling = UNSET
+        elif isinstance(self.pooling, Pooling):
             pooling = self.pooling.value
-
+        else:
+            pooling = self.pooling
 
         precision: str | Unset = UNSET
         if not isinstance(self.precision, Unset):
             precision = self.precision.value
 
+
+        double_quant = self.double_quant
 
 
         field_dict: dict[str, Any] = {}
@@ -87,6 +94,8 @@ class SplitSettings:
             field_dict["pooling"] = pooling
         if precision is not UNSET:
             field_dict["precision"] = precision
+        if double_quant is not UNSET:
+            field_dict["double_quant"] = double_quant
 
         return field_dict
 
@@ -118,14 +127,24 @@ class SplitSettings:
 
 
 
-        _pooling = d.pop("pooling", UNSET)
-        pooling: Pooling | Unset
-        if isinstance(_pooling,  Unset):
-            pooling = UNSET
-        else:
-            pooling = Pooling(_pooling)
+        def _parse_pooling(data: object) -> None | Pooling | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                pooling_type_1 = Pooling(data)
 
 
+
+                return pooling_type_1
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | Pooling | Unset, data)
+
+        pooling = _parse_pooling(d.pop("pooling", UNSET))
 
 
         _precision = d.pop("precision", UNSET)
@@ -138,12 +157,15 @@ class SplitSettings:
 
 
 
+        double_quant = d.pop("double_quant", UNSET)
+
         split_settings = cls(
             custody=custody,
             adapter_sets=adapter_sets,
             lora=lora,
             pooling=pooling,
             precision=precision,
+            double_quant=double_quant,
         )
 
         return split_settings
