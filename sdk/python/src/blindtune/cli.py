@@ -21,11 +21,12 @@ from .client import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .data import DataError, Dataset, read_dataset
 from .errors import BlindtuneError
 from .heads import HEADS
-from .settings import METHODS, POOLINGS, Settings, SettingsError
+from .settings import METHODS, POOLINGS, PRECISIONS, Settings, SettingsError
 from .trainer import P3EFT
 
-CHOICES = {"method": METHODS, "head": HEADS, "pooling": POOLINGS, "precision": ("float32", "bfloat16")}
-TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "int | None": int, "float | None": float}
+CHOICES = {"method": METHODS, "head": HEADS, "pooling": POOLINGS, "precision": PRECISIONS}
+PLAIN: dict[str, type] = {"int": int, "float": float, "str": str}
+TYPES = PLAIN | {f"{name} | None": kind for name, kind in PLAIN.items()}
 EXCESS_ROWS = 1000
 
 

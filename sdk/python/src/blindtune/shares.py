@@ -43,6 +43,11 @@ class Shares:
         return total.astype(np.float32)
 
 
+def expected_kappa(count: int, scale: float = NOISE_SCALE) -> float:
+    """What `split` gives as kappa: in each share 1 / count of the gradient, and `scale` times its size of noise."""
+    return 1.0 if count == 1 else float(count * np.hypot(1.0 / count, scale))
+
+
 def split(
     gradient: F32, count: int, secret: SecretStream, name: tuple[str | int, ...], scale: float = NOISE_SCALE
 ) -> Shares:
