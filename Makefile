@@ -7,7 +7,7 @@ PYTHON := .deps/venv/bin/python
 BIN := target/debug/blindtune
 SDK := sdk/python
 
-.PHONY: help setup build demo test test-rust test-sdk lint format serve fixtures openapi sdk sqlx-prepare bench-overhead clean
+.PHONY: help setup build demo test test-rust test-sdk test-bench lint format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -29,7 +29,7 @@ demo: build ## train a private classifier over HTTP: table, picture and report i
 serve: build ## run a host on http://127.0.0.1:8080 with the MiniLM backbone added
 	@scripts/serve.sh
 
-test: build test-rust test-sdk ## run all tests
+test: build test-rust test-sdk test-bench ## run all tests
 
 test-rust: build
 	@cargo test --locked
@@ -37,6 +37,9 @@ test-rust: build
 test-sdk: build
 	@cd $(SDK) && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/$(PYTHON)" -m pytest
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m pytest -q
+
+test-bench: build # the short forms of the benches: exactness, not timing
+	@cd benches && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/$(PYTHON)" -m pytest -q -p no:cacheprovider
 
 lint: build ## check format, clippy, types
 	@cargo fmt --check
@@ -61,8 +64,26 @@ sdk: openapi ## generate the SDK's core from openapi.yaml
 sqlx-prepare: setup ## check every query against the migrated schema and write .sqlx
 	@scripts/sqlx-prepare.sh
 
+bench: build ## the host over HTTP against transformers + PEFT in-process (CASES=, ROUNDS=, THREADS=; SHORT=1 without PEFT)
+	@[ "$${SHORT:-0}" != 0 ] || scripts/setup/peft.sh
+	@$(PYTHON) benches/bench.py
+
+bench-gpu: build ## the same on a CUDA device: tokens/s and share of peak at 7B (GPU_SMOKE=1 tries the harness without one)
+	@scripts/setup/peft.sh
+	@$(PYTHON) benches/gpu.py
+
 bench-overhead: build ## time of a one-token forward over HTTP less the engine's own time
 	@$(PYTHON) benches/overhead.py
+
+bench-nf4: build ## memory of a LLaMA-2-7B-shaped backbone in 4 bits (LAYERS=; writes 13 GB for a while)
+	@$(PYTHON) benches/fourbit.py
+
+bench-products: setup ## products of a frozen layer by BLAS, oneDNN and oneDNN on packed weights
+	@scripts/setup/peft.sh
+	@.deps/peft/bin/python benches/products.py
+
+soak: build ## memory over 10,000 steps (STEPS=), after resting
+	@$(PYTHON) benches/soak.py
 
 clean: ## remove what was built and what the hosts stored; downloads stay in the cache
 	rm -rf target var .deps
