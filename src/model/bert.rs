@@ -17,7 +17,6 @@ use crate::model::attention;
 use crate::model::attention::Heads;
 use crate::model::attention::Mask;
 use crate::model::attention::Projected;
-use crate::model::config::Activation;
 use crate::model::config::BertConfig;
 use crate::model::layers::Norm;
 use crate::model::linear::Linear;
@@ -26,6 +25,8 @@ use crate::model::linear::LinearSite;
 use crate::model::lora::LoraPass;
 use crate::model::packing::Packed;
 use crate::model::pooling;
+use crate::model::post_norm::PostNorm;
+use crate::model::post_norm::PostNormSizes;
 use crate::model::weights::Weights;
 
 struct Embeddings {
@@ -85,12 +86,7 @@ impl Attention {
 
 struct Layer {
     attention: Attention,
-    attention_output: Linear,
-    attention_norm: Norm,
-    intermediate: Linear,
-    activation: Activation,
-    output: Linear,
-    output_norm: Norm,
+    rest: PostNorm,
 }
 
 impl Layer {
@@ -107,11 +103,7 @@ impl Layer {
             None => x.shallow_clone(),                  // (t, s, h)
         };
         let attended = self.attention.forward(&residual, x, batch, lora)?;
-        let attended = self.attention_output.forward(&attended, lora)?;
-        let x = self.attention_norm.forward(&attended.f_add(&residual)?)?;
-        let inner = self.activation.forward(&self.intermediate.forward(&x, lora)?)?; // (t or b, s, intermediate)
-        let output = self.output.forward(&inner, lora)?; // (t or b, s, h)
-        self.output_norm.forward(&output.f_add(&x)?)
+        self.rest.forward(&attended, &residual, lora)
     }
 }
 
@@ -166,25 +158,20 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn layer(&mut self, layer: usize) -> Result<Layer, ModelError> {
-        let path = |name: &str| format!("encoder.layer.{layer}.{name}");
-        let BertConfig { hidden_size: hidden, intermediate_size: inner, heads, norm_eps, .. } = *self.config;
-        let (weights, placement) = (self.weights, self.placement);
-        let norm = |name: &str| Norm::layer(weights, &path(name), (hidden, norm_eps), placement);
-        let mut linear = |name: &str, shape: [usize; 2]| self.linears.linear(path(name), shape, true);
-        Ok(Layer {
-            attention: Attention {
-                query: linear("attention.self.query", [hidden, hidden])?,
-                key: linear("attention.self.key", [hidden, hidden])?,
-                value: linear("attention.self.value", [hidden, hidden])?,
-                heads: Heads::even(heads, hidden / heads),
-            },
-            attention_output: linear("attention.output.dense", [hidden, hidden])?,
-            attention_norm: norm("attention.output.LayerNorm")?,
-            intermediate: linear("intermediate.dense", [hidden, inner])?,
-            activation: self.config.activation,
-            output: linear("output.dense", [inner, hidden])?,
-            output_norm: norm("output.LayerNorm")?,
-        })
+        let path = format!("encoder.layer.{layer}");
+        let BertConfig { hidden_size: hidden, intermediate_size: inner, heads, activation, norm_eps, .. } =
+            *self.config;
+        let mut square =
+            |name: &str| self.linears.linear(format!("{path}.attention.self.{name}"), [hidden, hidden], true);
+        let attention = Attention {
+            query: square("query")?,
+            key: square("key")?,
+            value: square("value")?,
+            heads: Heads::even(heads, hidden / heads),
+        };
+        let sizes = PostNormSizes { hidden, inner, activation, norm_eps };
+        let rest = PostNorm::new(&mut self.linears, (self.weights, self.placement), &path, sizes)?;
+        Ok(Layer { attention, rest })
     }
 }
 

@@ -28,6 +28,8 @@ use crate::model::linear::LinearSite;
 use crate::model::lora::LoraPass;
 use crate::model::packing::Packed;
 use crate::model::pooling;
+use crate::model::post_norm::PostNorm;
+use crate::model::post_norm::PostNormSizes;
 use crate::model::weights::Weights;
 
 struct Embeddings {
@@ -226,12 +228,7 @@ fn shift(found: &Tensor, heads: &GroupHeads, pass: &Pass, from: Shift) -> TchRes
 
 struct Layer {
     attention: Attention,
-    attention_output: Linear,
-    attention_norm: Norm,
-    intermediate: Linear,
-    activation: Activation,
-    output: Linear,
-    output_norm: Norm,
+    rest: PostNorm,
 }
 
 impl Layer {
@@ -242,11 +239,7 @@ impl Layer {
             None => x.shallow_clone(),                  // (t, s, h)
         };
         let attended = self.attention.forward(&residual, x, pass)?;
-        let attended = self.attention_output.forward(&attended, pass.lora)?;
-        let x = self.attention_norm.forward(&attended.f_add(&residual)?)?;
-        let inner = self.activation.forward(&self.intermediate.forward(&x, pass.lora)?)?; // (t or b, s, intermediate)
-        let output = self.output.forward(&inner, pass.lora)?; // (t or b, s, h)
-        self.output_norm.forward(&output.f_add(&x)?)
+        self.rest.forward(&attended, &residual, pass.lora)
     }
 }
 
@@ -344,28 +337,21 @@ impl Builder<'_> {
     }
 
     fn layer(&self, layer: usize, linears: &mut LinearLoader) -> Result<Layer, ModelError> {
-        let path = |name: &str| format!("encoder.layer.{layer}.{name}");
-        let (hidden, inner) = (self.config.hidden_size, self.config.intermediate_size);
+        let path = format!("encoder.layer.{layer}");
+        let DebertaV2Config { hidden_size: hidden, intermediate_size: inner, activation, norm_eps, .. } = *self.config;
         let relative = self.config.relative.as_ref();
         let own = |is_on: fn(&RelativePositions) -> bool| relative.is_some_and(|set| !set.share_key && is_on(set));
-        let mut linear = |name: &str, shape: [usize; 2]| linears.linear(path(name), shape, true);
-        let mut square = |name: &str| linear(&format!("attention.self.{name}"), [hidden, hidden]);
-        Ok(Layer {
-            attention: Attention {
-                query: square("query_proj")?,
-                key: square("key_proj")?,
-                value: square("value_proj")?,
-                position_key: own(|set| set.c2p).then(|| square("pos_key_proj")).transpose()?,
-                position_query: own(|set| set.p2c).then(|| square("pos_query_proj")).transpose()?,
-                heads: Heads::even(self.config.heads, self.config.head_width),
-            },
-            attention_output: linear("attention.output.dense", [hidden, hidden])?,
-            attention_norm: self.norm(&path("attention.output.LayerNorm"))?,
-            intermediate: linear("intermediate.dense", [hidden, inner])?,
-            activation: self.config.activation,
-            output: linear("output.dense", [inner, hidden])?,
-            output_norm: self.norm(&path("output.LayerNorm"))?,
-        })
+        let mut square = |name: &str| linears.linear(format!("{path}.attention.self.{name}"), [hidden, hidden], true);
+        let attention = Attention {
+            query: square("query_proj")?,
+            key: square("key_proj")?,
+            value: square("value_proj")?,
+            position_key: own(|set| set.c2p).then(|| square("pos_key_proj")).transpose()?,
+            position_query: own(|set| set.p2c).then(|| square("pos_query_proj")).transpose()?,
+            heads: Heads::even(self.config.heads, self.config.head_width),
+        };
+        let sizes = PostNormSizes { hidden, inner, activation, norm_eps };
+        Ok(Layer { attention, rest: PostNorm::new(linears, (self.weights, self.placement), &path, sizes)? })
     }
 
     fn convolution(&self) -> Result<Option<Convolution>, ModelError> {

@@ -16,6 +16,7 @@ pub mod nf4;
 pub mod optim;
 pub mod packing;
 pub mod pooling;
+pub mod post_norm;
 pub mod t5;
 pub mod weights;
 
