@@ -150,7 +150,7 @@ char* bt_nf4_linear(const Tensor* x, const Tensor* codes, const Tensor* absmax, 
 
 void bt_memory_settings() {
   // Read when oneDNN is first used. A product's code takes about half a megabyte, and each number of tokens has its own.
-  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128", 0);
+  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "48", 0);
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
 }

@@ -28,7 +28,7 @@ char* bt_nf4_linear(const at::Tensor* x, const at::Tensor* codes, const at::Tens
 
 // malloc serves big blocks from its heap and keeps up to 1 GiB of free pages there: mapped one by one, each step would touch its
 // tensors' pages anew, a quarter of its time (benches/README.md). An idle host gives them back (bt_heap_trim). oneDNN keeps the code of
-// its last 128 products, not of 1,024. For the whole process, before the first product.
+// its last 48 products, not of 1,024. For the whole process, before the first product.
 void bt_memory_settings();
 // Gives free memory of the process back to the system.
 void bt_heap_trim();
