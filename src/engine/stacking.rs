@@ -49,7 +49,7 @@ impl Session {
     fn stack_key(&self, trains: bool) -> StackKey {
         StackKey {
             backbone: Rc::as_ptr(&self.backbone).cast(),
-            layout: self.plan.fingerprint(),
+            layout: self.plan.fingerprint,
             cut: self.settings.cut(),
             trains,
         }

@@ -56,6 +56,8 @@ pub struct LoraPlan {
     pub parameters: usize,
     /// As PEFT's `target_modules`, `all-linear` spelled out.
     pub targets: Vec<String>,
+    /// Equal for plans whose flat vectors mean the same.
+    pub fingerprint: u64,
 }
 
 impl LoraPlan {
@@ -79,11 +81,22 @@ impl LoraPlan {
             true => short_names(sites).into_iter().map(str::to_owned).collect(),
             false => targets,
         };
-        let mut plan =
-            Self { updates: Vec::new(), sites: sites.len(), dropout: settings.dropout, parameters: 0, targets };
+        let mut plan = Self {
+            updates: Vec::new(),
+            sites: sites.len(),
+            dropout: settings.dropout,
+            parameters: 0,
+            targets,
+            fingerprint: 0,
+        };
         for site in chosen {
             plan.add(site, &sites[site], settings);
         }
+        let mut hasher = DefaultHasher::new();
+        for update in &plan.updates {
+            (update.site, update.scale.to_bits(), update.down.shape, update.up.shape).hash(&mut hasher);
+        }
+        plan.fingerprint = hasher.finish();
         Ok(plan)
     }
 
@@ -139,15 +152,6 @@ impl LoraPlan {
     /// the tokens are, and whose the inputs past the pool. Without dropout.
     pub fn stacked(&self, theta: &Tensor, rows: [Rows; 2]) -> TchResult<LoraPass> {
         self.ready(theta, 0.0, Spread::Owned(rows))
-    }
-
-    /// Equal for plans whose flat vectors mean the same.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for update in &self.updates {
-            (update.site, update.scale.to_bits(), update.down.shape, update.up.shape).hash(&mut hasher);
-        }
-        hasher.finish()
     }
 
     /// Whether updates drop inputs while training.
@@ -277,11 +281,6 @@ pub struct LoraPass {
 }
 
 impl LoraPass {
-    /// Number S of sets.
-    pub fn sets(&self) -> i64 {
-        self.sets
-    }
-
     /// `scale * dropout(x) A^T B^T` of a site, float32: `[T, S, in]` (or `[T, 1, in]`) to `[T, S, out]`. `None` where the site has
     /// no update.
     pub fn delta(&self, site: usize, x: &Tensor) -> TchResult<Option<Tensor>> {
