@@ -66,7 +66,8 @@ def test_a_killed_host_changes_nothing_in_the_result(own_host: RealHost, tmp_pat
     calm = tuner([own_host.client()], method="p3eft", steps=12, run=tmp_path / "calm").fit(data).adapter_sha256
     (tmp_path / "shaken").mkdir()
     shutil.copy(tmp_path / "calm" / "secret", tmp_path / "shaken" / "secret")  # same mixing, same noise
-    killer = threading.Thread(target=_kill_twice, args=(own_host, random.Random(seed)))
+    record = tmp_path / "shaken" / "steps.jsonl"
+    killer = threading.Thread(target=_kill_twice, args=(own_host, record, random.Random(seed)))
     killer.start()
     shaken = tuner([own_host.client()], method="p3eft", steps=12, run=tmp_path / "shaken").fit(data)
     killer.join()
@@ -74,8 +75,12 @@ def test_a_killed_host_changes_nothing_in_the_result(own_host: RealHost, tmp_pat
     assert shaken.retries > 0, "the host was killed while it was needed"
 
 
-def _kill_twice(host: RealHost, rng: random.Random) -> None:
-    for _ in range(2):
-        time.sleep(rng.uniform(0.3, 1.0))
+def _kill_twice(host: RealHost, record: Path, rng: random.Random) -> None:
+    """Kill it at any place of two steps, early and late; the run's own record tells where it is, not the clock."""
+    for steps in (rng.randint(1, 3), rng.randint(5, 7)):
+        deadline = time.monotonic() + 60
+        while (record.read_text().count("\n") if record.exists() else 0) < steps and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0.0, 0.05))
         host.kill()
         host.start()
