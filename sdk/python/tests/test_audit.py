@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from blindtune.audit import (
+    Guess,
     LeakReport,
     activation_attacks,
     attack,
     batchwise_leak,
+    evaluate,
     exposure,
     norm_auc,
+    on_activations,
     principal_scores,
     worst,
 )
+
+N, H = 500, 30
+
+
+def tuned(kind: str, size: float = 2.0, classes: int = 2) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Two sets, base and labels. The base has a few strong directions; labels are planted as `kind` says."""
+    rng = np.random.default_rng(5)
+    base = rng.normal(size=(N, H)) * np.geomspace(20, 0.5, H)
+    labels = rng.integers(0, classes, N)
+    centres = np.zeros((classes, H))
+    centres[:, -classes:] = (np.eye(classes) - 1 / classes) * 2 * size
+    signal = centres[labels]
+    common = rng.normal(size=(N, H)) * (2 if kind == "difference" else 0)
+    drift = [common + rng.normal(size=(N, H)) * 0.2 for _ in range(2)]
+    plan = {"nothing": (0, 0), "set": (1, 1), "difference": (1, -1), "second": (0, 1)}[kind]
+    sets = [(base + d + p * signal).astype(np.float32) for d, p in zip(drift, plan, strict=True)]
+    return sets, base.astype(np.float32), labels
+
+
+@cache
+def report_on(kind: str, size: float = 2.0, classes: int = 2, quick: bool = False) -> LeakReport:
+    sets, base, labels = tuned(kind, size, classes)
+    return on_activations(sets, base, labels, classes, quick)
 
 
 def blobs(classes: int, distance: float, count: int = 900) -> tuple[np.ndarray, np.ndarray]:
@@ -87,3 +114,126 @@ def test_report_is_plain_and_says_what_the_host_learns() -> None:
     assert "never sent" in report.describe() and "collude" in report.describe()
     assert "in clear" in " ".join(exposure("lora", 1, 1))
     assert "use two hosts" in " ".join(exposure("p3eft", 1, 2))
+
+
+def test_whitening_finds_what_the_authors_attacks_miss() -> None:
+    report = report_on("set")
+    scores = report.attacks
+    assert scores["activations/h0/spectral"] < 0.6 and scores["activations/h0/kmeans"] < 0.6
+    assert scores["activations/h0/generalized-pc1"] > 0.95 and scores["shifts/s0/spectral"] > 0.95
+    assert report.activations is not None and report.activations < 0.6 and report.tiers[1] > 0.95
+
+
+def test_what_only_the_difference_tells_is_found_there() -> None:
+    scores = report_on("difference", 0.6).attacks
+    assert scores["differences/d01/spectral"] > 0.95 and scores["shifts/s0/spectral"] < 0.8
+    assert scores["views/mean/generalized-pc1"] < 0.6
+    assert {"views/concatenated/pc1", "views/concatenated-shifts/generalized-ica"} <= set(scores)
+
+
+def test_independent_components_pick_two_heaps_without_labels() -> None:
+    """The label is one of ten directions of the same size: no principal component is it, the flattest source is."""
+    rng = np.random.default_rng(6)
+    labels = rng.integers(0, 2, N)
+    mixed = np.concatenate([(2 * labels - 1)[:, None], rng.laplace(size=(N, 9)) / np.sqrt(2)], axis=1)
+    x = (mixed @ np.linalg.qr(rng.normal(size=(10, 10)))[0]).astype(np.float32)
+    scores = on_activations([x], None, labels, 2).attacks
+    assert scores["activations/h0/ica"] > 0.95 and scores["activations/h0/pc1"] < 0.8
+    assert scores["activations/h0/ica-any"] >= scores["activations/h0/ica"]
+
+
+def test_nothing_to_find_reads_chance() -> None:
+    report = report_on("nothing")
+    assert report.tiers[0] < 0.58 and report.tiers[1] < 0.6 and report.tiers[4] < 0.6
+    assert all(f.low <= 0.53 for f in report.findings if not f.picked_with_labels and f.tier == 0)
+    assert report.gradients is None
+
+
+@pytest.mark.parametrize("kind", ["nothing", "set"])
+def test_the_control_reads_chance_whatever_the_leak(kind: str) -> None:
+    findings = report_on(kind).findings
+    assert {f.tier for f in findings} == {0, 1, 4}
+    for finding in findings:
+        luck = 0.58 if finding.picked_with_labels else 0.55
+        assert 0.5 <= finding.control < luck, finding.name
+        assert 0.5 <= finding.low <= finding.score <= finding.high <= 1.0, finding.name
+
+
+def test_oracles_count_apart() -> None:
+    report = report_on("nothing")
+    picked = [f for f in report.findings if f.picked_with_labels]
+    assert picked and report.oracle[1] == max(f.score for f in picked)
+    assert all("upper bound" in f.assumption for f in picked)
+    assert report.tiers[1] == max(f.score for f in report.findings if f.tier == 1 and not f.picked_with_labels)
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+def test_several_classes(classes: int) -> None:
+    leaky = report_on("set", 4.0, classes)
+    assert leaky.tiers[1] > 0.9 and leaky.tiers[4] > 0.9
+    quiet = report_on("nothing", 4.0, classes, True)
+    assert quiet.tiers[1] < 1 / classes + 0.12 and all(f.control < 1 / classes + 0.1 for f in quiet.findings)
+
+
+def test_a_regression_is_scored_above_its_median() -> None:
+    sets, base, labels = tuned("set")
+    values = labels + np.random.default_rng(7).uniform(0, 0.5, N)
+    report = on_activations(sets, base, values, 1, quick=True)
+    assert report.classes == 2 and report.tiers[1] > 0.9
+
+
+def test_quick_is_a_part_of_the_whole() -> None:
+    quick, whole = report_on("set", quick=True), report_on("set")
+    assert {f.attack for f in quick.findings} < {f.attack for f in whole.findings}
+    assert 4 not in quick.tiers and not quick.oracle
+    assert quick.tiers[1] == pytest.approx(whole.tiers[1], abs=0.02)
+    assert all(f.low == f.score == f.high for f in quick.findings)
+
+
+def test_known_labels_beat_the_backbone_only_where_tuning_left_some() -> None:
+    for kind, more in (("set", True), ("nothing", False)):
+        scores = report_on(kind).attacks
+        for name in ("16-labels", "64-labels", "cross-validated"):
+            gain = scores[f"probes/tuned/{name}"] - scores[f"probes/backbone/{name}"]
+            assert (gain > 0.15) if more else (gain < 0.06), name
+    assert scores["probes/tuned/16-labels"] < 0.56
+
+
+def test_the_interval_covers_the_truth() -> None:
+    """Two normal heaps one unit apart have an AUC of 0.760; 95 % intervals of 60 samples of 150 rows."""
+    hits = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, 2, 150)
+        finding = evaluate(Guess(1, "views", "a", "", scores=rng.normal(size=150) + labels), labels, 2)
+        assert finding is not None and finding.high - finding.low < 0.2
+        hits += finding.low <= 0.760 <= finding.high
+    assert 51 <= hits <= 60
+
+
+def test_the_interval_of_nothing_reaches_chance() -> None:
+    reached = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, 2, 200)
+        finding = evaluate(Guess(1, "views", "a", "", scores=rng.normal(size=200)), labels, 2)
+        assert finding is not None
+        reached += finding.low <= 0.501
+    assert reached >= 33
+
+
+def test_excess_compares_with_the_same_attack_on_fresh_rows() -> None:
+    trained, fresh = report_on("set"), report_on("nothing")
+    report = trained.over(fresh)
+    assert report.excess["shifts"] == pytest.approx(trained.shifts - fresh.shifts)  # type: ignore[operator]
+    for finding, mine in zip(report.findings, trained.findings, strict=True):
+        assert finding.excess == pytest.approx(mine.score - fresh.attacks[mine.name])
+    assert json.loads(json.dumps(report.to_dict()))["findings"][0]["excess"] is not None
+    assert "excess over fresh rows +" in report.describe()
+
+
+def test_joined_reports_keep_the_worse() -> None:
+    first, second = report_on("nothing", quick=True), report_on("set", quick=True)
+    for report in (first.joined(second), second.joined(first)):
+        assert report.tiers[1] == second.tiers[1] and len(report.findings) == len(first.findings)
+        assert report.attacks["shifts/s0/spectral"] == second.attacks["shifts/s0/spectral"]

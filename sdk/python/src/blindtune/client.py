@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
@@ -30,6 +30,8 @@ API_KEY_VARIABLE = "BLINDTUNE_API_KEY"
 TENSORS = "application/octet-stream"
 JOBS = "fine_tuning/jobs"
 
+Recorder = Callable[[Call, bytes], None]
+
 
 @dataclass(frozen=True)
 class StepAnswer:
@@ -43,6 +45,7 @@ class Client:
     """One host, one key. Threads may share it.
 
     `base_url` and `api_key` default to BLINDTUNE_BASE_URL and BLINDTUNE_API_KEY. `/v1` is added where it is missing.
+    `recorder` is handed every step call as it was encoded and the bytes of its answer: `audit.Recorder(...).on(0)`.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Client:
         timeout_s: float = 600.0,
         retry: RetryPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         url = base_url or os.environ.get(BASE_URL_VARIABLE)
         if not url:
@@ -60,6 +64,7 @@ class Client:
         key = api_key or os.environ.get(API_KEY_VARIABLE) or ""
         headers = {"User-Agent": "blindtune-python/0.1.0"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self.base_url = normalize_url(url)
+        self.recorder = recorder
         self._transport = RetryingTransport(transport or httpx.HTTPTransport(retries=0), retry or RetryPolicy())
         self._http = httpx.Client(
             base_url=self.base_url,
@@ -101,7 +106,10 @@ class Client:
         """Send an encoded step call; sending the same one again is safe."""
         headers = {"Content-Type": call.content_type, "Accept": TENSORS}
         body = self.request("POST", call.path, params=dict(call.query), content=call.body, headers=headers)
-        return StepAnswer(*decode(body))
+        answer = StepAnswer(*decode(body))
+        if self.recorder is not None:
+            self.recorder(call, body)
+        return answer
 
     def forward(self, job_id: str, request: ForwardRequest) -> StepAnswer:
         """Activations `h.{i}` [B, H] and `h.base`; metadata has `forward_id` when training."""

@@ -7,7 +7,9 @@ Owns: the files and their atomic replacement. Must never: be shared; it holds th
     secret             32 bytes, hex
     state.safetensors  step, adapters, head, optimizer moments
     steps.jsonl        one line per step: losses, norms, bytes
-    sent/              gradients as sent, of the last steps: what the audit attacks
+    audits.jsonl       one line per look at the leak while training
+    seen/              what the hosts saw of the last rows, recorded from the wire: what the audit attacks
+    labels.safetensors the labels of the job's rows, to score the audit
     report.json        the last report
 """
 
@@ -23,8 +25,6 @@ from typing import Any
 from .arrays import AnyArray, decode, encode
 from .errors import RunError
 from .secret import SecretStream
-
-SENT_ROWS = 2000
 
 
 class RunFolder:
@@ -83,12 +83,26 @@ class RunFolder:
 
     def record_step(self, record: Mapping[str, Any]) -> None:
         """Append one step to `steps.jsonl`."""
-        with (self.path / "steps.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        self._append("steps.jsonl", record)
 
     def steps(self) -> list[dict[str, Any]]:
         """All recorded steps; a step done twice counts as it was done last, a line cut by a crash is left out."""
-        path = self.path / "steps.jsonl"
+        return self._records("steps.jsonl")
+
+    def record_audit(self, record: Mapping[str, Any]) -> None:
+        """Append one look at the leak to `audits.jsonl`: step, tiers, weight."""
+        self._append("audits.jsonl", record)
+
+    def audits(self) -> list[dict[str, Any]]:
+        """All looks, as `steps` does it."""
+        return self._records("audits.jsonl")
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _records(self, name: str) -> list[dict[str, Any]]:
+        path = self.path / name
         found: dict[int, dict[str, Any]] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
@@ -98,13 +112,26 @@ class RunFolder:
             found[int(record["step"])] = record
         return [found[step] for step in sorted(found)]
 
-    def record_sent(self, step: int, arrays: Mapping[str, AnyArray]) -> None:
-        """Keep what was sent at `step` (with its `labels`), and of older steps no more than 2,000 rows."""
-        self.write(f"sent/{step:07d}.safetensors", encode(arrays), durable=False)
-        outdated = step - max(1, SENT_ROWS // max(1, len(arrays["labels"])))
-        (self.path / "sent" / f"{outdated:07d}.safetensors").unlink(missing_ok=True)
+    def save_labels(self, labels: AnyArray) -> None:
+        """Keep the labels [N] of the job's rows, in their order, for the audit of a run that is taken up again."""
+        self.write("labels.safetensors", encode({"labels": labels}))
 
-    def sent(self) -> Iterator[dict[str, AnyArray]]:
-        """What was sent at the last steps, oldest first."""
-        for path in sorted((self.path / "sent").glob("*.safetensors")):
-            yield decode(path.read_bytes())[0]
+    def labels(self) -> AnyArray | None:
+        """What `save_labels` kept, or None."""
+        path = self.path / "labels.safetensors"
+        return decode(path.read_bytes())[0]["labels"] if path.exists() else None
+
+    # `audit.Recorder(store=folder)` keeps its record here.
+
+    def write_seen(self, name: str, content: bytes) -> None:
+        """Keep one call as a host saw it."""
+        self.write(f"seen/{name}.safetensors", content, durable=False)
+
+    def forget_seen(self, name: str) -> None:
+        """Drop one, if it is there."""
+        (self.path / "seen" / f"{name}.safetensors").unlink(missing_ok=True)
+
+    def read_seen(self) -> Iterator[bytes]:
+        """Everything that is kept of what the hosts saw, by name."""
+        for path in sorted((self.path / "seen").glob("*.safetensors")):
+            yield path.read_bytes()

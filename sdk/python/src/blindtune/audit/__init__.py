@@ -1,0 +1,72 @@
+"""Attacks a host can run on what it sees, to measure how much of the labels is left in it.
+
+Owns: the public names of the audit. Must never: claim that a low number is a proof; it says that these attacks, under
+the assumptions each finding names, failed on these rows.
+
+    seen.py       what the hosts saw, recorded from the wire
+    tier0.py      the P3EFT authors' attacks
+    tier1.py      unsupervised attacks over all views of the activations (views.py)
+    tier2.py      attacks on shares (algebra in recombine.py)
+    inversion.py  tier 3: from consecutive adapter values to the gradient (optimizers in moments.py)
+    tier4.py      attackers who know a few labels
+    score.py      scoring with the true labels, after the fact
+    report.py     findings and the report
+    assess.py     all of it in one call
+"""
+
+from .assess import Tensors, look, on_activations, run
+from .inversion import HostJacobian, Inversion, Knowledge, invert, invert_recorded_update
+from .moments import AdamWReader, SGDReader
+from .recombine import combine_shares
+from .report import KINDS, Finding, LeakReport, exposure, worst
+from .score import Guess, as_classes, evaluate
+from .seen import Recorder, Seen, SeenBackward, SeenForward
+from .tier0 import (
+    MAX_ROWS,
+    activation_attacks,
+    attack,
+    kmeans_accuracy,
+    norm_auc,
+    principal_scores,
+    sample_rows,
+    spectral_auc,
+)
+from .tier2 import SentStep, batchwise_leak, gradient_attacks
+
+__all__ = [
+    "KINDS",
+    "MAX_ROWS",
+    "AdamWReader",
+    "Finding",
+    "Guess",
+    "HostJacobian",
+    "Inversion",
+    "Knowledge",
+    "LeakReport",
+    "Recorder",
+    "SGDReader",
+    "Seen",
+    "SeenBackward",
+    "SeenForward",
+    "SentStep",
+    "Tensors",
+    "activation_attacks",
+    "as_classes",
+    "attack",
+    "batchwise_leak",
+    "combine_shares",
+    "evaluate",
+    "exposure",
+    "gradient_attacks",
+    "invert",
+    "invert_recorded_update",
+    "kmeans_accuracy",
+    "look",
+    "norm_auc",
+    "on_activations",
+    "principal_scores",
+    "run",
+    "sample_rows",
+    "spectral_auc",
+    "worst",
+]
