@@ -113,17 +113,20 @@ def _worst_set(leak: LeakReport) -> int:
 def _worst_gradients(tuner: P3EFT, leak: LeakReport) -> Seen | None:
     """What the worst-off host was sent for one set, each row scaled to length one, as the host itself might do.
 
-    Attacks are named `gradients/host{k}/set{i}.share{j}/{attack}`, the tensors `{k}.{i}.{j}`.
+    Attacks are named `gradients/host{k}/set{i}.share{j}/{attack}`.
     """
     scores = {n: v for n, v in leak.attacks.items() if n.startswith("gradients/host") and ".share" in n}
-    steps = list(tuner.folder.sent())
-    if not scores or not steps:
+    seen, labels = tuner.recorder.seen(), tuner.folder.labels()
+    if not scores or labels is None:
         return None
-    _, host, stream, _ = max(scores, key=lambda name: scores[name]).split("/")
-    numbers = (host.removeprefix("host"), *stream.removeprefix("set").split(".share"))
-    name = ".".join(numbers)
-    rows = [_unit_rows(np.asarray(step[name], dtype=np.float32)) for step in steps]
-    return Seen(np.concatenate(rows), np.concatenate([step["labels"] for step in steps]))
+    _, host, stream, _ = max(scores, key=lambda name: scores[name]).split("/", 3)
+    i, j = (int(number) for number in stream.removeprefix("set").split(".share"))
+    steps = [(seen.forward_of(b), b) for b in seen.backwards if f"host{b.host}" == host and (i, j) in b.shares]
+    known = [(forward.rows, backward.shares[i, j]) for forward, backward in steps if forward is not None]
+    if not known:
+        return None
+    rows = np.concatenate([_unit_rows(np.asarray(share, dtype=np.float32)) for _, share in known])
+    return Seen(rows, labels[np.concatenate([numbers for numbers, _ in known])])
 
 
 def _unit_rows(x: F32) -> F32:

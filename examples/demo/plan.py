@@ -81,7 +81,7 @@ class Plan:
         kinds = ("activation_weight", "shift_weight", "difference_weight")
         weights = {kind: getattr(self, kind) for kind in kinds}
         protection = {"adapter_sets": self.adapter_sets, "ramp_steps": self.ramp_steps, "noise_scale": self.noise_scale}
-        return common | weights | protection
+        return common | weights | protection | {"regularizer": "probe"}
 
 
 def read_plan(environment: Mapping[str, str] = os.environ) -> Plan:

@@ -11,6 +11,7 @@ from blindtune.heads import HEADS, cross_entropy, make_head
 from blindtune.home import Home
 from blindtune.mixing import Mixing
 from blindtune.regularizers import Probe, RegularizerWeights, fit_probe, probe_loss, regularize
+from blindtune.schedules import WeightSchedule
 from blindtune.secret import SecretStream
 from blindtune.settings import Settings
 
@@ -86,10 +87,10 @@ def test_a_batch_lacking_a_class_is_not_regularized() -> None:
 
 
 def test_regularizer_weights_ramp() -> None:
-    weights = RegularizerWeights(0.3, 0.2, 0.1, ramp_steps=200)
-    assert weights.at(0) == (0.0, 0.0, 0.0)
-    assert weights.at(100) == pytest.approx((0.15, 0.1, 0.05))
-    assert weights.at(500) == (0.3, 0.2, 0.1)
+    weights, schedule = RegularizerWeights(0.3, 0.2, 0.1), WeightSchedule("ramp", 200)
+    assert weights.scaled(schedule.at(0)) == (0.0, 0.0, 0.0)
+    assert weights.scaled(schedule.at(100)) == pytest.approx((0.15, 0.1, 0.05))
+    assert weights.scaled(schedule.at(500)) == (0.3, 0.2, 0.1)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -104,7 +105,7 @@ def test_whole_step_gradient(classes: int, secret: SecretStream, monkeypatch: py
     rng = np.random.default_rng(3)
     activations = [rng.normal(size=(B, H)) for _ in range(3)]
     base, labels = rng.normal(size=(B, H)), np.arange(B) % classes
-    home = Home.fresh(Settings(adapter_sets=3, ramp_steps=0), H, classes, secret)
+    home = Home.fresh(Settings(adapter_sets=3, ramp_steps=0, regularizer="probe"), H, classes, secret)
     home.mixing = Mixing(home.mixing.weights.astype(np.float64))
     home.head.parameters[:] = [p.astype(np.float64) * 20 for p in home.head.parameters]
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from blindtune.optim import AdamW, AdamWSettings, clip, learning_rate
+from blindtune.optim import SGD, AdamW, AdamWSettings, SGDSettings, clip, learning_rate
 
 
 def test_adamw_is_the_written_out_formula() -> None:
@@ -39,6 +39,37 @@ def test_state_comes_back_bit_for_bit() -> None:
     for g in gradients[3:]:
         straight.step(g, 1e-2)
         resumed.step(g, 1e-2)
+    assert np.array_equal(straight.parameters[0], resumed.parameters[0])
+
+
+def test_sgd_is_the_written_out_formula() -> None:
+    rng = np.random.default_rng(2)
+    start = rng.normal(size=7)
+    optimizer = SGD([start.astype(np.float32)], SGDSettings(momentum=0.9, weight_decay=0.1))
+    p, b = start.copy(), np.zeros(7)
+    for t in range(1, 20):
+        g, lr = rng.normal(size=7), 1e-1 / t
+        optimizer.step([g.astype(np.float32)], lr)
+        b = 0.9 * b + g
+        p = p * (1 - lr * 0.1) - lr * b
+    np.testing.assert_allclose(optimizer.parameters[0], p, rtol=2e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="2 gradients for 1"):
+        optimizer.step([np.zeros(7, np.float32)] * 2, 0.1)
+
+
+def test_sgd_state_comes_back_bit_for_bit() -> None:
+    rng = np.random.default_rng(3)
+    gradients = [[rng.normal(size=5).astype(np.float32)] for _ in range(6)]
+    settings = SGDSettings(momentum=0.9)
+    straight = SGD([np.ones(5, np.float32)], settings)
+    for g in gradients[:3]:
+        straight.step(g, 1e-1)
+    resumed = SGD([straight.parameters[0].copy()], settings)
+    resumed.load_state({k: v.copy() for k, v in straight.state().items()}, straight.step_count)
+    assert resumed.step_count == 3
+    for g in gradients[3:]:
+        straight.step(g, 1e-1)
+        resumed.step(g, 1e-1)
     assert np.array_equal(straight.parameters[0], resumed.parameters[0])
 
 

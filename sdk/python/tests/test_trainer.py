@@ -20,7 +20,7 @@ from blindtune.data import Dataset
 from blindtune.runfolder import RunFolder
 from blindtune.secret import SecretStream
 
-SMALL = {"steps": 30, "batch_size": 32, "ramp_steps": 20, "save_every": 5, "lr": 0.02, "progress": False}
+SMALL = {"adapter_sets": 2, "steps": 30, "batch_size": 32, "save_every": 5, "lr": 0.02, "progress": False}
 QUICK = RetryPolicy(patience_s=5.0, first_wait_s=0.01)
 Hosts = Callable[[int], list[FakeHost]]
 
@@ -52,16 +52,16 @@ def test_methods_learn(fake_host: FakeHost, method: str) -> None:
     assert report.exposure and "activations" in report.excess
 
 
-def test_two_hosts_get_one_share_each_and_see_noise(fake_hosts: Hosts) -> None:
+def test_two_hosts_get_one_share_each_and_see_noise(fake_hosts: Hosts, tmp_path: Path) -> None:
     hosts = fake_hosts(2)
-    tuner = P3EFT("toy", clients(hosts), **{**SMALL, "steps": 60})
+    tuner = P3EFT("toy", clients(hosts), run=prepared(tmp_path), **{**SMALL, "steps": 60})
     tuner.fit(sentiment(400))
     for host in hosts:
         names = {n for _, path, body in host.seen if "backward" in path for n in decode(body)[0]}
         assert names == {"s.0.0", "s.1.0"}
     report = tuner.audit(sentiment(200, seed=1))
     assert report.gradients is not None and report.gradients < 0.62
-    alone = P3EFT("toy", clients(fake_hosts(1)), **{**SMALL, "steps": 60})
+    alone = P3EFT("toy", clients(fake_hosts(1)), obfuscation="shares", regularizer="probe", **{**SMALL, "steps": 60})
     alone.fit(sentiment(400))
     found = alone.audit(sentiment(200, seed=1)).gradients
     assert found is not None and found > 0.8
@@ -192,7 +192,7 @@ def test_save_and_load_are_bit_exact(fake_host: FakeHost, tmp_path: Path) -> Non
     shutil.rmtree(tmp_path / "run")
     loaded = P3EFT.load(tmp_path / "copy", api_keys="key", progress=False)
     assert np.array_equal(loaded.predict_proba(data.texts), tuner.predict_proba(data.texts))
-    for a, b in zip(loaded._ready().optimizer.second, tuner._ready().optimizer.second, strict=True):
+    for a, b in zip(loaded._ready().updates.optimizer.second, tuner._ready().updates.optimizer.second, strict=True):
         assert np.array_equal(a, b)
     with pytest.raises(RunError, match="no run here"):
         P3EFT.load(tmp_path / "run")

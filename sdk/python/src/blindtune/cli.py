@@ -1,4 +1,4 @@
-"""`blindtune train | audit | predict`: the label holder's side from a shell.
+"""`blindtune train | audit | predict | frontier`: the label holder's side from a shell.
 
 Owns: arguments, messages and exit codes (0 done, 1 the run or a host failed, 2 wrong arguments or data, 130
 interrupted). Must never: print a key, or send what trainer.py would not.
@@ -20,11 +20,28 @@ from .audit import sample_rows
 from .client import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .data import DataError, Dataset, read_dataset
 from .errors import BlindtuneError
+from .frontier.command import add_command as add_frontier
 from .heads import HEADS
-from .settings import METHODS, POOLINGS, PRECISIONS, Settings, SettingsError
+from .mixing import COEFFICIENTS
+from .obfuscation import OBFUSCATIONS
+from .placement import PLACEMENTS
+from .schedules import SCHEDULES
+from .settings import METHODS, ON_LEAK, OPTIMIZERS, POOLINGS, PRECISIONS, REGULARIZERS, Settings, SettingsError
 from .trainer import P3EFT
 
-CHOICES = {"method": METHODS, "head": HEADS, "pooling": POOLINGS, "precision": PRECISIONS}
+CHOICES = {
+    "method": METHODS,
+    "head": HEADS,
+    "pooling": POOLINGS,
+    "precision": PRECISIONS,
+    "obfuscation": OBFUSCATIONS,
+    "placement": tuple(PLACEMENTS),
+    "coefficients": COEFFICIENTS,
+    "optimizer": OPTIMIZERS,
+    "regularizer": REGULARIZERS,
+    "schedule": SCHEDULES,
+    "on_leak": ON_LEAK,
+}
 PLAIN: dict[str, type] = {"int": int, "float": float, "str": str}
 TYPES = PLAIN | {f"{name} | None": kind for name, kind in PLAIN.items()}
 EXCESS_ROWS = 1000
@@ -110,7 +127,7 @@ def _print_report(report: dict[str, Any], leak: str, as_json: bool) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="blindtune", description="Fine-tune without sending a label.")
-    commands = parser.add_subparsers(required=True, metavar="train | audit | predict")
+    commands = parser.add_subparsers(required=True, metavar="train | audit | predict | frontier")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--host", action="append", default=[], metavar="URL", help=f"may be repeated; else {BASE_URL_VARIABLE}"
@@ -146,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--run", required=True, type=Path, metavar="DIR")
     command.add_argument("--text", action="append", help="may be repeated; else lines from standard input")
     command.set_defaults(command=predict)
+
+    add_frontier(commands, common, _keys)
     return parser
 
 

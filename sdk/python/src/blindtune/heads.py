@@ -72,11 +72,11 @@ class DenseTanhLinearHead:
         return dinner @ dense, grads
 
 
-def make_head(kind: str, hidden: int, classes: int, secret: SecretStream) -> Head:
-    """A fresh head: weights from N(0, 0.02), biases zero."""
+def make_head(kind: str, hidden: int, classes: int, secret: SecretStream, purpose: str = "head") -> Head:
+    """A fresh head: weights from N(0, 0.02), biases zero. `classes` is 1 for a regression; `purpose` names the draw."""
 
     def weight(rows: int, columns: int, name: str) -> F32:
-        return (secret.normal((rows, columns), "head", name) * INIT_STD).astype(np.float32)
+        return (secret.normal((rows, columns), purpose, name) * INIT_STD).astype(np.float32)
 
     if kind == "linear":
         return LinearHead([weight(classes, hidden, "out"), np.zeros(classes, np.float32)])

@@ -5,17 +5,21 @@ Owns: dL/dh_i for every adapter set. Must never: know a host, or anything about 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from .arrays import F32, I64
-from .heads import Head, cross_entropy, make_head, softmax
+from .arrays import F32, I64, AnyArray
+from .heads import Head, make_head, softmax
+from .labels import classification
 from .mixing import Mixing
-from .regularizers import RegularizerWeights, regularize
+from .penalty import Penalty, blind_directions, make_penalty
+from .pslf import PseudoHead
 from .secret import SecretStream
 from .settings import Settings
+from .tasks import Task, exchange_labels
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,15 @@ class HomeStep:
     regularizer_loss: float
     correct: int
     activation_gradients: list[F32]
-    """dL/dh_i, [B, H] for every set: secret until split."""
+    """dL/dh_i, [B, H] for every set: secret until obfuscated."""
     head_gradients: list[F32]
+    """In the order of `Home.parameters`."""
+    relabelled: Callable[[I64], list[F32]]
+    """dL/dh_i as they would be, had the rows these labels [B] and the model been as sure of them: what decoys are."""
 
     @property
     def loss(self) -> float:
-        """Cross entropy plus the weighted regularizers."""
+        """The task's loss plus the weighted regularizers."""
         return self.task_loss + self.regularizer_loss
 
 
@@ -41,27 +48,92 @@ class Home:
 
     mixing: Mixing
     head: Head
-    classes: int
-    regularizer: RegularizerWeights
+    task: Task
+    penalty: Penalty
+    pseudo: PseudoHead | None = None
+    """Under pslf: its loss trains the adapters, and that of `head` only the head."""
+    classes: int = 2
+    """Of the guarded labels."""
 
     @classmethod
-    def fresh(cls, settings: Settings, hidden: int, classes: int, secret: SecretStream) -> Home:
-        """Drawn from the run's secret: the host cannot guess it from the job's seed."""
-        mixing = Mixing.antisymmetric(settings.adapter_sets, hidden, secret, settings.mult_std)
-        return cls(mixing, make_head(settings.head, hidden, classes, secret), classes, settings.regularizer())
+    def fresh(
+        cls, settings: Settings, hidden: int, classes: int, secret: SecretStream, task: Task | None = None
+    ) -> Home:
+        """Drawn from the run's secret: the host cannot guess it from the job's seed.
 
-    def step(self, activations: Sequence[F32], base: F32 | None, labels: I64, step: int) -> HomeStep:
-        """Loss and gradients for one batch: h_i and base are [B, H], labels [B]; `step` counts from 0 for the ramp."""
+        `classes` are those of the guarded labels (2 for a regression); without `task` the head learns them.
+        """
+        task = task or classification(classes, settings)
+        mixing = Mixing.fresh(settings.coefficients, (settings.sets, hidden), secret, settings.mult_std or 0.0)
+        head = make_head(settings.head, hidden, task.outputs, secret)
+        pseudo = None
+        if settings.method == "pslf":
+            pseudo = PseudoHead(make_head(settings.head, hidden, settings.pslf_labels, secret, "pseudo-head"))
+        if settings.camouflaged:
+            mixing = replace(mixing, blind=blind_directions(settings, secret, hidden))
+        penalty = make_penalty(settings, classes, secret, hidden)
+        return cls(mixing, head, task, penalty, pseudo, classes)
+
+    @property
+    def parameters(self) -> dict[str, F32]:
+        """Everything trained at home, by name; the arrays themselves."""
+        named = {f"head.{name}": value for name, value in zip(self.head.names, self.head.parameters, strict=True)}
+        if self.pseudo is not None:
+            other = self.pseudo.head
+            named |= {f"pseudo.{name}": value for name, value in zip(other.names, other.parameters, strict=True)}
+        return named
+
+    def state(self) -> dict[str, AnyArray]:
+        """What a resumed run needs besides `parameters`, by name."""
+        return {**self.mixing.state(), **self.penalty.state()}
+
+    def load_state(self, arrays: Mapping[str, AnyArray]) -> None:
+        """Put back what `state` gave, bit for bit."""
+        self.mixing = Mixing.restored(arrays)
+        self.penalty.load_state(arrays)
+
+    def observe(self, activations: Sequence[F32], base: F32 | None, labels: Any) -> None:
+        """After a step: what the penalty remembers of its batch."""
+        self.penalty.observe(activations, base, self.task.guarded(labels))
+
+    def step(
+        self, activations: Sequence[F32], base: F32 | None, labels: Any, step: int, pseudo: I64 | None = None
+    ) -> HomeStep:
+        """Loss and gradients for one batch: h_i and base are [B, H], labels [B]; `step` counts from 0 for the ramp.
+
+        Labels are classes, or values for a regression; `pseudo` [B] are needed under pslf.
+        """
+        self.penalty.prepare(base)
         h = self.mixing.mix(activations)
-        logits = self.head.forward(h)
-        task_loss, dlogits = cross_entropy(logits, labels)
-        dh, head_gradients = self.head.backward(h, dlogits)
-        weights = self.regularizer.at(step)
-        penalty, from_penalty = regularize(activations, base, labels, self.classes, weights)
-        gradients = [a + b for a, b in zip(self.mixing.backward(dh), from_penalty, strict=True)]
-        correct = int(np.sum(logits.argmax(axis=1) == labels))
-        return HomeStep(task_loss, penalty, correct, gradients, head_gradients)
+        outputs = self.head.forward(h)
+        loss, doutputs = self.task.loss(outputs, labels)
+        dh, gradients = self.head.backward(h, doutputs)
+        lead, guarded = self.head, self.task.guarded(labels)
+        if self.pseudo is not None:
+            assert pseudo is not None, "pslf needs pseudo labels"
+            more, doutputs, dh, of_pseudo = self.pseudo.step(h, pseudo)
+            loss, gradients = loss + more, [*gradients, *of_pseudo]
+            lead, guarded = self.pseudo.head, pseudo
+
+        def by_activations(dh: F32, shown: I64) -> tuple[float, list[F32]]:
+            penalty, from_penalty = self.penalty.penalty(activations, base, shown, step)
+            return penalty, [a + b for a, b in zip(self.mixing.backward(dh), from_penalty, strict=True)]
+
+        penalty, found = by_activations(dh, guarded)
+
+        def relabelled(other: I64) -> list[F32]:
+            if doutputs.shape[1] <= 2:  # a row of the other side turns round, under the probes too
+                sides = np.where(other == guarded, 1.0, -1.0)[:, None]
+                return [np.asarray(g * sides, dtype=g.dtype) for g in found]
+            exchanged = exchange_labels(doutputs, guarded, other)
+            return by_activations(lead.backward(h, exchanged)[0], other)[1]
+
+        return HomeStep(loss, penalty, self.task.correct(outputs, labels), found, gradients, relabelled)
+
+    def outputs(self, activations: Sequence[F32]) -> F32:
+        """What the head gives, [B, O], for h_i [B, H]."""
+        return self.head.forward(self.mixing.mix(activations))
 
     def probabilities(self, activations: Sequence[F32]) -> F32:
         """[B, C] for h_i [B, H]."""
-        return softmax(self.head.forward(self.mixing.mix(activations)))
+        return softmax(self.outputs(activations))

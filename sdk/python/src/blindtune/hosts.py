@@ -1,23 +1,24 @@
-"""A job on every host: sequence numbers, recovery, and which share goes where.
+"""A job on every host: sequence numbers, recovery, and what goes where.
 
-Owns: `seq`, the current forward, and what to do when a host was restarted. Must never: see a whole gradient, a label
-or alpha; it is handed shares.
+Owns: `seq`, the current forward, and what to do when a host was restarted or is lost. Must never: see a label or a
+weight of an obfuscation; it is handed tensors that may travel. Where they go, placement.py says.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
-from .arrays import F32, I64
+from .arrays import F32, I64, AnyArray
 from .calls import BackwardRequest, Call, ForwardRequest
 from .client import Client, StepAnswer
-from .errors import ApiError, RunError
+from .errors import ApiConnectionError, ApiError, RunError, ServerError
+from .placement import Placement, Together
 
 log = logging.getLogger("blindtune")
 
@@ -28,6 +29,10 @@ AGREEMENT = 1e-2
 
 T = TypeVar("T")
 ShareTable = Mapping[tuple[int, int], F32]
+
+
+class HostLostError(ApiConnectionError, RunError):
+    """A host was waited for in vain; the message names it. The run can be continued when it is back."""
 
 
 @dataclass
@@ -107,49 +112,62 @@ class HostLink:
         log.info("%s: %s, continuing at seq %d", self.client.base_url, error.code, self.seq)
 
 
-@dataclass
 class HostGroup:
-    """All hosts of a run. They work in parallel; only the first is asked for the bare backbone's activations."""
+    """All hosts of a run. They work in parallel; set and share numbers here are the run's, not a host's own."""
 
-    links: list[HostLink]
+    def __init__(self, links: list[HostLink], placement: Placement | None = None) -> None:
+        self.links = links
+        self.placement: Placement = placement or Together(len(links))
+        self._pool = ThreadPoolExecutor(max_workers=len(links), thread_name_prefix="blindtune-host")
 
-    def __post_init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=len(self.links), thread_name_prefix="blindtune-host")
-
-    def forward(self, rows: I64, thetas: Sequence[F32], base: bool) -> tuple[list[F32], F32 | None]:
-        """h_i [B, H] for every set, and h_base if asked for. Hosts that disagree stop the run."""
-        theta = dict(enumerate(thetas))
+    def forward(self, rows: I64, thetas: Sequence[F32], base: bool, step: int = 0) -> tuple[list[F32], F32 | None]:
+        """h_i [B, H] for every set, and h_base, of the first host at work, if asked for. Hosts must agree."""
+        active = self.placement.active(step)
 
         def one(k: int) -> StepAnswer:
-            return self.links[k].forward(ForwardRequest(rows=rows, theta=theta, base=base and k == 0))
+            theta = dict(enumerate(thetas[i] for i in self.placement.sets(k, len(thetas))))
+            return self.links[k].forward(ForwardRequest(rows=rows, theta=theta, base=base and k == active[0]))
 
-        answers = self._each(one)
-        activations = [answers[0].tensors[f"h.{i}"] for i in range(len(thetas))]
-        for link, answer in zip(self.links[1:], answers[1:], strict=True):
-            for i, h in enumerate(activations):
-                _check_agreement(h, answer.tensors[f"h.{i}"], link.client.base_url)
-        return activations, answers[0].tensors.get("h.base")
+        answers = self._each(one, active)
+        return self._activations(answers, len(thetas)), answers[active[0]].tensors.get("h.base")
 
-    def host_of(self, share: int) -> int:
-        """Share j goes to host j, wrapping around when there are more shares than hosts."""
-        return share % len(self.links)
-
-    def backward(self, shares: ShareTable) -> dict[tuple[int, int], F32]:
-        """Send every share to its host, under a number that is local to that host; G.{i}.{j} by the numbers here."""
-        local: list[dict[tuple[int, int], tuple[int, int]]] = [{} for _ in self.links]
+    def backward(self, shares: ShareTable, step: int = 0) -> dict[tuple[int, int], F32]:
+        """Send every tensor to its host, under numbers that are local to it; G.{i}.{j} [P] by the numbers here."""
+        sets = 1 + max(i for i, _ in shares)
+        local: dict[int, dict[tuple[int, int], tuple[int, int]]] = {}
         for i, j in sorted(shares):
-            host = self.host_of(j)
-            local[host][(i, j // len(self.links))] = (i, j)
+            host = self.placement.host_of(i, j, step)
+            table, own = local.setdefault(host, {}), self.placement.sets(host, sets).index(i)
+            table[(own, sum(near[0] == own for near in table))] = (i, j)
 
         def one(k: int) -> dict[tuple[int, int], F32]:
             return self.links[k].backward({near: shares[far] for near, far in local[k].items()})
 
-        answers = self._each(one)
-        return {far: answers[k][near] for k, table in enumerate(local) for near, far in table.items()}
+        answers = self._each(one, sorted(local))
+        return {far: answers[k][near] for k, table in local.items() for near, far in table.items()}
 
-    def publish(self, thetas: Sequence[F32]) -> None:
-        """Put the adapters on every host."""
-        self._each(lambda k: self.links[k].publish(thetas))
+    def evaluate(self, request: ForwardRequest, thetas: Sequence[F32]) -> dict[str, AnyArray]:
+        """`h.{i}` for every set (none when `thetas` is empty), and `h.base`, without training."""
+        asked = self.placement.evaluators()
+
+        def one(k: int) -> StepAnswer:
+            own = [thetas[i] for i in self.placement.sets(k, len(thetas))]
+            return self.links[k].evaluate(replace(request, base=request.base and k == asked[0]), own)
+
+        answers = self._each(one, asked)
+        named: dict[str, AnyArray] = {f"h.{i}": h for i, h in enumerate(self._activations(answers, len(thetas)))}
+        base = answers[asked[0]].tensors.get("h.base")
+        return named if base is None else named | {"h.base": base}
+
+    def check_backbones(self, request: ForwardRequest) -> None:
+        """Compare the bare backbones on the texts of `request`, for placements that never compare them in training."""
+        answers = self._each(lambda k: self.links[k].client.forward(self.links[k].job_id, request))
+        for k, answer in answers.items():
+            _check_agreement(answers[0].tensors["h.base"], answer.tensors["h.base"], self.links[k].client.base_url)
+
+    def publish(self, thetas: Sequence[F32], hosts: Sequence[int] | None = None) -> None:
+        """Put each host's adapters on it."""
+        self._each(lambda k: self.links[k].publish([thetas[i] for i in self.placement.sets(k, len(thetas))]), hosts)
 
     def traffic(self) -> tuple[int, int, int]:
         """Bytes up, bytes down, retries, over all hosts since the start of this process."""
@@ -160,11 +178,33 @@ class HostGroup:
         """Stop the threads; the clients stay open."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _each(self, work: Callable[[int], T]) -> list[T]:
-        if len(self.links) == 1:
-            return [work(0)]
-        futures = [self._pool.submit(work, k) for k in range(len(self.links))]
-        return [future.result() for future in futures]
+    def _activations(self, answers: Mapping[int, StepAnswer], sets: int) -> list[F32]:
+        """h_i of the first host that runs set i; others that run it must have computed the same."""
+        found: dict[int, F32] = {}
+        for k, answer in answers.items():
+            for own, i in enumerate(self.placement.sets(k, sets)):
+                h = answer.tensors[f"h.{own}"]
+                _check_agreement(found.setdefault(i, h), h, self.links[k].client.base_url)
+        return [found[i] for i in range(sets)]
+
+    def _each(self, work: Callable[[int], T], hosts: Sequence[int] | None = None) -> dict[int, T]:
+        """`work` on each of `hosts` (all by default), by host. All are done or have failed before this returns."""
+        chosen = range(len(self.links)) if hosts is None else hosts
+        if len(chosen) == 1:
+            return {k: self._named(work, k) for k in chosen}
+        futures = {k: self._pool.submit(self._named, work, k) for k in chosen}
+        wait(futures.values())
+        return {k: future.result() for k, future in futures.items()}
+
+    def _named(self, work: Callable[[int], T], k: int) -> T:
+        try:
+            return work(k)
+        except (ApiConnectionError, ServerError) as error:
+            url = self.links[k].client.base_url
+            text = str(error).removeprefix(f"{url}: ")
+            raise HostLostError(
+                f"{url}: host lost ({text}); when it is back, the run continues where it stood"
+            ) from error
 
 
 def _check_agreement(mine: F32, other: F32, url: str) -> None:

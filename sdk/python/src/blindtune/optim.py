@@ -1,4 +1,4 @@
-"""AdamW as in torch.optim.AdamW, over a list of float32 arrays, and the learning rate schedule.
+"""AdamW and SGD as in torch.optim, over a list of float32 arrays, and the learning rate schedule.
 
 Owns: the moments and the step count of what the client trains (adapters in client custody, and the head). Must never:
 travel; two consecutive adapter values and the optimizer together give the gradient away.
@@ -61,6 +61,47 @@ class AdamW:
         for k in range(len(self.parameters)):
             self.first[k][...] = state[f"optim.m.{k}"]
             self.second[k][...] = state[f"optim.v.{k}"]
+        self.step_count = step_count
+
+
+@dataclass(frozen=True)
+class SGDSettings:
+    """Torch's names; weight decay is decoupled, as in AdamW."""
+
+    lr: float = 0.1
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+
+class SGD:
+    """p <- p (1 - lr wd) - lr b, with b <- momentum b + g: torch.optim.SGD but for the decoupled decay."""
+
+    def __init__(self, parameters: list[F32], settings: SGDSettings) -> None:
+        self.parameters = parameters
+        self.settings = settings
+        self.buffers = [np.zeros_like(p) for p in parameters]
+        self.step_count = 0
+
+    def step(self, gradients: list[F32], lr: float) -> None:
+        """Move every parameter in place; `gradients` come in the order of the parameters."""
+        if len(gradients) != len(self.parameters):
+            raise ValueError(f"{len(gradients)} gradients for {len(self.parameters)} parameters")
+        self.step_count += 1
+        s = self.settings
+        for p, g, b in zip(self.parameters, gradients, self.buffers, strict=True):
+            b *= np.float32(s.momentum)
+            b += g
+            p *= np.float32(1.0 - lr * s.weight_decay)
+            p -= np.float32(lr) * b
+
+    def state(self) -> dict[str, F32]:
+        """The momentum buffers by name; `step_count` is kept apart by the caller."""
+        return {f"optim.b.{k}": b for k, b in enumerate(self.buffers)}
+
+    def load_state(self, state: dict[str, F32], step_count: int) -> None:
+        """Put back what `state` gave, bit for bit."""
+        for k in range(len(self.parameters)):
+            self.buffers[k][...] = state[f"optim.b.{k}"]
         self.step_count = step_count
 
 

@@ -31,17 +31,15 @@ class Probe:
 
 @dataclass(frozen=True)
 class RegularizerWeights:
-    """Weight of the regularizer on each kind of tensor, reached linearly over `ramp_steps`. Defaults: SCIENCE.md 2."""
+    """Weight of the regularizer on each kind of tensor. Defaults: SCIENCE.md 2."""
 
     activations: float = 0.3
     shifts: float = 0.3
     differences: float = 0.3
-    ramp_steps: int = 200
 
-    def at(self, step: int) -> tuple[float, float, float]:
-        """(activations, shifts, differences) at `step`, counted from 0: 0 at the start, full after the ramp."""
-        ramp = 1.0 if self.ramp_steps <= 0 else min(1.0, step / self.ramp_steps)
-        return self.activations * ramp, self.shifts * ramp, self.differences * ramp
+    def scaled(self, factor: float) -> tuple[float, float, float]:
+        """(activations, shifts, differences), each times what the schedule says."""
+        return self.activations * factor, self.shifts * factor, self.differences * factor
 
     @property
     def needs_base(self) -> bool:

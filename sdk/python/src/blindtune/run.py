@@ -9,27 +9,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
 from .arrays import F32, AnyArray
+from .calls import ForwardRequest
 from .client import Client
 from .data import Dataset, upload_bytes
 from .errors import NotFoundError, RunError
-from .heads import Head
 from .home import Home
 from .hosts import HostGroup, HostLink
-from .mixing import Mixing
+from .labels import make_task
 from .objects import Job
-from .optim import AdamW
+from .placement import make_placement
 from .runfolder import RunFolder
 from .settings import Settings
+from .tasks import Regression
+from .updates import Updates
+from .watching import LeakWatch
 
 log = logging.getLogger("blindtune")
 
 UPLOAD_NAME = "inputs.jsonl"
-
+COMPARED_TEXTS = 2
 
 FREE_TO_CHANGE = frozenset({"eval_batch_size", "save_every"})
 
@@ -59,7 +63,9 @@ class Run:
 
     def __post_init__(self) -> None:
         self.secret = self.folder.secret()
-        self.optimizer = AdamW([*self.thetas, *self.home.head.parameters], self.about.settings.optimizer())
+        settings = self.about.settings
+        self.updates = Updates(self.thetas, list(self.home.parameters.values()), settings, self.secret)
+        self.watch = LeakWatch(settings.audit_every or 0, self.home.classes)
 
     @property
     def frozen(self) -> bool:
@@ -68,19 +74,19 @@ class Run:
 
     def save(self) -> None:
         """Write the state; a crash leaves the old one or the new one."""
-        head = self.home.head
         arrays: dict[str, AnyArray] = {f"theta.{i}": theta for i, theta in enumerate(self.thetas)}
-        arrays |= {f"head.{name}": value for name, value in zip(head.names, head.parameters, strict=True)}
-        arrays |= {"mixing": self.home.mixing.weights} | self.optimizer.state()
-        seqs = [link.seq for link in self.group.links]
-        scalars = {"step": self.step, "start_norms": self.start_norms, "next_seq": seqs}
-        self.folder.save_state(arrays, scalars | {"optimizer_steps": self.optimizer.step_count})
+        updates, counts = self.updates.state()
+        arrays |= {**self.home.parameters, **self.home.state(), **updates, **self.watch.state()}
+        scalars: dict[str, Any] = {"step": self.step, "start_norms": self.start_norms, **counts}
+        self.folder.save_state(arrays, scalars | {"next_seq": [link.seq for link in self.group.links]})
 
     def describe(self) -> None:
         """Write `run.json`: its presence says that the run can be continued."""
         hosts = [{"url": link.client.base_url, "job_id": link.job_id} for link in self.group.links]
         about = self.about
-        body = {"model": about.model, "settings": about.settings.to_dict(), "hosts": hosts}
+        body: dict[str, Any] = {"model": about.model, "settings": about.settings.to_dict(), "hosts": hosts}
+        if isinstance(self.home.task, Regression):
+            body["regression"] = asdict(self.home.task)
         names = {"label_names": list(about.label_names), "data_sha256": about.data_sha256, "hidden": self.hidden}
         self.folder.write_json("run.json", body | names)
 
@@ -89,46 +95,53 @@ class Run:
         """H, the width of the activations."""
         return int(self.home.mixing.weights.shape[1])
 
-    def evaluation_link(self) -> HostLink:
-        """The first host, knowing the current adapters."""
-        link = self.group.links[0]
+    def evaluate(self, request: ForwardRequest) -> dict[str, AnyArray]:
+        """`h.{i}` of every set and `h.base` where asked for, under the current adapters, without training."""
         if self.published_step != self.step:
-            self._reopen(link)
+            asked = self.group.placement.evaluators()
+            for k in asked:
+                self.reopen(k)
             if not self.frozen:
-                link.publish(self.thetas)
+                self.group.publish(self.thetas, asked)
             self.published_step = self.step
-        return link
+        return self.group.evaluate(request, self.thetas)
 
     def rejoin(self, data: Dataset) -> None:
         """Find the jobs of an interrupted run again and adopt the hosts' count; a job that is over is replaced."""
-        for link in self.group.links:
+        for k, link in enumerate(self.group.links):
             job = _find_job(link)
             if job is None:
-                link.job_id = create_job(link.client, self.about, upload_bytes(data.texts)).id
+                link.job_id = create_job(link.client, self.about, upload_bytes(data.texts), k).id
                 link.seq = 1
             else:
                 link.seq = job.next_seq
         self.describe()
 
-    def _reopen(self, link: HostLink) -> None:
+    def reopen(self, host: int) -> None:
+        """See that the host has an open job of the run; one without a file where the old one is over."""
+        link = self.group.links[host]
         if _find_job(link) is None:
-            link.job_id = create_job(link.client, self.about, None).id
+            link.job_id = create_job(link.client, self.about, None, host).id
             log.info("%s: the run's job is over, made %s to evaluate", link.client.base_url, link.job_id)
 
 
 def start_run(about: About, folder: RunFolder, clients: Sequence[Client], data: Dataset) -> Run:
-    """Upload the texts and create a job on every host; the first host's adapters are the start for all.
+    """Upload the texts and create a job on every host; the adapters of the first host that runs a set are its start.
 
     The state is written before `run.json`, which vouches for it.
     """
     settings = about.settings
     frozen = settings.method == "frozen"
+    task = make_task(data, settings)
     upload = None if frozen else upload_bytes(data.texts)
-    jobs = [create_job(client, about, upload) for client in clients]
+    jobs = [create_job(client, about, upload, k) for k, client in enumerate(clients)]
     links = [HostLink(client, job.id, job.next_seq) for client, job in zip(clients, jobs, strict=True)]
-    thetas = [_flat_adapter(links[0], i) for i in range(0 if frozen else settings.adapter_sets)]
-    home = Home.fresh(settings, jobs[0].hidden_size, data.classes, folder.secret())
-    run = Run(about, folder, HostGroup(links), thetas, home)
+    group = HostGroup(links, make_placement(settings.placement, len(links)))
+    if settings.placement != "shares" and len(links) > 1:
+        some = list(data.texts[:COMPARED_TEXTS])
+        group.check_backbones(ForwardRequest(texts=some, train=False, adapters="none", base=True))
+    home = Home.fresh(settings, jobs[0].hidden_size, data.classes, folder.secret(), task)
+    run = Run(about, folder, group, [] if frozen else first_adapters(group, settings.sets), home)
     run.save()
     run.describe()
     return run
@@ -140,28 +153,32 @@ def restore_run(folder: RunFolder, clients: Sequence[Client]) -> Run:
     if body is None or saved is None:
         raise RunError(f"{folder.path}: no run here (run.json or state.safetensors is missing)")
     arrays, scalars = saved
-    settings = Settings.from_dict(body["settings"])
-    about = About(body["model"], settings, tuple(body["label_names"]), body["data_sha256"])
     if len(clients) != len(body["hosts"]):
         raise RunError(f"the run has {len(body['hosts'])} hosts, not {len(clients)}")
+    settings = Settings.from_dict(body["settings"]).resolve(len(clients))
+    about = About(body["model"], settings, tuple(body["label_names"]), body["data_sha256"])
     links = [
         HostLink(client, host["job_id"], seq)
         for client, host, seq in zip(clients, body["hosts"], scalars["next_seq"], strict=True)
     ]
-    home = Home.fresh(settings, body["hidden"], len(about.label_names), folder.secret())
-    home.mixing = Mixing(arrays["mixing"])
-    _fill(home.head, arrays)
+    group = HostGroup(links, make_placement(settings.placement, len(links)))
+    task = Regression(**body["regression"]) if "regression" in body else None
+    home = Home.fresh(settings, body["hidden"], len(about.label_names), folder.secret(), task)
+    home.load_state(arrays)
+    for name, value in home.parameters.items():
+        value[...] = arrays[name]
     thetas = [arrays[f"theta.{i}"].copy() for i in range(sum(name.startswith("theta.") for name in arrays))]
-    run = Run(about, folder, HostGroup(links), thetas, home, scalars["step"], scalars["start_norms"])
-    run.optimizer.load_state(arrays, scalars["optimizer_steps"])
+    run = Run(about, folder, group, thetas, home, scalars["step"], scalars["start_norms"])
+    run.updates.load_state(arrays, scalars)
+    run.watch.load_state(arrays)
     return run
 
 
-def create_job(client: Client, about: About, upload: bytes | None) -> Job:
-    """A job on one host, with the label-free file if there is one. Every host gets the same seed."""
+def create_job(client: Client, about: About, upload: bytes | None, host: int = 0) -> Job:
+    """A job on host number `host`, with the label-free file if there is one."""
     file_id = client.files.create((UPLOAD_NAME, upload)).id if upload is not None else None
     settings = about.settings
-    return client.jobs.create(about.model, settings.split_method(), training_file=file_id, seed=settings.seed)
+    return client.jobs.create(about.model, settings.split_method(), training_file=file_id, seed=settings.job_seed(host))
 
 
 def check_same(run: Run, about: About) -> None:
@@ -178,14 +195,15 @@ def check_same(run: Run, about: About) -> None:
         raise RunError(f"{place}: the run was started on other data; use another folder")
 
 
-def _flat_adapter(link: HostLink, index: int) -> F32:
-    tensors = link.client.adapter(link.job_id, index, form="flat")
-    return np.array(tensors[f"theta.{index}"], dtype=np.float32)
-
-
-def _fill(head: Head, arrays: dict[str, AnyArray]) -> None:
-    for name, value in zip(head.names, head.parameters, strict=True):
-        value[...] = arrays[f"head.{name}"]
+def first_adapters(group: HostGroup, sets: int) -> list[F32]:
+    """theta_i [P] as the host that runs set i starts it."""
+    found = []
+    for i in range(sets):
+        host = group.placement.host_of(i, 0, 0)
+        link, own = group.links[host], group.placement.sets(host, sets).index(i)
+        tensors = link.client.adapter(link.job_id, own, form="flat")
+        found.append(np.array(tensors[f"theta.{own}"], dtype=np.float32))
+    return found
 
 
 def _find_job(link: HostLink) -> Job | None:

@@ -1,15 +1,16 @@
 """Training driven from the label holder's side: one object per run.
 
-Owns: the loop (forward, mix, loss, split, backward, update) and its records.
-Must never: put anything but texts, row numbers, adapters and shares into a request.
+Owns: the loop (forward, mix, loss, obfuscate, backward, update) and its records.
+Must never: put anything but texts, row numbers, adapters and obfuscated gradients into a request.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,23 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from . import audit as attacks
-from .arrays import F32, I64, AnyArray, sha256
+from . import label_privacy
+from .arrays import F32, I64, AnyArray, decode, encode, sha256
+from .auditing import attack_activations, attack_record, recorded, with_excess
 from .calls import ForwardRequest
 from .client import Client
 from .data import Batches, Dataset, Text, evaluation_chunks, text_lengths
 from .errors import RunError
+from .heads import softmax
 from .home import HomeStep
+from .labels import TrainingLabels
+from .obfuscation import Context
 from .optim import clip, learning_rate
 from .run import About, Run, check_same, restore_run, start_run
 from .runfolder import RunFolder
 from .settings import Settings
-from .shares import split
+from .tasks import Classification, Regression
+from .watching import headline
 
 log = logging.getLogger("blindtune")
 
@@ -69,10 +76,11 @@ class FitResult:
 class P3EFT:
     """Fine-tunes `model` on one or more hosts.
 
-    Methods: p3eft, lora (nothing hidden), frozen (a head on the bare backbone).
+    Methods: p3eft, lora (nothing hidden), frozen (a head on the bare backbone), dc and pslf (what others proposed).
 
-    `hosts` are URLs or `Client`s; with several, every gradient is split so that each host gets one share. `run` names
-    a folder to continue from; without one nothing is kept. Other keyword arguments are those of `Settings`.
+    `hosts` are URLs or `Client`s; with several, every gradient is split so that each host gets one share, or the steps
+    or the adapter sets are divided among them (`placement`). `run` names a folder to continue from; without one nothing
+    is kept. Other keyword arguments are those of `Settings`.
     """
 
     def __init__(
@@ -88,7 +96,9 @@ class P3EFT:
         self.model = model
         self.clients = connect(hosts, api_keys)
         self.settings = Settings.from_dict(settings).resolve(len(self.clients))
+        self.obfuscation = self.settings.gradient_obfuscation()
         self.folder = RunFolder(run)
+        self.recorder = attacks.Recorder(store=self.folder)
         self.progress = progress
         self._run: Run | None = None
 
@@ -122,23 +132,27 @@ class P3EFT:
 
         Texts go to the hosts, in a secret order; labels do not.
         """
-        with threadpool_limits(limits=1):
+        with threadpool_limits(limits=1), recorded(self.clients, self.recorder):
             return self._fit(data)
 
     def _fit(self, data: Dataset) -> FitResult:
         started = time.monotonic()
         mine = data.take(self.folder.secret().permutation(len(data), "rows"))
         run = self._open(mine, data.sha256())
+        self.folder.save_labels(mine.labels)
         batches = Batches(text_lengths(mine.texts), min(self.settings.batch_size, len(mine)), self.settings.seed)
         steps = self.settings.steps or max(1, round(self.settings.epochs * batches.per_epoch))
-        cache = self._frozen_activations(mine, batches, steps) if run.frozen else None
+        labels = TrainingLabels.draw(mine, self.settings, run.home.task, run.secret)
+        frozen = self._frozen_activations(mine, batches, steps) if run.frozen else None
         recent = self.folder.steps()[: run.step]
         with tqdm(total=steps, initial=run.step, disable=not self.progress, unit="step") as bar:
             while run.step < steps:
                 rows = batches.rows(run.step)
-                recent.append(self._step(rows, mine.labels[rows], steps, cache))
+                recent.append(self._step(rows, labels.take(rows), steps, frozen))
                 bar.set_postfix_str(_postfix(recent[-20:]), refresh=False)
                 bar.update()
+                if run.watch.due(run.step):
+                    self._look()
                 if run.step % self.settings.save_every == 0 or run.step == steps:
                     run.save()
         return self._result(time.monotonic() - started)
@@ -151,20 +165,22 @@ class P3EFT:
         run = self._ready()
         if not run.frozen:
             run.group.publish(run.thetas)
+        run.published_step = -1  # what is asked next needs a job that is open
         return [link.client.jobs.complete(link.job_id).fine_tuned_model for link in run.group.links]
 
     # Look.
 
     def evaluate(self, data: Dataset) -> dict[str, float]:
-        """Accuracy and cross entropy on `data`, computed here; only its texts travel."""
-        probabilities = self.predict_proba(data.texts)
-        likely = probabilities[np.arange(len(data)), data.labels]
-        accuracy = float(np.mean(probabilities.argmax(axis=1) == data.labels))
-        return {
-            "accuracy": accuracy,
-            "loss": float(-np.log(np.maximum(likely, 1e-12)).mean()),
-            "rows": float(len(data)),
-        }
+        """Accuracy and cross entropy on `data`, computed here; only its texts travel.
+
+        For a regression: Spearman's rank correlation, RMSE, and as accuracy the share on the right side of the median.
+        """
+        task, outputs = self._ready().home.task, self._outputs(data.texts)
+        if isinstance(task, Regression):
+            if data.values is None:
+                raise RunError("the run is a regression: read the data with task='regression'")
+            return task.scores(outputs, data.values)
+        return Classification(len(self.label_names)).scores(outputs, data.labels)
 
     def predict(self, texts: Sequence[Text]) -> list[str]:
         """The label name of each text."""
@@ -172,58 +188,53 @@ class P3EFT:
 
     def predict_proba(self, texts: Sequence[Text]) -> F32:
         """Probabilities [N, C], columns in the order of `label_names`."""
-        return self._ready().home.probabilities(self.activations(texts)[0])
+        if isinstance(self._ready().home.task, Regression):
+            raise RunError("the run is a regression: use predict_values")
+        return softmax(self._outputs(texts))
+
+    def predict_values(self, texts: Sequence[Text]) -> F32:
+        """Predicted values [N] of a regression."""
+        task = self._ready().home.task
+        if not isinstance(task, Regression):
+            raise RunError("the run is a classifier: use predict or predict_proba")
+        return task.values(self._outputs(texts))
 
     def activations(self, texts: Sequence[Text], base: bool = False) -> tuple[list[F32], F32 | None]:
-        """h_i [N, H] for every set, and h_base if asked for, from the first host, without dropout.
+        """h_i [N, H] for every set, and h_base if asked for, without dropout, from the hosts that run them.
 
         The frozen method has no adapters: its one h is the bare backbone's.
         """
         run = self._ready()
         frozen = run.frozen
-        names = ["h.base"] if frozen else [f"h.{i}" for i in range(self.settings.adapter_sets)]
+        names = ["h.base"] if frozen else [f"h.{i}" for i in range(self.settings.sets)]
         wanted = [*names, "h.base"] if base and not frozen else names
         order = run.secret.permutation(len(texts), "evaluate", len(texts))
         order = order[np.argsort(text_lengths(texts)[order], kind="stable")]
         parts: list[dict[str, AnyArray]] = []
-        link = run.evaluation_link()
         for chunk in evaluation_chunks([texts[int(row)] for row in order], self.settings.eval_batch_size):
             sets = "none" if frozen else "all"
             request = ForwardRequest(texts=chunk, train=False, adapters=sets, base="h.base" in wanted)
-            parts.append(link.evaluate(request, run.thetas).tensors)
+            parts.append(run.evaluate(request))
         back = np.argsort(order)
         whole = {name: np.concatenate([part[name] for part in parts])[back] for name in wanted}
         return [whole[name] for name in names], whole["h.base"] if base else None
 
-    def audit(self, data: Dataset, trained_on: Dataset | None = None) -> attacks.LeakReport:
+    def audit(self, data: Dataset, trained_on: Dataset | None = None, quick: bool = False) -> attacks.LeakReport:
         """Attack what the hosts saw.
 
-        Activations of `data` under the final adapters, and the gradients of the last steps.
+        Activations of `data` under the final adapters, and the gradients of the last steps as recorded from the wire.
 
-        With `trained_on`, `excess` tells how much more the same attacks find on rows that were trained on.
+        With `trained_on`, `excess` tells how much more the same attacks find on rows that were trained on. `quick`
+        leaves out what takes long: independent components, recombination, probes and intervals.
         """
         with threadpool_limits(limits=1):
-            return self._audit(data, trained_on)
-
-    def _audit(self, data: Dataset, trained_on: Dataset | None) -> attacks.LeakReport:
-        found = self._attack_activations(data)
-        sent = self._sent_steps()
-        found["gradients"] = attacks.gradient_attacks(sent, data.classes) if sent else {}
-        leaks = {kind: attacks.worst(found[kind], data.classes) for kind in attacks.KINDS}
-        excess: dict[str, float] = {}
-        if trained_on is not None:
-            for kind, scores in self._attack_activations(trained_on).items():
-                here, there = leaks[kind], attacks.worst(scores, data.classes)
-                if here is not None and there is not None:
-                    excess[kind] = there - here
-        return attacks.LeakReport(
-            **leaks,
-            classes=data.classes,
-            rows=min(len(data), attacks.MAX_ROWS),
-            attacks={f"{kind}/{name}": value for kind, table in found.items() for name, value in table.items()},
-            excess=excess,
-            exposure=attacks.exposure(self.settings.method, len(self.clients), self.settings.shares or 1),
-        )
+            report = self._attack_activations(data, quick)
+            if trained_on is not None:
+                report = with_excess(report, self._attack_activations(trained_on, quick))
+            labels = self.folder.labels()
+            if labels is not None:
+                report = report.joined(attack_record(self.recorder.seen(), labels, data.classes, quick))
+        return replace(report, exposure=self._exposure(data.classes))
 
     # Keep.
 
@@ -234,6 +245,12 @@ class P3EFT:
         for name in ("secret", "state.safetensors", "run.json"):
             target.write(name, (self.folder.path / name).read_bytes())
 
+    def export(self, folder: str | Path, passphrase: str | None = None) -> Path:
+        """Write adapters that PEFT loads, and the private rest, encrypted where there is a passphrase: export.py."""
+        from .export import export
+
+        return export(self, folder, passphrase)
+
     def summary(self) -> dict[str, Any]:
         """Method, hosts, and sums over all recorded steps, for the report."""
         run, steps = self._ready(), self.folder.steps()
@@ -243,6 +260,7 @@ class P3EFT:
             "hosts": [link.client.base_url for link in run.group.links],
             "jobs": [link.job_id for link in run.group.links],
             "steps": run.step,
+            "obfuscation": asdict(self.obfuscation.statement(self._sharing, self.settings.precision)),
             "bytes_up": sum(s["bytes_up"] for s in steps),
             "bytes_down": sum(s["bytes_down"] for s in steps),
             "adapter_sha256": sha256(run.thetas),
@@ -250,29 +268,30 @@ class P3EFT:
 
     # One step.
 
-    def _step(self, rows: I64, labels: I64, steps: int, cache: F32 | None) -> dict[str, Any]:
+    def _step(self, rows: I64, labels: TrainingLabels, steps: int, frozen: F32 | None) -> dict[str, Any]:
         run, started = self._ready(), time.monotonic()
         before = run.group.traffic()
         base: F32 | None = None
-        if cache is not None:
-            activations = [cache[rows]]
+        if frozen is not None:
+            activations = [frozen[rows]]
         else:
-            activations, base = run.group.forward(rows, run.thetas, run.home.regularizer.needs_base)
-        home = run.home.step(activations, base, labels, run.step)
-        adapter_gradients, kappa = self._backward(home, labels) if cache is None else ([], 1.0)
-        gradients, norm = clip([*adapter_gradients, *home.head_gradients], self.settings.max_grad_norm)
+            wanted = run.home.penalty.needs_base or run.watch.on
+            activations, base = run.group.forward(rows, run.thetas, wanted, run.step)
+        home = run.home.step(activations, base, labels.targets, run.step, labels.pseudo)
+        adapter_gradients, kappa = self._backward(home, labels) if frozen is None else ([], 1.0)
+        gradients = [*adapter_gradients, *home.head_gradients]
+        norm, rate = clip(gradients, None)[1], self._rate(steps)
         if not np.isfinite(home.loss) or not np.isfinite(norm):
             raise RunError(f"step {run.step + 1}: loss {home.loss}, gradient norm {norm}; lower lr or the regularizers")
-        warmup = self.settings.warmup if self.settings.warmup is not None else steps // 10
-        rate = learning_rate(run.step, steps, warmup, self.settings.lr)
-        run.optimizer.step(gradients, rate)
+        run.updates.add(gradients, rate, last=run.step + 1 == steps)
+        self._remember(activations, base, labels)
         run.step += 1
         up, down, retries = (now - then for now, then in zip(run.group.traffic(), before, strict=True))
         record = {
             "step": run.step,
             "loss": home.loss,
             "task_loss": home.task_loss,
-            "accuracy": home.correct / len(labels),
+            "accuracy": home.correct / len(rows),
             "lr": rate,
             "gradient_norm": norm,
             "h_norms": self._watch_norms(activations),
@@ -285,19 +304,43 @@ class P3EFT:
         self.folder.record_step(record)
         return record
 
-    def _backward(self, home: HomeStep, labels: I64) -> tuple[list[F32], float]:
-        """dL/dtheta_i for every set, and the largest condition number of the shares."""
-        run, count = self._ready(), self.settings.shares or 1
-        parts = [
-            split(g, count, run.secret, ("step", run.step, i), self.settings.noise_scale)
+    def _remember(self, activations: Sequence[F32], base: F32 | None, labels: TrainingLabels) -> None:
+        """What stays at home of a batch: for the penalty and for the next look."""
+        run = self._ready()
+        run.home.observe(activations, base, labels.targets)
+        run.watch.add(activations, base, run.home.task.guarded(labels.targets))
+
+    def _look(self) -> None:
+        """Attack the last rows as a host could, write down what was found, and steer by it."""
+        run = self._ready()
+        report, schedule = run.watch.look(), run.home.penalty.schedule
+        leak = headline(report)
+        tiers = {str(tier): score for tier, score in report.tiers.items()}
+        self.folder.record_audit({"step": run.step, "tiers": tiers, "weight": schedule.at(run.step)})
+        if leak > self.settings.max_leak and self.settings.on_leak == "stop":
+            run.save()
+            raise RunError(
+                f"step {run.step}: a host can guess labels at {leak:.3f}, and max_leak is {self.settings.max_leak:g}"
+            )
+        schedule.look(leak)
+
+    def _backward(self, home: HomeStep, labels: TrainingLabels) -> tuple[list[F32], float]:
+        """dL/dtheta_i for every set, and the largest kappa of their obfuscation."""
+        run, step = self._ready(), self._ready().step
+        others = cache(lambda k: home.relabelled(labels.decoys[k]))
+        hidden = [
+            self.obfuscation.obfuscate(g, Context(("step", step, i), run.secret, _of_set(others, i)))
             for i, g in enumerate(home.activation_gradients)
         ]
-        table = {(i, j): share for i, part in enumerate(parts) for j, share in enumerate(part.tensors)}
-        sent: dict[str, AnyArray] = {f"{run.group.host_of(j)}.{i}.{j}": share for (i, j), share in table.items()}
-        self.folder.record_sent(run.step, {"labels": labels, **sent})
-        answers = run.group.backward(table)
-        joined = [part.join([answers[(i, j)] for j in range(count)]) for i, part in enumerate(parts)]
-        return joined, max(part.kappa for part in parts)
+        table = {(i, j): tensor for i, one in enumerate(hidden) for j, tensor in enumerate(one.tensors)}
+        answers = run.group.backward(table, step)
+        joined = [one.reconstruct([answers[(i, j)] for j in range(len(one.tensors))]) for i, one in enumerate(hidden)]
+        return joined, max(one.kappa for one in hidden)
+
+    def _rate(self, steps: int) -> float:
+        """The learning rate of the current step."""
+        warmup = self.settings.warmup if self.settings.warmup is not None else steps // 10
+        return learning_rate(self._ready().step, steps, warmup, self.settings.lr)
 
     def _watch_norms(self, activations: Sequence[F32]) -> list[float]:
         """Mean |h_i| by set; adapters start as the bare backbone, so the first step is the yardstick."""
@@ -327,16 +370,20 @@ class P3EFT:
 
     # Parts.
 
+    def _outputs(self, texts: Sequence[Text]) -> F32:
+        """What the head gives for each text, [N, O]."""
+        return self._ready().home.outputs(self.activations(texts)[0])
+
     def _ready(self) -> Run:
         if self._run is None:
             raise RunError("not trained yet: call fit first, or load a run folder")
         return self._run
 
     def _open(self, mine: Dataset, data_sha256: str) -> Run:
-        """Start, or continue where the folder stands."""
+        """Start, or continue where the folder stands: memory may be in the middle of a step that failed."""
         about = About(self.model, self.settings, mine.label_names, data_sha256)
         if self.folder.read_json("run.json") is not None:
-            run = self._run or restore_run(self.folder, self.clients)
+            run = restore_run(self.folder, self.clients)
             check_same(run, about)
             run.rejoin(mine)
         else:
@@ -349,31 +396,34 @@ class P3EFT:
 
         Others stay zero. Asked for once, and kept.
         """
-        path = self.folder.path / "frozen.npy"
+        path = self.folder.path / "frozen.safetensors"
         if path.exists():
-            return np.asarray(np.load(path), dtype=np.float32)
+            return np.asarray(decode(path.read_bytes())[0]["h"], dtype=np.float32)
         rows = np.unique(np.concatenate([batches.rows(step) for step in range(min(steps, batches.per_epoch))]))
         cache = np.zeros((len(mine), self._ready().hidden), np.float32)
         cache[rows] = self.activations([mine.texts[int(row)] for row in rows])[0][0]
-        np.save(path, cache)
+        self.folder.write(path.name, encode({"h": cache}))
         return cache
 
-    def _attack_activations(self, data: Dataset) -> dict[str, dict[str, float]]:
+    @property
+    def _sharing(self) -> int:
+        """How many hosts divide the tensors of one gradient among them."""
+        return len(self.clients) if self.settings.placement == "shares" else 1
+
+    def _exposure(self, classes: int) -> tuple[str, ...]:
+        """What a host learns, in words, and what is proven."""
+        mine = self.settings
+        learned = attacks.exposure(mine.method, self._sharing, mine.shares or 1, self.obfuscation.name)
+        return (
+            learned if mine.label_epsilon is None else (*learned, label_privacy.describe(mine.label_epsilon, classes))
+        )
+
+    def _attack_activations(self, data: Dataset, quick: bool) -> attacks.LeakReport:
         some = data.take(attacks.sample_rows(len(data)))
         activations, base = self.activations(some.texts, base=True)
-        frozen = self._ready().frozen
-        return attacks.activation_attacks(activations, None if frozen else base, some.labels, some.classes)
-
-    def _sent_steps(self) -> list[attacks.SentStep]:
-        """What the hosts were sent at the last steps, with the labels, which are kept beside it in the run folder."""
-        steps = []
-        for arrays in self.folder.sent():
-            hosts: list[dict[tuple[int, int], F32]] = [{} for _ in self.clients]
-            for name in arrays.keys() - {"labels"}:
-                host, i, j = (int(part) for part in name.split("."))
-                hosts[host][(i, j)] = arrays[name]
-            steps.append(attacks.SentStep(tuple(hosts), arrays["labels"]))
-        return steps
+        run = self._ready()
+        tensors = attacks.Tensors(activations, None if run.frozen else base, some.labels)
+        return attack_activations(tensors, some.classes, run.group.placement, quick)
 
 
 def connect(hosts: Sequence[str | Client], api_keys: Sequence[str] | str | None) -> list[Client]:
@@ -389,6 +439,10 @@ def connect(hosts: Sequence[str | Client], api_keys: Sequence[str] | str | None)
     if len(keys) != len(wanted):
         raise RunError(f"{len(keys)} keys for {len(wanted)} hosts")
     return [h if isinstance(h, Client) else Client(h, key) for h, key in zip(wanted, keys, strict=True)]
+
+
+def _of_set(others: Callable[[int], list[F32]], index: int) -> Callable[[int], F32]:
+    return lambda k: others(k)[index]
 
 
 def _postfix(recent: Sequence[dict[str, Any]]) -> str:

@@ -43,6 +43,10 @@ class RealHost:
         """Start, on the port of before where there was one, and wait until it is ready."""
         words = [self.binary, "serve", "--port", str(self.port), "--state-dir", self.state]
         settings = {"BLINDTUNE_DATABASE__DURABLE": "false", "BLINDTUNE_JOBS__LEASE_SECS": "3", "RUST_LOG": "warn"}
+        # Hosts and tests share the cores: a thread that waits must not keep one busy.
+        settings |= {"OMP_WAIT_POLICY": "passive", "BLINDTUNE_ENGINE__THREADS": "1"}
+        # All tests share one project, and some leave their jobs open.
+        settings |= {"BLINDTUNE_LIMITS__RUNNING_PER_PROJECT": "64"}
         with (self.state.parent / "host.log").open("a") as log:
             self.process = subprocess.Popen(
                 words, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | settings

@@ -84,3 +84,24 @@ def _kill_twice(host: RealHost, record: Path, rng: random.Random) -> None:
         time.sleep(rng.uniform(0.0, 0.05))
         host.kill()
         host.start()
+
+
+def test_sets_apart_and_steps_in_turn(hosts: list[RealHost]) -> None:
+    """By the hosts' own ledgers: each got one set's adapters and gradients, or every other step.
+
+    Texts went there too, once, to compare the backbones.
+    """
+    clients = [host.client() for host in hosts]
+    apart = tuner(clients, placement="sets", steps=3)
+    apart.fit(notes(40))
+    for client, job in zip(clients, apart.summary()["jobs"], strict=True):
+        names = {tensor["name"] for entry in client.ledger(job) for tensor in entry["tensors"]}
+        assert names == {"texts", "rows", "theta.0", *(f"s.0.{j}" for j in range(4))}
+    activations, base = apart.activations(["the man has no pain"], base=True)
+    assert base is not None and not np.array_equal(activations[0], activations[1])
+    in_turn = tuner(clients, placement="steps", steps=3)
+    in_turn.fit(notes(40))
+    kinds = [
+        [entry["kind"] for entry in c.ledger(job)] for c, job in zip(clients, in_turn.summary()["jobs"], strict=True)
+    ]
+    assert [kind.count("backward") for kind in kinds] == [2, 1]
