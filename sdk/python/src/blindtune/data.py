@@ -7,39 +7,38 @@ sorted by label.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
-from .arrays import I64
+from .arrays import F32, I64
+from .columns import LABELS, PAIR, VALUES, Columns, Text, Wanted, label_of, text_of, value_of
+from .sources import DataError, Source, open_source
 
-TEXT_COLUMNS = ("text", "sentence")
-PAIR_COLUMN = "text_pair"
-LABEL_COLUMN = "label"
+__all__ = ["Batches", "DataError", "Dataset", "Text", "read_dataset", "read_texts", "upload_bytes"]
+
+TASKS = ("classification", "regression")
+HALVES = ("below", "above")
+"""Label names of a regression: below or above the median, which is what attacks and regularizers go by."""
 BATCHES_PER_CHUNK = 50
 CHUNK_BYTES = 128 * 1024
-
-Text = str | tuple[str, str]
-
-
-class DataError(ValueError):
-    """A file that cannot be read as labelled text; the message names file and line."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Texts (or pairs), and their labels as numbers into `label_names`."""
+    """Texts (or pairs), and their labels as numbers into `label_names`.
+
+    For a regression `values` [N] are what is to be predicted, and the labels say below (0) or above (1) the median.
+    """
 
     texts: tuple[Text, ...]
     labels: I64
     label_names: tuple[str, ...]
+    values: F32 | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -49,54 +48,70 @@ class Dataset:
         """How many labels there are."""
         return len(self.label_names)
 
+    @property
+    def task(self) -> str:
+        """`classification` or `regression`."""
+        return TASKS[0] if self.values is None else TASKS[1]
+
+    @classmethod
+    def from_lists(
+        cls,
+        texts: Iterable[Any],
+        labels: Iterable[Any],
+        label_names: Iterable[str] | None = None,
+        *,
+        task: str = "classification",
+    ) -> Dataset:
+        """From texts (or pairs) and as many labels, in lists, arrays or pandas Series: X and y of scikit-learn."""
+        texts, labels = list(texts), list(labels)
+        if len(texts) != len(labels):
+            raise DataError(f"{len(texts)} texts and {len(labels)} labels")
+        pairs = enumerate(zip(texts, labels, strict=True))
+        rows = ((f"row {k + 1}", _row(text, label, k)) for k, (text, label) in pairs)
+        return _labelled(Source("the lists", rows), label_names, task, Wanted())
+
     def take(self, rows: I64) -> Dataset:
         """The rows named, in that order."""
-        return Dataset(tuple(self.texts[int(r)] for r in rows), self.labels[rows], self.label_names)
+        values = None if self.values is None else self.values[rows]
+        return Dataset(tuple(self.texts[int(r)] for r in rows), self.labels[rows], self.label_names, values)
 
     def sha256(self) -> str:
         """Names texts and labels; a run refuses to continue on other data. Stays at home."""
-        body = json.dumps([self.texts, self.labels.tolist(), self.label_names], ensure_ascii=False)
-        return hashlib.sha256(body.encode()).hexdigest()
+        parts: list[Any] = [self.texts, self.labels.tolist(), self.label_names]
+        if self.values is not None:
+            parts.append(self.values.tolist())
+        return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
 
-def read_dataset(path: str | Path, label_names: Iterable[str] | None = None) -> Dataset:
-    """Read TSV, CSV or JSONL with columns `text` (or `sentence`), optional `text_pair`, and `label`.
+def read_dataset(
+    data: Any,
+    label_names: Iterable[str] | None = None,
+    *,
+    task: str = "classification",
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+) -> Dataset:
+    """Read labelled texts from a file (TSV, CSV, JSONL, parquet), a pandas DataFrame or a Hugging Face dataset.
 
-    `label_names` fixes the mapping, as for a dev file read after its train file; otherwise names are sorted, integers
-    by value.
+    Columns are `text` (or `sentence`), optional `text_pair`, and `label`; GLUE's pairs (sentence1/sentence2,
+    question/sentence, premise/hypothesis, question1/question2) are known, and `text`, `text_pair` and `label` name
+    others. `label_names` fixes the mapping, as for a dev file read after its train file; otherwise names are sorted,
+    integers by value, or are those of the dataset's ClassLabel. With `task="regression"` labels are numbers.
     """
-    path = Path(path)
-    texts: list[Text] = []
-    names: list[str] = []
-    for line, row in _records(path):
-        texts.append(_text_of(row, path, line))
-        label = row.get(LABEL_COLUMN)
-        if label is None or isinstance(label, (dict, list)) or not str(label).strip():
-            raise DataError(f"{path.name}, line {line}: no `{LABEL_COLUMN}`")
-        names.append(str(label).strip())
-    if not texts:
-        raise DataError(f"{path.name}: no rows")
-    known = tuple(label_names) if label_names is not None else _sorted_names(set(names))
-    numbers = {name: k for k, name in enumerate(known)}
-    for k, name in enumerate(names):
-        if name not in numbers:
-            raise DataError(f"{path.name}, row {k + 1}: label {name!r} is not one of {', '.join(known)}")
-    if len(known) < 2:
-        raise DataError(f"{path.name}: only one label ({known[0]}); a classifier needs two")
-    return Dataset(tuple(texts), np.array([numbers[n] for n in names], dtype=np.int64), known)
+    return _labelled(open_source(data), label_names, task, Wanted(text, text_pair, label))
 
 
-def read_texts(path: str | Path) -> list[Text]:
-    """Read the texts of a file with or without labels."""
-    path = Path(path)
-    return [_text_of(row, path, line) for line, row in _records(path)]
+def read_texts(data: Any) -> list[Text]:
+    """Read the texts of anything that `read_dataset` takes, with or without labels."""
+    return [text_of(row, columns, place) for place, row, columns in _rows(open_source(data), Wanted(), LABELS)]
 
 
 def upload_bytes(texts: Iterable[Text]) -> bytes:
     """The label-free JSONL that a host gets: `text`, and `text_pair` for pairs. Nothing else."""
     lines = []
     for text in texts:
-        row = {"text": text} if isinstance(text, str) else {"text": text[0], PAIR_COLUMN: text[1]}
+        row = {"text": text} if isinstance(text, str) else {"text": text[0], PAIR: text[1]}
         lines.append(json.dumps(row, ensure_ascii=False))
     return ("\n".join(lines) + "\n").encode()
 
@@ -156,64 +171,63 @@ def text_lengths(texts: Iterable[Text]) -> I64:
     return np.array([len(t) if isinstance(t, str) else len(t[0]) + len(t[1]) for t in texts], dtype=np.int64)
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    kind = path.suffix.lower()
+def _rows(source: Source, wanted: Wanted, labels: tuple[str, ...]) -> Iterator[tuple[str, Any, Columns]]:
+    """Every row with its place and its columns: found once for a table, row by row where rows may differ."""
+    found = None
+    if source.columns is not None:
+        found = Columns.find(source.columns, wanted, labels, source.head)
+    for place, row in source.records:
+        yield place, row, found or Columns.find(tuple(row), wanted, labels, place)
+
+
+def _labelled(source: Source, label_names: Iterable[str] | None, task: str, wanted: Wanted) -> Dataset:
+    if task not in TASKS:
+        raise DataError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
+    if task == "regression":
+        return _regression(source, label_names, wanted)
+    texts: list[Text] = []
+    names: list[str] = []
+    places: list[str] = []
+    declared: tuple[str, ...] | None = None
+    for place, row, columns in _rows(source, wanted, LABELS):
+        declared = (source.label_names or {}).get(columns.label or "")
+        texts.append(text_of(row, columns, place))
+        names.append(label_of(row, columns, place, declared))
+        places.append(place)
+    if not texts:
+        raise DataError(f"{source.name}: no rows")
+    known = tuple(label_names) if label_names is not None else declared or _sorted_names(set(names))
+    numbers = {name: k for k, name in enumerate(known)}
+    for name, place in zip(names, places, strict=True):
+        if name not in numbers:
+            raise DataError(f"{place}: label {name!r} is not one of {', '.join(known)}")
+    if len(known) < 2:
+        raise DataError(f"{source.name}: only one label ({known[0]}); a classifier needs two")
+    return Dataset(tuple(texts), np.array([numbers[n] for n in names], dtype=np.int64), known)
+
+
+def _regression(source: Source, label_names: Iterable[str] | None, wanted: Wanted) -> Dataset:
+    if label_names is not None and tuple(label_names) != HALVES:
+        raise DataError(f"{source.name}: a regression has the label names {', '.join(HALVES)}")
+    texts: list[Text] = []
+    numbers: list[float] = []
+    for place, row, columns in _rows(source, wanted, VALUES):
+        texts.append(text_of(row, columns, place))
+        numbers.append(value_of(row, columns, place))
+    if not texts:
+        raise DataError(f"{source.name}: no rows")
+    values = np.array(numbers, dtype=np.float32)
+    return Dataset(tuple(texts), (values > np.median(values)).astype(np.int64), HALVES, values)
+
+
+def _row(text: Any, label: Any, index: int) -> dict[str, object]:
+    if isinstance(text, str):
+        return {"text": text, LABELS[0]: label}
     try:
-        content = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name}: not UTF-8 (byte {error.start})") from None
-    if kind in (".jsonl", ".ndjson"):
-        return _json_records(content, path)
-    if kind in (".tsv", ".csv"):
-        return _table_records(content, path, kind)
-    raise DataError(f"{path.name}: the name must end in .tsv, .csv or .jsonl")
-
-
-def _json_records(content: str, path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    for line, text in enumerate(content.split("\n"), start=1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path.name}, line {line}: not JSON ({error.msg})") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path.name}, line {line}: not a JSON object")
-        yield line, row
-
-
-def _table_records(content: str, path: Path, kind: str) -> Iterator[tuple[int, dict[str, object]]]:
-    quoting: Literal[0, 3] = 3 if kind == ".tsv" else 0  # QUOTE_NONE, QUOTE_MINIMAL
-    delimiter = "\t" if kind == ".tsv" else ","
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-    header: list[str] = []
-    while True:
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            raise DataError(f"{path.name}, line {reader.line_num}: {error}") from None
-        if fields is None:
-            return
-        if not header:
-            header = [name.strip() for name in fields]
-            if not set(header) & set(TEXT_COLUMNS):
-                raise DataError(f"{path.name}, line 1: no column `text` or `sentence` in the header {header}")
-        elif fields and len(fields) != len(header):
-            raise DataError(f"{path.name}, line {reader.line_num}: {len(fields)} columns, the header has {len(header)}")
-        elif fields:
-            yield reader.line_num, dict(zip(header, fields, strict=True))
-
-
-def _text_of(row: dict[str, object], path: Path, line: int) -> Text:
-    text = next((row[name] for name in TEXT_COLUMNS if name in row), None)
-    if not isinstance(text, str) or not text.strip():
-        raise DataError(f"{path.name}, line {line}: no `text`")
-    pair = row.get(PAIR_COLUMN)
-    if pair is None:
-        return text.strip()
-    if not isinstance(pair, str) or not pair.strip():
-        raise DataError(f"{path.name}, line {line}: `{PAIR_COLUMN}` is empty")
-    return text.strip(), pair.strip()
+        first, second = text
+    except (TypeError, ValueError):
+        raise DataError(f"row {index + 1}: neither a text nor a pair of texts, but {type(text).__name__}") from None
+    return {"text": first, PAIR: second, LABELS[0]: label}
 
 
 def _sorted_names(names: set[str]) -> tuple[str, ...]:
