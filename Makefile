@@ -7,7 +7,7 @@ PYTHON := .deps/venv/bin/python
 BIN := target/debug/blindtune
 SDK := sdk/python
 
-.PHONY: help setup build demo test test-rust test-sdk test-bench lint format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak clean
+.PHONY: help setup build demo test test-rust test-sdk test-torch test-bench lint format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak science clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -37,6 +37,10 @@ test-rust: build
 test-sdk: build
 	@cd $(SDK) && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/$(PYTHON)" -m pytest
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m pytest -q
+
+test-torch: build ## the PyTorch bridge, its gradcheck on real hosts, and PEFT loading an export (about 5 GB the first time)
+	@scripts/setup/peft.sh
+	@cd $(SDK) && PYTHONPATH=src BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/.deps/peft/bin/python" -m pytest -p no:cacheprovider tests/test_torch.py tests/real/test_torch.py tests/real/test_export.py
 
 test-bench: build # the short forms of the benches: exactness, not timing
 	@cd benches && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/$(PYTHON)" -m pytest -q -p no:cacheprovider
@@ -81,6 +85,11 @@ bench-nf4: build ## memory of a LLaMA-2-7B-shaped backbone in 4 bits (LAYERS=; w
 bench-products: setup ## products of a frozen layer by BLAS, oneDNN and oneDNN on packed weights
 	@scripts/setup/peft.sh
 	@.deps/peft/bin/python benches/products.py
+
+science: build ## SST-2 with MiniLM, method by method, attacked: benches/results/science.json (DATA=, MINUTES=75; resumable)
+	@$(PYTHON) benches/science.py
+	@$(PYTHON) benches/inversion.py
+	@$(PYTHON) scripts/privacy_page.py
 
 soak: build ## memory over 10,000 steps (STEPS=), after resting
 	@$(PYTHON) benches/soak.py

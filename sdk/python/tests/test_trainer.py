@@ -226,7 +226,7 @@ def test_command_line(fake_host: FakeHost, tmp_path: Path, capsys: pytest.Captur
     file.write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
     run, host = str(tmp_path / "run"), ["--host", fake_host.url, "--api-key", "k"]
     arguments = ["train", "--data", str(file), "--dev", str(file), "--model", "toy", "--run", run, "--quiet", *host]
-    arguments += ["--steps", "40", "--batch-size", "32", "--lr", "0.02"]
+    arguments += ["--steps", "40", "--batch-size", "32", "--lr", "0.02", "--regularizer", "probe"]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "dev accuracy" in printed and "What the host learns" in printed

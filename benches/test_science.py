@@ -1,0 +1,50 @@
+"""The short form of `make science`: a few steps of three methods against real hosts, and what is made of them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import science
+from blindtune import Dataset
+from blindtune.frontier import Report, Rows
+
+sys.path.insert(0, str(science.ROOT / "examples/demo"))
+from corpus import LABEL_NAMES, make_corpus
+
+
+def notes(rows: int, seed: int) -> Dataset:
+    """Made-up notes of the demo, so that it runs where SST-2 is not."""
+    found = make_corpus(seed, rows, 1).train
+    return Dataset(tuple(n.text for n in found), np.array([n.label for n in found], np.int64), LABEL_NAMES)
+
+
+def test_the_table_has_what_matters_first_and_every_line_once() -> None:
+    """A budget that ends early still shows plain LoRA beside the default."""
+    lines = science.rows()
+    assert [row.name for row in lines[:2]] == ["lora", "p3eft, automatic weight"]
+    assert len({(row.name, row.seed) for row in lines}) == len(lines)
+    for row in lines:
+        plan = science.plan(row, science.Where("m", ("http://127.0.0.1:1",) * row.hosts), None, Path(), 1.0)
+        plan.grid[0].resolve(row.seed)  # no line has settings that the trainer refuses
+
+
+@pytest.mark.skipif(not science.BINARY.is_file(), reason="no host program: make build")
+def test_the_short_form_measures_attacks_and_continues(tmp_path: Path) -> None:
+    """Points come out in the table's order; the gradient in clear gives labels away; a second call repeats nothing."""
+    data, lines = Rows(notes(600, 1), notes(200, 2)), science.short_rows()
+    report = science.run(lines, data, tmp_path, 600.0)
+    assert [point.name for point in report.points] == [row.name for row in lines] and not report.left_out
+    frozen, lora, ours = report.points
+    assert 2 not in frozen.tiers and lora.kinds["gradients"] is not None
+    assert lora.kinds["gradients"] > 0.9
+    assert {0, 1, 2, 4} <= ours.tiers.keys() and ours.history, "it looked while it trained"
+    assert all(0.5 <= leak.score <= 1.0 for point in report.points for leak in point.tiers.values())
+    assert Report.from_dict(report.to_dict()) == report
+    begun = time.monotonic()
+    again = science.run(lines, data, tmp_path, 600.0)
+    assert again.points == report.points
+    assert time.monotonic() - begun < 60.0
