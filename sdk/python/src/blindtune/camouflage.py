@@ -4,8 +4,8 @@ Owns: the decoy features, the running class means, and their gradients. Must nev
 whoever knows the directions can look past them.
 
 The P3EFT regularizer keeps a linear probe of the batch from reading labels. Attacks that compare activations with the
-bare backbone's, or look for flat (two-heap) components, still found them: AUC 0.86-0.88 in every seed (SCIENCE.md 3 and
-benches/README.md). Such attacks look for what is large or flat, so both are given to them, without the label:
+bare backbone's, or look for flat (two-heap) components, still found them: AUC 0.86 - 0.91 in every run
+(benches/README.md). Such attacks look for what is large or flat, so both are given to them, without the label:
 
 * Decoys. Along K secret orthonormal directions u_ik, set i learns to add a tanh(3 z_ik / E|z_ik|), where z_ik is a
   secret projection of the bare backbone's activations of the same text. It is two-heaped and larger than any label
