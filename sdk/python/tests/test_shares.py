@@ -27,7 +27,7 @@ def test_shares_give_the_gradient_back(count: int, secret: SecretStream) -> None
     g, _ = rank_one(0)
     shares = split(g, count, secret, ("step", 0, 0))
     assert all(s.dtype == np.float32 and s.shape == g.shape for s in shares.tensors)
-    back = shares.join(shares.tensors)
+    back = shares.reconstruct(shares.tensors)
     assert np.linalg.norm(back - g) <= 1e-4 * np.linalg.norm(g)
 
 
@@ -36,7 +36,7 @@ def test_joined_products_lose_little_in_float32(secret: SecretStream) -> None:
     g, _ = rank_one(1)
     jacobian = np.random.default_rng(5).normal(size=(B * H, 40)).astype(np.float32)
     shares = split(g, 2, secret, ("step", 1, 0))
-    joined = shares.join([s.ravel() @ jacobian for s in shares.tensors])
+    joined = shares.reconstruct([s.ravel() @ jacobian for s in shares.tensors])
     exact = g.ravel().astype(np.float64) @ jacobian.astype(np.float64)
     assert np.linalg.norm(joined - exact) <= 1e-6 * shares.kappa * np.linalg.norm(exact)
     assert 150 < shares.kappa < 250
@@ -45,21 +45,21 @@ def test_joined_products_lose_little_in_float32(secret: SecretStream) -> None:
 def test_one_share_is_the_plain_gradient(secret: SecretStream) -> None:
     g, _ = rank_one(2)
     shares = split(g, 1, secret, ("step", 2, 0))
-    assert shares.alpha == (1.0,) and np.array_equal(shares.tensors[0], g)
+    assert shares.weights == (1.0,) and np.array_equal(shares.tensors[0], g)
 
 
 def test_draws_repeat_by_name_and_differ_otherwise(secret: SecretStream) -> None:
     g, _ = rank_one(3)
     first, again, other = (split(g, 2, secret, ("step", k, 0)) for k in (0, 0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(first.tensors, again.tensors, strict=True))
-    assert first.alpha != other.alpha
+    assert first.weights != other.weights
     correlation = np.corrcoef(first.tensors[0].ravel(), other.tensors[0].ravel())[0, 1]
     assert abs(correlation) < 0.03
 
 
 def test_zero_gradient_is_split_too(secret: SecretStream) -> None:
     shares = split(np.zeros((4, 3), np.float32), 2, secret, ("step", 0, 0))
-    assert np.abs(shares.join(shares.tensors)).max() < 1e-4
+    assert np.abs(shares.reconstruct(shares.tensors)).max() < 1e-4
 
 
 def test_a_single_share_is_noise_but_all_of_them_are_not(secret: SecretStream) -> None:

@@ -25,22 +25,28 @@ NOISE_SCALE = 100.0
 
 
 @dataclass(frozen=True)
-class Shares:
-    """The shares of one gradient. `tensors` travel, one to each host; `alpha` stays."""
+class Obfuscated:
+    """One gradient on its way. `tensors` travel, each shaped as the gradient; `weights` are secret."""
 
     tensors: tuple[F32, ...]
-    alpha: tuple[float, ...]
     kappa: float
-    """sum_j |alpha_j| |s_j| / |g|: by how much rounding errors grow when the parts are joined."""
+    """sum_j |w_j| |s_j| / |g|: by how much rounding errors grow at reconstruction."""
+    weights: tuple[float, ...]
 
-    def join(self, parts: Sequence[F32]) -> F32:
-        """sum_j alpha_j parts_j, summed in float64. `parts[j]` is what share j became, of any one shape."""
-        if len(parts) != len(self.alpha):
-            raise ValueError(f"{len(parts)} parts for {len(self.alpha)} shares")
+    def reconstruct(self, parts: Sequence[F32]) -> F32:
+        """sum_j w_j parts_j, summed in float64. `parts[j]` is what tensor j became, of any one shape."""
+        if len(parts) != len(self.weights):
+            raise ValueError(f"{len(parts)} parts for {len(self.weights)} tensors")
         total: F64 = np.zeros(parts[0].shape)
-        for weight, part in zip(self.alpha, parts, strict=True):
+        for weight, part in zip(self.weights, parts, strict=True):
             total += weight * part.astype(np.float64)
         return total.astype(np.float32)
+
+
+def relative_kappa(weights: Sequence[float], tensors: Sequence[F32], norm: float) -> float:
+    """sum_j |w_j| |s_j| over the gradient's `norm`; 1 for a gradient of zeros."""
+    length = sum(abs(w) * float(np.linalg.norm(t)) for w, t in zip(weights, tensors, strict=True))
+    return length / norm if norm else 1.0
 
 
 def expected_kappa(count: int, scale: float = NOISE_SCALE) -> float:
@@ -50,7 +56,7 @@ def expected_kappa(count: int, scale: float = NOISE_SCALE) -> float:
 
 def split(
     gradient: F32, count: int, secret: SecretStream, name: tuple[str | int, ...], scale: float = NOISE_SCALE
-) -> Shares:
+) -> Obfuscated:
     """Split `gradient` (any shape) into `count` shares of its shape; one share is the gradient itself.
 
     `name` names the draw (step, set): the same name and gradient give the same bytes, so a repeated step reveals no
@@ -60,7 +66,7 @@ def split(
         raise ValueError(f"shares must be at least 1, not {count}")
     norm = float(np.linalg.norm(gradient.astype(np.float64)))
     if count == 1:
-        return Shares((gradient.astype(np.float32),), (1.0,), 1.0)
+        return Obfuscated((gradient.astype(np.float32),), 1.0, (1.0,))
     alpha = _draw_alpha(count, secret, name)
     noise = secret.normal((count, *gradient.shape), "noise", *name)
     noise -= noise.mean(axis=0)
@@ -69,8 +75,7 @@ def split(
     tensors = [((exact / count + noise[j]) / alpha[j]).astype(np.float32) for j in range(count - 1)]
     rest = exact - sum(alpha[j] * tensors[j].astype(np.float64) for j in range(count - 1))
     tensors.append((rest / alpha[-1]).astype(np.float32))
-    length = sum(abs(a) * float(np.linalg.norm(t)) for a, t in zip(alpha, tensors, strict=True))
-    return Shares(tuple(tensors), alpha, length / norm if norm else 1.0)
+    return Obfuscated(tuple(tensors), relative_kappa(alpha, tensors, norm), alpha)
 
 
 def _draw_alpha(count: int, secret: SecretStream, name: tuple[str | int, ...]) -> tuple[float, ...]:

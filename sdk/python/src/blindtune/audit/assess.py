@@ -5,7 +5,7 @@ Owns: which tiers run on what, and the excess over fresh rows. Must never: hand 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,12 +54,7 @@ def look(activations: Sequence[F32], base: F32, labels: AnyArray, classes: int) 
     truth, classes = as_classes(labels, classes)
     if len(truth) < max(classes, 4):
         return LeakReport.of((), classes, len(truth))
-    whitening = whitener(base)
-    guesses: list[Guess] = []
-    for view in views(activations, base):
-        if view.kind != "views":
-            guesses += tier0.guesses(view, classes, True)
-        guesses += (guess for guess in tier1.guesses(view, whitening, classes) if not guess.oracle)
+    guesses = [g for g in _unsupervised(activations, base, classes, (True, False)) if not g.oracle]
     return LeakReport.of(_scored(guesses, truth, classes, quick=True), classes, len(truth))
 
 
@@ -90,16 +85,21 @@ def _on_activations(
     plain = None if base is None else base[rows]
     if len(rows) < max(classes, 4):
         return LeakReport.of((), classes, len(rows))
-    whitening = None if plain is None else whitener(plain)
-    guesses: list[Guess] = []
-    for view in views(some, plain):
-        if view.kind != "views":
-            guesses += tier0.guesses(view, classes, quick)
-        guesses += tier1.guesses(view, whitening, classes, quick)
-    findings = _scored(guesses, truth, classes, quick)
+    findings = _scored(_unsupervised(some, plain, classes, (quick, quick)), truth, classes, quick)
     if not quick:
         findings += tier4.probes(some, plain, truth, classes)
     return LeakReport.of(findings, classes, len(rows))
+
+
+def _unsupervised(
+    activations: Sequence[F32], base: F32 | None, classes: int, quick: tuple[bool, bool]
+) -> Iterator[Guess]:
+    """Tiers 0 and 1 on every view; `quick` says for each tier whether to leave out what takes long."""
+    whitening = None if base is None else whitener(base)
+    for view in views(activations, base):
+        if view.kind != "views":
+            yield from tier0.guesses(view, classes, quick[0])
+        yield from tier1.guesses(view, whitening, classes, quick[1])
 
 
 def _same(table: dict[int, F32], rows: I64, other: dict[int, F32], other_rows: I64) -> bool:

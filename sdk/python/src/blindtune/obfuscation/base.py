@@ -6,14 +6,13 @@ host computes J^T s for every tensor s it gets; that is linear, so sum_j w_j J^T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from ..arrays import F32, F64
+from ..arrays import F32
 from ..secret import SecretStream
+from ..shares import Obfuscated
 
 UNIT_ERROR = {"float32": 2.3e-7, "nf4": 2.3e-7, "bfloat16": 4.4e-3}
 """Relative error of a reconstructed gradient for each unit of kappa, by the backbone's precision; the wire is float32.
@@ -21,25 +20,6 @@ UNIT_ERROR = {"float32": 2.3e-7, "nf4": 2.3e-7, "bfloat16": 4.4e-3}
 Measured (SCIENCE.md, section 4): float32 4.5e-6 at kappa 20, 4.5e-5 at 200; bfloat16 4.4 % at 10. nf4 computes in
 float32.
 """
-
-
-@dataclass(frozen=True)
-class Obfuscated:
-    """One gradient on its way. `tensors` travel, each shaped as the gradient; `weights` are secret."""
-
-    tensors: tuple[F32, ...]
-    kappa: float
-    """sum_j |w_j| |s_j| / |g|: by how much rounding errors grow at reconstruction."""
-    weights: tuple[float, ...]
-
-    def reconstruct(self, parts: Sequence[F32]) -> F32:
-        """sum_j w_j parts_j, summed in float64. `parts[j]` is what tensor j became, of any one shape."""
-        if len(parts) != len(self.weights):
-            raise ValueError(f"{len(parts)} parts for {len(self.weights)} tensors")
-        total: F64 = np.zeros(parts[0].shape)
-        for weight, part in zip(self.weights, parts, strict=True):
-            total += weight * part.astype(np.float64)
-        return total.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -89,9 +69,3 @@ class Obfuscation(Protocol):
 def gradient_error(kappa: float, precision: str) -> float:
     """Expected relative error of a reconstructed gradient. `precision` is the backbone's."""
     return kappa * UNIT_ERROR[precision]
-
-
-def relative_kappa(weights: Sequence[float], tensors: Sequence[F32], norm: float) -> float:
-    """sum_j |w_j| |s_j| over the gradient's `norm`; 1 for a gradient of zeros."""
-    length = sum(abs(w) * float(np.linalg.norm(t)) for w, t in zip(weights, tensors, strict=True))
-    return length / norm if norm else 1.0

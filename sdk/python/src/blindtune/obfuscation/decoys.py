@@ -22,7 +22,8 @@ import numpy as np
 from ..arrays import F32, F64, I64
 from ..data import Text
 from ..secret import SecretStream
-from .base import Context, Obfuscated, Statement, gradient_error, relative_kappa
+from ..shares import Obfuscated, relative_kappa
+from .base import Context, Statement, gradient_error
 
 
 @dataclass(frozen=True)

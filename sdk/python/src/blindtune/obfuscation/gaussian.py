@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..arrays import F32
-from ..shares import NOISE_SCALE, expected_kappa, split
-from .base import Context, Obfuscated, Statement, gradient_error
+from ..shares import NOISE_SCALE, Obfuscated, expected_kappa, split
+from .base import Context, Statement, gradient_error
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,7 @@ class GaussianShares:
 
     def obfuscate(self, gradient: F32, context: Context) -> Obfuscated:
         """Split it; one share is the gradient itself."""
-        shares = split(gradient, self.count, context.secret, context.name, self.scale)
-        return Obfuscated(shares.tensors, shares.kappa, shares.alpha)
+        return split(gradient, self.count, context.secret, context.name, self.scale)
 
     def statement(self, hosts: int, precision: str = "float32") -> Statement:
         """Kappa grows with the scale, so a large one needs float32 in the backward and on the wire."""

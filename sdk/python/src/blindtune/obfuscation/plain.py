@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..arrays import F32
-from .base import Context, Obfuscated, Statement, gradient_error
+from ..shares import Obfuscated
+from .base import Context, Statement, gradient_error
 
 
 @dataclass(frozen=True)
