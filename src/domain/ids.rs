@@ -94,6 +94,26 @@ id!(
     /// One forward pass that a backward may refer to.
     ForwardId, "fwd-"
 );
+id!(
+    /// A file that comes in parts.
+    UploadId, "upload_"
+);
+id!(
+    /// A part of an upload.
+    PartId, "part_"
+);
+id!(
+    /// A webhook: a URL that is told what happens to a project's jobs.
+    WebhookId, "wh_"
+);
+id!(
+    /// One message to one webhook; the same over all attempts to deliver it.
+    DeliveryId, "msg_"
+);
+id!(
+    /// An entry of the audit log.
+    AuditId, "audit-"
+);
 
 #[cfg(test)]
 mod tests {

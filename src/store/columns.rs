@@ -10,13 +10,18 @@ use sqlx::postgres::PgValueRef;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::domain::ids::AuditId;
 use crate::domain::ids::CheckpointId;
+use crate::domain::ids::DeliveryId;
 use crate::domain::ids::EventId;
 use crate::domain::ids::FileId;
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::KeyId;
+use crate::domain::ids::PartId;
 use crate::domain::ids::ProjectId;
+use crate::domain::ids::UploadId;
+use crate::domain::ids::WebhookId;
 use crate::domain::job::JobState;
 use crate::domain::principal::Scope;
 use crate::domain::settings::SplitSettings;
@@ -67,7 +72,20 @@ macro_rules! json_columns {
     ($($name:ident),* $(,)?) => { $(column!($name as Json<$name>, |json| Ok(json.0));)* };
 }
 
-id_columns!(ProjectId, KeyId, FileId, JobId, EventId, CheckpointId, ForwardId);
+id_columns!(
+    ProjectId,
+    KeyId,
+    FileId,
+    JobId,
+    EventId,
+    CheckpointId,
+    ForwardId,
+    UploadId,
+    PartId,
+    WebhookId,
+    DeliveryId,
+    AuditId
+);
 text_columns!(JobState, Scope, Level, EventKind, LedgerKind);
 json_columns!(SplitSettings, Metadata, JobFailure, AdapterBlobs, SentTensors);
 
