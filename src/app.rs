@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::FutureExt;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::api;
@@ -26,13 +27,16 @@ use crate::engine::EngineConfig;
 use crate::engine::LocalEngine;
 use crate::service::Context;
 use crate::service::Files;
+use crate::service::Governor;
 use crate::service::JobSettings;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
+use crate::service::Requests;
 use crate::service::Sessions;
 use crate::service::Steps;
 use crate::service::Tokens;
+use crate::service::Usage;
 use crate::store::Pool;
 use crate::store::PoolSettings;
 use crate::store::blobs::Blobs;
@@ -128,6 +132,9 @@ impl Host {
             models: Arc::new(Models(Arc::clone(&context))),
             jobs: Arc::new(Jobs::new(Arc::clone(&context), Arc::clone(&sessions))),
             steps: Arc::new(Steps::new(Arc::clone(&context), Arc::clone(&sessions))),
+            governor: Arc::new(Governor::new(Arc::clone(&context))),
+            usage: Arc::new(Usage(Arc::clone(&context))),
+            requests: Arc::new(Requests(Arc::clone(&context))),
             readiness: Arc::new(readiness(&database.pool)),
             limits: Arc::new(config.limits.clone()),
         };
@@ -145,6 +152,8 @@ impl Host {
         ready(listener.local_addr()?);
         let chores =
             tokio::spawn(chores(Arc::clone(&self.sessions), Duration::from_secs(self.config.jobs.lease_secs) / 3));
+        let enough = Arc::new(Notify::new());
+        let counting = tokio::spawn(counting(self.app.clone(), Arc::clone(&enough)));
         let readiness = Arc::clone(&self.app.readiness);
         let draining = async move {
             shutdown.await;
@@ -164,8 +173,10 @@ impl Host {
         };
         serve(listener, api::router(self.app.clone(), &stack), settings, draining).await;
         chores.abort();
+        enough.notify_one();
         let rest = async {
             self.sessions.close_all().await;
+            counting.await?;
             self.database.close().await
         };
         tokio::time::timeout(budget.mul_f32(0.36), rest).await.context("the shutdown took too long and was cut")?
@@ -182,6 +193,31 @@ async fn chores(sessions: Arc<Sessions>, every: Duration) {
             if let Err(error) = done {
                 tracing::warn!(%error, "a chore failed and is tried again: {error}");
             }
+        }
+    }
+}
+
+/// Writes counted requests down each second and once more at the end, and forgets old answers each hour.
+async fn counting(app: App, enough: Arc<Notify>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut hours = tokio::time::interval(Duration::from_secs(3600));
+    loop {
+        let last = tokio::select! {
+            _ = ticks.tick() => false,
+            () = enough.notified() => true,
+            _ = hours.tick() => {
+                if let Err(error) = app.requests.sweep().await {
+                    tracing::warn!(%error, "old answers could not be forgotten: {error}");
+                }
+                false
+            }
+        };
+        if let Err(error) = app.governor.flush().await {
+            tracing::warn!(%error, "requests could not be counted and are counted later: {error}");
+        }
+        if last {
+            return;
         }
     }
 }

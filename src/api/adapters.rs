@@ -112,7 +112,7 @@ pub async fn put_adapter(
     headers: HeaderMap,
     ApiBytes(body): ApiBytes,
 ) -> Result<Json<AdapterLayout>, ApiError> {
-    let mut sent = Sent::new("put_adapter", &set.to_string(), &body);
+    let mut sent = Sent::new(caller.key, "put_adapter", &set.to_string(), &body);
     let tensors = match content_type(&headers) {
         Some(Media::Safetensors) => parse_body(body, &app.limits.for_adapters())?,
         Some(Media::Json) => decode_all(&parse_json::<AdapterBody>(&body)?.tensors, str::to_owned)?,

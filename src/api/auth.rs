@@ -1,4 +1,4 @@
-//! Who is calling. Owns the Authorization header and the scope of each route; every failure to authenticate reads the same.
+//! Who is calling, and whether the key may do what the route does. Owns the Authorization header and the scope of each route.
 
 use std::marker::PhantomData;
 
@@ -8,9 +8,10 @@ use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
-use crate::api::App;
 use crate::api::error::ApiError;
+use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
+use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 
 /// A scope as a type, so that a handler's signature says what it needs.
@@ -43,30 +44,35 @@ needs! {
     ModelsWrite = ModelsWrite,
     /// `steps:write`.
     StepsWrite = StepsWrite,
+    /// `admin`.
+    Admin = Admin,
 }
 
-/// The caller's project, checked to hold scope `N`.
+/// The caller, checked to hold scope `N`.
 pub struct Caller<N> {
     /// The project.
     pub project: ProjectId,
+    /// The key.
+    pub key: KeyId,
     needs: PhantomData<N>,
 }
 
-impl<N: Needs> FromRequestParts<App> for Caller<N> {
+impl<N: Needs, S: Sync> FromRequestParts<S> for Caller<N> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let token = bearer(&parts.headers).ok_or_else(ApiError::unauthorized)?;
-        let principal = app.keys.check(token).await?.ok_or_else(ApiError::unauthorized)?;
+    /// The key itself was checked by `govern`, which every route is behind.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let principal = parts.extensions.get::<Principal>().ok_or_else(ApiError::unauthorized)?;
         if !principal.allows(N::SCOPE) {
             let message = format!("This key lacks the scope {}.", N::SCOPE.as_str());
             return Err(ApiError::new(StatusCode::FORBIDDEN, "missing_scope", message));
         }
-        Ok(Self { project: principal.project, needs: PhantomData })
+        Ok(Self { project: principal.project, key: principal.key, needs: PhantomData })
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The key that a request shows.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim()).filter(|token| !token.is_empty())
 }

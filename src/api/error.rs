@@ -50,19 +50,34 @@ pub struct ApiError {
     param: Option<String>,
     expected_seq: Option<u64>,
     retry_after_ms: Option<u64>,
+    never_retry: bool,
 }
 
 impl ApiError {
     /// An error that only HTTP knows of.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let retry_after_ms = matches!(status.as_u16(), 429 | 503).then_some(1000);
-        Self { status, code, message: message.into(), param: None, expected_seq: None, retry_after_ms }
+        Self { status, code, message: message.into(), param: None, expected_seq: None, retry_after_ms, never_retry: false }
     }
 
     /// Names the field at fault.
     #[must_use]
     pub fn at(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, wait: std::time::Duration) -> Self {
+        self.retry_after_ms = Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+        self
+    }
+
+    /// Says that trying again is of no use, so that stock clients do not.
+    #[must_use]
+    pub fn never_retry(mut self) -> Self {
+        (self.never_retry, self.retry_after_ms) = (true, None);
         self
     }
 
@@ -105,6 +120,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let kind = self.kind().to_owned();
         let (status, retry_after_ms) = (self.status, self.retry_after_ms);
+        // Stock clients retry 409 by themselves; ours never change by waiting.
+        let never_retry = self.never_retry || status == StatusCode::CONFLICT;
         let error = ErrorBody {
             message: self.message,
             kind,
@@ -118,8 +135,7 @@ impl IntoResponse for ApiError {
             headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
             headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(ms));
         }
-        // Stock clients retry 409 by themselves; ours never change by waiting.
-        if status == StatusCode::CONFLICT {
+        if never_retry {
             headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
         }
         response

@@ -3,14 +3,18 @@
 
 mod adapters;
 pub mod auth;
+mod contract;
 pub mod dto;
 pub mod error;
 pub mod extract;
 mod files;
+pub mod govern;
+mod governance;
 mod health;
 mod jobs;
 mod middleware;
 mod models;
+pub mod once;
 mod records;
 pub mod server;
 mod steps;
@@ -20,22 +24,23 @@ use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::http::StatusCode;
-use utoipa::Modify;
-use utoipa::OpenApi;
-use utoipa::openapi::security::Http;
-use utoipa::openapi::security::HttpAuthScheme;
-use utoipa::openapi::security::SecurityScheme;
+use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api::error::ApiError;
+use crate::api::govern::Actions;
+use crate::api::govern::govern;
 use crate::domain::limits::Limits;
 use crate::service::Files;
+use crate::service::Governor;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
+use crate::service::Requests;
 use crate::service::Steps;
+use crate::service::Usage;
 
 pub use middleware::StackSettings;
 
@@ -52,6 +57,12 @@ pub struct App {
     pub jobs: Arc<Jobs>,
     /// The data plane.
     pub steps: Arc<Steps>,
+    /// Rates and budgets.
+    pub governor: Arc<Governor>,
+    /// Reports of use, audit log.
+    pub usage: Arc<Usage>,
+    /// Repeated requests.
+    pub requests: Arc<Requests>,
     /// For `/readyz`.
     pub readiness: Arc<Readiness>,
     /// What is accepted.
@@ -64,37 +75,6 @@ pub struct Readiness {
     pub probe: Arc<dyn Fn() -> futures::future::BoxFuture<'static, bool> + Send + Sync>,
     /// Set when the host begins to shut down.
     pub draining: AtomicBool,
-}
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "blindtune",
-        description = "Fine-tuning as a service that never sees the labels. The management plane has OpenAI's shapes; the data \
-                       plane (forward, backward, optim_step) is driven by the label holder, step by step.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0"),
-    ),
-    servers((url = "/", description = "This host")),
-    modifiers(&BearerKey),
-    tags(
-        (name = "files", description = "Inputs, without labels"),
-        (name = "models", description = "Backbones and fine-tuned models"),
-        (name = "fine-tuning", description = "Jobs, events and checkpoints"),
-        (name = "steps", description = "The data plane of a job"),
-        (name = "health", description = "For load balancers; no key needed"),
-    ),
-)]
-struct ApiDoc;
-
-struct BearerKey;
-
-impl Modify for BearerKey {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let mut http = Http::new(HttpAuthScheme::Bearer);
-        http.bearer_format = Some("JWT".into());
-        let components = openapi.components.get_or_insert_with(Default::default);
-        components.add_security_scheme("key", SecurityScheme::Http(http));
-    }
 }
 
 /// Routes and contract, from one list.
@@ -116,7 +96,11 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
         .routes(routes!(records::report_metrics))
         .routes(routes!(records::list_ledger))
         .routes(routes!(steps::optim_step))
-        .routes(routes!(adapters::get_adapters));
+        .routes(routes!(adapters::get_adapters))
+        .routes(routes!(governance::list_api_keys, governance::create_api_key))
+        .routes(routes!(governance::get_api_key, governance::revoke_api_key))
+        .routes(routes!(governance::get_usage))
+        .routes(routes!(governance::list_audit_log));
     let tensors = OpenApiRouter::new()
         .routes(routes!(steps::forward))
         .routes(routes!(steps::backward))
@@ -128,7 +112,7 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
     })
     .merge(map(tensors, |router| middleware::limit_body(router, limits.tensor_body_bytes)))
     .merge(map(uploads, |router| middleware::limit_body(router, form_bytes)));
-    OpenApiRouter::with_openapi(ApiDoc::openapi()).nest("/v1", v1)
+    OpenApiRouter::with_openapi(contract::base()).nest("/v1", v1)
 }
 
 fn map(router: OpenApiRouter<App>, layer: impl FnOnce(Router<App>) -> Router<App>) -> OpenApiRouter<App> {
@@ -147,15 +131,19 @@ impl WithDoc for OpenApiRouter<App> {
     }
 }
 
+fn health_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz))
+}
+
 /// The whole service.
 pub fn router(app: App, settings: &StackSettings) -> Router {
     let (v1, mut openapi) = routes(&app.limits, settings).split_for_parts();
-    let (health, health_doc) =
-        OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz)).split_for_parts();
+    let governed = (app.clone(), Actions::new(&openapi));
+    let v1 = v1.layer(from_fn_with_state(governed, govern));
+    let (health, health_doc) = health_routes().split_for_parts();
     openapi.merge(health_doc);
-    plain_paths(&mut openapi);
-    let document = openapi.clone();
-    let docs = Router::new().merge(SwaggerUi::new("/docs").url("/openapi.json", document));
+    contract::complete(&mut openapi);
+    let docs = Router::new().merge(SwaggerUi::new("/docs").url("/openapi.json", openapi));
     let shed = middleware::shed_load(v1.with_state(app.clone()), settings);
     let all = Router::new()
         .merge(shed)
@@ -166,12 +154,6 @@ pub fn router(app: App, settings: &StackSettings) -> Router {
     middleware::surround(all)
 }
 
-/// A wildcard route is an ordinary parameter to those who read the contract.
-fn plain_paths(openapi: &mut utoipa::openapi::OpenApi) {
-    let paths = std::mem::take(&mut openapi.paths.paths);
-    openapi.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
-}
-
 /// The contract as YAML.
 pub fn openapi_yaml() -> anyhow::Result<String> {
     let settings = StackSettings {
@@ -180,10 +162,8 @@ pub fn openapi_yaml() -> anyhow::Result<String> {
         control_timeout: std::time::Duration::from_secs(1),
     };
     let (_, mut openapi) = routes(&Limits::default(), &settings).split_for_parts();
-    let (_, health) =
-        OpenApiRouter::<App>::new().routes(routes!(health::healthz)).routes(routes!(health::readyz)).split_for_parts();
-    openapi.merge(health);
-    plain_paths(&mut openapi);
+    openapi.merge(health_routes().split_for_parts().1);
+    contract::complete(&mut openapi);
     Ok(openapi.to_yaml()?)
 }
 

@@ -90,7 +90,8 @@ pub async fn create_checkpoint(
     caller: Caller<StepsWrite>,
     ApiId(id): ApiId<JobId>,
 ) -> Result<Json<CheckpointObject>, ApiError> {
-    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id).await }).await?;
+    let sent = Sent::new(caller.key, "checkpoint", "", b"");
+    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id, sent).await }).await?;
     Ok(Json(row.into()))
 }
 
@@ -117,7 +118,7 @@ pub async fn report_metrics(
         return Err(unsupported_media("application/json"));
     }
     let body: MetricsBody = parse_json(&bytes)?;
-    let sent = Sent::new("metrics", "", &bytes);
+    let sent = Sent::new(caller.key, "metrics", "", &bytes);
     Ok(Json(app.jobs.metrics(caller.project, id, (body.step, body.metrics), sent).await?.into()))
 }
 

@@ -42,6 +42,7 @@ use crate::api::extract::content_type;
 use crate::api::extract::parse_json;
 use crate::api::extract::parse_query;
 use crate::api::extract::unsupported_media;
+use crate::api::govern::spent;
 use crate::api::to_the_end;
 use crate::domain::ids::JobId;
 use crate::domain::tensor::WireTensor;
@@ -90,7 +91,7 @@ pub async fn forward(
     ApiBytes(body): ApiBytes,
 ) -> Result<Response, ApiError> {
     let query = query.unwrap_or_default();
-    let sent = Sent::new("forward", &query, &body);
+    let sent = Sent::new(caller.key, "forward", &query, &body);
     let request = match content_type(&headers) {
         Some(Media::Safetensors) => {
             let scalars = forward_scalars(parse_query::<ForwardQuery>(&query)?)?;
@@ -184,7 +185,7 @@ pub async fn backward(
     ApiBytes(body): ApiBytes,
 ) -> Result<Response, ApiError> {
     let query = query.unwrap_or_default();
-    let sent = Sent::new("backward", &query, &body);
+    let sent = Sent::new(caller.key, "backward", &query, &body);
     let (scalars, tensors) = match content_type(&headers) {
         Some(Media::Safetensors) => (parse_query::<BackwardQuery>(&query)?, parse_body(body, &app.limits)?),
         Some(Media::Json) => {
@@ -226,7 +227,8 @@ pub async fn optim_step(
         return Err(unsupported_media("application/json"));
     }
     let step: OptimStepBody = parse_json(&body)?;
-    let request = OptimRequest { seq: step.seq, adamw: step.adamw()?, sent: Sent::new("optim_step", "", &body) };
+    let sent = Sent::new(caller.key, "optim_step", "", &body);
+    let request = OptimRequest { seq: step.seq, adamw: step.adamw()?, sent };
     let answer = to_the_end(async move { app.steps.optim_step(caller.project, job, request).await }).await?;
     encode(answer, Media::Json)
 }
@@ -255,6 +257,10 @@ fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
     let engine = match &answer {
         Answer::Forward { engine, .. } | Answer::Gradients { engine, .. } => Some(*engine),
         _ => None,
+    };
+    let cost = match &answer {
+        Answer::Forward { tokens, .. } => *tokens,
+        _ => 0,
     };
     let mut response = match answer {
         Answer::Forward { forward, seq, tokens, tensors, .. } => match media {
@@ -294,7 +300,7 @@ fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
     {
         response.headers_mut().insert(HeaderName::from_static("server-timing"), engine);
     }
-    Ok(response)
+    Ok(spent(response, cost))
 }
 
 fn backward_answer(

@@ -6,9 +6,11 @@ use clap::Subcommand;
 use time::format_description::well_known::Rfc3339;
 
 use crate::app::Desk;
+use crate::cli::projects::Limits;
 use crate::config::Config;
 use crate::domain::ids::KeyId;
 use crate::domain::principal::Scope;
+use crate::domain::principal::scopes_of;
 use crate::service::NewKey;
 
 /// What to do with keys.
@@ -22,12 +24,14 @@ pub enum KeysCommand {
         /// What the key is called in lists
         #[arg(long, default_value = "key")]
         name: String,
-        /// What it may do, comma-separated; everything but admin by default
-        #[arg(long, value_delimiter = ',', value_parser = scope)]
-        scopes: Vec<Scope>,
+        /// What it may do, comma-separated, `files:*` for all of a kind; everything but admin by default
+        #[arg(long, value_delimiter = ',', value_parser = known_scopes)]
+        scopes: Vec<Scopes>,
         /// Life in days, at most 366 [default: keys.default_days]
         #[arg(long)]
         days: Option<u32>,
+        #[command(flatten)]
+        limits: Limits,
     },
     /// List keys, without their secrets
     List,
@@ -38,9 +42,13 @@ pub enum KeysCommand {
     },
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
+/// What one word of `--scopes` stands for.
+#[derive(Debug, Clone)]
+pub struct Scopes(Vec<Scope>);
+
+fn known_scopes(text: &str) -> Result<Scopes, String> {
     let known = || Scope::ALL.map(Scope::as_str).join(", ");
-    text.parse().map_err(|_| format!("there is no scope '{text}'; the scopes are {}", known()))
+    scopes_of(text).map(Scopes).map_err(|_| format!("there is no scope '{text}'; the scopes are {}", known()))
 }
 
 impl KeysCommand {
@@ -54,20 +62,22 @@ impl KeysCommand {
 
     async fn run_at(self, desk: &Desk, config: &Config) -> anyhow::Result<()> {
         match self {
-            Self::Create { project, name, scopes, days } => {
+            Self::Create { project, name, scopes, days, limits } => {
                 let scopes: BTreeSet<Scope> = match scopes.is_empty() {
                     true => Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin).collect(),
-                    false => scopes.into_iter().collect(),
+                    false => scopes.into_iter().flat_map(|scopes| scopes.0).collect(),
                 };
                 let days = days.unwrap_or(config.keys.default_days);
-                let (id, key) = desk.keys.create(NewKey { project, name, scopes, days }).await?;
+                let new = NewKey { name, scopes, days, quota: limits.into() };
+                let (row, key) = desk.keys.create_for(&project, new).await?;
+                let id = row.id;
                 eprintln!("{id}: keep this key, it is not shown again");
                 println!("{key}");
             }
             Self::List => list(desk).await?,
             Self::Revoke { id } => {
                 let key: KeyId = id.parse().map_err(|_| anyhow::anyhow!("'{id}' is not a key's id (key-...)"))?;
-                desk.keys.revoke(key).await?;
+                desk.keys.revoke(None, key).await?;
                 println!("{key} is revoked; a running host refuses it within {} s", config.keys.cache_secs);
             }
         }
@@ -76,7 +86,7 @@ impl KeysCommand {
 }
 
 async fn list(desk: &Desk) -> anyhow::Result<()> {
-    let keys = desk.keys.list().await?;
+    let keys = desk.keys.list(None).await?;
     let day = |at: Option<time::OffsetDateTime>| {
         at.and_then(|at| at.format(&Rfc3339).ok()).map_or("-".into(), |text| text[..10].to_owned())
     };

@@ -3,6 +3,7 @@
 mod hub;
 mod keys;
 mod models;
+mod projects;
 mod serve;
 
 use std::path::PathBuf;
@@ -47,6 +48,9 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Projects and their limits
+    #[command(subcommand)]
+    Projects(projects::ProjectsCommand),
     /// Backbones
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -91,6 +95,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
     match command {
         Command::Serve(serve) => serve.run(config).await,
         Command::Keys(keys) => keys.run(&config).await,
+        Command::Projects(projects) => projects.run(&config).await,
         Command::Models(models) => models.run(&config).await,
         Command::Migrate => {
             let database = Database::open(&config).await?;

@@ -37,6 +37,10 @@ pub struct Limits {
     pub running_per_project: u32,
     /// Data-plane calls of one project in flight at once.
     pub steps_in_flight_per_project: usize,
+    /// Requests of one project a minute, where the project has no limit of its own.
+    pub requests_per_minute: u32,
+    /// Tokens that the device reads for one project a minute, where the project has no limit of its own.
+    pub tokens_per_minute: u64,
     /// Page size that a client may ask for.
     pub page_rows: u32,
 }
@@ -66,6 +70,8 @@ impl Default for Limits {
             jobs_per_project: 100,
             running_per_project: 8,
             steps_in_flight_per_project: 4,
+            requests_per_minute: 60_000,
+            tokens_per_minute: 100_000_000,
             page_rows: 100,
         }
     }

@@ -9,6 +9,7 @@ pub mod job;
 pub mod labels;
 pub mod limits;
 pub mod principal;
+pub mod quota;
 pub mod settings;
 pub mod steps;
 pub mod tensor;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
+use crate::domain::quota::Quota;
 
 /// One permission of an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +23,7 @@ pub enum Scope {
     ModelsRead,
     /// Delete fine-tuned models.
     ModelsWrite,
-    /// Send steps: forward, backward, optimizer steps, adapters, checkpoints.
+    /// Use the device: steps, adapters, checkpoints, activations, embeddings, estimates.
     StepsWrite,
     /// Everything, key management included.
     Admin,
@@ -66,6 +67,13 @@ impl Scope {
     }
 }
 
+/// The scopes that a text stands for: one, or `files:*` and the like for all of a kind.
+pub fn scopes_of(text: &str) -> Result<Vec<Scope>, BadScope> {
+    let Some(kind) = text.strip_suffix('*').filter(|kind| kind.ends_with(':')) else { return Ok(vec![text.parse()?]) };
+    let found: Vec<Scope> = Scope::ALL.into_iter().filter(|scope| scope.as_str().starts_with(kind)).collect();
+    if found.is_empty() { Err(BadScope) } else { Ok(found) }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -88,6 +96,10 @@ pub struct Principal {
     pub key: KeyId,
     /// What the key may do.
     pub scopes: BTreeSet<Scope>,
+    /// The key's own limits.
+    pub quota: Quota,
+    /// The project's limits.
+    pub project_quota: Quota,
 }
 
 impl Principal {
@@ -104,7 +116,13 @@ mod tests {
     use super::*;
 
     fn principal(scopes: &[Scope]) -> Principal {
-        Principal { project: ProjectId(Uuid::nil()), key: KeyId(Uuid::nil()), scopes: scopes.iter().copied().collect() }
+        Principal {
+            project: ProjectId(Uuid::nil()),
+            key: KeyId(Uuid::nil()),
+            scopes: scopes.iter().copied().collect(),
+            quota: Quota::default(),
+            project_quota: Quota::default(),
+        }
     }
 
     #[test]
@@ -124,5 +142,15 @@ mod tests {
             assert_eq!(scope.as_str().parse(), Ok(scope));
         }
         assert_eq!("jobs".parse::<Scope>(), Err(BadScope));
+    }
+
+    #[test]
+    fn a_star_stands_for_all_scopes_of_a_kind() {
+        assert_eq!(scopes_of("files:*"), Ok(vec![Scope::FilesRead, Scope::FilesWrite]));
+        assert_eq!(scopes_of("steps:*"), Ok(vec![Scope::StepsWrite]));
+        assert_eq!(scopes_of("jobs:read"), Ok(vec![Scope::JobsRead]));
+        for text in ["*", ":*", "nothing:*", "admin*", "files*"] {
+            assert_eq!(scopes_of(text), Err(BadScope), "{text}");
+        }
     }
 }

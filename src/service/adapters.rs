@@ -9,6 +9,7 @@ use crate::domain::tensor::WireTensor;
 use crate::service::Result;
 use crate::service::ServiceError;
 use crate::service::checkpoints;
+use crate::service::metering::Effect;
 use crate::service::peft::AdapterLayout;
 use crate::service::requests::Sent;
 use crate::service::sessions::Session;
@@ -52,7 +53,7 @@ impl Steps {
         self.context.engine.set_adapter(job, set, theta).await?;
         session.known_adapters[set] = true;
         session.last_used = Instant::now();
-        self.note(session, LedgerKind::PutAdapter, true, &sent).await?;
+        self.note(session, LedgerKind::PutAdapter, &sent, Effect { new_adapters: true, ..Effect::default() }).await?;
         if session.is_host_custody() {
             checkpoints::save(&self.context, session, checkpoints::Kind::Automatic).await?;
         }
@@ -60,14 +61,14 @@ impl Steps {
     }
 
     /// Saves a checkpoint that stays.
-    pub async fn checkpoint(&self, project: ProjectId, job: JobId) -> Result<CheckpointRow> {
+    pub async fn checkpoint(&self, project: ProjectId, job: JobId, sent: Sent) -> Result<CheckpointRow> {
         let mut place = self.sessions.open(project, job).await?;
         let session = open(&mut place)?;
         if let Some(set) = session.known_adapters.iter().position(|known| !known) {
             let message = format!("The host restarted and no longer holds adapter set {set}: PUT it first.");
             return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
         }
-        self.note(session, LedgerKind::Checkpoint, false, &Sent::new("checkpoint", "", b"")).await?;
+        self.note(session, LedgerKind::Checkpoint, &sent, Effect::default()).await?;
         checkpoints::save(&self.context, session, checkpoints::Kind::Asked).await
     }
 }

@@ -8,6 +8,7 @@ use sha2::Digest as _;
 use sha2::Sha256;
 
 use crate::domain::ids::ForwardId;
+use crate::domain::ids::KeyId;
 use crate::domain::labels::is_label_name;
 use crate::domain::limits::Limits;
 use crate::domain::steps::Digest;
@@ -29,16 +30,19 @@ pub struct Sent {
     pub bytes: usize,
     /// The named things in it.
     pub tensors: SentTensors,
+    /// The key that sent it, for the record of use.
+    pub key: KeyId,
 }
 
 impl Sent {
-    /// Describes a call by its kind, its parameters and its body.
-    pub fn new(kind: &str, parameters: &str, body: &[u8]) -> Self {
+    /// Describes a call of `key` by its kind, its parameters and its body.
+    pub fn new(key: KeyId, kind: &str, parameters: &str, body: &[u8]) -> Self {
         let mut hasher = Sha256::new();
         for part in [kind.as_bytes(), b"\0", parameters.as_bytes(), b"\0", body] {
             hasher.update(part);
         }
-        Self { digest: hasher.finalize().into(), bytes: body.len(), tensors: SentTensors::default() }
+        let (digest, bytes) = (hasher.finalize().into(), body.len());
+        Self { digest, bytes, tensors: SentTensors::default(), key }
     }
 
     /// Writes down the tensors of the call.
@@ -365,7 +369,7 @@ mod tests {
     }
 
     fn forward(tensors: Vec<WireTensor>) -> Result<ForwardRequest, ServiceError> {
-        ForwardRequest::new(scalars(Some(1), true), tensors, None, Sent::new("forward", "", b""))
+        ForwardRequest::new(scalars(Some(1), true), tensors, None, Sent::new(KeyId(uuid::Uuid::nil()), "forward", "", b""))
     }
 
     #[test]
@@ -404,7 +408,7 @@ mod tests {
         let limits = Limits::default();
         let read = |names: &[&str]| {
             let tensors = names.iter().map(|name| share(name)).collect();
-            BackwardRequest::new(2, ForwardId(uuid::Uuid::nil()), tensors, Sent::new("backward", "", b""), &limits)
+            BackwardRequest::new(2, ForwardId(uuid::Uuid::nil()), tensors, Sent::new(KeyId(uuid::Uuid::nil()), "backward", "", b""), &limits)
         };
         let request = read(&["s.0.1", "s.1.0"]).expect("valid");
         assert_eq!(request.shares.iter().map(|s| (s.set, s.share)).collect::<Vec<_>>(), [(0, 1), (1, 0)]);

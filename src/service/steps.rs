@@ -30,6 +30,10 @@ use crate::service::ServiceError;
 use crate::service::checkpoints;
 use crate::service::commit;
 use crate::service::lease_lost;
+use crate::service::metering::Effect;
+use crate::service::metering::entry;
+use crate::service::metering::size;
+use crate::service::metering::used_by;
 use crate::service::requests::BackwardRequest;
 use crate::service::requests::Batch;
 use crate::service::requests::ForwardRequest;
@@ -41,9 +45,10 @@ use crate::service::sessions::Sessions;
 use crate::store::files;
 use crate::store::ledger;
 use crate::store::ledger::LedgerKind;
-use crate::store::ledger::NewLedgerEntry;
 use crate::store::steps;
 use crate::store::steps::NewStep;
+use crate::store::usage;
+use crate::store::usage::Amounts;
 
 /// The answer to a step call.
 #[derive(Debug, Clone)]
@@ -111,8 +116,7 @@ struct Call<'a> {
     seq: u64,
     sent: &'a Sent,
     forward: Option<ForwardId>,
-    tokens: usize,
-    new_adapters: bool,
+    effect: Effect,
 }
 
 /// Use cases of the data plane.
@@ -151,7 +155,13 @@ impl Steps {
     async fn evaluate(&self, place: &mut Place, job: JobId, request: ForwardRequest) -> Result<Answer> {
         let session = open(place)?;
         let (reply, engine) = self.run_forward(session, &request, None, 0).await?;
-        self.note(session, LedgerKind::Evaluate, !request.theta.is_empty(), &request.sent).await?;
+        let effect = Effect {
+            tokens: reply.tokens,
+            new_adapters: !request.theta.is_empty(),
+            device: engine,
+            bytes_out: size(&reply.tensors),
+        };
+        self.note(session, LedgerKind::Evaluate, &request.sent, effect).await?;
         tracing::debug!(job.id = %job, tokens = reply.tokens, "{job} evaluated {} tokens", reply.tokens);
         Ok(Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors, engine })
     }
@@ -171,8 +181,12 @@ impl Steps {
                 seq,
                 sent: &request.sent,
                 forward: Some(forward),
-                tokens: reply.tokens,
-                new_adapters: !request.theta.is_empty(),
+                effect: Effect {
+                    tokens: reply.tokens,
+                    new_adapters: !request.theta.is_empty(),
+                    device: engine,
+                    bytes_out: size(&reply.tensors),
+                },
             };
             self.record(session, &call).await?;
             session.answers.clear();
@@ -262,7 +276,12 @@ impl Steps {
         if matches!(earlier, Earlier::Never) {
             let forward = Some(request.forward);
             let sent = &request.sent;
-            let call = Call { kind: StepKind::Backward, seq, sent, forward, tokens: 0, new_adapters: false };
+            let bytes_out = match &reply {
+                BackwardReply::Gradients(tensors) => size(tensors),
+                BackwardReply::Accumulated(_) => 0,
+            };
+            let effect = Effect { device: engine, bytes_out, ..Effect::default() };
+            let call = Call { kind: StepKind::Backward, seq, sent, forward, effect };
             self.record(session, &call).await?;
         }
         let answer = match reply {
@@ -310,9 +329,10 @@ impl Steps {
             Earlier::Done { .. } => return Err(answer_lost()),
             Earlier::Never => {}
         }
+        let begun = Instant::now();
         let reply = self.context.engine.optim_step(job, request.adamw).await?;
-        let call =
-            Call { kind: StepKind::OptimStep, seq, sent: &request.sent, forward: None, tokens: 0, new_adapters: true };
+        let effect = Effect { new_adapters: true, device: begun.elapsed(), ..Effect::default() };
+        let call = Call { kind: StepKind::OptimStep, seq, sent: &request.sent, forward: None, effect };
         self.record(session, &call).await?;
         let due = reply.step - session.durable.step >= self.context.jobs.checkpoint_every_steps
             || session.durable.at.elapsed() >= self.context.jobs.checkpoint_every;
@@ -359,9 +379,9 @@ impl Steps {
             kind: call.kind,
             digest: &call.sent.digest,
             forward: call.forward,
-            tokens: call.tokens as u64,
+            tokens: call.effect.tokens as u64,
             optimizer_steps: u64::from(call.kind == StepKind::OptimStep),
-            new_adapters: call.new_adapters,
+            new_adapters: call.effect.new_adapters,
         };
         let mut transaction = self.context.begin().await?;
         steps::commit(&mut transaction, &new).await.map_err(lost)?;
@@ -371,9 +391,12 @@ impl Steps {
             StepKind::OptimStep => LedgerKind::OptimStep,
         };
         ledger::append(&mut transaction, &entry(session, kind, Some(call.seq), call.sent)).await?;
+        let training_tokens = call.effect.tokens as i64;
+        let amounts = Amounts { steps: 1, training_tokens, ..call.effect.amounts(call.sent) };
+        usage::add(&mut transaction, used_by(session, call.sent), &amounts).await?;
         commit(transaction).await?;
         session.progress.next_seq = call.seq + 1;
-        if call.new_adapters {
+        if call.effect.new_adapters {
             session.adapter_version += 1;
         }
         Ok(())
@@ -384,14 +407,16 @@ impl Steps {
         &self,
         session: &mut Session,
         kind: LedgerKind,
-        new_adapters: bool,
         sent: &Sent,
+        effect: Effect,
     ) -> Result<()> {
         let mut transaction = self.context.begin().await?;
-        steps::touch(&mut transaction, session.job.id, session.attempt, new_adapters).await.map_err(lost)?;
+        steps::touch(&mut transaction, session.job.id, session.attempt, effect.new_adapters).await.map_err(lost)?;
         ledger::append(&mut transaction, &entry(session, kind, None, sent)).await?;
+        let amounts = Amounts { inference_tokens: effect.tokens as i64, ..effect.amounts(sent) };
+        usage::add(&mut transaction, used_by(session, sent), &amounts).await?;
         commit(transaction).await?;
-        session.adapter_version += i64::from(new_adapters);
+        session.adapter_version += i64::from(effect.new_adapters);
         Ok(())
     }
 
@@ -439,16 +464,5 @@ fn lost(error: steps::StepWrite) -> ServiceError {
     match error {
         steps::StepWrite::Store(error) => error.into(),
         _ => lease_lost(),
-    }
-}
-
-fn entry<'a>(session: &Session, kind: LedgerKind, seq: Option<u64>, sent: &'a Sent) -> NewLedgerEntry<'a> {
-    NewLedgerEntry {
-        job: session.job.id,
-        seq,
-        kind,
-        tensors: &sent.tensors,
-        bytes: sent.bytes as u64,
-        sha256: &sent.digest,
     }
 }

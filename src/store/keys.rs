@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
 use crate::domain::principal::Scope;
+use crate::domain::quota::Quota;
 use crate::store::Connection;
 use crate::store::Result;
 
@@ -29,6 +30,34 @@ pub struct KeyRow {
     pub revoked_at: Option<OffsetDateTime>,
     /// When it was last shown, to the minute.
     pub last_used_at: Option<OffsetDateTime>,
+    /// Its limits.
+    pub quota: Quota,
+}
+
+/// What the queries give.
+struct Raw {
+    id: KeyId,
+    project: ProjectId,
+    name: String,
+    token_sha256: Vec<u8>,
+    scopes: Vec<Scope>,
+    created_at: OffsetDateTime,
+    expires_at: Option<OffsetDateTime>,
+    revoked_at: Option<OffsetDateTime>,
+    last_used_at: Option<OffsetDateTime>,
+    requests_per_minute: Option<i64>,
+    tokens_per_minute: Option<i64>,
+    monthly_tokens: Option<i64>,
+    monthly_device_seconds: Option<i64>,
+}
+
+impl From<Raw> for KeyRow {
+    fn from(raw: Raw) -> Self {
+        let Raw { requests_per_minute, tokens_per_minute, monthly_tokens, monthly_device_seconds, .. } = raw;
+        let quota = Quota { requests_per_minute, tokens_per_minute, monthly_tokens, monthly_device_seconds };
+        let Raw { id, project, name, token_sha256, scopes, created_at, expires_at, revoked_at, last_used_at, .. } = raw;
+        Self { id, project, name, token_sha256, scopes, created_at, expires_at, revoked_at, last_used_at, quota }
+    }
 }
 
 /// A key to be stored.
@@ -46,16 +75,19 @@ pub struct NewKey<'a> {
     pub scopes: &'a [Scope],
     /// When it ends.
     pub expires_at: Option<OffsetDateTime>,
+    /// Its limits.
+    pub quota: Quota,
 }
 
 /// `select`s or `returning`s the columns of [`KeyRow`] between two pieces of SQL.
 macro_rules! key_rows {
     ($head:literal, $tail:literal $(, $arg:expr)* $(,)?) => {
         sqlx::query_as!(
-            KeyRow,
+            Raw,
             $head
                 + r#" id as "id: _", project_id as "project: _", name, token_sha256, scopes as "scopes: _", created_at,
-                      expires_at, revoked_at, last_used_at "#
+                      expires_at, revoked_at, last_used_at, requests_per_minute, tokens_per_minute, monthly_tokens,
+                      monthly_device_seconds "#
                 + $tail,
             $($arg),*
         )
@@ -66,8 +98,9 @@ macro_rules! key_rows {
 pub async fn insert(conn: &mut Connection, key: &NewKey<'_>) -> Result<KeyRow> {
     let scopes: Vec<String> = key.scopes.iter().map(Scope::to_string).collect();
     let row = key_rows!(
-        "insert into api_keys (id, project_id, name, token_sha256, scopes, expires_at)
-         values ($1, $2, $3, $4, $5, $6) returning",
+        "insert into api_keys (id, project_id, name, token_sha256, scopes, expires_at, requests_per_minute,
+             tokens_per_minute, monthly_tokens, monthly_device_seconds)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning",
         "",
         key.id.0,
         key.project.0,
@@ -75,15 +108,20 @@ pub async fn insert(conn: &mut Connection, key: &NewKey<'_>) -> Result<KeyRow> {
         key.token_sha256.as_slice(),
         &scopes,
         key.expires_at,
+        key.quota.requests_per_minute,
+        key.quota.tokens_per_minute,
+        key.quota.monthly_tokens,
+        key.quota.monthly_device_seconds,
     )
     .fetch_one(conn)
     .await?;
-    Ok(row)
+    Ok(row.into())
 }
 
 /// The key of that id, revoked or not.
 pub async fn get(conn: &mut Connection, key: KeyId) -> Result<Option<KeyRow>> {
-    Ok(key_rows!("select", "from api_keys where id = $1", key.0).fetch_optional(conn).await?)
+    let row = key_rows!("select", "from api_keys where id = $1", key.0).fetch_optional(conn).await?;
+    Ok(row.map(KeyRow::from))
 }
 
 /// The keys of a project, or of all, newest first, revoked ones included.
@@ -95,7 +133,7 @@ pub async fn list(conn: &mut Connection, project: Option<ProjectId>) -> Result<V
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows)
+    Ok(rows.into_iter().map(KeyRow::from).collect())
 }
 
 /// Takes a key back. `false` when there is no such key or it was taken back before; `project` limits whose key it may be.

@@ -7,11 +7,13 @@
 
 mod columns;
 
+pub mod audit;
 pub mod blobs;
 pub mod checkpoints;
 pub mod error;
 pub mod events;
 pub mod files;
+pub mod idempotency;
 pub mod jobs;
 pub mod keys;
 pub mod leases;
@@ -22,6 +24,7 @@ pub mod page;
 pub mod pool;
 pub mod projects;
 pub mod steps;
+pub mod usage;
 
 pub use error::StoreError;
 pub use page::Order;

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::ids::ProjectId;
+use crate::domain::quota::Quota;
 use crate::store::Connection;
 use crate::store::Result;
 
@@ -16,40 +17,85 @@ pub struct ProjectRow {
     pub name: String,
     /// When it was made.
     pub created_at: OffsetDateTime,
+    /// Its limits.
+    pub quota: Quota,
+}
+
+/// What the queries give.
+struct Raw {
+    id: ProjectId,
+    name: String,
+    created_at: OffsetDateTime,
+    requests_per_minute: Option<i64>,
+    tokens_per_minute: Option<i64>,
+    monthly_tokens: Option<i64>,
+    monthly_device_seconds: Option<i64>,
+}
+
+impl From<Raw> for ProjectRow {
+    fn from(raw: Raw) -> Self {
+        let Raw { id, name, created_at, requests_per_minute, tokens_per_minute, monthly_tokens, monthly_device_seconds } =
+            raw;
+        let quota = Quota { requests_per_minute, tokens_per_minute, monthly_tokens, monthly_device_seconds };
+        Self { id, name, created_at, quota }
+    }
+}
+
+/// `select`s or `returning`s the columns of [`ProjectRow`] between two pieces of SQL.
+macro_rules! project_rows {
+    ($head:literal, $tail:literal $(, $arg:expr)* $(,)?) => {
+        sqlx::query_as!(
+            Raw,
+            $head
+                + r#" id as "id: _", name, created_at, requests_per_minute, tokens_per_minute, monthly_tokens,
+                      monthly_device_seconds "#
+                + $tail,
+            $($arg),*
+        )
+    };
 }
 
 /// The project of that name; made with a fresh id when there is none.
 pub async fn find_or_create(conn: &mut Connection, name: &str) -> Result<ProjectRow> {
     // A plain `do nothing` would return no row for a project that is there.
-    let row = sqlx::query_as!(
-        ProjectRow,
-        r#"insert into projects (id, name) values ($1, $2)
-           on conflict on constraint projects_name_key do update set name = excluded.name
-           returning id as "id: _", name, created_at"#,
+    let raw = project_rows!(
+        "insert into projects (id, name) values ($1, $2)
+         on conflict on constraint projects_name_key do update set name = excluded.name
+         returning",
+        "",
         Uuid::now_v7(),
         name,
     )
     .fetch_one(conn)
     .await?;
-    Ok(row)
+    Ok(raw.into())
 }
 
 /// The project of that id.
 pub async fn get(conn: &mut Connection, project: ProjectId) -> Result<Option<ProjectRow>> {
-    let row = sqlx::query_as!(
-        ProjectRow,
-        r#"select id as "id: _", name, created_at from projects where id = $1"#,
-        project.0,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row)
+    let raw = project_rows!("select", "from projects where id = $1", project.0).fetch_optional(conn).await?;
+    Ok(raw.map(ProjectRow::from))
 }
 
 /// Every project, by name.
 pub async fn list(conn: &mut Connection) -> Result<Vec<ProjectRow>> {
-    let rows = sqlx::query_as!(ProjectRow, r#"select id as "id: _", name, created_at from projects order by name"#)
-        .fetch_all(conn)
-        .await?;
-    Ok(rows)
+    let raw = project_rows!("select", "from projects order by name").fetch_all(conn).await?;
+    Ok(raw.into_iter().map(ProjectRow::from).collect())
+}
+
+/// Sets a project's limits. `None` when there is no project of that name.
+pub async fn set_quota(conn: &mut Connection, name: &str, quota: &Quota) -> Result<Option<ProjectRow>> {
+    let raw = project_rows!(
+        "update projects set requests_per_minute = $2, tokens_per_minute = $3, monthly_tokens = $4,
+             monthly_device_seconds = $5 where name = $1 returning",
+        "",
+        name,
+        quota.requests_per_minute,
+        quota.tokens_per_minute,
+        quota.monthly_tokens,
+        quota.monthly_device_seconds,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(raw.map(ProjectRow::from))
 }

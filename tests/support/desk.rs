@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use blindtune::app::Desk;
 use blindtune::config::Config;
 use blindtune::domain::principal::Scope;
+use blindtune::domain::quota::Quota;
 use blindtune::service::NewKey;
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc;
@@ -37,8 +38,8 @@ fn open(state: PathBuf, database: String) -> mpsc::UnboundedSender<Wish> {
             let desk = Desk::open(&config).await.expect("the desk opens");
             while let Some((project, answer)) = wishes.recv().await {
                 let scopes = Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin).collect();
-                let (_, key) =
-                    desk.keys.create(NewKey { project, name: "test".into(), scopes, days: 1 }).await.expect("a key");
+                let new = NewKey { name: "test".into(), scopes, days: 1, quota: Quota::default() };
+                let (_, key) = desk.keys.create_for(&project, new).await.expect("a key");
                 // A test that ended meanwhile needs no key.
                 let _ = answer.send(key);
             }

@@ -2,6 +2,7 @@
 //! Owns field names and their documentation; must never hold a rule.
 
 pub mod files;
+pub mod governance;
 pub mod jobs;
 pub mod list;
 pub mod models;

@@ -1,0 +1,137 @@
+//! The contract, OpenAPI 3.1. Owns what all operations have in common: authentication, refusals, headers. What an operation
+//! does stands at its handler.
+
+use utoipa::Modify;
+use utoipa::OpenApi as Contract;
+use utoipa::openapi::Content;
+use utoipa::openapi::HeaderBuilder;
+use utoipa::openapi::ObjectBuilder;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::Ref;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::Required;
+use utoipa::openapi::Response;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::ParameterBuilder;
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::path::PathItem;
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::security::Http;
+use utoipa::openapi::security::HttpAuthScheme;
+use utoipa::openapi::security::SecurityScheme;
+
+#[derive(Contract)]
+#[openapi(
+    info(
+        title = "blindtune",
+        description = "Fine-tuning as a service that never sees the labels. The management plane has OpenAI's shapes; the data \
+                       plane (forward, backward, optim_step) is driven by the label holder, step by step.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/", description = "This host")),
+    modifiers(&BearerKey),
+    tags(
+        (name = "files", description = "Inputs, without labels"),
+        (name = "models", description = "Backbones and fine-tuned models"),
+        (name = "fine-tuning", description = "Jobs, events and checkpoints"),
+        (name = "steps", description = "The data plane of a job"),
+        (name = "governance", description = "Keys, usage and the audit log"),
+        (name = "health", description = "For load balancers; no key needed"),
+    ),
+)]
+struct ApiDoc;
+
+struct BearerKey;
+
+impl Modify for BearerKey {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let mut http = Http::new(HttpAuthScheme::Bearer);
+        http.bearer_format = Some("JWT".into());
+        let components = openapi.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("key", SecurityScheme::Http(http));
+    }
+}
+
+/// The contract before its operations.
+pub fn base() -> OpenApi {
+    ApiDoc::openapi()
+}
+
+/// Adds what every operation has: refusals that come before its handler, and headers.
+pub fn complete(openapi: &mut OpenApi) {
+    plain_paths(openapi);
+    for item in openapi.paths.paths.values_mut() {
+        let makes_once = item.post.as_mut().filter(|operation| operation.security.is_some());
+        if let Some(operation) = makes_once {
+            take_idempotency_key(operation);
+        }
+        for operation in operations(item) {
+            if operation.security.is_some() {
+                refuse_alike(operation);
+            }
+            name_requests(operation);
+        }
+    }
+}
+
+/// A wildcard route is an ordinary parameter to those who read the contract.
+fn plain_paths(openapi: &mut OpenApi) {
+    let paths = std::mem::take(&mut openapi.paths.paths);
+    openapi.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+}
+
+/// What `govern` and the layers around it answer, whatever the operation.
+const ALIKE: [(&str, &str); 5] = [
+    ("401", "No valid key"),
+    ("403", "The key lacks the scope that the operation needs"),
+    ("429", "Over a rate, a budget or a limit on work at once; `retry-after-ms` says when there is room"),
+    ("500", "The host failed"),
+    ("503", "The host is shutting down, overloaded, or lacks its database; try again"),
+];
+
+fn refuse_alike(operation: &mut Operation) {
+    for (status, description) in ALIKE {
+        let answers = &mut operation.responses.responses;
+        answers.entry(status.to_owned()).or_insert_with(|| RefOr::T(refusal(description)));
+    }
+}
+
+fn refusal(description: &str) -> Response {
+    let mut response = Response::new(description);
+    let schema = RefOr::Ref(Ref::from_schema_name("ErrorEnvelope"));
+    response.content.insert("application/json".to_owned(), Content::new(Some(schema)));
+    response
+}
+
+fn take_idempotency_key(operation: &mut Operation) {
+    let tags = operation.tags.as_deref().unwrap_or_default();
+    if tags.iter().any(|tag| tag == "steps" || tag == "inference") {
+        return; // steps carry a seq; inference makes nothing
+    }
+    let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).build();
+    let header = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "The same key with the same body is the same request for a day: it is carried out once, and answered alike.",
+        ))
+        .schema(Some(text))
+        .build();
+    operation.parameters.get_or_insert_with(Vec::new).push(header);
+}
+
+fn name_requests(operation: &mut Operation) {
+    for response in operation.responses.responses.values_mut() {
+        let RefOr::T(response) = response else { continue };
+        let id = HeaderBuilder::new()
+            .schema(ObjectBuilder::new().schema_type(Type::String).build())
+            .description(Some("Id of the request, as the host's log has it."))
+            .build();
+        response.headers.insert("x-request-id".to_owned(), id);
+    }
+}

@@ -1,0 +1,328 @@
+//! Keys, usage and the audit log.
+
+use serde::Deserialize;
+use serde::Serialize;
+use time::Date;
+use time::OffsetDateTime;
+use time::macros::format_description;
+use utoipa::IntoParams;
+use utoipa::ToSchema;
+
+use crate::api::error::ApiError;
+use crate::domain::principal::Scope;
+use crate::domain::principal::scopes_of;
+use crate::domain::quota::Quota;
+use crate::service::AuditRow;
+use crate::service::Grouping;
+use crate::service::KeyRow;
+use crate::service::NewKey;
+use crate::service::Report;
+use crate::service::ServiceError;
+use crate::service::UsageRow;
+
+/// A key to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateApiKey {
+    /// What the key is called in lists.
+    #[schema(example = "nightly training", min_length = 1, max_length = 200)]
+    pub name: String,
+    /// What it may do; everything but `admin` when absent. `files:*` stands for all of a kind.
+    #[schema(example = json!(["jobs:read", "files:*"]), min_items = 1)]
+    pub scopes: Option<Vec<String>>,
+    /// Life in days; 90 when absent.
+    #[schema(minimum = 1, maximum = 366, example = 30)]
+    pub days: Option<u32>,
+    /// Requests a minute.
+    #[schema(minimum = 1, example = 600)]
+    pub requests_per_minute: Option<i64>,
+    /// Tokens that the device reads a minute.
+    #[schema(minimum = 1)]
+    pub tokens_per_minute: Option<i64>,
+    /// Budget of tokens for a calendar month (UTC).
+    #[schema(minimum = 0, example = 10_000_000)]
+    pub monthly_tokens: Option<i64>,
+    /// Budget of device time for a calendar month (UTC), in seconds.
+    #[schema(minimum = 0)]
+    pub monthly_device_seconds: Option<i64>,
+}
+
+/// Life of a key whose maker did not say.
+const DEFAULT_DAYS: u32 = 90;
+
+impl TryFrom<CreateApiKey> for NewKey {
+    type Error = ServiceError;
+
+    fn try_from(body: CreateApiKey) -> Result<Self, ServiceError> {
+        let scopes = match body.scopes {
+            None => Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin).collect(),
+            Some(texts) => {
+                let mut scopes = std::collections::BTreeSet::new();
+                for (place, text) in texts.iter().enumerate() {
+                    scopes.extend(scopes_of(text).map_err(|_| unknown_scope(place, text))?);
+                }
+                scopes
+            }
+        };
+        let quota = Quota {
+            requests_per_minute: body.requests_per_minute,
+            tokens_per_minute: body.tokens_per_minute,
+            monthly_tokens: body.monthly_tokens,
+            monthly_device_seconds: body.monthly_device_seconds,
+        };
+        Ok(Self { name: body.name, scopes, days: body.days.unwrap_or(DEFAULT_DAYS), quota })
+    }
+}
+
+fn unknown_scope(place: usize, text: &str) -> ServiceError {
+    let known = Scope::ALL.map(Scope::as_str).join(", ");
+    let message = format!("scopes[{place}]: there is no scope '{text}'; the scopes are {known}.");
+    ServiceError::invalid("invalid_scopes", message).at(format!("scopes[{place}]"))
+}
+
+/// A key, without its text.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApiKeyObject {
+    /// Id, `key-...`.
+    #[schema(example = "key-019ab2c3d4e57f60a1b2c3d4e5f60718")]
+    pub id: String,
+    /// Always `api_key`.
+    #[schema(example = "api_key")]
+    pub object: &'static str,
+    /// What it is called.
+    pub name: String,
+    /// When it was made, seconds since 1970.
+    pub created_at: i64,
+    /// When it ends.
+    #[schema(required)]
+    pub expires_at: Option<i64>,
+    /// When it was last shown, to the minute.
+    #[schema(required)]
+    pub last_used_at: Option<i64>,
+    /// When it was revoked.
+    #[schema(required)]
+    pub revoked_at: Option<i64>,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// Requests a minute; null: the project's limit alone.
+    #[schema(required)]
+    pub requests_per_minute: Option<i64>,
+    /// Tokens a minute.
+    #[schema(required)]
+    pub tokens_per_minute: Option<i64>,
+    /// Budget of tokens for a calendar month (UTC).
+    #[schema(required)]
+    pub monthly_tokens: Option<i64>,
+    /// Budget of device time for a calendar month (UTC), in seconds.
+    #[schema(required)]
+    pub monthly_device_seconds: Option<i64>,
+}
+
+impl From<KeyRow> for ApiKeyObject {
+    fn from(row: KeyRow) -> Self {
+        let Quota { requests_per_minute, tokens_per_minute, monthly_tokens, monthly_device_seconds } = row.quota;
+        Self {
+            id: row.id.to_string(),
+            object: "api_key",
+            name: row.name,
+            created_at: row.created_at.unix_timestamp(),
+            expires_at: row.expires_at.map(OffsetDateTime::unix_timestamp),
+            last_used_at: row.last_used_at.map(OffsetDateTime::unix_timestamp),
+            revoked_at: row.revoked_at.map(OffsetDateTime::unix_timestamp),
+            scopes: row.scopes.iter().map(Scope::to_string).collect(),
+            requests_per_minute,
+            tokens_per_minute,
+            monthly_tokens,
+            monthly_device_seconds,
+        }
+    }
+}
+
+/// A key that was just made.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NewApiKey {
+    /// The key as lists show it.
+    #[serde(flatten)]
+    pub shown: ApiKeyObject,
+    /// The key itself. It is shown this once.
+    pub key: String,
+}
+
+/// The keys of a project.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApiKeyList {
+    /// Always `list`.
+    #[schema(example = "list")]
+    pub object: &'static str,
+    /// The keys, newest first.
+    pub data: Vec<ApiKeyObject>,
+    /// Always false: a list of keys has one page.
+    pub has_more: bool,
+}
+
+/// Which days, and how they are put together.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UsageQuery {
+    /// First day (UTC), `2026-11-01`; 29 days before `end_date` when absent.
+    #[param(format = Date, value_type = Option<String>)]
+    pub start_date: Option<String>,
+    /// Last day (UTC); today when absent.
+    #[param(format = Date, value_type = Option<String>)]
+    pub end_date: Option<String>,
+    /// `key`, `model` and `day`, comma-separated; one row for all when absent.
+    #[param(example = "model,day")]
+    pub group_by: Option<String>,
+}
+
+impl UsageQuery {
+    /// The days.
+    pub fn days(&self) -> Result<(Option<Date>, Option<Date>), ApiError> {
+        Ok((day("start_date", self.start_date.as_deref())?, day("end_date", self.end_date.as_deref())?))
+    }
+
+    /// How rows are put together.
+    pub fn grouping(&self) -> Result<Grouping, ApiError> {
+        let mut by = Grouping::default();
+        for word in self.group_by.as_deref().unwrap_or_default().split(',').filter(|word| !word.is_empty()) {
+            match word {
+                "key" => by.key = true,
+                "model" => by.model = true,
+                "day" => by.day = true,
+                other => {
+                    let message = format!("group_by: 'key', 'model' and 'day' are known, not '{other}'.");
+                    return Err(ServiceError::invalid("invalid_query", message).at("group_by").into());
+                }
+            }
+        }
+        Ok(by)
+    }
+}
+
+fn day(name: &str, text: Option<&str>) -> Result<Option<Date>, ApiError> {
+    let read = |text: &str| Date::parse(text, format_description!("[year]-[month]-[day]"));
+    text.map(read).transpose().map_err(|_| {
+        ServiceError::invalid("invalid_query", format!("{name}: is not a day such as 2026-11-25.")).at(name).into()
+    })
+}
+
+/// What was used.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UsageObject {
+    /// Always `usage.row`.
+    #[schema(example = "usage.row")]
+    pub object: &'static str,
+    /// The key; null where rows are not grouped by key.
+    #[schema(required)]
+    pub key_id: Option<String>,
+    /// The model; null where rows are not grouped by model, empty for requests that need none.
+    #[schema(required)]
+    pub model: Option<String>,
+    /// The day (UTC); null where rows are not grouped by day.
+    #[schema(required)]
+    pub day: Option<String>,
+    /// Requests answered to a valid key, refused ones included.
+    pub requests: i64,
+    /// Step calls that were applied.
+    pub steps: i64,
+    /// Tokens of training forwards.
+    pub training_tokens: i64,
+    /// Tokens of evaluations, activations and embeddings.
+    pub inference_tokens: i64,
+    /// Bytes of bodies that came in with work for the device.
+    pub bytes_in: i64,
+    /// Bytes of tensors that went out.
+    pub bytes_out: i64,
+    /// Time of the device, its queue included, in seconds.
+    pub device_seconds: f64,
+}
+
+impl From<UsageRow> for UsageObject {
+    fn from(row: UsageRow) -> Self {
+        let amounts = row.amounts;
+        Self {
+            object: "usage.row",
+            key_id: row.key.map(|key| key.to_string()),
+            model: row.model,
+            day: row.day.map(|day| day.to_string()),
+            requests: amounts.requests,
+            steps: amounts.steps,
+            training_tokens: amounts.training_tokens,
+            inference_tokens: amounts.inference_tokens,
+            bytes_in: amounts.bytes_in,
+            bytes_out: amounts.bytes_out,
+            device_seconds: amounts.device_us as f64 / 1e6,
+        }
+    }
+}
+
+/// A report of use.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UsageReport {
+    /// Always `usage`.
+    #[schema(example = "usage")]
+    pub object: &'static str,
+    /// First day (UTC).
+    #[schema(example = "2026-11-01")]
+    pub start_date: String,
+    /// Last day (UTC).
+    #[schema(example = "2026-11-30")]
+    pub end_date: String,
+    /// Put together as asked for.
+    pub data: Vec<UsageObject>,
+    /// All of it.
+    pub total: UsageObject,
+}
+
+impl From<Report> for UsageReport {
+    fn from(report: Report) -> Self {
+        Self {
+            object: "usage",
+            start_date: report.from.to_string(),
+            end_date: report.to.to_string(),
+            data: report.rows.into_iter().map(UsageObject::from).collect(),
+            total: report.total.into(),
+        }
+    }
+}
+
+/// Something that a key changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditEntry {
+    /// Id, `audit-...`.
+    pub id: String,
+    /// Always `audit_entry`.
+    #[schema(example = "audit_entry")]
+    pub object: &'static str,
+    /// When, seconds since 1970.
+    pub created_at: i64,
+    /// The key.
+    pub key_id: String,
+    /// Name of the operation, as in this contract.
+    #[schema(example = "create_job")]
+    pub action: String,
+    /// The thing that it was about.
+    #[schema(required)]
+    pub resource: Option<String>,
+    /// How it was answered.
+    #[schema(example = 200)]
+    pub status: i16,
+    /// The answer's `x-request-id`.
+    pub request_id: String,
+}
+
+impl From<AuditRow> for AuditEntry {
+    fn from(row: AuditRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            object: "audit_entry",
+            created_at: row.created_at.unix_timestamp(),
+            key_id: row.key.to_string(),
+            action: row.action,
+            resource: row.resource,
+            status: row.status,
+            request_id: row.request_id,
+        }
+    }
+}

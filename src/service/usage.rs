@@ -1,0 +1,91 @@
+//! Reports of use, and the audit log. Owns who may see what of them; must never count anything itself.
+
+use std::sync::Arc;
+
+use time::Date;
+use time::Duration;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::ids::AuditId;
+use crate::domain::ids::ProjectId;
+use crate::domain::principal::Principal;
+use crate::service::Context;
+use crate::service::PageRequest;
+use crate::service::Paged;
+use crate::service::Result;
+use crate::service::ServiceError;
+use crate::service::known_cursor;
+use crate::store::audit;
+use crate::store::audit::AuditRow;
+use crate::store::audit::NewAuditEntry;
+use crate::store::usage;
+use crate::store::usage::Grouping;
+use crate::store::usage::UsageRow;
+
+/// The longest time that a report covers.
+const LONGEST_REPORT: Duration = Duration::days(366);
+
+/// A report of use.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// First day.
+    pub from: Date,
+    /// Last day.
+    pub to: Date,
+    /// Put together as asked for.
+    pub rows: Vec<UsageRow>,
+    /// All of it.
+    pub total: UsageRow,
+}
+
+/// What was done, for the audit log.
+#[derive(Debug, Clone)]
+pub struct Deed<'a> {
+    /// Name of the operation.
+    pub action: &'a str,
+    /// The thing that it was about.
+    pub resource: Option<&'a str>,
+    /// How it was answered.
+    pub status: u16,
+    /// Id of the request.
+    pub request_id: &'a str,
+}
+
+/// Use cases on records of use.
+pub struct Usage(pub Arc<Context>);
+
+impl Usage {
+    /// What the project used; the last 30 days where no days are given.
+    pub async fn report(
+        &self,
+        project: ProjectId,
+        (from, to): (Option<Date>, Option<Date>),
+        by: Grouping,
+    ) -> Result<Report> {
+        let to = to.unwrap_or_else(|| OffsetDateTime::now_utc().date());
+        let from = from.unwrap_or_else(|| to.saturating_sub(Duration::days(29)));
+        if from > to || to - from > LONGEST_REPORT {
+            let message = "start_date: must be at most end_date, and at most 366 days before it.";
+            return Err(ServiceError::invalid("invalid_dates", message).at("start_date"));
+        }
+        let mut connection = self.0.connection().await?;
+        let rows = usage::report(&mut connection, project, (from, to), by).await?;
+        let total = usage::report(&mut connection, project, (from, to), Grouping::default()).await?.into_iter().next();
+        let nothing = UsageRow { key: None, model: None, day: None, amounts: usage::Amounts::default() };
+        Ok(Report { from, to, rows, total: total.unwrap_or(nothing) })
+    }
+
+    /// A page of the audit log, newest first.
+    pub async fn audit_log(&self, project: ProjectId, page: PageRequest) -> Result<Paged<AuditRow>> {
+        known_cursor(audit::list(&mut *self.0.connection().await?, project, &page).await?)
+    }
+
+    /// Writes down what a caller did.
+    pub async fn note(&self, caller: &Principal, deed: &Deed<'_>) -> Result<()> {
+        let Deed { action, resource, status, request_id } = *deed;
+        let (project, key) = (caller.project, caller.key);
+        let entry = NewAuditEntry { id: AuditId(Uuid::now_v7()), project, key, action, resource, status, request_id };
+        Ok(audit::append(&mut *self.0.connection().await?, &entry).await?)
+    }
+}

@@ -1,0 +1,140 @@
+//! What was used. Owns table `usage`: counters by project, key, model and day (UTC). Must never hold what was computed.
+
+use time::Date;
+
+use crate::domain::ids::KeyId;
+use crate::domain::ids::ProjectId;
+use crate::domain::quota::Used;
+use crate::store::Connection;
+use crate::store::Result;
+
+/// What one call, or several, used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Answered requests.
+    pub requests: i64,
+    /// Step calls that were applied.
+    pub steps: i64,
+    /// Tokens of training forwards.
+    pub training_tokens: i64,
+    /// Tokens of evaluations and of inference.
+    pub inference_tokens: i64,
+    /// Bytes of bodies that came in.
+    pub bytes_in: i64,
+    /// Bytes of tensors that went out.
+    pub bytes_out: i64,
+    /// Time of the device, its queue included, in microseconds.
+    pub device_us: i64,
+}
+
+/// How rows are put together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Grouping {
+    /// One row for each key.
+    pub key: bool,
+    /// One row for each model.
+    pub model: bool,
+    /// One row for each day.
+    pub day: bool,
+}
+
+/// A row of a report; what is not grouped by is `None`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsageRow {
+    /// The key.
+    pub key: Option<KeyId>,
+    /// The model; empty for requests that need none.
+    pub model: Option<String>,
+    /// The day (UTC).
+    pub day: Option<Date>,
+    /// What was used.
+    pub amounts: Amounts,
+}
+
+/// Adds to today's counters of a project, key and model.
+pub async fn add(
+    conn: &mut Connection,
+    (project, key, model): (ProjectId, KeyId, &str),
+    amounts: &Amounts,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into usage as u (project_id, key_id, model, day, requests, steps, training_tokens, inference_tokens,
+             bytes_in, bytes_out, device_us)
+         values ($1, $2, $3, (now() at time zone 'UTC')::date, $4, $5, $6, $7, $8, $9, $10)
+         on conflict (project_id, day, key_id, model) do update set requests = u.requests + excluded.requests,
+             steps = u.steps + excluded.steps, training_tokens = u.training_tokens + excluded.training_tokens,
+             inference_tokens = u.inference_tokens + excluded.inference_tokens,
+             bytes_in = u.bytes_in + excluded.bytes_in, bytes_out = u.bytes_out + excluded.bytes_out,
+             device_us = u.device_us + excluded.device_us",
+        project.0,
+        key.0,
+        model,
+        amounts.requests,
+        amounts.steps,
+        amounts.training_tokens,
+        amounts.inference_tokens,
+        amounts.bytes_in,
+        amounts.bytes_out,
+        amounts.device_us,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What the project used from one day to another, both included.
+pub async fn report(
+    conn: &mut Connection,
+    project: ProjectId,
+    (from, to): (Date, Date),
+    by: Grouping,
+) -> Result<Vec<UsageRow>> {
+    let rows = sqlx::query!(
+        r#"select case when $4 then key_id end as "key: KeyId", case when $5 then model end as model,
+                  case when $6 then day end as day, sum(requests)::bigint as "requests!", sum(steps)::bigint as "steps!",
+                  sum(training_tokens)::bigint as "training!", sum(inference_tokens)::bigint as "inference!",
+                  sum(bytes_in)::bigint as "bytes_in!", sum(bytes_out)::bigint as "bytes_out!",
+                  sum(device_us)::bigint as "device_us!"
+           from usage where project_id = $1 and day between $2 and $3
+           group by 1, 2, 3 order by day nulls first, model nulls first, 1 nulls first"#,
+        project.0,
+        from,
+        to,
+        by.key,
+        by.model,
+        by.day,
+    )
+    .fetch_all(conn)
+    .await?;
+    let read = rows.into_iter().map(|row| UsageRow {
+        key: row.key,
+        model: row.model,
+        day: row.day,
+        amounts: Amounts {
+            requests: row.requests,
+            steps: row.steps,
+            training_tokens: row.training,
+            inference_tokens: row.inference,
+            bytes_in: row.bytes_in,
+            bytes_out: row.bytes_out,
+            device_us: row.device_us,
+        },
+    });
+    Ok(read.collect())
+}
+
+/// What the project, or one key of it, used in this calendar month (UTC).
+pub async fn this_month(conn: &mut Connection, project: ProjectId, key: Option<KeyId>) -> Result<Used> {
+    let used = sqlx::query_as!(
+        Used,
+        r#"select coalesce(sum(training_tokens + inference_tokens), 0)::bigint as "tokens!",
+                  coalesce(sum(device_us), 0)::bigint as "device_us!"
+           from usage where project_id = $1 and ($2::uuid is null or key_id = $2)
+             and day >= date_trunc('month', now() at time zone 'UTC')::date"#,
+        project.0,
+        key.map(|key| key.0),
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(used)
+}
