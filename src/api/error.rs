@@ -57,7 +57,15 @@ impl ApiError {
     /// An error that only HTTP knows of.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let retry_after_ms = matches!(status.as_u16(), 429 | 503).then_some(1000);
-        Self { status, code, message: message.into(), param: None, expected_seq: None, retry_after_ms, never_retry: false }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            param: None,
+            expected_seq: None,
+            retry_after_ms,
+            never_retry: false,
+        }
     }
 
     /// Names the field at fault.

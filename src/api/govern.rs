@@ -151,7 +151,8 @@ async fn change(
     };
     let (parts, body) = response.into_parts();
     let Ok(body) = axum::body::to_bytes(body, CONTROL_ANSWER_BYTES).await else {
-        return ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The answer broke off.").into_response();
+        return ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The answer broke off.")
+            .into_response();
     };
     let resource = resource.or_else(|| made(&body));
     let status = parts.status.as_u16();
@@ -174,7 +175,8 @@ fn made(body: &Bytes) -> Option<String> {
 fn refuse(denied: &Denied) -> ApiError {
     match denied {
         Denied::Rate { of, wait } => {
-            let message = format!("Rate limit reached for {of} per minute; try again in {} ms.", wait.as_millis().max(1));
+            let message =
+                format!("Rate limit reached for {of} per minute; try again in {} ms.", wait.as_millis().max(1));
             ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message).retry_after(*wait)
         }
         Denied::Budget { name, of_key } => {

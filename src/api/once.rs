@@ -133,8 +133,12 @@ async fn carry_out(app: &App, ticket: Ticket, mut request: Request, next: Next) 
     let span = tracing::Span::current();
     match tokio::spawn(tracing::Instrument::instrument(work, span)).await {
         Ok(Ok(response)) => response,
-        _ => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The host could not complete the request.")
-            .into_response(),
+        _ => ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "The host could not complete the request.",
+        )
+        .into_response(),
     }
 }
 

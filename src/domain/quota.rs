@@ -36,10 +36,7 @@ impl Quota {
     /// Whether a month's use is over a budget; names the budget.
     pub fn exceeded(&self, used: &Used) -> Option<&'static str> {
         let over = |budget: Option<i64>, used: i64| budget.is_some_and(|budget| used >= budget);
-        match (
-            over(self.monthly_tokens, used.tokens),
-            over(self.monthly_device_seconds, used.device_us / 1_000_000),
-        ) {
+        match (over(self.monthly_tokens, used.tokens), over(self.monthly_device_seconds, used.device_us / 1_000_000)) {
             (true, _) => Some("monthly_tokens"),
             (_, true) => Some("monthly_device_seconds"),
             _ => None,

@@ -162,10 +162,9 @@ impl Governor {
         let mut one = |holder: Holder, quota: &Quota| {
             let requests = quota.requests_per_minute.unwrap_or(i64::from(limits.requests_per_minute));
             let tokens = quota.tokens_per_minute.unwrap_or(limits.tokens_per_minute.cast_signed());
-            let held = buckets.entry(holder).or_insert_with(|| Buckets {
-                requests: Bucket::new(requests, now),
-                tokens: Bucket::new(tokens, now),
-            });
+            let held = buckets
+                .entry(holder)
+                .or_insert_with(|| Buckets { requests: Bucket::new(requests, now), tokens: Bucket::new(tokens, now) });
             held.requests.set_limit(requests, now);
             held.tokens.set_limit(tokens, now);
             with(held, now);

@@ -105,9 +105,7 @@ impl Requests {
             if repeat == (Repeat::Silent { again: false }) {
                 return Ok(Begun::Untracked);
             }
-            if let Some(resource) =
-                idempotency::take_over(&mut connection, &once.request(), owner, DEAD).await?
-            {
+            if let Some(resource) = idempotency::take_over(&mut connection, &once.request(), owner, DEAD).await? {
                 return Ok(Begun::Fresh(Ticket { once, owner, resource }));
             }
             drop(connection);

@@ -369,7 +369,12 @@ mod tests {
     }
 
     fn forward(tensors: Vec<WireTensor>) -> Result<ForwardRequest, ServiceError> {
-        ForwardRequest::new(scalars(Some(1), true), tensors, None, Sent::new(KeyId(uuid::Uuid::nil()), "forward", "", b""))
+        ForwardRequest::new(
+            scalars(Some(1), true),
+            tensors,
+            None,
+            Sent::new(KeyId(uuid::Uuid::nil()), "forward", "", b""),
+        )
     }
 
     #[test]
@@ -408,7 +413,13 @@ mod tests {
         let limits = Limits::default();
         let read = |names: &[&str]| {
             let tensors = names.iter().map(|name| share(name)).collect();
-            BackwardRequest::new(2, ForwardId(uuid::Uuid::nil()), tensors, Sent::new(KeyId(uuid::Uuid::nil()), "backward", "", b""), &limits)
+            BackwardRequest::new(
+                2,
+                ForwardId(uuid::Uuid::nil()),
+                tensors,
+                Sent::new(KeyId(uuid::Uuid::nil()), "backward", "", b""),
+                &limits,
+            )
         };
         let request = read(&["s.0.1", "s.1.0"]).expect("valid");
         assert_eq!(request.shares.iter().map(|s| (s.set, s.share)).collect::<Vec<_>>(), [(0, 1), (1, 0)]);

@@ -34,8 +34,15 @@ struct Raw {
 
 impl From<Raw> for ProjectRow {
     fn from(raw: Raw) -> Self {
-        let Raw { id, name, created_at, requests_per_minute, tokens_per_minute, monthly_tokens, monthly_device_seconds } =
-            raw;
+        let Raw {
+            id,
+            name,
+            created_at,
+            requests_per_minute,
+            tokens_per_minute,
+            monthly_tokens,
+            monthly_device_seconds,
+        } = raw;
         let quota = Quota { requests_per_minute, tokens_per_minute, monthly_tokens, monthly_device_seconds };
         Self { id, name, created_at, quota }
     }

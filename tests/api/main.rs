@@ -5,6 +5,7 @@ mod docs;
 mod errors;
 mod files;
 mod fine_tuning;
+mod governance;
 mod health;
 mod ledger;
 mod metrics;

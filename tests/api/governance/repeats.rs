@@ -1,0 +1,119 @@
+//! Requests that are sent again: by an Idempotency-Key, or silently by the stock client.
+
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::Value;
+use serde_json::json;
+use sqlx::Connection;
+use sqlx::PgConnection;
+
+use super::admin;
+use crate::client::Client;
+use crate::client::Reply;
+use crate::world::MODEL;
+use crate::world::World;
+
+const JOBS: &str = "/v1/fine_tuning/jobs";
+
+async fn create(client: &Client, header: (&str, &str), body: &Value) -> Reply {
+    client.call(Method::POST, JOBS).json(body).header(header.0, header.1).send().await
+}
+
+async fn jobs(client: &Client) -> usize {
+    client.get(&format!("{JOBS}?limit=100")).await.ok_json()["data"].as_array().expect("a list").len()
+}
+
+#[tokio::test]
+async fn the_same_key_and_body_make_one_thing_and_one_answer() {
+    let world = World::new().await;
+    let body = json!({"model": MODEL, "seed": 1});
+    let key = ("idempotency-key", "one");
+    let first = create(&world.client, key, &body).await.ok();
+    assert_eq!(first.header("idempotency-replayed"), "");
+    let again = create(&world.client, key, &body).await.ok();
+    assert_eq!((again.header("idempotency-replayed"), &again.body), ("true", &first.body));
+    create(&world.client, key, &json!({"model": MODEL, "seed": 2})).await.refused(422, "idempotency_conflict");
+    assert_eq!(jobs(&world.client).await, 1);
+    let stranger = World::new().await;
+    let theirs = create(&stranger.client, key, &body).await.ok();
+    assert_ne!(theirs.json()["id"], first.json()["id"], "another project's key is another key");
+    create(&world.client, ("idempotency-key", ""), &body).await.refused(400, "invalid_idempotency_key");
+}
+
+#[tokio::test]
+async fn ten_at_once_make_one() {
+    let world = World::new().await;
+    let body = json!({"model": MODEL});
+    let replies = join_all((0..10).map(|_| create(&world.client, ("idempotency-key", "crowd"), &body))).await;
+    let first = replies[0].clone().ok().body;
+    assert!(replies.iter().all(|reply| reply.status == 200 && reply.body == first));
+    assert_eq!(jobs(&world.client).await, 1);
+}
+
+#[tokio::test]
+async fn what_was_refused_can_be_sent_again() {
+    let world = World::new().await;
+    let key = ("idempotency-key", "later");
+    create(&world.client, key, &json!({"model": "nothing"})).await.refused(404, "not_found");
+    create(&world.client, key, &json!({"model": MODEL})).await.ok();
+    assert_eq!(jobs(&world.client).await, 1);
+}
+
+#[tokio::test]
+async fn the_stock_clients_silent_retry_makes_no_second_job() {
+    let world = World::new().await;
+    let body = json!({"model": MODEL});
+    let count = |n: &'static str| ("x-stainless-retry-count", n);
+    let first = create(&world.client, count("0"), &body).await.ok();
+    let retried = create(&world.client, count("1"), &body).await.ok();
+    assert_eq!(retried.body, first.body);
+    let second = create(&world.client, count("0"), &body).await.ok();
+    assert_ne!(second.json()["id"], first.json()["id"], "a new call is a new job");
+    assert_eq!(create(&world.client, count("2"), &body).await.ok().body, second.body);
+    assert_eq!(jobs(&world.client).await, 2);
+    // Nothing was made by a first attempt that never came: the retry makes it.
+    create(&world.client, count("1"), &json!({"model": MODEL, "seed": 9})).await.ok();
+    assert_eq!(jobs(&world.client).await, 3);
+}
+
+#[tokio::test]
+async fn a_repeat_after_a_crash_finds_what_the_first_attempt_made() {
+    let world = World::new().await;
+    let body = json!({"model": MODEL, "suffix": "crashed"});
+    let key = ("idempotency-key", "crash");
+    let first = create(&world.client, key, &body).await.ok_json();
+    // As a host leaves it that dies between making the job and keeping the answer.
+    let mut connection = PgConnection::connect(world.host.database()).await.expect("connects");
+    let id = first["id"].as_str().and_then(|id| id.strip_prefix("ftjob-")).expect("an id");
+    let forget = format!(
+        "update idempotency set status = null, answer = null, created_at = now() - interval '1 minute' where resource = '{id}'"
+    );
+    assert_eq!(sqlx::raw_sql(&forget).execute(&mut connection).await.expect("updates").rows_affected(), 1);
+    let again = create(&world.client, key, &body).await.ok_json();
+    assert_eq!(again["id"], first["id"]);
+    assert_eq!(jobs(&world.client).await, 1);
+}
+
+#[tokio::test]
+async fn a_secret_is_not_kept_for_repeats() {
+    let world = World::new().await;
+    let admin = admin(&world).await;
+    let make = || async {
+        let call = admin.call(Method::POST, "/v1/api_keys").json(&json!({"name": "once"}));
+        call.header("idempotency-key", "secret").send().await
+    };
+    let first = make().await.ok_json();
+    let error = make().await.refused(409, "already_made");
+    assert_eq!(error["param"], "Idempotency-Key");
+    let keys = admin.get("/v1/api_keys").await.ok_json();
+    let made = keys["data"].as_array().expect("a list").iter().filter(|key| key["name"] == "once").count();
+    assert_eq!(made, 1);
+    let mut connection = PgConnection::connect(world.host.database()).await.expect("connects");
+    let key = first["key"].as_str().expect("a key");
+    let kept: i64 = sqlx::query_scalar("select count(*) from idempotency where position($1::bytea in answer) > 0")
+        .bind(key.as_bytes())
+        .fetch_one(&mut connection)
+        .await
+        .expect("counts");
+    assert_eq!(kept, 0);
+}

@@ -1,0 +1,89 @@
+//! `/v1/usage`.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use serde_json::Value;
+use serde_json::json;
+
+use super::with;
+use crate::client::Client;
+use crate::client::pack;
+use crate::host::POLL;
+use crate::world::MODEL;
+use crate::world::World;
+use crate::world::batch;
+use crate::world::shares_like;
+
+async fn rows(client: &Client, query: &str) -> Vec<Value> {
+    client.get(&format!("/v1/usage{query}")).await.ok_json()["data"].as_array().expect("a list").clone()
+}
+
+#[tokio::test]
+async fn every_token_step_and_byte_is_counted_once() {
+    let world = World::new().await;
+    let mut job = world.job(json!({"adapter_sets": 2})).await;
+    let (forward, activations) = job.forward_ok(&batch()).await;
+    let shares = shares_like(&activations, 3);
+    let products = job.backward(&forward, &shares).await.ok();
+    job.seq -= 1;
+    job.backward(&forward, &shares).await.ok(); // a repeat, which is answered from memory
+    let other = with(&world, &[]).await;
+    let path = job.path("/forward?train=false&adapters=none&base=true");
+    let base = other.post_tensors(&path, &batch()).await.tensors();
+
+    let found = rows(&world.client, "?group_by=key,model").await;
+    let of_model: Vec<&Value> = found.iter().filter(|row| row["model"] == MODEL).collect();
+    assert_eq!(of_model.len(), 2, "{found:?}");
+    let (trainer, reader) = match of_model[0]["steps"].as_i64() {
+        Some(0) => (of_model[1], of_model[0]),
+        _ => (of_model[0], of_model[1]),
+    };
+    let bytes = |tensors: &crate::client::Tensors| tensors.values().map(|tensor| tensor.bytes.len()).sum::<usize>();
+    assert_eq!(
+        (&trainer["steps"], &trainer["training_tokens"], &trainer["inference_tokens"]),
+        (&json!(2), &json!(12), &json!(0))
+    );
+    assert_eq!(trainer["bytes_in"], json!(pack(&batch()).len() + pack(&shares).len()));
+    assert_eq!(trainer["bytes_out"], json!(bytes(&activations) + bytes(&products.tensors())));
+    assert!(trainer["device_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0 && seconds < 60.0), "{trainer}");
+    assert_eq!((&reader["steps"], &reader["inference_tokens"]), (&json!(0), &json!(12)));
+    assert_eq!((&reader["bytes_in"], &reader["bytes_out"]), (&json!(pack(&batch()).len()), &json!(bytes(&base))));
+    assert_ne!(trainer["key_id"], reader["key_id"]);
+
+    let total = world.client.get("/v1/usage").await.ok_json();
+    assert_eq!((total["data"].as_array().map(Vec::len), &total["total"]["steps"]), (Some(1), &json!(2)));
+    let stranger = World::new().await;
+    assert_eq!(stranger.client.get("/v1/usage").await.ok_json()["total"]["steps"], 0);
+}
+
+#[tokio::test]
+async fn requests_are_counted_soon_and_days_are_as_asked_for() {
+    let world = World::new().await;
+    for _ in 0..5 {
+        world.client.get("/v1/models").await.ok();
+    }
+    world.client.get("/v1/files/file-none").await.refused(404, "not_found");
+    let begun = Instant::now();
+    while world.client.get("/v1/usage").await.ok_json()["total"]["requests"].as_i64().unwrap_or(0) < 6 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "requests are counted each second");
+        tokio::time::sleep(POLL * 5).await;
+    }
+    let days = rows(&world.client, "?group_by=day").await;
+    assert_eq!(days.len(), 1, "{days:?}");
+    let day = days[0]["day"].as_str().expect("a day").to_owned();
+    let exact = world.client.get(&format!("/v1/usage?start_date={day}&end_date={day}")).await.ok_json();
+    assert!(exact["total"]["requests"].as_i64().is_some_and(|requests| requests >= 6), "{exact}");
+    let past = world.client.get("/v1/usage?start_date=2020-01-01&end_date=2020-02-01").await.ok_json();
+    assert_eq!((past["data"].clone(), &past["total"]["requests"]), (json!([]), &json!(0)));
+    for (query, param) in [
+        ("start_date=yesterday", "start_date"),
+        ("end_date=2026-13-01", "end_date"),
+        ("start_date=2020-02-01&end_date=2020-01-01", "start_date"),
+        ("start_date=2020-01-01&end_date=2026-01-01", "start_date"),
+        ("group_by=week", "group_by"),
+    ] {
+        let reply = world.client.get(&format!("/v1/usage?{query}")).await;
+        assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &json!(param)), "{query}");
+    }
+}
