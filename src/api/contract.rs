@@ -1,6 +1,7 @@
 //! The contract, OpenAPI 3.1. Owns what all operations have in common: authentication, refusals, headers. What an operation
 //! does stands at its handler.
 
+use serde_json::Value;
 use utoipa::Modify;
 use utoipa::OpenApi as Contract;
 use utoipa::openapi::Content;
@@ -18,6 +19,7 @@ use utoipa::openapi::path::PathItem;
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::Http;
 use utoipa::openapi::security::HttpAuthScheme;
+use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::security::SecurityScheme;
 
 #[derive(Contract)]
@@ -61,17 +63,62 @@ pub fn base() -> OpenApi {
 pub fn complete(openapi: &mut OpenApi) {
     plain_paths(openapi);
     for item in openapi.paths.paths.values_mut() {
-        let makes_once = item.post.as_mut().filter(|operation| operation.security.is_some());
+        let makes_once = item.post.as_mut().filter(|operation| is_governed(operation));
         if let Some(operation) = makes_once {
             take_idempotency_key(operation);
         }
         for operation in operations(item) {
-            if operation.security.is_some() {
+            if is_governed(operation) {
                 refuse_alike(operation);
             }
             name_requests(operation);
         }
     }
+    if let Ok(patched) = patched(openapi) {
+        *openapi = patched;
+    }
+}
+
+/// Whether the operation needs a key.
+fn is_governed(operation: &Operation) -> bool {
+    operation.security.as_ref().is_some_and(|security| *security != [SecurityRequirement::default()])
+}
+
+/// What the macros cannot say: whole numbers have bounds, and a choice of one is none.
+fn patched(openapi: &OpenApi) -> serde_json::Result<OpenApi> {
+    let mut document = serde_json::to_value(&*openapi)?;
+    mend(&mut document);
+    serde_json::from_value(document)
+}
+
+/// Largest whole number that every JSON reader has exactly (RFC 8259, section 6).
+const LARGEST_WHOLE: u64 = (1 << 53) - 1;
+
+fn mend(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(mend),
+        Value::Object(fields) => {
+            if is_unbounded_integer(fields) {
+                fields.insert("maximum".to_owned(), LARGEST_WHOLE.into());
+            }
+            if fields.get("oneOf").and_then(Value::as_array).is_some_and(|choices| choices.len() == 1)
+                && let Some(only) = fields.shift_remove("oneOf")
+            {
+                fields.insert("allOf".to_owned(), only);
+            }
+            fields.values_mut().for_each(mend);
+        }
+        _ => {}
+    }
+}
+
+fn is_unbounded_integer(fields: &serde_json::Map<String, Value>) -> bool {
+    let integer = match fields.get("type") {
+        Some(Value::String(kind)) => kind == "integer",
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "integer"),
+        _ => false,
+    };
+    integer && !fields.contains_key("maximum")
 }
 
 /// A wildcard route is an ordinary parameter to those who read the contract.
@@ -93,8 +140,18 @@ const ALIKE: [(&str, &str); 5] = [
     ("503", "The host is shutting down, overloaded, or lacks its database; try again"),
 ];
 
+/// And what any call with a body may be answered.
+const OF_BODIES: [(&str, &str); 5] = [
+    ("400", "A field is wrong, unknown, or looks like a label"),
+    ("408", "The body did not come in time"),
+    ("413", "The body is too large"),
+    ("415", "The body is of a media type that the call does not take"),
+    ("422", "The Idempotency-Key was used with another body"),
+];
+
 fn refuse_alike(operation: &mut Operation) {
-    for (status, description) in ALIKE {
+    let body = operation.request_body.is_some();
+    for (status, description) in ALIKE.into_iter().chain(OF_BODIES.into_iter().filter(|_| body)) {
         let answers = &mut operation.responses.responses;
         answers.entry(status.to_owned()).or_insert_with(|| RefOr::T(refusal(description)));
     }

@@ -15,6 +15,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::api::error::ApiError;
 use crate::domain::labels::is_label_name;
@@ -37,6 +38,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
 
 /// Reads JSON, naming the place of what is wrong.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    if let Some(place) = place_of_nul(body) {
+        let message = format!("{place}: has the character U+0000, which no text may have.");
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_text", message).at(place));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         // A body that breaks off has no place: the path then ends in "?".
@@ -45,6 +50,30 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })?;
     reader.end().map_err(|error| json_error(&error, ""))?;
     Ok(value)
+}
+
+/// Where a text of the body has U+0000, which the database cannot hold. Looks closer only where the escape occurs at all.
+fn place_of_nul(body: &[u8]) -> Option<String> {
+    const ESCAPE: &[u8] = b"\\u0000";
+    if !body.windows(ESCAPE.len()).any(|window| window == ESCAPE) {
+        return None;
+    }
+    find_nul(&serde_json::from_slice(body).ok()?)
+}
+
+fn find_nul(value: &Value) -> Option<String> {
+    let below = |name: String, place: String| if place.is_empty() { name } else { format!("{name}.{place}") };
+    match value {
+        Value::String(text) => text.contains('\0').then(String::new),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(at, item)| find_nul(item).map(|place| below(at.to_string(), place)))
+        }
+        Value::Object(fields) => fields.iter().find_map(|(name, item)| match name.contains('\0') {
+            true => Some(name.replace('\0', "\u{fffd}")),
+            false => find_nul(item).map(|place| below(name.clone(), place)),
+        }),
+        _ => None,
+    }
 }
 
 fn json_error(error: &serde_json::Error, path: &str) -> ApiError {
@@ -224,5 +253,11 @@ mod tests {
         let wrong = answer(r#"{"inner":{"rank":"x"}}"#).await;
         assert_eq!((&wrong["error"]["code"], &wrong["error"]["param"]), (&"invalid_json".into(), &"inner.rank".into()));
         assert_eq!(answer(r#"{"inner":{"rank":1}} x"#).await["error"]["code"], "invalid_json");
+        for (body, param) in [(r#"{"inner":["a","b\u0000"]}"#, "inner.1"), (r#"{"x":{"a\u0000":1}}"#, "x.a\u{fffd}")] {
+            let nul = answer(body).await;
+            assert_eq!((&nul["error"]["code"], &nul["error"]["param"]), (&"invalid_text".into(), &param.into()));
+        }
+        let escaped = answer(r#"{"inner":{"rank":"\\u0000"}}"#).await;
+        assert_eq!(escaped["error"]["code"], "invalid_json", "a backslash and four zeros are plain text");
     }
 }

@@ -159,6 +159,8 @@ fn broken_form(error: MultipartError) -> ApiError {
 }
 
 /// List files
+///
+/// Newest first, of one purpose or all.
 #[utoipa::path(get, path = "/files", tag = "files", security(("key" = [])), params(FileListQuery), responses(
     (status = 200, description = "A page of files", body = List<FileObject>),
     (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
@@ -176,6 +178,8 @@ pub async fn list_files(
 }
 
 /// Get a file
+///
+/// Name, size and number of rows; the bytes are at `/content`.
 #[utoipa::path(get, path = "/files/{file_id}", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
     responses(
         (status = 200, description = "The file", body = FileObject),
@@ -191,6 +195,8 @@ pub async fn get_file(
 }
 
 /// Delete a file
+///
+/// With its contents. A job that is not over keeps its file.
 #[utoipa::path(delete, path = "/files/{file_id}", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
     responses(
         (status = 200, description = "It is gone", body = Deleted),

@@ -10,11 +10,13 @@ use axum::extract::MatchedPath;
 use axum::extract::RawPathParams;
 use axum::extract::Request;
 use axum::extract::State;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::http::HeaderMap;
 use axum::http::HeaderName;
 use axum::http::HeaderValue;
 use axum::http::Method;
 use axum::http::StatusCode;
+use axum::http::Uri;
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
@@ -30,6 +32,7 @@ use crate::domain::principal::Principal;
 use crate::domain::quota::Level;
 use crate::service::Deed;
 use crate::service::Denied;
+use crate::service::ServiceError;
 use crate::service::Standing;
 
 /// The header that names a request.
@@ -97,7 +100,7 @@ fn action(operation: &Operation) -> Option<Action> {
 pub async fn govern(
     State((app, actions)): State<(App, Actions)>,
     path: MatchedPath,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -105,6 +108,9 @@ pub async fn govern(
         Ok(caller) => caller,
         Err(refused) => return refused.into_response(),
     };
+    if let Err(refused) = check_url(request.uri()) {
+        return refused.into_response();
+    }
     let method = request.method().clone();
     let action = actions.get(&method, path.as_str());
     let device = action.is_some_and(|action| action.device);
@@ -119,7 +125,10 @@ pub async fn govern(
     let changes = action.filter(|action| !action.device && method != Method::GET);
     let response = match changes {
         None => next.run(request).await,
-        Some(action) => change(&app, &caller, (action, path.as_str(), last(&params)), request, next).await,
+        Some(action) => {
+            change(&app, &caller, (action, path.as_str(), params.ok().and_then(|params| last(&params))), request, next)
+                .await
+        }
     };
     if let Some(Spent(tokens)) = response.extensions().get() {
         app.governor.charge(&caller, *tokens);
@@ -130,6 +139,17 @@ pub async fn govern(
 async fn check(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
     let token = bearer(headers).ok_or_else(ApiError::unauthorized)?;
     app.keys.check(token).await?.ok_or_else(ApiError::unauthorized)
+}
+
+/// Refuses U+0000, which no text of ours may have: the database cannot hold it.
+fn check_url(url: &Uri) -> Result<(), ApiError> {
+    if url.query().is_some_and(|query| query.contains("%00")) {
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", "The query has the character U+0000."));
+    }
+    if url.path().contains("%00") {
+        return Err(ServiceError::not_found("resource", url.path()).into());
+    }
+    Ok(())
 }
 
 fn last(params: &RawPathParams) -> Option<String> {

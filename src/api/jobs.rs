@@ -132,6 +132,8 @@ job_verb!(
 );
 job_verb!(
     /// Resume a job
+    ///
+    /// A paused job runs again when the project has room, and queues otherwise.
     resume_job, resume, "/fine_tuning/jobs/{job_id}/resume"
 );
 job_verb!(
@@ -142,6 +144,8 @@ job_verb!(
 );
 
 /// Get a job
+///
+/// With its state, its settings, and the seq that its next step call must carry.
 #[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}", tag = "fine-tuning", security(("key" = [])),
     params(("job_id" = String, Path, description = "Id of the job")), responses(
         (status = 200, description = "The job", body = JobObject),

@@ -27,6 +27,8 @@ pub async fn list_models(State(app): State<App>, caller: Caller<ModelsRead>) -> 
 }
 
 /// Get a model
+///
+/// A backbone, or a fine-tuned model of the project. A name may hold slashes, raw or as `%2F`.
 #[utoipa::path(get, path = "/models/{*model}", tag = "models", security(("key" = [])), params(("model" = String, Path, description = "Name of the model")),
     responses(
         (status = 200, description = "The model", body = ModelObject),
@@ -42,6 +44,8 @@ pub async fn get_model(
 }
 
 /// Delete a fine-tuned model
+///
+/// With its adapters. Backbones are the operator's.
 #[utoipa::path(delete, path = "/models/{*model}", tag = "models", security(("key" = [])), params(("model" = String, Path, description = "Name of the model")),
     responses(
         (status = 200, description = "It is gone", body = Deleted),

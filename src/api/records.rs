@@ -128,8 +128,8 @@ pub async fn report_metrics(
 pub struct LedgerPaging {
     /// Cursor: the id after which the page begins.
     pub after: Option<i64>,
-    /// Longest page wanted.
-    #[param(minimum = 1)]
+    /// Longest page wanted; the host gives at most 100.
+    #[param(minimum = 1, maximum = 10000)]
     pub limit: Option<u32>,
 }
 
@@ -149,7 +149,7 @@ pub async fn list_ledger(
     ApiId(id): ApiId<JobId>,
     ApiQuery(paging): ApiQuery<LedgerPaging>,
 ) -> Result<Json<List<LedgerEntry>>, ApiError> {
-    let limit = paging.limit.unwrap_or(20).clamp(1, app.limits.page_rows);
+    let limit = page::<JobId>(None, paging.limit, None, &app.limits)?.limit;
     let found = app.jobs.ledger(caller.project, id, paging.after.unwrap_or(0), limit).await?;
     let data = found.rows.into_iter().map(LedgerEntry::from).collect();
     Ok(Json(List::new(data, found.has_more, |entry: &LedgerEntry| entry.id.clone())))

@@ -71,10 +71,12 @@ pub struct LoraSettings {
     #[schema(minimum = 1, maximum = 1024)]
     pub rank: usize,
     /// Numerator of the scale `alpha / rank`.
+    #[schema(exclusive_minimum = 0.0, maximum = 1e300)]
     pub alpha: f64,
     /// Dropout on the input of the update, while training.
     #[schema(minimum = 0.0, maximum = 0.95)]
     pub dropout: f64,
+    #[schema(max_items = 256)]
     /// Linear layers that get an update: full module names or their last parts, or `all-linear`; empty means the family's PEFT default.
     pub target_modules: Vec<String>,
     /// Scale by `alpha / sqrt(rank)` instead (rank-stabilised LoRA, arXiv 2312.03732).

@@ -289,10 +289,10 @@ impl Jobs {
             if is_label_name(name) {
                 return Err(ServiceError::label_present(name, place));
             }
-            if name.is_empty() || name.len() > 64 || !value.is_finite() {
+            if name.is_empty() || name.len() > 64 || value.is_nan() || value.abs() > LARGEST_METRIC {
                 return Err(ServiceError::invalid(
                     "invalid_metric",
-                    format!("{place}: a short name and a finite number."),
+                    format!("{place}: a name of at most 64 bytes and a number of at most 1e300."),
                 )
                 .at(place));
             }
@@ -322,6 +322,9 @@ impl Jobs {
         Ok(event)
     }
 }
+
+/// Larger numbers are written to the database in a way that cannot be read back.
+const LARGEST_METRIC: f64 = 1e300;
 
 fn missing(id: JobId) -> ServiceError {
     ServiceError::not_found("fine-tuning job", id)

@@ -131,3 +131,28 @@ async fn a_refused_limit_can_be_tried_again_later() {
     let jobs = world.client.get(&format!("{JOBS}?limit=100")).await.ok_json();
     assert_eq!(jobs["data"].as_array().map(Vec::len), Some(12));
 }
+
+#[tokio::test]
+async fn a_text_that_the_database_cannot_hold_is_refused_wherever_it_stands() {
+    let world = World::new().await;
+    let job = world.job(json!({})).await;
+    for (body, param) in [
+        (json!({"model": "ti\0ny"}), "model"),
+        (json!({"model": MODEL, "metadata": {"a": "b\0"}}), "metadata.a"),
+        (json!({"model": MODEL, "metadata": {"a\0": "b"}}), "metadata.a\u{fffd}"),
+    ] {
+        let error = world.client.post(JOBS, &body).await.refused(400, "invalid_text");
+        assert_eq!(error["param"], param);
+    }
+    let metrics = json!({"step": 1, "metrics": {"\0": 1}});
+    world.client.post(&job.path("/metrics"), &metrics).await.refused(400, "invalid_text");
+    for query in ["metadata[%00]=x", "metadata[a]=%00", "after=%00"] {
+        world.client.get(&format!("{JOBS}?{query}")).await.refused(400, "invalid_query");
+    }
+    world.client.get("/v1/models/%00").await.refused(404, "not_found");
+    let huge = format!("{{\"step\": 1, \"metrics\": {{\"loss\": {}}}}}", f64::MAX);
+    let call = world.client.call(Method::POST, &job.path("/metrics")).body("application/json", huge.into_bytes());
+    call.send().await.refused(400, "invalid_metric");
+    let most = json!({"step": 1, "metrics": {"loss": -1e300}});
+    assert_eq!(world.client.post(&job.path("/metrics"), &most).await.ok_json()["data"]["loss"], -1e300);
+}

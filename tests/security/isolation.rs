@@ -1,9 +1,13 @@
 //! Every operation of the contract: without a key it is refused, and another project's ids read as ids that never were.
 //! An operation that is not listed here fails the test.
 
+use std::collections::HashMap;
+
 use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
+use sqlx::Connection;
+use sqlx::PgConnection;
 
 use crate::client::Client;
 use crate::client::JSON;
@@ -26,17 +30,24 @@ struct Ids {
     file: String,
     model: String,
     forward: String,
+    key: String,
 }
 
 impl Ids {
     /// Ids that were never given out.
     fn random() -> Self {
         let id = |prefix: &str| format!("{prefix}{}", uuid::Uuid::now_v7().simple());
-        Self { job: id("ftjob-"), file: id("file-"), model: format!("ft:{MODEL}:{}", id("")), forward: id("fwd-") }
+        Self {
+            job: id("ftjob-"),
+            file: id("file-"),
+            model: format!("ft:{MODEL}:{}", id("")),
+            forward: id("fwd-"),
+            key: id("key-"),
+        }
     }
 
-    fn all(&self) -> [&str; 4] {
-        [&self.job, &self.file, &self.model, &self.forward]
+    fn all(&self) -> [&str; 5] {
+        [&self.job, &self.file, &self.model, &self.forward, &self.key]
     }
 }
 
@@ -48,51 +59,65 @@ struct Operation {
     body: Vec<u8>,
     /// Whether it takes an id at all; the others list or make things.
     by_id: bool,
+    /// The scope that it needs.
+    scope: &'static str,
 }
 
 /// The one table of operations. `None`: not covered.
 fn operation(name: &str, ids: &Ids) -> Option<Operation> {
+    let share = || pack(&one("s.0.0", Tensor::f32(&[3, 16], &values(48, 1))));
+    let theta = || pack(&one("theta.0", Tensor::f32(&[1024], &values(1024, 1))));
+    let text = |value: Value| (JSON, value.to_string().into_bytes());
+    let none = || (JSON, Vec::new());
+    let form = ("multipart/form-data; boundary=x", Vec::new());
     let job = |rest: &str| format!("/v1/fine_tuning/jobs/{}{rest}", ids.job);
     let file = |rest: &str| format!("/v1/files/{}{rest}", ids.file);
-    let model = format!("/v1/models/{}", ids.model);
-    let share = pack(&one("s.0.0", Tensor::f32(&[3, 16], &values(48, 1))));
-    let theta = pack(&one("theta.0", Tensor::f32(&[1024], &values(1024, 1))));
-    let text = |value: Value| value.to_string().into_bytes();
-    let backward = job(&format!("/backward?seq=1&forward_id={}", ids.forward));
+    let model = || format!("/v1/models/{}", ids.model);
+    let key = || format!("/v1/api_keys/{}", ids.key);
+    let fixed = |path: &str| format!("/v1/{path}");
+    let backward = || job(&format!("/backward?seq=1&forward_id={}", ids.forward));
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
-    let (method, path, media, body, by_id) = match name {
-        "list_files" => (get, "/v1/files".to_owned(), JSON, Vec::new(), false),
-        "create_file" => (post, "/v1/files".to_owned(), "multipart/form-data; boundary=x", Vec::new(), false),
-        "get_file" => (get, file(""), JSON, Vec::new(), true),
-        "delete_file" => (delete, file(""), JSON, Vec::new(), true),
-        "get_file_content" => (get, file("/content"), JSON, Vec::new(), true),
-        "list_models" => (get, "/v1/models".to_owned(), JSON, Vec::new(), false),
-        "get_model" => (get, model, JSON, Vec::new(), true),
-        "delete_model" => (delete, model, JSON, Vec::new(), true),
-        "list_jobs" => (get, "/v1/fine_tuning/jobs".to_owned(), JSON, Vec::new(), false),
+    let (method, path, (media, body), by_id, scope) = match name {
+        "list_files" => (get, fixed("files"), none(), false, "files:read"),
+        "create_file" => (post, fixed("files"), form, false, "files:write"),
+        "get_file" => (get, file(""), none(), true, "files:read"),
+        "delete_file" => (delete, file(""), none(), true, "files:write"),
+        "get_file_content" => (get, file("/content"), none(), true, "files:read"),
+        "list_models" => (get, fixed("models"), none(), false, "models:read"),
+        "get_model" => (get, model(), none(), true, "models:read"),
+        "delete_model" => (delete, model(), none(), true, "models:write"),
+        "list_jobs" => (get, fixed("fine_tuning/jobs"), none(), false, "jobs:read"),
         "create_job" => {
             let body = text(json!({"model": MODEL, "training_file": ids.file}));
-            (post, "/v1/fine_tuning/jobs".to_owned(), JSON, body, true)
+            (post, fixed("fine_tuning/jobs"), body, true, "jobs:write")
         }
-        "get_job" => (get, job(""), JSON, Vec::new(), true),
-        "cancel_job" => (post, job("/cancel"), JSON, Vec::new(), true),
-        "pause_job" => (post, job("/pause"), JSON, Vec::new(), true),
-        "resume_job" => (post, job("/resume"), JSON, Vec::new(), true),
-        "complete_job" => (post, job("/complete"), JSON, Vec::new(), true),
-        "list_events" => (get, job("/events"), JSON, Vec::new(), true),
-        "list_checkpoints" => (get, job("/checkpoints"), JSON, Vec::new(), true),
-        "create_checkpoint" => (post, job("/checkpoints"), JSON, Vec::new(), true),
-        "report_metrics" => (post, job("/metrics"), JSON, text(json!({"step": 1, "metrics": {"loss": 1.0}})), true),
-        "list_ledger" => (get, job("/ledger"), JSON, Vec::new(), true),
-        "forward" => (post, job("/forward?seq=2"), OCTETS, pack(&batch()), true),
-        "backward" => (post, backward, OCTETS, share, true),
-        "optim_step" => (post, job("/optim_step"), JSON, text(json!({"seq": 1, "lr": 0.1})), true),
-        "get_adapters" => (get, job("/adapters"), JSON, Vec::new(), true),
-        "get_adapter" => (get, job("/adapters/0"), JSON, Vec::new(), true),
-        "put_adapter" => (put, job("/adapters/0"), OCTETS, theta, true),
+        "get_job" => (get, job(""), none(), true, "jobs:read"),
+        "cancel_job" => (post, job("/cancel"), none(), true, "jobs:write"),
+        "pause_job" => (post, job("/pause"), none(), true, "jobs:write"),
+        "resume_job" => (post, job("/resume"), none(), true, "jobs:write"),
+        "complete_job" => (post, job("/complete"), none(), true, "jobs:write"),
+        "list_events" => (get, job("/events"), none(), true, "jobs:read"),
+        "list_checkpoints" => (get, job("/checkpoints"), none(), true, "jobs:read"),
+        "create_checkpoint" => (post, job("/checkpoints"), none(), true, "steps:write"),
+        "report_metrics" => {
+            (post, job("/metrics"), text(json!({"step": 1, "metrics": {"loss": 1.0}})), true, "steps:write")
+        }
+        "list_ledger" => (get, job("/ledger"), none(), true, "jobs:read"),
+        "forward" => (post, job("/forward?seq=2"), (OCTETS, pack(&batch())), true, "steps:write"),
+        "backward" => (post, backward(), (OCTETS, share()), true, "steps:write"),
+        "optim_step" => (post, job("/optim_step"), text(json!({"seq": 1, "lr": 0.1})), true, "steps:write"),
+        "get_adapters" => (get, job("/adapters"), none(), true, "jobs:read"),
+        "get_adapter" => (get, job("/adapters/0"), none(), true, "jobs:read"),
+        "put_adapter" => (put, job("/adapters/0"), (OCTETS, theta()), true, "steps:write"),
+        "list_api_keys" => (get, fixed("api_keys"), none(), false, "admin"),
+        "create_api_key" => (post, fixed("api_keys"), text(json!({"name": "k"})), false, "admin"),
+        "get_api_key" => (get, key(), none(), true, "admin"),
+        "revoke_api_key" => (delete, key(), none(), true, "admin"),
+        "get_usage" => (get, fixed("usage"), none(), false, "jobs:read"),
+        "list_audit_log" => (get, fixed("audit_log"), none(), false, "admin"),
         _ => return None,
     };
-    Some(Operation { method, path, media, body, by_id })
+    Some(Operation { method, path, media, body, by_id, scope })
 }
 
 /// Needs no key.
@@ -105,7 +130,7 @@ async fn operations(world: &World) -> Vec<String> {
     let operations = paths.flat_map(|path| path.as_object().expect("an object").values());
     let names = operations.map(|operation| operation["operationId"].as_str().expect("a name").to_owned());
     let names: Vec<String> = names.filter(|name| !OPEN.contains(&name.as_str())).collect();
-    assert!(names.len() >= 26, "{names:?}");
+    assert!(names.len() >= 32, "{names:?}");
     names
 }
 
@@ -115,7 +140,10 @@ async fn call(client: &Client, name: &str, ids: &Ids) -> Reply {
     client.call(method, &path).body(media, body).send().await
 }
 
-/// A tenant with one of everything; the first job runs.
+/// Every scope.
+const ALL: &str = "jobs:read,jobs:write,files:read,files:write,models:read,models:write,steps:write,admin";
+
+/// A tenant with one of everything and a key that may do everything; the job runs.
 async fn tenant() -> (World, Job, Ids) {
     let world = World::new().await;
     let file = world.file("a.jsonl", "{\"text\": \"w5\"}\n").await;
@@ -123,7 +151,10 @@ async fn tenant() -> (World, Job, Ids) {
     let mut job = world.job_with(json!({"training_file": file})).await;
     let forward = job.forward_ok(&batch()).await.0;
     let model = done["fine_tuned_model"].as_str().expect("a name").to_owned();
-    let ids = Ids { job: job.id.clone(), file, model, forward };
+    let admin = world.client.with_key(Some(&world.host.key(&world.project, &["--scopes", ALL]).await));
+    let key = admin.post("/v1/api_keys", &json!({"name": "mine"})).await.ok_json();
+    let ids = Ids { job: job.id.clone(), file, model, forward, key: crate::world::id(&key) };
+    let world = World { client: admin, ..world };
     (world, job, ids)
 }
 
@@ -143,15 +174,65 @@ async fn picture(world: &World, job: &Job) -> String {
     format!("{picture:?} {:?}", job.theta(0).await)
 }
 
+/// A key that expired, by its row: the clock of the test stands still.
+async fn expired(world: &World) -> String {
+    let (id, key) = world.host.key_with_id(&world.project, &[]).await;
+    let mut connection = PgConnection::connect(world.host.database()).await.expect("connects");
+    let hex = id.strip_prefix("key-").expect("an id");
+    let expire = format!(
+        "update api_keys set created_at = now() - interval '2 h', expires_at = now() - interval '1 h' where id = '{hex}'"
+    );
+    assert_eq!(sqlx::raw_sql(&expire).execute(&mut connection).await.expect("updates").rows_affected(), 1);
+    key
+}
+
 #[tokio::test]
-async fn without_a_key_every_operation_is_refused_alike() {
-    let world = World::new().await;
-    let nobody = Client::new(&world.host.base(), None);
+async fn without_a_valid_key_every_operation_is_refused_alike() {
+    let (owner, job, ids) = tenant().await;
+    let before = picture(&owner, &job).await;
+    let (id, revoked) = owner.host.key_with_id(&owner.project, &["--scopes", ALL]).await;
+    owner.client.delete(&format!("/v1/api_keys/{id}")).await.ok();
+    let nobody = Client::new(&owner.host.base(), None);
     let expected = nobody.get("/v1/models").await;
-    for name in operations(&world).await {
-        let reply = call(&nobody, &name, &Ids::random()).await;
-        reply.refused(401, "invalid_api_key");
-        assert_eq!(reply.body, expected.body, "{name}");
+    let forged = format!("{}x", owner.client.key());
+    for key in [None, Some(expired(&owner).await), Some(revoked), Some(forged)] {
+        let client = nobody.with_key(key.as_deref());
+        for name in operations(&owner).await {
+            let reply = call(&client, &name, &ids).await;
+            reply.refused(401, "invalid_api_key");
+            assert_eq!(reply.body, expected.body, "{name}");
+        }
+    }
+    assert_eq!(picture(&owner, &job).await, before, "nothing changed");
+}
+
+#[tokio::test]
+async fn every_operation_needs_its_scope_and_no_other_will_do() {
+    let (owner, job, ids) = tenant().await;
+    let before = picture(&owner, &job).await;
+    let mut keys = Scoped::default();
+    for name in operations(&owner).await {
+        let Operation { scope, .. } = operation(&name, &ids).unwrap_or_else(|| panic!("{name} is not in this test"));
+        let others: Vec<&str> = ALL.split(',').filter(|other| ![scope, "admin"].contains(other)).collect();
+        let key = keys.key(&owner, &others.join(",")).await;
+        let error = call(&owner.client.with_key(Some(&key)), &name, &ids).await.refused(403, "missing_scope");
+        assert!(error["message"].as_str().is_some_and(|text| text.contains(scope)), "{name}: {error}");
+    }
+    assert_eq!(picture(&owner, &job).await, before, "nothing changed");
+}
+
+/// Keys by their scopes, so that a program need not be started for each operation.
+#[derive(Default)]
+struct Scoped(HashMap<String, String>);
+
+impl Scoped {
+    async fn key(&mut self, world: &World, scopes: &str) -> String {
+        if let Some(key) = self.0.get(scopes) {
+            return key.clone();
+        }
+        let key = world.host.key(&world.project, &["--scopes", scopes]).await;
+        self.0.insert(scopes.to_owned(), key.clone());
+        key
     }
 }
 

@@ -113,7 +113,7 @@ async fn an_unknown_forward_is_a_404_and_the_job_goes_on() {
     let mut job = world.job(json!({})).await;
     let expected = job.step_ok().await;
     let zeros = format!("fwd-{}", "0".repeat(32));
-    for id in [&zeros, "x", "", "fwd-%00", "..%2F..%2Fetc%2Fpasswd", "fwd-%FF"] {
+    for id in [&zeros, "x", "", "..%2F..%2Fetc%2Fpasswd", "fwd-%FF"] {
         let reply = job.backward(id, &shares_like(&expected, 1)).await;
         reply.refused(404, "not_found");
         harmless(&mut job, reply, &expected).await;

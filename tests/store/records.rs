@@ -9,6 +9,7 @@ use blindtune::domain::ids::KeyId;
 use blindtune::domain::ids::ProjectId;
 use blindtune::domain::job::JobState;
 use blindtune::domain::principal::Scope;
+use blindtune::domain::quota::Quota;
 use blindtune::store::Connection;
 use blindtune::store::Page;
 use blindtune::store::StoreError;
@@ -55,8 +56,15 @@ async fn a_key_reads_back_and_is_revoked_once_and_only_by_its_project() -> TestR
     let mut conn = world.pool.acquire().await?;
     let id = KeyId(Uuid::now_v7());
     let scopes = [Scope::JobsRead, Scope::Admin];
-    let new =
-        NewKey { id, project: world.project, name: "ci", token_sha256: &[3; 32], scopes: &scopes, expires_at: None };
+    let new = NewKey {
+        id,
+        project: world.project,
+        name: "ci",
+        token_sha256: &[3; 32],
+        scopes: &scopes,
+        expires_at: None,
+        quota: Quota::default(),
+    };
     let made = keys::insert(&mut conn, &new).await?;
     assert_eq!(keys::get(&mut conn, id).await?.as_ref(), Some(&made));
     assert_eq!(made.scopes, scopes);

@@ -7,6 +7,10 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::json;
 use utoipa::ToSchema;
+use utoipa::openapi::ObjectBuilder;
+use utoipa::openapi::Schema;
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::schema::Type;
 
 use crate::domain::ids::FileId;
 use crate::domain::settings::SplitSettings;
@@ -30,6 +34,19 @@ pub struct Method {
     pub split: SplitSettings,
 }
 
+/// Up to 16 pairs of text.
+fn metadata() -> Schema {
+    let text = |least: usize, most: usize| {
+        ObjectBuilder::new().schema_type(Type::String).min_length(Some(least)).max_length(Some(most))
+    };
+    let map = ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .property_names(Some(text(1, 64)))
+        .additional_properties(Some(Schema::from(text(0, 512))))
+        .max_properties(Some(16));
+    map.description(Some("Up to 16 notes of your own.")).examples([json!({"team": "radiology"})]).into()
+}
+
 /// A job to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -42,11 +59,12 @@ pub struct CreateJob {
     /// How to fine-tune; method `split` with its defaults when absent.
     pub method: Option<Method>,
     /// Part of the fine-tuned model's name.
-    #[schema(max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$", example = "night-shift")]
     pub suffix: Option<String>,
     /// Seed of the adapters' start and of dropout.
     pub seed: Option<i64>,
     /// Up to 16 notes of your own.
+    #[schema(schema_with = metadata)]
     pub metadata: Option<BTreeMap<String, String>>,
 }
 

@@ -43,8 +43,8 @@ impl<T> List<T> {
 pub struct Paging {
     /// Cursor: the id after which the page begins.
     pub after: Option<String>,
-    /// Longest page wanted.
-    #[param(minimum = 1)]
+    /// Longest page wanted; the host gives at most 100.
+    #[param(minimum = 1, maximum = 10000)]
     pub limit: Option<u32>,
 }
 
@@ -59,7 +59,10 @@ pub enum Order {
     Desc,
 }
 
-/// Reads paging parameters: a cursor that is not an id, or a limit of zero, is refused; a longer limit is cut to the host's.
+/// What stock clients may ask for; they get `limits.page_rows`.
+const LONGEST_PAGE: u32 = 10_000;
+
+/// Reads paging parameters: a cursor that is not an id, or a limit that no client sends, is refused; a longer limit is cut to the host's.
 pub fn page<Id: std::str::FromStr + Into<uuid::Uuid>>(
     after: Option<&str>,
     limit: Option<u32>,
@@ -69,8 +72,8 @@ pub fn page<Id: std::str::FromStr + Into<uuid::Uuid>>(
     let bad = |name: &str, reason: &str| {
         ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", format!("{name}: {reason}")).at(name)
     };
-    if limit == Some(0) {
-        return Err(bad("limit", "must be at least 1."));
+    if limit.is_some_and(|limit| !(1..=LONGEST_PAGE).contains(&limit)) {
+        return Err(bad("limit", "must be from 1 to 10000."));
     }
     let after =
         after.map(|text| text.parse::<Id>().map(Into::into).map_err(|_| bad("after", "is not an id of this list.")));

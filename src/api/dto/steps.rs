@@ -6,8 +6,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::Serialize;
+use serde_json::json;
 use utoipa::IntoParams;
 use utoipa::ToSchema;
+use utoipa::openapi::ArrayBuilder;
+use utoipa::openapi::ObjectBuilder;
+use utoipa::openapi::Schema;
+use utoipa::openapi::schema::Type;
 
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
@@ -22,7 +27,7 @@ pub struct TensorJson {
     #[schema(example = "F32")]
     pub dtype: String,
     /// Dimensions, outermost first.
-    #[schema(example = json!([1, 2]))]
+    #[schema(example = json!([1, 2]), max_items = 4)]
     pub shape: Vec<usize>,
     /// The elements, little endian, in base64.
     #[schema(example = "AACAPwAAAEA=")]
@@ -107,16 +112,19 @@ pub struct ForwardBody {
     /// Whether the bare backbone's activations are wanted too; default false.
     pub base: Option<bool>,
     /// Rows of the job's training file, from 0.
+    #[schema(min_items = 1, max_items = 1024)]
     pub rows: Option<Vec<i64>>,
     /// Texts, or pairs of texts.
-    #[schema(example = json!(["The scan shows no change.", ["A question?", "A passage."]]))]
+    #[schema(example = json!(["The scan shows no change.", ["A question?", "A passage."]]), min_items = 1, max_items = 1024)]
     pub texts: Option<Vec<TextJson>>,
     /// Token ids, one list an input.
+    #[schema(min_items = 1, max_items = 1024)]
     pub input_ids: Option<Vec<Vec<i64>>>,
     /// Segment of each token, shaped as `input_ids`.
+    #[schema(min_items = 1, max_items = 1024)]
     pub token_type_ids: Option<Vec<Vec<i64>>>,
     /// New adapter values by set: `{"0": tensor}`, each F32 `[P]`.
-    #[schema(value_type = BTreeMap<String, TensorJson>)]
+    #[schema(value_type = Option<BTreeMap<String, TensorJson>>)]
     pub theta: Option<TensorMap>,
 }
 
@@ -197,19 +205,22 @@ pub struct OptimStepBody {
     #[schema(example = 3)]
     pub seq: u64,
     /// Learning rate.
-    #[schema(example = 0.001)]
+    #[schema(example = 0.001, minimum = 0.0, maximum = 1e300)]
     pub lr: f64,
     /// Decay of the two moments.
     #[serde(default = "beta_defaults")]
-    #[schema(value_type = Vec<f64>, example = json!([0.9, 0.999]))]
+    #[schema(schema_with = betas)]
     pub betas: (f64, f64),
     /// Added to the denominator.
     #[serde(default = "eps_default")]
+    #[schema(minimum = 0.0, maximum = 1e300)]
     pub eps: f64,
     /// Decoupled weight decay.
     #[serde(default = "decay_default")]
+    #[schema(minimum = 0.0, maximum = 1e300)]
     pub weight_decay: f64,
     /// Clips the gradient's norm over all sets.
+    #[schema(exclusive_minimum = 0.0, maximum = 1e300)]
     pub max_grad_norm: Option<f64>,
 }
 
@@ -330,6 +341,21 @@ pub struct AdapterBody {
     pub tensors: TensorMap,
 }
 
+/// Two numbers from 0 to below 1.
+fn betas() -> Schema {
+    let beta = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0.0)).exclusive_maximum(Some(1.0));
+    let both = ArrayBuilder::new().items(beta).min_items(Some(2)).max_items(Some(2)).examples([json!([0.9, 0.999])]);
+    both.description(Some("Decay of the two moments.")).into()
+}
+
+/// Scalars by name.
+fn metrics() -> Schema {
+    let name = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(64));
+    let value = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(-1e300)).maximum(Some(1e300));
+    let map = ObjectBuilder::new().property_names(Some(name)).additional_properties(Some(Schema::from(value)));
+    map.description(Some("Name and value.")).examples([json!({"learning_rate": 0.001})]).into()
+}
+
 /// Metrics that the client chose to report. Scalars only.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -337,7 +363,7 @@ pub struct MetricsBody {
     /// The client's own step counter.
     pub step: u64,
     /// Name and value.
-    #[schema(value_type = BTreeMap<String, f64>, example = json!({"learning_rate": 0.001}))]
+    #[schema(schema_with = metrics)]
     pub metrics: BTreeMap<String, f64>,
 }
 
