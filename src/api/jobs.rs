@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::RawQuery;
 use axum::extract::State;
 use axum::http::StatusCode;
+use uuid::Uuid;
 
 use crate::api::App;
 use crate::api::auth::Caller;
@@ -30,7 +31,8 @@ use crate::service::ServiceError;
 /// Create a job
 ///
 /// The job runs at once when the project has room, and queues otherwise. The label holder then drives it by `forward` and
-/// `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody).
+/// `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody). Where `model` names a fine-tuned
+/// model or a checkpoint of the project, the job goes on from its adapters.
 #[utoipa::path(post, path = "/fine_tuning/jobs", tag = "fine-tuning", security(("key" = [])), request_body = CreateJob, responses(
     (status = 200, description = "The job", body = JobObject),
     (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
@@ -44,7 +46,8 @@ pub async fn create_job(
     ApiJson(body): ApiJson<CreateJob>,
 ) -> Result<Json<JobObject>, ApiError> {
     let new = NewJob::try_from(body)?;
-    Ok(Json(app.jobs.create(caller.project, new).await?.into()))
+    let id = JobId(Uuid::now_v7());
+    Ok(Json(app.jobs.create(caller.project, id, new).await?.into()))
 }
 
 /// List jobs

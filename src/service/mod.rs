@@ -2,19 +2,25 @@
 //! case; must never name HTTP or touch a tensor.
 
 mod adapters;
+mod adopted;
 mod checkpoints;
+mod creation;
 mod error;
 mod files;
+mod folders;
 mod jobs;
 mod keys;
 mod models;
 mod peft;
 mod requests;
+mod results;
 mod rowformat;
 mod rows;
 mod sessions;
 mod steps;
+mod sweep;
 mod tokens;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,13 +35,16 @@ use crate::store::StoreError;
 use crate::store::Tx;
 use crate::store::blobs::Blobs;
 
+pub use adopted::AdapterSet;
+pub use adopted::NewAdapters;
+pub use creation::NewJob;
 pub use error::Refusal;
 pub use error::ServiceError;
 pub use files::Draft;
 pub use files::Files;
+pub use folders::Folder;
 pub use jobs::JobView;
 pub use jobs::Jobs;
-pub use jobs::NewJob;
 pub use keys::Keys;
 pub use keys::NewKey;
 pub use models::Models;
@@ -51,7 +60,11 @@ pub use sessions::Sessions;
 pub use steps::Answer;
 pub use steps::OptimRequest;
 pub use steps::Steps;
+pub use sweep::Sweeper;
 pub use tokens::Tokens;
+pub use uploads::Announced;
+pub use uploads::PART_BYTES;
+pub use uploads::Uploads;
 
 pub use crate::engine::AdamW;
 pub use crate::engine::Slot;
@@ -59,12 +72,15 @@ pub use crate::engine::codec::write_safetensors;
 pub use crate::store::Order;
 pub use crate::store::Page as PageRequest;
 pub use crate::store::Paged;
+pub use crate::store::blobs::BlobRef;
 pub use crate::store::checkpoints::CheckpointRow;
 pub use crate::store::events::EventRow;
 pub use crate::store::files::FileRow;
 pub use crate::store::ledger::LedgerRow;
 pub use crate::store::ledger::SentTensor;
 pub use crate::store::models::ModelRow;
+pub use crate::store::uploads::PartRow;
+pub use crate::store::uploads::UploadRow;
 
 /// A connection of the pool, given back when dropped.
 type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;

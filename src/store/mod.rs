@@ -22,6 +22,7 @@ pub mod page;
 pub mod pool;
 pub mod projects;
 pub mod steps;
+pub mod uploads;
 
 pub use error::StoreError;
 pub use page::Order;
