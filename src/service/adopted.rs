@@ -139,7 +139,8 @@ impl Models {
         }
         let tensors = parse_body(bytes, &self.0.limits.for_adapters()).map_err(|error| error.at("weights"))?;
         let theta = layout.flatten(set, tensors)?;
-        if theta.shape() != [layout.parameters] || !theta.floats().is_some_and(|all| all.iter().all(|x| x.is_finite())) {
+        if theta.shape() != [layout.parameters] || !theta.floats().is_some_and(|all| all.iter().all(|x| x.is_finite()))
+        {
             let message = format!("weights: set {set} needs {} finite F32 values.", layout.parameters);
             return Err(ServiceError::unprocessable("tensor_invalid", message).at("weights"));
         }
@@ -247,7 +248,8 @@ fn check_start(value: &Value) -> Result<()> {
     match ["pissa", "olora", "loftq", "corda"].iter().find(|start| word.starts_with(*start)) {
         None => Ok(()),
         Some(start) => {
-            let message = format!("init_lora_weights: {start} changes the backbone; convert the adapters to plain LoRA.");
+            let message =
+                format!("init_lora_weights: {start} changes the backbone; convert the adapters to plain LoRA.");
             Err(bad(message))
         }
     }
@@ -273,7 +275,10 @@ mod tests {
         }));
         let lora = lora.expect("is plain LoRA");
         assert_eq!((lora.rank, lora.alpha, lora.dropout, lora.use_rslora), (4, 32.0, 0.1, true));
-        assert_eq!((lora.target_modules, lora.rank_pattern["query"]), (vec!["query".to_owned(), "value".to_owned()], 2));
+        assert_eq!(
+            (lora.target_modules, lora.rank_pattern["query"]),
+            (vec!["query".to_owned(), "value".to_owned()], 2)
+        );
     }
 
     #[test]

@@ -116,9 +116,7 @@ impl Jobs {
         let most = self.context.limits.jobs_per_project;
         match counts.open < i64::from(most) {
             true => Ok(()),
-            false => {
-                Err(ServiceError::busy("too_many_jobs", format!("A project has at most {most} open jobs.")))
-            }
+            false => Err(ServiceError::busy("too_many_jobs", format!("A project has at most {most} open jobs."))),
         }
     }
 }

@@ -200,10 +200,7 @@ impl Uploads {
     }
 }
 
-fn one_after_the_other(
-    blobs: Blobs,
-    paths: Vec<String>,
-) -> BoxStream<'static, std::result::Result<Bytes, StoreError>> {
+fn one_after_the_other(blobs: Blobs, paths: Vec<String>) -> BoxStream<'static, std::result::Result<Bytes, StoreError>> {
     let open = move |path: String| {
         let blobs = blobs.clone();
         async move { blobs.stream(&path).await }

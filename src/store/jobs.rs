@@ -359,14 +359,10 @@ pub async fn complete(
 
 /// Names the file with the job's metrics.
 pub async fn set_result_file(conn: &mut Connection, project: ProjectId, job: JobId, file: FileId) -> Result<bool> {
-    let done = sqlx::query!(
-        "update jobs set result_file = $3 where project_id = $1 and id = $2",
-        project.0,
-        job.0,
-        file.0,
-    )
-    .execute(conn)
-    .await?;
+    let done =
+        sqlx::query!("update jobs set result_file = $3 where project_id = $1 and id = $2", project.0, job.0, file.0,)
+            .execute(conn)
+            .await?;
     Ok(done.rows_affected() == 1)
 }
 

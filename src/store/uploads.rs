@@ -128,10 +128,9 @@ pub async fn get(conn: &mut Connection, project: ProjectId, upload: UploadId) ->
 
 /// The project's upload of that id, which nobody else changes until the transaction ends.
 pub async fn get_for_update(conn: &mut Connection, project: ProjectId, upload: UploadId) -> Result<Option<UploadRow>> {
-    let row =
-        upload_rows!("select", "from uploads where project_id = $1 and id = $2 for update", project.0, upload.0)
-            .fetch_optional(conn)
-            .await?;
+    let row = upload_rows!("select", "from uploads where project_id = $1 and id = $2 for update", project.0, upload.0)
+        .fetch_optional(conn)
+        .await?;
     Ok(row)
 }
 

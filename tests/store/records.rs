@@ -122,7 +122,14 @@ async fn a_tuned_model_is_its_projects_alone_and_a_backbone_is_never_deleted() -
     let mut conn = world.pool.acquire().await?;
     let blobs = AdapterBlobs(vec![BlobRef { path: "adapters/x".to_owned(), sha256: "0".repeat(64), bytes: 9 }]);
     let (name, settings) = ("ft:mini:acme::1", SplitSettings::default());
-    let new = TunedModel { project: world.project, name, base_model: world.model, adapters: &blobs, settings: &settings, owned_by: "acme" };
+    let new = TunedModel {
+        project: world.project,
+        name,
+        base_model: world.model,
+        adapters: &blobs,
+        settings: &settings,
+        owned_by: "acme",
+    };
     let made = models::insert_tuned(&mut conn, &new).await?;
     assert_eq!((made.family.as_str(), made.hidden_size, &made.adapters), ("bert", 8, &blobs));
     assert_eq!((made.base_name.as_deref(), made.settings.as_ref()), (Some("mini"), Some(&settings)));

@@ -141,7 +141,8 @@ impl TryFrom<CreateJob> for NewJob {
             return Err(ServiceError::invalid("unsupported_field", message).at("validation_file"));
         }
         if body.integrations.is_some_and(|list| !list.is_empty()) {
-            let message = "integrations: only null or []. This host sends nothing elsewhere; report from your own loop.";
+            let message =
+                "integrations: only null or []. This host sends nothing elsewhere; report from your own loop.";
             return Err(ServiceError::invalid("unsupported_field", message).at("integrations"));
         }
         let hyperparameters = match &body.hyperparameters {
