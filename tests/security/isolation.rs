@@ -17,6 +17,7 @@ use crate::world::Job;
 use crate::world::MODEL;
 use crate::world::World;
 use crate::world::batch;
+use crate::world::id;
 use crate::world::values;
 
 /// What a tenant has.
@@ -26,17 +27,28 @@ struct Ids {
     file: String,
     model: String,
     forward: String,
+    checkpoint: String,
+    upload: String,
+    part: String,
 }
 
 impl Ids {
     /// Ids that were never given out.
     fn random() -> Self {
         let id = |prefix: &str| format!("{prefix}{}", uuid::Uuid::now_v7().simple());
-        Self { job: id("ftjob-"), file: id("file-"), model: format!("ft:{MODEL}:{}", id("")), forward: id("fwd-") }
+        Self {
+            job: id("ftjob-"),
+            file: id("file-"),
+            model: format!("ft:{MODEL}:{}", id("")),
+            forward: id("fwd-"),
+            checkpoint: id("ftckpt_"),
+            upload: id("upload_"),
+            part: id("part_"),
+        }
     }
 
-    fn all(&self) -> [&str; 4] {
-        [&self.job, &self.file, &self.model, &self.forward]
+    fn all(&self) -> [&str; 7] {
+        [&self.job, &self.file, &self.model, &self.forward, &self.checkpoint, &self.upload, &self.part]
     }
 }
 
@@ -50,6 +62,11 @@ struct Operation {
     by_id: bool,
 }
 
+/// A form.
+const FORM: &str = "multipart/form-data; boundary=x";
+/// With a part of a file in it.
+const PART: &[u8] = b"--x\r\ncontent-disposition: form-data; name=\"data\"; filename=\"a\"\r\n\r\nabc\r\n--x--\r\n";
+
 /// The one table of operations. `None`: not covered.
 fn operation(name: &str, ids: &Ids) -> Option<Operation> {
     let job = |rest: &str| format!("/v1/fine_tuning/jobs/{}{rest}", ids.job);
@@ -60,9 +77,12 @@ fn operation(name: &str, ids: &Ids) -> Option<Operation> {
     let text = |value: Value| value.to_string().into_bytes();
     let backward = job(&format!("/backward?seq=1&forward_id={}", ids.forward));
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
+    let checkpoint = |rest: &str| job(&format!("/checkpoints/{}{rest}", ids.checkpoint));
+    let upload = |rest: &str| format!("/v1/uploads/{}{rest}", ids.upload);
+    let adapters = format!("/v1/adapters/{}", ids.model);
     let (method, path, media, body, by_id) = match name {
         "list_files" => (get, "/v1/files".to_owned(), JSON, Vec::new(), false),
-        "create_file" => (post, "/v1/files".to_owned(), "multipart/form-data; boundary=x", Vec::new(), false),
+        "create_file" => (post, "/v1/files".to_owned(), FORM, Vec::new(), false),
         "get_file" => (get, file(""), JSON, Vec::new(), true),
         "delete_file" => (delete, file(""), JSON, Vec::new(), true),
         "get_file_content" => (get, file("/content"), JSON, Vec::new(), true),
@@ -90,6 +110,16 @@ fn operation(name: &str, ids: &Ids) -> Option<Operation> {
         "get_adapters" => (get, job("/adapters"), JSON, Vec::new(), true),
         "get_adapter" => (get, job("/adapters/0"), JSON, Vec::new(), true),
         "put_adapter" => (put, job("/adapters/0"), OCTETS, theta, true),
+        "get_checkpoint" => (get, checkpoint(""), JSON, Vec::new(), true),
+        "update_checkpoint" => (Method::PATCH, checkpoint(""), JSON, text(json!({"expires_after": null})), true),
+        "delete_checkpoint" => (delete, checkpoint(""), JSON, Vec::new(), true),
+        "get_checkpoint_content" => (get, checkpoint("/content"), JSON, Vec::new(), true),
+        "get_model_adapters" => (get, adapters, JSON, Vec::new(), true),
+        "create_model_adapters" => (post, "/v1/adapters".to_owned(), FORM, Vec::new(), false),
+        "create_upload" => (post, "/v1/uploads".to_owned(), JSON, Vec::new(), false),
+        "create_upload_part" => (post, upload("/parts"), FORM, PART.to_vec(), true),
+        "complete_upload" => (post, upload("/complete"), JSON, text(json!({"part_ids": [ids.part]})), true),
+        "cancel_upload" => (post, upload("/cancel"), JSON, Vec::new(), true),
         _ => return None,
     };
     Some(Operation { method, path, media, body, by_id })
@@ -123,7 +153,12 @@ async fn tenant() -> (World, Job, Ids) {
     let mut job = world.job_with(json!({"training_file": file})).await;
     let forward = job.forward_ok(&batch()).await.0;
     let model = done["fine_tuned_model"].as_str().expect("a name").to_owned();
-    let ids = Ids { job: job.id.clone(), file, model, forward };
+    let announced = json!({"bytes": 3, "filename": "a.jsonl", "mime_type": "x", "purpose": "fine-tune"});
+    let upload = id(&world.client.post("/v1/uploads", &announced).await.ok_json());
+    let path = format!("/v1/uploads/{upload}/parts");
+    let part = id(&world.client.call(Method::POST, &path).body(FORM, PART.to_vec()).send().await.ok_json());
+    let checkpoint = id(&world.client.verb(&job.path("/checkpoints")).await.ok_json());
+    let ids = Ids { job: job.id.clone(), file, model, forward, checkpoint, upload, part };
     (world, job, ids)
 }
 
