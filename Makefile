@@ -40,7 +40,7 @@ test-sdk: build
 
 test-torch: build ## the PyTorch bridge, its gradcheck on real hosts, and PEFT loading an export (about 5 GB the first time)
 	@scripts/setup/peft.sh
-	@cd $(SDK) && PYTHONPATH=src BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/.deps/peft/bin/python" -m pytest -p no:cacheprovider tests/test_torch.py tests/real/test_torch.py tests/real/test_export.py
+	@cd $(SDK) && PYTHONPATH=src BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/.deps/peft/bin/python" -m pytest -p no:cacheprovider tests/test_torch.py tests/real/test_torch.py tests/real/test_export.py tests/real/test_adapters_peft.py
 
 test-bench: build # the short forms of the benches: exactness, not timing
 	@cd benches && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/$(PYTHON)" -m pytest -q -p no:cacheprovider

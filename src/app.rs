@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use futures::FutureExt;
@@ -35,7 +36,9 @@ use crate::service::Models;
 use crate::service::Requests;
 use crate::service::Sessions;
 use crate::service::Steps;
+use crate::service::Sweeper;
 use crate::service::Tokens;
+use crate::service::Uploads;
 use crate::service::Usage;
 use crate::store::Pool;
 use crate::store::PoolSettings;
@@ -46,6 +49,10 @@ use crate::store::pool;
 
 /// Left-over blobs of a crash are removed when they are older than this.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
+/// Blobs that no row names are removed when they are older than this.
+const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How often the host looks for them.
+const ORPHANS_EVERY: Duration = Duration::from_secs(3600);
 
 /// Postgres, ours or the operator's, with a pool on it.
 pub struct Database {
@@ -99,6 +106,7 @@ pub struct Host {
     config: Config,
     database: Database,
     sessions: Arc<Sessions>,
+    sweeper: Sweeper,
     blobs: Blobs,
     /// The routes' state.
     pub app: App,
@@ -129,6 +137,7 @@ impl Host {
         let app = App {
             keys: Arc::new(keys(&config, &context)?),
             files: Arc::new(Files(Arc::clone(&context))),
+            uploads: Arc::new(Uploads(Arc::clone(&context))),
             models: Arc::new(Models(Arc::clone(&context))),
             jobs: Arc::new(Jobs::new(Arc::clone(&context), Arc::clone(&sessions))),
             steps: Arc::new(Steps::new(Arc::clone(&context), Arc::clone(&sessions))),
@@ -138,7 +147,7 @@ impl Host {
             readiness: Arc::new(readiness(&database.pool)),
             limits: Arc::new(config.limits.clone()),
         };
-        Ok(Self { config, database, sessions, blobs, app })
+        Ok(Self { config, database, sessions, sweeper: Sweeper(context), blobs, app })
     }
 
     /// Listens, and says where through `ready`, until `shutdown` resolves; then ends in order.
@@ -154,6 +163,7 @@ impl Host {
             tokio::spawn(chores(Arc::clone(&self.sessions), Duration::from_secs(self.config.jobs.lease_secs) / 3));
         let enough = Arc::new(Notify::new());
         let counting = tokio::spawn(counting(self.app.clone(), Arc::clone(&enough)));
+        let sweeps = tokio::spawn(sweeps(self.sweeper, Duration::from_secs(self.config.jobs.lease_secs) / 3));
         let readiness = Arc::clone(&self.app.readiness);
         let draining = async move {
             shutdown.await;
@@ -174,6 +184,7 @@ impl Host {
         serve(listener, api::router(self.app.clone(), &stack), settings, draining).await;
         chores.abort();
         enough.notify_one();
+        sweeps.abort();
         let rest = async {
             self.sessions.close_all().await;
             counting.await?;
@@ -218,6 +229,24 @@ async fn counting(app: App, enough: Arc<Notify>) {
         }
         if last {
             return;
+        }
+    }
+}
+
+/// Removes what has expired, and now and then what belongs to nothing, until aborted.
+async fn sweeps(sweeper: Sweeper, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looked: Option<Instant> = None;
+    loop {
+        ticks.tick().await;
+        let mut done = sweeper.remove_expired().await;
+        if done.is_ok() && looked.is_none_or(|at| at.elapsed() >= ORPHANS_EVERY) {
+            done = sweeper.remove_orphans(ORPHAN_AGE).await;
+            looked = Some(Instant::now());
+        }
+        if let Err(error) = done {
+            tracing::warn!(%error, "a sweep failed and is tried again: {error}");
         }
     }
 }

@@ -34,6 +34,7 @@ use utoipa::openapi::security::SecurityScheme;
     modifiers(&BearerKey),
     tags(
         (name = "files", description = "Inputs, without labels"),
+        (name = "uploads", description = "Files that come in parts"),
         (name = "models", description = "Backbones and fine-tuned models"),
         (name = "fine-tuning", description = "Jobs, events and checkpoints"),
         (name = "steps", description = "The data plane of a job"),

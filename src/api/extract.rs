@@ -156,6 +156,22 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for ApiId<T> {
     }
 }
 
+/// Two ids from the path, in its order.
+pub struct ApiIds<A, B>(pub A, pub B);
+
+impl<S: Send + Sync, A: FromStr, B: FromStr> FromRequestParts<S> for ApiIds<A, B> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let missing = |id: &str| ApiError::from(ServiceError::not_found("resource", id));
+        let Path(ids) =
+            Path::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(|_| missing("?"))?;
+        let text = |place: usize| ids.get(place).map(|(_, value)| value.as_str()).unwrap_or_default();
+        let first = text(0).parse().map_err(|_| missing(text(0)))?;
+        Ok(Self(first, text(1).parse().map_err(|_| missing(text(1)))?))
+    }
+}
+
 /// The number of an adapter set, from the path's `set`.
 pub struct ApiSet(pub usize);
 

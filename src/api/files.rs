@@ -30,6 +30,7 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiQuery;
 use crate::api::extract::body_too_large;
+use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
 use crate::domain::labels::is_label_name;
 use crate::service::Draft;
@@ -66,14 +67,16 @@ pub async fn create_file(
             return Err(error);
         }
     }
-    let (draft, purpose) = upload.finish(&app).await?;
-    Ok(Json(app.files.publish(caller.project, draft, &purpose).await?.into()))
+    let (draft, purpose, seconds) = upload.finish(&app).await?;
+    Ok(Json(app.files.publish(caller.project, draft, &purpose, seconds).await?.into()))
 }
 
 /// The fields of a form, in whatever order they come.
 #[derive(Default)]
 struct Upload {
     purpose: Option<String>,
+    anchor: Option<String>,
+    seconds: Option<String>,
     draft: Option<Draft>,
 }
 
@@ -90,8 +93,14 @@ impl Upload {
                 self.purpose = Some(short_text(field).await?);
                 Ok(())
             }
-            // Accepted from stock clients; files live until they are deleted.
-            "expires_after[anchor]" | "expires_after[seconds]" => short_text(field).await.map(|_| ()),
+            "expires_after[anchor]" => {
+                self.anchor = Some(short_text(field).await?);
+                Ok(())
+            }
+            "expires_after[seconds]" => {
+                self.seconds = Some(short_text(field).await?);
+                Ok(())
+            }
             label if is_label_name(label) => Err(ServiceError::label_present(label, label).into()),
             other => Err(ServiceError::invalid("unknown_field", format!("There is no field '{other}' in an upload."))
                 .at(other)
@@ -99,13 +108,31 @@ impl Upload {
         }
     }
 
-    async fn finish(mut self, app: &App) -> Result<(Draft, String), ApiError> {
+    /// How long the file is to live, from the two fields that say so together.
+    fn life(&self) -> Result<Option<i64>, ServiceError> {
+        let (anchor, seconds) = match (&self.anchor, &self.seconds) {
+            (None, None) => return Ok(None),
+            (anchor, seconds) => (anchor.clone().unwrap_or_default(), seconds.as_deref().unwrap_or_default()),
+        };
+        // What is no number is out of bounds.
+        let after = ExpiresAfter { anchor, seconds: seconds.parse().unwrap_or(0) };
+        Ok(Some(after.of_file()?))
+    }
+
+    async fn finish(mut self, app: &App) -> Result<(Draft, String, Option<i64>), ApiError> {
+        let life = match self.life() {
+            Ok(life) => life,
+            Err(error) => {
+                self.discard(app).await;
+                return Err(error.into());
+            }
+        };
         let purpose = self.purpose.take();
         let Some(draft) = self.draft.take() else {
             return Err(ServiceError::invalid("file_missing", "The form has no field 'file'.").at("file").into());
         };
         match purpose.as_deref() {
-            Some("fine-tune") => Ok((draft, "fine-tune".into())),
+            Some("fine-tune") => Ok((draft, "fine-tune".into(), life)),
             wrong => {
                 app.files.discard(draft).await?;
                 let (code, got) =
@@ -125,7 +152,8 @@ impl Upload {
     }
 }
 
-async fn short_text(mut field: Field<'_>) -> Result<String, ApiError> {
+/// A field of a form that is a short text.
+pub async fn short_text(mut field: Field<'_>) -> Result<String, ApiError> {
     let mut text = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(broken_form)? {
         text.extend_from_slice(&chunk);
@@ -138,7 +166,7 @@ async fn short_text(mut field: Field<'_>) -> Result<String, ApiError> {
 }
 
 /// A form that broke off, or ran over the limit.
-struct FormError(MultipartError);
+pub struct FormError(pub MultipartError);
 
 impl From<FormError> for ServiceError {
     fn from(FormError(error): FormError) -> Self {
@@ -151,7 +179,8 @@ impl From<FormError> for ServiceError {
     }
 }
 
-fn broken_form(error: MultipartError) -> ApiError {
+/// 400 or 413 for a form that cannot be read.
+pub fn broken_form(error: MultipartError) -> ApiError {
     match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
         _ => ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "The form cannot be read."),

@@ -21,6 +21,7 @@ use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
+use crate::api::once::NewId;
 use crate::api::to_the_end;
 use crate::domain::ids::JobId;
 use crate::domain::labels::is_label_name;
@@ -30,7 +31,8 @@ use crate::service::ServiceError;
 /// Create a job
 ///
 /// The job runs at once when the project has room, and queues otherwise. The label holder then drives it by `forward` and
-/// `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody).
+/// `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody). Where `model` names a fine-tuned
+/// model or a checkpoint of the project, the job goes on from its adapters.
 #[utoipa::path(post, path = "/fine_tuning/jobs", tag = "fine-tuning", security(("key" = [])), request_body = CreateJob, responses(
     (status = 200, description = "The job", body = JobObject),
     (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
@@ -41,10 +43,11 @@ use crate::service::ServiceError;
 pub async fn create_job(
     State(app): State<App>,
     caller: Caller<JobsWrite>,
+    NewId(id): NewId,
     ApiJson(body): ApiJson<CreateJob>,
 ) -> Result<Json<JobObject>, ApiError> {
     let new = NewJob::try_from(body)?;
-    Ok(Json(app.jobs.create(caller.project, new).await?.into()))
+    Ok(Json(app.jobs.create(caller.project, JobId(id), new).await?.into()))
 }
 
 /// List jobs

@@ -3,11 +3,13 @@
 
 mod adapters;
 pub mod auth;
+mod checkpoints;
 mod contract;
 pub mod dto;
 pub mod error;
 pub mod extract;
 mod files;
+mod folders;
 pub mod govern;
 mod governance;
 mod health;
@@ -18,6 +20,7 @@ pub mod once;
 mod records;
 pub mod server;
 mod steps;
+mod uploads;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -38,11 +41,16 @@ use crate::service::Governor;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
+use crate::service::PART_BYTES;
 use crate::service::Requests;
 use crate::service::Steps;
+use crate::service::Uploads;
 use crate::service::Usage;
 
 pub use middleware::StackSettings;
+
+/// What a form adds to the file in it.
+const FORM_BYTES: usize = 128 * 1024;
 
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -51,6 +59,8 @@ pub struct App {
     pub keys: Arc<Keys>,
     /// Files.
     pub files: Arc<Files>,
+    /// Uploads in parts.
+    pub uploads: Arc<Uploads>,
     /// Models.
     pub models: Arc<Models>,
     /// Jobs.
@@ -93,6 +103,11 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
         .routes(routes!(jobs::complete_job))
         .routes(routes!(records::list_events))
         .routes(routes!(records::list_checkpoints, records::create_checkpoint))
+        .routes(routes!(checkpoints::get_checkpoint, checkpoints::update_checkpoint, checkpoints::delete_checkpoint))
+        .routes(routes!(checkpoints::get_checkpoint_content))
+        .routes(routes!(folders::get_model_adapters))
+        .routes(routes!(uploads::create_upload))
+        .routes(routes!(uploads::cancel_upload))
         .routes(routes!(records::report_metrics))
         .routes(routes!(records::list_ledger))
         .routes(routes!(steps::optim_step))
@@ -106,12 +121,21 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
         .routes(routes!(steps::backward))
         .routes(routes!(adapters::get_adapter, adapters::put_adapter));
     let uploads = OpenApiRouter::new().routes(routes!(files::create_file));
-    let form_bytes = usize::try_from(limits.file_bytes).unwrap_or(usize::MAX).saturating_add(64 * 1024);
+    let form_bytes = usize::try_from(limits.file_bytes).unwrap_or(usize::MAX).saturating_add(FORM_BYTES);
+    let parts = OpenApiRouter::new().routes(routes!(uploads::create_upload_part));
+    let part_bytes = PART_BYTES as usize + FORM_BYTES;
+    // Reads a whole file again: it takes the time that it takes.
+    let slow = OpenApiRouter::new().routes(routes!(uploads::complete_upload));
+    let folders = OpenApiRouter::new().routes(routes!(folders::create_model_adapters));
+    let folders_bytes = limits.adapter_sets.saturating_mul(limits.tensor_body_bytes.saturating_add(FORM_BYTES));
     let v1 = map(control, |router| {
         middleware::limit_time(middleware::limit_body(router, limits.json_body_bytes), settings.control_timeout)
     })
     .merge(map(tensors, |router| middleware::limit_body(router, limits.tensor_body_bytes)))
-    .merge(map(uploads, |router| middleware::limit_body(router, form_bytes)));
+    .merge(map(uploads, |router| middleware::limit_body(router, form_bytes)))
+    .merge(map(parts, |router| middleware::limit_body(router, part_bytes)))
+    .merge(map(slow, |router| middleware::limit_body(router, limits.json_body_bytes)))
+    .merge(map(folders, |router| middleware::limit_body(router, folders_bytes)));
     OpenApiRouter::with_openapi(contract::base()).nest("/v1", v1)
 }
 

@@ -10,6 +10,7 @@ use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::auth::StepsWrite;
 use crate::api::dto::jobs::CheckpointObject;
+use crate::api::dto::jobs::CreateCheckpoint;
 use crate::api::dto::jobs::EventObject;
 use crate::api::dto::list::List;
 use crate::api::dto::list::Paging;
@@ -77,10 +78,11 @@ pub async fn list_checkpoints(
 
 /// Save a checkpoint
 ///
-/// The adapters, and in host custody the optimizer's state.
+/// The adapters, and in host custody the optimizer's state. The body may be left out.
 #[utoipa::path(post, path = "/fine_tuning/jobs/{job_id}/checkpoints", tag = "fine-tuning", security(("key" = [])),
-    params(("job_id" = String, Path, description = "Id of the job")), responses(
+    params(("job_id" = String, Path, description = "Id of the job")), request_body = Option<CreateCheckpoint>, responses(
         (status = 200, description = "The checkpoint", body = CheckpointObject),
+        (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
         (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
         (status = 409, description = "The job does not run, or the host lacks its adapters", body = ErrorEnvelope),
@@ -89,9 +91,17 @@ pub async fn create_checkpoint(
     State(app): State<App>,
     caller: Caller<StepsWrite>,
     ApiId(id): ApiId<JobId>,
+    headers: axum::http::HeaderMap,
+    ApiBytes(bytes): ApiBytes,
 ) -> Result<Json<CheckpointObject>, ApiError> {
-    let sent = Sent::new(caller.key, "checkpoint", "", b"");
-    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id, sent).await }).await?;
+    let body: CreateCheckpoint = match bytes.is_empty() {
+        true => CreateCheckpoint::default(),
+        false if content_type(&headers) == Some(Media::Json) => parse_json(&bytes)?,
+        false => return Err(unsupported_media("application/json")),
+    };
+    let life = body.expires_after.map(Into::into);
+    let sent = Sent::new(caller.key, "checkpoint", "", &bytes);
+    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id, (life, sent)).await }).await?;
     Ok(Json(row.into()))
 }
 

@@ -3,6 +3,8 @@
 //! Owns what is true whatever the database, the network or the device do. It must never wait, read a clock, draw a random
 //! number or do I/O: time and randomness come in as arguments, so that each rule is tested without waiting.
 
+pub mod choice;
+pub mod expiry;
 pub mod families;
 pub mod ids;
 pub mod job;

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokenizers::Tokenizer;
+use uuid::Uuid;
 
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
 use crate::domain::limits::Limits;
+use crate::domain::settings::SplitSettings;
 use crate::domain::tensor::WireTensor;
 use crate::engine::AdamW;
 use crate::engine::BackboneInfo;
@@ -154,8 +156,10 @@ fn open(host: &mut Host, spec: SessionSpec, limits: &Limits) -> Result<(SessionI
     let backbone = host.backbones.get(&spec.folder, &spec.settings)?;
     let device = host.backbones.placement().device;
     let mut session = Session::fresh((backbone, device), spec.settings, spec.seed, limits)?;
-    if let Start::Restored(bytes) = spec.start {
-        snapshot::restore(&mut session, bytes)?;
+    match spec.start {
+        Start::Fresh => {}
+        Start::Restored(bytes) => snapshot::restore(&mut session, bytes)?,
+        Start::Adapters(values) => session.begin_with(values)?,
     }
     let info = (session.info(), session.backbone.info().clone());
     host.discard(spec.job);
@@ -169,6 +173,17 @@ fn session(host: &mut Host, job: JobId) -> Result<&mut Session, EngineError> {
 
 #[async_trait]
 impl Engine for LocalEngine {
+    async fn describe(&self, folder: PathBuf, settings: SplitSettings) -> Result<SessionInfo, EngineError> {
+        let limits = self.limits.clone();
+        let nobody = JobId(Uuid::new_v4()); // a failure must not cost a job its session
+        let work = move |host: &mut Host| {
+            let backbone = host.backbones.get(&folder, &settings)?;
+            let device = host.backbones.placement().device;
+            Ok(Session::fresh((backbone, device), settings, 0, &limits)?.info())
+        };
+        self.device.call(nobody, work).await
+    }
+
     async fn load(&self, spec: SessionSpec) -> Result<SessionInfo, EngineError> {
         let (job, folder, limits) = (spec.job, spec.folder.clone(), self.limits.clone());
         let (info, backbone) = self.device.call(job, move |host| open(host, spec, &limits)).await?;

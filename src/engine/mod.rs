@@ -29,6 +29,7 @@ use crate::domain::tensor::WireTensor;
 pub use local::EngineConfig;
 pub use local::LocalEngine;
 pub use local::inspect;
+pub use snapshot::adapters as snapshot_adapters;
 
 pub use crate::model::BackboneInfo;
 
@@ -53,6 +54,8 @@ pub enum Start {
     Fresh,
     /// A [`Snapshot`] taken before.
     Restored(Bytes),
+    /// These values, `[P]` for each set in order; an optimizer of the host begins at zero.
+    Adapters(Vec<WireTensor>),
 }
 
 /// What the engine needs to open a job.
@@ -218,6 +221,8 @@ pub enum EngineError {
 /// The engine's door. Every call is complete when it returns; a caller that goes away costs nothing.
 #[async_trait]
 pub trait Engine: Send + Sync {
+    /// What a session with these settings would turn out to be; opens none.
+    async fn describe(&self, folder: PathBuf, settings: SplitSettings) -> Result<SessionInfo, EngineError>;
     /// Opens a session; the backbone is loaded once and shared by the sessions on it. Opening an open session replaces it.
     async fn load(&self, spec: SessionSpec) -> Result<SessionInfo, EngineError>;
     /// Runs a forward.

@@ -194,6 +194,16 @@ impl Session {
         Ok(Rc::new(Tensor::f_stack(&rows, 0)?))
     }
 
+    /// Takes values for all sets in place of PEFT's initial ones.
+    pub fn begin_with(&mut self, values: Vec<WireTensor>) -> Result<(), EngineError> {
+        let sets = self.settings.adapter_sets;
+        if values.len() != sets {
+            return Err(invalid("adapters", format!("there are {} of them for {sets} adapter sets", values.len())));
+        }
+        self.theta = self.with_values(&values.into_iter().enumerate().collect::<Vec<_>>())?;
+        Ok(())
+    }
+
     /// Replaces a set. In host custody its moments, its step count and its gradients start again.
     pub fn set_adapter(&mut self, set: usize, values: WireTensor) -> Result<(), EngineError> {
         let theta = self.with_values(&[(set, values)])?;

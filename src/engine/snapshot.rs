@@ -42,14 +42,34 @@ pub fn take(session: &Session) -> Result<Snapshot, EngineError> {
     Ok(Snapshot { bytes: write_safetensors(&tensors, &metadata)?, optimizer_steps })
 }
 
-/// Puts a state into a session that was just opened with the same settings.
-pub fn restore(session: &mut Session, bytes: Bytes) -> Result<(), EngineError> {
+/// The adapter values in a snapshot, `theta.{set}` `[P]` for each set: slices of it, without a tensor of LibTorch's.
+pub fn adapters(bytes: Bytes) -> Result<Vec<WireTensor>, EngineError> {
+    let (tensors, _) = read(bytes)?;
+    let theta = find(&tensors, "theta")?;
+    let &[sets, parameters] = theta.shape() else {
+        return Err(invalid("snapshot", "tensor 'theta' is no matrix"));
+    };
+    let size = parameters * Dtype::F32.size();
+    let cut = |set: usize| {
+        let bytes = theta.bytes().slice(set * size..(set + 1) * size);
+        WireTensor::new(format!("theta.{set}"), Dtype::F32, vec![parameters], bytes)
+    };
+    (0..sets).map(cut).collect::<Result<_, _>>().map_err(|e| EngineError::Internal(e.to_string()))
+}
+
+fn read(bytes: Bytes) -> Result<(Vec<WireTensor>, BTreeMap<String, String>), EngineError> {
     // A snapshot is the host's own file: only the size of a client's body does not apply to it.
     let limits = Limits { tensor_body_bytes: usize::MAX, ..Limits::default() };
     let (tensors, metadata) = parse_safetensors(bytes, &limits)?;
-    if metadata.get("format").map(String::as_str) != Some(FORMAT) {
-        return Err(invalid("snapshot", format!("its format is not {FORMAT}")));
+    match metadata.get("format").map(String::as_str) {
+        Some(FORMAT) => Ok((tensors, metadata)),
+        _ => Err(invalid("snapshot", format!("its format is not {FORMAT}"))),
     }
+}
+
+/// Puts a state into a session that was just opened with the same settings.
+pub fn restore(session: &mut Session, bytes: Bytes) -> Result<(), EngineError> {
+    let (tensors, metadata) = self::read(bytes)?;
     if metadata.get("layout") != Some(&layout_digest(session)) {
         return Err(invalid("snapshot", "it was taken from a job with other adapters"));
     }

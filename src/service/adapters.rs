@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::tensor::WireTensor;
@@ -24,18 +25,15 @@ impl Steps {
         let mut place = self.sessions.open(project, job).await?;
         let session = open(&mut place)?;
         check_set(session, set)?;
-        if !session.known_adapters[set] {
-            let message = format!("The host restarted and no longer holds adapter set {set}.");
-            return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
-        }
+        session.need_adapters([set])?;
         let theta = self.context.engine.adapter(job, set).await?;
-        Ok((theta, AdapterLayout::new(session)))
+        Ok((theta, AdapterLayout::of_session(session)))
     }
 
     /// How a job's adapters are laid out.
     pub async fn layout(&self, project: ProjectId, job: JobId) -> Result<AdapterLayout> {
         let mut place = self.sessions.open(project, job).await?;
-        Ok(AdapterLayout::new(open(&mut place)?))
+        Ok(AdapterLayout::of_session(open(&mut place)?))
     }
 
     /// Replaces an adapter set by a flat vector or by matrices with PEFT's names.
@@ -49,7 +47,7 @@ impl Steps {
         let mut place = self.sessions.open(project, job).await?;
         let session = open(&mut place)?;
         check_set(session, set)?;
-        let theta = AdapterLayout::new(session).flatten(set, tensors)?;
+        let theta = AdapterLayout::of_session(session).flatten(set, tensors)?;
         self.context.engine.set_adapter(job, set, theta).await?;
         session.known_adapters[set] = true;
         session.last_used = Instant::now();
@@ -57,19 +55,22 @@ impl Steps {
         if session.is_host_custody() {
             checkpoints::save(&self.context, session, checkpoints::Kind::Automatic).await?;
         }
-        Ok(AdapterLayout::new(session))
+        Ok(AdapterLayout::of_session(session))
     }
 
-    /// Saves a checkpoint that stays.
-    pub async fn checkpoint(&self, project: ProjectId, job: JobId, sent: Sent) -> Result<CheckpointRow> {
+    /// Saves a checkpoint that stays, as long as its job or for some time.
+    pub async fn checkpoint(
+        &self,
+        project: ProjectId,
+        job: JobId,
+        (expires_after, sent): (Option<ExpiresAfter>, Sent),
+    ) -> Result<CheckpointRow> {
+        let seconds = expires_after.map(|after| after.of_checkpoint()).transpose()?.map(|(_, seconds)| seconds);
         let mut place = self.sessions.open(project, job).await?;
         let session = open(&mut place)?;
-        if let Some(set) = session.known_adapters.iter().position(|known| !known) {
-            let message = format!("The host restarted and no longer holds adapter set {set}: PUT it first.");
-            return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
-        }
+        session.need_adapters(0..session.job.settings.adapter_sets)?;
         self.note(session, LedgerKind::Checkpoint, &sent, Effect::default()).await?;
-        checkpoints::save(&self.context, session, checkpoints::Kind::Asked).await
+        checkpoints::save(&self.context, session, checkpoints::Kind::Asked(seconds)).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a use case refuses, in words for the caller. Owns the mapping from store and engine errors; must never name HTTP.
 
+use crate::domain::expiry::BadExpiry;
 use crate::domain::settings::BadSetting;
 use crate::domain::steps::StepRefused;
 use crate::engine::EngineError;
@@ -132,6 +133,12 @@ impl From<StoreError> for ServiceError {
 impl From<BadSetting> for ServiceError {
     fn from(error: BadSetting) -> Self {
         Self::invalid("invalid_setting", error.to_string()).at(error.param)
+    }
+}
+
+impl From<BadExpiry> for ServiceError {
+    fn from(error: BadExpiry) -> Self {
+        Self::invalid("invalid_expires_after", format!("{error}.")).at(format!("expires_after.{}", error.field))
     }
 }
 

@@ -30,6 +30,7 @@ use crate::service::rowformat::BadRow;
 use crate::service::rowformat::Format;
 use crate::service::rowformat::Shape;
 use crate::service::rowformat::scan;
+use crate::store::Connection;
 use crate::store::StoreError;
 use crate::store::blobs::BlobKind;
 use crate::store::blobs::BlobRef;
@@ -66,11 +67,7 @@ impl Files {
     where
         ServiceError: From<E>,
     {
-        if filename.is_empty() || filename.len() > 255 || filename.contains(['/', '\\', '\0']) {
-            return Err(
-                ServiceError::invalid("invalid_filename", "The file needs a plain name of 1 to 255 bytes.").at("file")
-            );
-        }
+        check_filename(filename, "file")?;
         let mut body = std::pin::pin!(body.peekable());
         let first = match body.as_mut().peek().await {
             Some(Ok(chunk)) => chunk.first().copied(),
@@ -150,8 +147,26 @@ impl Files {
         Ok(writer.finish().await?)
     }
 
-    /// Makes a received file visible.
-    pub async fn publish(&self, project: ProjectId, draft: Draft, purpose: &str) -> Result<FileRow> {
+    /// Makes a received file visible, for ever or for some time.
+    pub async fn publish(
+        &self,
+        project: ProjectId,
+        draft: Draft,
+        purpose: &str,
+        seconds: Option<i64>,
+    ) -> Result<FileRow> {
+        let mut connection = self.0.connection().await?;
+        self.publish_in(&mut connection, (project, draft), purpose, seconds).await
+    }
+
+    /// The same in a transaction that does more.
+    pub async fn publish_in(
+        &self,
+        connection: &mut Connection,
+        (project, draft): (ProjectId, Draft),
+        purpose: &str,
+        seconds: Option<i64>,
+    ) -> Result<FileRow> {
         let shape = serde_json::to_value(&draft.shape).map_err(ServiceError::internal)?;
         let new = NewFile {
             id: FileId(Uuid::now_v7()),
@@ -164,9 +179,9 @@ impl Files {
             blob: &draft.blob.path,
             index_blob: &draft.index.path,
             shape: &shape,
-            expires_at: None,
+            seconds,
         };
-        Ok(files::insert(&mut *self.0.connection().await?, &new).await?)
+        Ok(files::insert(connection, &new).await?)
     }
 
     /// Forgets a received file that will not be made visible.
@@ -212,6 +227,16 @@ impl Files {
         commit(transaction).await?;
         self.0.blobs.delete(&file.blob).await?;
         Ok(self.0.blobs.delete(&file.index_blob).await?)
+    }
+}
+
+/// Refuses a name that is none, or that names a folder.
+pub fn check_filename(filename: &str, param: &str) -> Result<()> {
+    match filename.is_empty() || filename.len() > 255 || filename.contains(['/', '\\', '\0']) {
+        false => Ok(()),
+        true => {
+            Err(ServiceError::invalid("invalid_filename", "The file needs a plain name of 1 to 255 bytes.").at(param))
+        }
     }
 }
 

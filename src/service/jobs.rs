@@ -1,4 +1,4 @@
-//! Fine-tuning jobs. Owns their life: creation, admission, pause, resume, cancel, completion; every change of state goes
+//! Fine-tuning jobs. Owns their life after creation: admission, pause, resume, cancel, completion; every change of state goes
 //! through `JobState::on`, writes an event, and is checked by row count.
 
 use std::collections::BTreeMap;
@@ -7,16 +7,13 @@ use std::sync::Arc;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::domain::families;
 use crate::domain::ids::EventId;
-use crate::domain::ids::FileId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::job::JobEvent;
 use crate::domain::job::JobState;
 use crate::domain::labels::is_label_name;
 use crate::domain::limits::Limits;
-use crate::domain::settings::SplitSettings;
 use crate::service::Context;
 use crate::service::PageRequest;
 use crate::service::Paged;
@@ -25,24 +22,22 @@ use crate::service::ServiceError;
 use crate::service::checkpoints;
 use crate::service::commit;
 use crate::service::known_cursor;
+use crate::service::models::tuned_name;
 use crate::service::requests::Sent;
+use crate::service::results;
 use crate::service::sessions::Sessions;
 use crate::store::Connection;
 use crate::store::blobs::BlobKind;
-use crate::store::checkpoints as saved;
-use crate::store::checkpoints::CheckpointRow;
 use crate::store::events;
 use crate::store::events::EventKind;
 use crate::store::events::EventRow;
 use crate::store::events::Level;
 use crate::store::events::NewEvent;
-use crate::store::files;
 use crate::store::jobs;
 use crate::store::jobs::JobFailure;
 use crate::store::jobs::JobRow;
 use crate::store::jobs::Metadata;
 use crate::store::jobs::MetadataFilter;
-use crate::store::jobs::NewJob as NewJobRow;
 use crate::store::ledger;
 use crate::store::ledger::LedgerKind;
 use crate::store::ledger::LedgerRow;
@@ -55,26 +50,9 @@ use crate::store::models::TunedModel;
 /// A job as its project sees it.
 pub type JobView = JobRow;
 
-/// What a client asks for.
-#[derive(Debug, Clone)]
-pub struct NewJob {
-    /// Name of the backbone.
-    pub model: String,
-    /// The inputs, when rows are to be read from a file.
-    pub training_file: Option<FileId>,
-    /// Part of the fine-tuned model's name.
-    pub suffix: Option<String>,
-    /// Seed of adapters and dropout; drawn when absent.
-    pub seed: Option<i64>,
-    /// The client's own notes.
-    pub metadata: Option<BTreeMap<String, String>>,
-    /// Settings of the split.
-    pub settings: SplitSettings,
-}
-
 /// Use cases on jobs.
 pub struct Jobs {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     sessions: Arc<Sessions>,
 }
 
@@ -82,60 +60,6 @@ impl Jobs {
     /// Jobs whose sessions are `sessions`.
     pub fn new(context: Arc<Context>, sessions: Arc<Sessions>) -> Self {
         Self { context, sessions }
-    }
-
-    /// Makes a job; it runs at once when the project has room, and queues otherwise.
-    pub async fn create(&self, project: ProjectId, new: NewJob) -> Result<JobRow> {
-        self.check(&new)?;
-        let mut transaction = self.context.begin().await?;
-        let Some(model) = models::get_visible(&mut transaction, project, &new.model).await? else {
-            return Err(ServiceError::not_found("model", &new.model).at("model"));
-        };
-        if model.project.is_some() {
-            let message = "Start from a backbone; starting from a fine-tuned model is not supported yet.";
-            return Err(ServiceError::invalid("unsupported_model", message).at("model"));
-        }
-        let settings = families::settle(&model.family, new.settings)?;
-        if let Some(file) = new.training_file {
-            let found = files::get(&mut transaction, project, file).await?;
-            found.ok_or_else(|| ServiceError::not_found("file", file).at("training_file"))?;
-        }
-        let counts = jobs::counts(&mut transaction, project).await?;
-        if counts.open >= i64::from(self.context.limits.jobs_per_project) {
-            let message = format!("A project has at most {} open jobs.", self.context.limits.jobs_per_project);
-            return Err(ServiceError::busy("too_many_jobs", message));
-        }
-        let metadata = new.metadata.map(Metadata);
-        let row = NewJobRow {
-            id: JobId(Uuid::now_v7()),
-            project,
-            model: model.id,
-            model_name: &model.name,
-            training_file: new.training_file,
-            status: JobState::Queued,
-            suffix: new.suffix.as_deref(),
-            seed: new.seed.unwrap_or_else(|| i64::from(rand::random::<u32>() >> 1)),
-            settings: &settings,
-            metadata: metadata.as_ref(),
-        };
-        let job = jobs::insert(&mut transaction, &row).await?;
-        note(&mut transaction, &job, Level::Info, &format!("Created fine-tuning job: {}", job.id)).await?;
-        let job = admit(&mut transaction, &self.context.limits, job).await?;
-        commit(transaction).await?;
-        tracing::info!(job.id = %job.id, project.id = %project, "created {}", job.id);
-        Ok(job)
-    }
-
-    fn check(&self, new: &NewJob) -> Result<()> {
-        new.settings.check(&self.context.limits)?;
-        if let Some(suffix) = &new.suffix {
-            let plain = suffix.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-            if suffix.is_empty() || suffix.len() > 64 || !plain {
-                let message = "suffix: 1 to 64 letters, digits, '-', '_' or '.'.";
-                return Err(ServiceError::invalid("invalid_suffix", message).at("suffix"));
-            }
-        }
-        check_metadata(new.metadata.as_ref())
     }
 
     /// One job.
@@ -200,11 +124,8 @@ impl Jobs {
     pub async fn complete(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
         let mut place = self.sessions.open(project, id).await?;
         let Some(session) = place.as_mut() else { return Err(missing(id)) };
-        if let Some(set) = session.known_adapters.iter().position(|known| !known) {
-            let message = format!("The host restarted and no longer holds adapter set {set}: PUT it first.");
-            return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
-        }
-        let saved = checkpoints::save(&self.context, session, checkpoints::Kind::Asked).await?;
+        session.need_adapters(0..session.job.settings.adapter_sets)?;
+        let saved = checkpoints::save(&self.context, session, checkpoints::Kind::Asked(None)).await?;
         let mut adapters = AdapterBlobs::default();
         for set in 0..session.job.settings.adapter_sets {
             let theta = self.context.engine.adapter(id, set).await?;
@@ -212,8 +133,7 @@ impl Jobs {
         }
         let mut transaction = self.context.begin().await?;
         let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
-        let suffix = job.suffix.as_deref().unwrap_or_default();
-        let name = format!("ft:{}:{}:{}:{}", job.model_name, project.0.simple(), suffix, id.0.simple());
+        let name = tuned_name(&session.base_model, project, job.suffix.as_deref(), id.0);
         if job.status.on(JobEvent::Completed).is_none()
             || !jobs::complete(&mut transaction, project, id, job.status, &name).await?
         {
@@ -224,11 +144,13 @@ impl Jobs {
             name: &name,
             base_model: job.model,
             adapters: &adapters,
+            settings: &job.settings,
             owned_by: &project.to_string(),
         };
         models::insert_tuned(&mut transaction, &tuned).await?;
         let done = jobs::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
         note(&mut transaction, &done, Level::Info, &format!("New fine-tuned model created: {name}")).await?;
+        let done = results::attach(&self.context, &mut transaction, done).await?;
         self.admit_next(&mut transaction, project).await?;
         commit(transaction).await?;
         tracing::info!(job.id = %id, checkpoint.id = %saved.id, "completed {id}");
@@ -241,7 +163,10 @@ impl Jobs {
     async fn transition(&self, project: ProjectId, id: JobId, event: JobEvent) -> Result<JobRow> {
         let mut transaction = self.context.begin().await?;
         let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
-        let job = apply(&mut transaction, &job, event, None).await?;
+        let mut job = apply(&mut transaction, &job, event, None).await?;
+        if job.status.is_final() {
+            job = results::attach(&self.context, &mut transaction, job).await?;
+        }
         self.admit_next(&mut transaction, project).await?;
         commit(transaction).await?;
         Ok(job)
@@ -258,12 +183,6 @@ impl Jobs {
     pub async fn events(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Paged<EventRow>> {
         self.get(project, id).await?;
         known_cursor(events::list(&mut *self.context.connection().await?, project, id, &page).await?)
-    }
-
-    /// A page of a job's checkpoints, newest first.
-    pub async fn checkpoints(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Paged<CheckpointRow>> {
-        self.get(project, id).await?;
-        known_cursor(saved::list(&mut *self.context.connection().await?, project, id, &page).await?)
     }
 
     /// A page of what the host was sent, oldest first.
@@ -326,26 +245,9 @@ impl Jobs {
 /// Larger numbers are written to the database in a way that cannot be read back.
 const LARGEST_METRIC: f64 = 1e300;
 
-fn missing(id: JobId) -> ServiceError {
+/// There is no such job for the caller.
+pub fn missing(id: JobId) -> ServiceError {
     ServiceError::not_found("fine-tuning job", id)
-}
-
-fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<()> {
-    let Some(metadata) = metadata else { return Ok(()) };
-    if metadata.len() > 16 {
-        return Err(ServiceError::invalid("invalid_metadata", "metadata: at most 16 pairs.").at("metadata"));
-    }
-    for (key, value) in metadata {
-        let place = format!("metadata.{key}");
-        if is_label_name(key) {
-            return Err(ServiceError::label_present(key, place));
-        }
-        if key.is_empty() || key.chars().count() > 64 || value.chars().count() > 512 {
-            let message = format!("{place}: a key of 1 to 64 and a value of at most 512 characters.");
-            return Err(ServiceError::invalid("invalid_metadata", message).at(place));
-        }
-    }
-    Ok(())
 }
 
 /// Tells a job's listeners what happened.

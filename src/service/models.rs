@@ -4,12 +4,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::domain::ids::ProjectId;
+use crate::domain::tensor::Dtype;
+use crate::domain::tensor::WireTensor;
 use crate::engine::inspect;
 use crate::service::Context;
 use crate::service::Result;
 use crate::service::ServiceError;
+use crate::store::files;
 use crate::store::models;
+use crate::store::models::AdapterBlobs;
 use crate::store::models::BaseModel;
 use crate::store::models::ModelRow;
 
@@ -63,13 +69,37 @@ impl Models {
         found.ok_or_else(|| ServiceError::not_found("model", name))
     }
 
-    /// Deletes a fine-tuned model of the project.
+    /// Deletes a fine-tuned model of the project; jobs that go on from it keep their adapters.
     pub async fn delete(&self, project: ProjectId, name: &str) -> Result<()> {
         let model = self.get(project, name).await?;
         if model.project.is_none() {
             return Err(ServiceError::forbidden("A backbone can be removed by the operator only."));
         }
-        models::delete_tuned(&mut *self.0.connection().await?, project, name).await?;
+        let mut connection = self.0.connection().await?;
+        models::delete_tuned(&mut connection, project, name).await?;
+        let paths: Vec<String> = model.adapters.0.into_iter().map(|blob| blob.path).collect();
+        let unused = files::unused_blobs(&mut connection, &paths).await?;
+        drop(connection);
+        for path in &unused {
+            self.0.blobs.delete(path).await?;
+        }
         Ok(())
     }
+}
+
+/// The name of a fine-tuned model.
+pub fn tuned_name(base_model: &str, project: ProjectId, suffix: Option<&str>, id: Uuid) -> String {
+    format!("ft:{base_model}:{}:{}:{}", project.0.simple(), suffix.unwrap_or_default(), id.simple())
+}
+
+/// The flat vectors `theta.{set}` `[P]` in the blobs of a model or of a job's origin.
+pub async fn read_adapters(context: &Context, adapters: &AdapterBlobs) -> Result<Vec<WireTensor>> {
+    let mut sets = Vec::new();
+    for (set, blob) in adapters.0.iter().enumerate() {
+        let bytes = context.blobs.get_verified(blob).await?;
+        let shape = vec![bytes.len() / Dtype::F32.size()];
+        let theta = WireTensor::new(format!("theta.{set}"), Dtype::F32, shape, bytes);
+        sets.push(theta.map_err(ServiceError::internal)?);
+    }
+    Ok(sets)
 }

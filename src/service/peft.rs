@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::domain::settings::SplitSettings;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
+use crate::engine::SessionInfo;
 use crate::engine::Slot;
 use crate::service::Result;
 use crate::service::ServiceError;
@@ -28,12 +29,17 @@ pub struct AdapterLayout {
 
 impl AdapterLayout {
     /// The layout of an open session.
-    pub fn new(session: &Session) -> Self {
+    pub fn of_session(session: &Session) -> Self {
+        Self::new(&session.base_model, &session.job.settings, &session.info)
+    }
+
+    /// The layout of a session with these settings on this backbone.
+    pub fn new(base_model: &str, settings: &SplitSettings, info: &SessionInfo) -> Self {
         Self {
-            adapter_sets: session.job.settings.adapter_sets,
-            parameters: session.info.adapter_parameters,
-            slots: session.info.layout.clone(),
-            peft_config: peft_config(&session.job.model_name, &session.job.settings, &session.info.target_modules),
+            adapter_sets: settings.adapter_sets,
+            parameters: info.adapter_parameters,
+            slots: info.layout.clone(),
+            peft_config: peft_config(base_model, settings, &info.target_modules),
         }
     }
 
@@ -72,7 +78,7 @@ impl AdapterLayout {
             flat[slot.offset * 4..slot.offset * 4 + tensor.bytes().len()].copy_from_slice(tensor.bytes());
         }
         if let Some(extra) = tensors.first() {
-            return Err(refuse(extra.name(), "is not a matrix of this job's adapters".into()));
+            return Err(refuse(extra.name(), "is not a matrix of these adapters".into()));
         }
         WireTensor::new(name, Dtype::F32, vec![self.parameters], Bytes::from(flat)).map_err(ServiceError::internal)
     }

@@ -27,6 +27,8 @@ use crate::service::checkpoints;
 use crate::service::commit;
 use crate::service::jobs;
 use crate::service::lease_lost;
+use crate::service::models::read_adapters;
+use crate::service::results;
 use crate::service::steps::Answer;
 use crate::store;
 use crate::store::Tx;
@@ -46,6 +48,8 @@ pub struct Session {
     pub attempt: i32,
     /// How far the job has come.
     pub progress: Progress,
+    /// Name of the backbone.
+    pub base_model: String,
     /// What the engine said of the backbone.
     pub info: SessionInfo,
     /// By set: whether the device holds the values that the job's last step used.
@@ -77,6 +81,19 @@ impl Session {
     /// Whether the host owns adapters and optimizer state.
     pub fn is_host_custody(&self) -> bool {
         self.job.settings.custody == Custody::Host
+    }
+
+    /// Refuses what needs these sets' values while the device holds older ones, as after a crash.
+    pub fn need_adapters(&self, sets: impl IntoIterator<Item = usize>) -> Result<()> {
+        match sets.into_iter().find(|set| !self.known_adapters[*set]) {
+            None => Ok(()),
+            Some(set) => {
+                let message = format!(
+                    "The host restarted and no longer holds adapter set {set}: send theta.{set} with a forward, or PUT it."
+                );
+                Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")))
+            }
+        }
     }
 }
 
@@ -180,6 +197,7 @@ impl Sessions {
                     param: None,
                 };
                 let job = jobs::apply(&mut transaction, &job, JobEvent::Broke, Some(error)).await?;
+                let job = results::attach(&self.context, &mut transaction, job).await?;
                 commit(transaction).await?;
                 Err(not_running(&job))
             }
@@ -232,18 +250,23 @@ impl Sessions {
             durable,
             last_used: Instant::now(),
             leased_at: Instant::now(),
+            base_model: model.name,
             info,
             job,
         })
     }
 
-    /// The newest checkpoint where it holds the values of the job's last step; PEFT's initialisation otherwise.
+    /// The newest checkpoint where it holds the values of the job's last step; otherwise what the job began with: the adapters
+    /// that it goes on from, or PEFT's initialisation.
     async fn start(&self, job: &JobRow, checkpoint: Option<&CheckpointRow>) -> Result<Start> {
         match checkpoint {
             Some(saved) if job.settings.custody == Custody::Host || saved.adapter_version == job.adapter_version => {
                 Ok(Start::Restored(checkpoints::read(&self.context, saved).await?))
             }
-            _ => Ok(Start::Fresh),
+            _ => match &job.origin {
+                Some(origin) => Ok(Start::Adapters(read_adapters(&self.context, &origin.adapters).await?)),
+                None => Ok(Start::Fresh),
+            },
         }
     }
 

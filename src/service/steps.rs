@@ -213,11 +213,7 @@ impl Steps {
             return Err(ServiceError::invalid("theta_not_accepted", message).at("theta"));
         }
         let given = |set: &usize| request.theta.iter().any(|(index, _)| index == set);
-        if let Some(set) = adapters.iter().find(|set| !session.known_adapters[**set] && !given(set)) {
-            let message =
-                format!("The host restarted and no longer holds adapter set {set}: send theta.{set}, or PUT it.");
-            return Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")));
-        }
+        session.need_adapters(adapters.iter().copied().filter(|set| !given(set)))?;
         let inputs = self.inputs(session, &request.batch).await?;
         let call = ForwardCall {
             keep,
@@ -245,7 +241,7 @@ impl Steps {
             let message = "rows: the job has no training_file; send texts or input_ids.";
             return Err(ServiceError::invalid("no_training_file", message).at("rows"));
         };
-        let found = files::get(&mut *self.context.connection().await?, session.job.project, file).await?;
+        let found = files::get_for_job(&mut *self.context.connection().await?, session.job.project, file).await?;
         let file =
             found.ok_or_else(|| ServiceError::conflict("file_deleted", "The job's training_file was deleted."))?;
         read_rows(&self.context, &file, rows).await

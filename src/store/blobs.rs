@@ -46,11 +46,13 @@ pub enum BlobKind {
     Checkpoints,
     /// Adapters of fine-tuned models.
     Adapters,
+    /// Parts of uploads that are not whole yet.
+    Parts,
 }
 
 impl BlobKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Files, Self::Checkpoints, Self::Adapters];
+    pub const ALL: [Self; 4] = [Self::Files, Self::Checkpoints, Self::Adapters, Self::Parts];
 
     /// The folder.
     pub fn as_str(self) -> &'static str {
@@ -58,6 +60,7 @@ impl BlobKind {
             Self::Files => "files",
             Self::Checkpoints => "checkpoints",
             Self::Adapters => "adapters",
+            Self::Parts => "parts",
         }
     }
 }

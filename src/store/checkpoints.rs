@@ -40,6 +40,8 @@ pub struct CheckpointRow {
     pub fine_tuned_model_checkpoint: String,
     /// When it was saved.
     pub created_at: OffsetDateTime,
+    /// From then on it may be deleted.
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 impl CheckpointRow {
@@ -72,6 +74,8 @@ pub struct NewCheckpoint<'a> {
     pub metrics: &'a Value,
     /// The name of the state as a model.
     pub fine_tuned_model_checkpoint: &'a str,
+    /// How long it lives; as long as its job when `None`.
+    pub seconds: Option<i64>,
 }
 
 /// `select`s or `returning`s the columns of [`CheckpointRow`] between two pieces of SQL.
@@ -81,7 +85,7 @@ macro_rules! checkpoint_rows {
             CheckpointRow,
             $head
                 + r#" id as "id: _", job_id as "job: _", step_number, seq, adapter_version, automatic, blob, sha256, bytes, metrics,
-                      fine_tuned_model_checkpoint, created_at "#
+                      fine_tuned_model_checkpoint, created_at, expires_at "#
                 + $tail,
             $($arg),*
         )
@@ -106,8 +110,8 @@ pub async fn insert(conn: &mut Connection, new: &NewCheckpoint<'_>) -> Result<Op
     }
     let row = checkpoint_rows!(
         "insert into checkpoints (id, job_id, step_number, seq, blob, sha256, bytes, metrics, fine_tuned_model_checkpoint,
-             adapter_version, automatic)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning",
+             adapter_version, automatic, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() + make_interval(secs => $12)) returning",
         "",
         new.id.0,
         new.job.0,
@@ -120,6 +124,7 @@ pub async fn insert(conn: &mut Connection, new: &NewCheckpoint<'_>) -> Result<Op
         new.fine_tuned_model_checkpoint,
         new.adapter_version,
         new.automatic,
+        new.seconds.map(|seconds| seconds as f64),
     )
     .fetch_one(conn)
     .await?;
@@ -152,6 +157,55 @@ pub async fn get(
     .fetch_optional(conn)
     .await?;
     Ok(row)
+}
+
+/// The saved state that carries this name as a model, of any of the project's jobs.
+pub async fn get_by_name(conn: &mut Connection, project: ProjectId, name: &str) -> Result<Option<CheckpointRow>> {
+    let row = checkpoint_rows!(
+        "select",
+        "from checkpoints
+         where fine_tuned_model_checkpoint = $2 and job_id in (select id from jobs where project_id = $1)",
+        project.0,
+        name,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row)
+}
+
+/// Sets or takes away the time from which a saved state may be deleted. `None` when it is gone.
+pub async fn set_expiry(
+    conn: &mut Connection,
+    checkpoint: CheckpointId,
+    expires_at: Option<OffsetDateTime>,
+) -> Result<Option<CheckpointRow>> {
+    let row = checkpoint_rows!(
+        "update checkpoints set expires_at = $2 where id = $1 returning",
+        "",
+        checkpoint.0,
+        expires_at,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row)
+}
+
+/// Deletes saved states of all jobs that have expired, and gives them back: their blobs are next. What an open job would
+/// go on from stays.
+pub async fn delete_expired(conn: &mut Connection, limit: i64) -> Result<Vec<CheckpointRow>> {
+    let rows = checkpoint_rows!(
+        "delete from checkpoints where id in (
+             select c.id from checkpoints c join jobs j on j.id = c.job_id
+             where c.expires_at <= now() and (j.finished_at is not null or c.id <>
+                 (select id from checkpoints where job_id = c.job_id order by seq desc, id desc limit 1))
+             order by c.expires_at limit $1 for update of c skip locked)
+         returning",
+        "",
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
 }
 
 /// A page of the saved states of the project's job. `None` when `page.after` is not one of them.

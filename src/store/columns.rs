@@ -30,6 +30,7 @@ use crate::store::events::EventKind;
 use crate::store::events::Level;
 use crate::store::jobs::JobFailure;
 use crate::store::jobs::Metadata;
+use crate::store::jobs::Origin;
 use crate::store::ledger::LedgerKind;
 use crate::store::ledger::SentTensors;
 use crate::store::models::AdapterBlobs;
@@ -87,7 +88,7 @@ id_columns!(
     AuditId
 );
 text_columns!(JobState, Scope, Level, EventKind, LedgerKind);
-json_columns!(SplitSettings, Metadata, JobFailure, AdapterBlobs, SentTensors);
+json_columns!(SplitSettings, Metadata, JobFailure, Origin, AdapterBlobs, SentTensors);
 
 column!(StepKind as String, |text| {
     let known = [Self::Forward, Self::Backward, Self::OptimStep].into_iter().find(|kind| kind.as_str() == text);

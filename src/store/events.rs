@@ -194,3 +194,30 @@ pub async fn since(
     .await?;
     Ok(rows)
 }
+
+/// Names of the scalars that the job's client reported, sorted, at most `limit` of them.
+pub async fn metric_names(conn: &mut Connection, job: JobId, limit: i64) -> Result<Vec<String>> {
+    let names = sqlx::query_scalar!(
+        r#"select distinct name as "name!" from events, jsonb_object_keys(data) as name
+           where job_id = $1 and type = 'metrics' and name <> 'step' order by 1 limit $2"#,
+        job.0,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(names)
+}
+
+/// Reports of scalars after place `after` (0 for the first), oldest first, each with its place.
+pub async fn metrics_since(conn: &mut Connection, job: JobId, after: i64, limit: i64) -> Result<Vec<(i64, Value)>> {
+    let rows = sqlx::query!(
+        r#"select n, data as "data!" from events
+           where job_id = $1 and type = 'metrics' and data is not null and n > $2 order by n limit $3"#,
+        job.0,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.n, row.data)).collect())
+}

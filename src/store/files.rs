@@ -35,7 +35,7 @@ pub struct FileRow {
     pub shape: Value,
     /// When it was uploaded.
     pub created_at: OffsetDateTime,
-    /// When it may be deleted.
+    /// From then on it reads as absent.
     pub expires_at: Option<OffsetDateTime>,
 }
 
@@ -62,8 +62,8 @@ pub struct NewFile<'a> {
     pub index_blob: &'a str,
     /// How rows are written down: the format and the columns of the header.
     pub shape: &'a Value,
-    /// When it may be deleted.
-    pub expires_at: Option<OffsetDateTime>,
+    /// How long it lives; for ever when `None`.
+    pub seconds: Option<i64>,
 }
 
 /// `select`s or `returning`s the columns of [`FileRow`] between two pieces of SQL.
@@ -84,7 +84,8 @@ macro_rules! file_rows {
 pub async fn insert(conn: &mut Connection, file: &NewFile<'_>) -> Result<FileRow> {
     let row = file_rows!(
         "insert into files (id, project_id, filename, purpose, bytes, rows, sha256, blob, index_blob, shape, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now() + make_interval(secs => $11))
+         returning",
         "",
         file.id.0,
         file.project.0,
@@ -96,15 +97,28 @@ pub async fn insert(conn: &mut Connection, file: &NewFile<'_>) -> Result<FileRow
         file.blob,
         file.index_blob,
         file.shape,
-        file.expires_at,
+        file.seconds.map(|seconds| seconds as f64),
     )
     .fetch_one(conn)
     .await?;
     Ok(row)
 }
 
-/// The project's file of that id.
+/// The project's file of that id; one that has expired reads as absent.
 pub async fn get(conn: &mut Connection, project: ProjectId, file: FileId) -> Result<Option<FileRow>> {
+    let row = file_rows!(
+        "select",
+        "from files where project_id = $1 and id = $2 and (expires_at is null or expires_at > now())",
+        project.0,
+        file.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row)
+}
+
+/// The project's file of that id, expired or not: for a job that reads it, which keeps it until the job is over.
+pub async fn get_for_job(conn: &mut Connection, project: ProjectId, file: FileId) -> Result<Option<FileRow>> {
     let row = file_rows!("select", "from files where project_id = $1 and id = $2", project.0, file.0)
         .fetch_optional(conn)
         .await?;
@@ -126,7 +140,7 @@ pub async fn list(
     let rows = file_rows!(
         "select",
         "from files
-         where project_id = $1 and ($2::text is null or purpose = $2)
+         where project_id = $1 and ($2::text is null or purpose = $2) and (expires_at is null or expires_at > now())
            and ($3::uuid is null or case when $4 then id > $3 else id < $3 end)
          order by case when $4 then id end, case when not $4 then id end desc limit $5",
         project.0,
@@ -143,10 +157,32 @@ pub async fn list(
 /// Deletes the row and gives it back, so that its blobs can be deleted when [`blob_in_use`] says that no other row names
 /// them.
 pub async fn delete(conn: &mut Connection, project: ProjectId, file: FileId) -> Result<Option<FileRow>> {
-    let row = file_rows!("delete from files where project_id = $1 and id = $2 returning", "", project.0, file.0)
-        .fetch_optional(conn)
-        .await?;
+    let row = file_rows!(
+        "delete from files where project_id = $1 and id = $2 and (expires_at is null or expires_at > now()) returning",
+        "",
+        project.0,
+        file.0,
+    )
+    .fetch_optional(conn)
+    .await?;
     Ok(row)
+}
+
+/// Deletes files of all projects that have expired and that no open job reads, and gives them back: their blobs are next.
+pub async fn delete_expired(conn: &mut Connection, limit: i64) -> Result<Vec<FileRow>> {
+    let rows = file_rows!(
+        "delete from files where id in (
+             select f.id from files f
+             where f.expires_at <= now() and not exists
+                 (select 1 from jobs where training_file = f.id and finished_at is null)
+             order by f.expires_at limit $1 for update skip locked)
+         returning",
+        "",
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
 }
 
 /// Bytes that the project's files take.
@@ -162,14 +198,23 @@ pub async fn bytes_of(conn: &mut Connection, project: ProjectId) -> Result<i64> 
 
 /// Whether any row of any table names the blob.
 pub async fn blob_in_use(conn: &mut Connection, path: &str) -> Result<bool> {
-    let used = sqlx::query_scalar!(
-        r#"select exists (select 1 from files where blob = $1 or index_blob = $1)
-               or exists (select 1 from checkpoints where blob = $1)
-               or exists (select 1 from models where deleted_at is null
-                          and adapters @> jsonb_build_array(jsonb_build_object('path', $1::text))) as "used!""#,
-        path,
+    Ok(unused_blobs(conn, &[path.to_owned()]).await?.is_empty())
+}
+
+/// Those blobs that no row of any table names. A model that was withdrawn and the origin of a job that is over name none.
+pub async fn unused_blobs(conn: &mut Connection, paths: &[String]) -> Result<Vec<String>> {
+    let unused = sqlx::query_scalar!(
+        r#"select path as "path!" from unnest($1::text[]) as path
+           where not exists (select 1 from files where blob = path or index_blob = path)
+             and not exists (select 1 from checkpoints where blob = path)
+             and not exists (select 1 from upload_parts where blob = path)
+             and not exists (select 1 from jobs where finished_at is null and origin is not null
+                             and origin -> 'adapters' @> jsonb_build_array(jsonb_build_object('path', path)))
+             and not exists (select 1 from models where deleted_at is null
+                             and adapters @> jsonb_build_array(jsonb_build_object('path', path)))"#,
+        paths,
     )
-    .fetch_one(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(used)
+    Ok(unused)
 }

@@ -2,10 +2,10 @@
 //! Must never decide whether a job may change its state: that is `JobState::on`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -20,6 +20,7 @@ use crate::store::Connection;
 use crate::store::Page;
 use crate::store::Paged;
 use crate::store::Result;
+use crate::store::models::AdapterBlobs;
 
 /// Pairs of text that a client ties to a job.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -35,6 +36,15 @@ pub struct JobFailure {
     pub message: String,
     /// The setting or line at fault.
     pub param: Option<String>,
+}
+
+/// Where a job's adapters begin, when not afresh.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The fine-tuned model or checkpoint that was named.
+    pub name: String,
+    /// Its adapters, one blob for each set.
+    pub adapters: AdapterBlobs,
 }
 
 /// Which jobs a list holds, by their metadata.
@@ -110,6 +120,12 @@ pub struct JobRow {
     pub attempt: i32,
     /// Leases since the last committed step that did not end in good order, the present one included.
     pub barren_attempts: i32,
+    /// Where its adapters begin; afresh when `None`.
+    pub origin: Option<Origin>,
+    /// The file with its metrics, once it is over.
+    pub result_file: Option<FileId>,
+    /// As the client sent them.
+    pub hyperparameters: Value,
 }
 
 impl JobRow {
@@ -142,6 +158,10 @@ pub struct NewJob<'a> {
     pub settings: &'a SplitSettings,
     /// The client's pairs.
     pub metadata: Option<&'a Metadata>,
+    /// Where its adapters begin; afresh when `None`.
+    pub origin: Option<&'a Origin>,
+    /// For the client's own records: an object.
+    pub hyperparameters: &'a Value,
 }
 
 /// How many jobs a project has.
@@ -174,7 +194,8 @@ macro_rules! job_rows {
                       training_file as "training_file: _", status as "status: _", suffix, seed, settings as "settings: _",
                       metadata as "metadata: _", error as "error: _", fine_tuned_model, created_at, started_at,
                       last_step_at, finished_at, hidden_size, adapter_parameters, max_tokens, next_seq, forward_seq,
-                      durable_seq, optimizer_steps, trained_tokens, adapter_version, lease_owner, lease_until, attempt, barren_attempts "#
+                      durable_seq, optimizer_steps, trained_tokens, adapter_version, lease_owner, lease_until, attempt, barren_attempts,
+                      origin as "origin: _", result_file as "result_file: _", hyperparameters "#
                 + $tail,
             $($arg),*
         )
@@ -185,8 +206,8 @@ macro_rules! job_rows {
 pub async fn insert(conn: &mut Connection, job: &NewJob<'_>) -> Result<JobRow> {
     let row = job_rows!(
         "insert into jobs (id, project_id, model_id, model_name, training_file, status, suffix, seed, settings, metadata,
-             hidden_size, max_tokens)
-         select $1, $2, m.id, $4, $5, $6, $7, $8, $9, $10, m.hidden_size, m.max_tokens from models m where m.id = $3
+             origin, hyperparameters, hidden_size, max_tokens)
+         select $1, $2, m.id, $4, $5, $6, $7, $8, $9, $10, $11, $12, m.hidden_size, m.max_tokens from models m where m.id = $3
          returning",
         "",
         job.id.0,
@@ -199,6 +220,8 @@ pub async fn insert(conn: &mut Connection, job: &NewJob<'_>) -> Result<JobRow> {
         job.seed,
         Json(job.settings) as _,
         job.metadata.map(Json) as _,
+        job.origin.map(Json) as _,
+        job.hyperparameters,
     )
     .fetch_one(conn)
     .await?;
@@ -334,6 +357,15 @@ pub async fn complete(
     Ok(done.rows_affected() == 1)
 }
 
+/// Names the file with the job's metrics.
+pub async fn set_result_file(conn: &mut Connection, project: ProjectId, job: JobId, file: FileId) -> Result<bool> {
+    let done =
+        sqlx::query!("update jobs set result_file = $3 where project_id = $1 and id = $2", project.0, job.0, file.0,)
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Notes what the backbone and the settings make of the job. `false` when there is no such job.
 pub async fn set_shape(conn: &mut Connection, job: JobId, shape: JobShape) -> Result<bool> {
     let done = sqlx::query!(
@@ -360,26 +392,4 @@ pub async fn next_queued(conn: &mut Connection, project: ProjectId) -> Result<Op
     .fetch_optional(conn)
     .await?;
     Ok(row)
-}
-
-/// Jobs of all projects in a state, oldest first: for the host's own sweeps.
-pub async fn in_state(conn: &mut Connection, state: JobState, limit: i64) -> Result<Vec<JobRow>> {
-    Ok(job_rows!("select", "from jobs where status = $1 order by id limit $2", state.as_str(), limit)
-        .fetch_all(conn)
-        .await?)
-}
-
-/// Running jobs of all projects that had no step for longer than `idle`, longest first: for the host's own sweeps.
-pub async fn idle(conn: &mut Connection, idle: Duration, limit: i64) -> Result<Vec<JobRow>> {
-    let rows = job_rows!(
-        "select",
-        "from jobs where status = 'running'
-           and coalesce(greatest(last_step_at, started_at), created_at) < now() - make_interval(secs => $1)
-         order by coalesce(greatest(last_step_at, started_at), created_at) limit $2",
-        idle.as_secs_f64(),
-        limit,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows)
 }

@@ -24,6 +24,7 @@ pub mod page;
 pub mod pool;
 pub mod projects;
 pub mod steps;
+pub mod uploads;
 pub mod usage;
 
 pub use error::StoreError;

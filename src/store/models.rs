@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::ids::ProjectId;
+use crate::domain::settings::SplitSettings;
 use crate::store::Connection;
 use crate::store::Result;
 use crate::store::blobs::BlobRef;
@@ -30,6 +31,10 @@ pub struct ModelRow {
     pub folder: Option<String>,
     /// The backbone of a fine-tuned model.
     pub base_model: Option<Uuid>,
+    /// The backbone's name, of a fine-tuned model.
+    pub base_name: Option<String>,
+    /// Settings that a fine-tuned model's adapters were made with.
+    pub settings: Option<SplitSettings>,
     /// Blobs of a fine-tuned model.
     pub adapters: AdapterBlobs,
     /// Hash of a backbone's weights, in hexadecimal.
@@ -78,6 +83,8 @@ pub struct TunedModel<'a> {
     pub base_model: Uuid,
     /// Its blobs.
     pub adapters: &'a AdapterBlobs,
+    /// Settings that they were made with.
+    pub settings: &'a SplitSettings,
     /// Whom clients see as the owner.
     pub owned_by: &'a str,
 }
@@ -89,6 +96,7 @@ macro_rules! model_rows {
             ModelRow,
             $head
                 + r#" id, project_id as "project: _", name, family, folder, base_model_id as base_model,
+                      (select b.name from models b where b.id = models.base_model_id) as base_name, settings as "settings: _",
                       adapters as "adapters: _", sha256, parameters, hidden_size, max_tokens, owned_by, created_at "#
                 + $tail,
             $($arg),*
@@ -123,22 +131,24 @@ pub async fn upsert_base(conn: &mut Connection, model: &BaseModel<'_>) -> Result
     Ok(row)
 }
 
-/// Withdraws every backbone whose name is not in `keep`; jobs and models made of it keep their rows.
-pub async fn retire_base_except(conn: &mut Connection, keep: &[String]) -> Result<u64> {
-    let done = sqlx::query!(
-        "update models set deleted_at = now() where project_id is null and deleted_at is null and name <> all($1)",
-        keep,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}
-
 /// The backbone or the project's own model of that name.
 pub async fn get_visible(conn: &mut Connection, project: ProjectId, name: &str) -> Result<Option<ModelRow>> {
     let row = model_rows!(
         "select",
         "from models where name = $2 and deleted_at is null and (project_id is null or project_id = $1)",
+        project.0,
+        name,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row)
+}
+
+/// As [`get_visible`]; nobody withdraws the model until the transaction ends.
+pub async fn get_visible_to_keep(conn: &mut Connection, project: ProjectId, name: &str) -> Result<Option<ModelRow>> {
+    let row = model_rows!(
+        "select",
+        "from models where name = $2 and deleted_at is null and (project_id is null or project_id = $1) for share",
         project.0,
         name,
     )
@@ -168,8 +178,8 @@ pub async fn list_visible(conn: &mut Connection, project: ProjectId) -> Result<V
 pub async fn insert_tuned(conn: &mut Connection, model: &TunedModel<'_>) -> Result<ModelRow> {
     let row = model_rows!(
         "insert into models (id, project_id, name, family, base_model_id, adapters, parameters, hidden_size, max_tokens,
-                             owned_by)
-         select $1, $2, $3, base.family, base.id, $5, base.parameters, base.hidden_size, base.max_tokens, $6
+                             owned_by, settings)
+         select $1, $2, $3, base.family, base.id, $5, base.parameters, base.hidden_size, base.max_tokens, $6, $7
          from models base where base.id = $4 returning",
         "",
         Uuid::now_v7(),
@@ -178,6 +188,7 @@ pub async fn insert_tuned(conn: &mut Connection, model: &TunedModel<'_>) -> Resu
         model.base_model,
         sqlx::types::Json(model.adapters) as _,
         model.owned_by,
+        sqlx::types::Json(model.settings) as _,
     )
     .fetch_one(conn)
     .await?;

@@ -175,20 +175,6 @@ pub async fn get(conn: &mut Connection, job: JobId, seq: u64) -> Result<Option<S
     Ok(row)
 }
 
-/// The job's newest training forward.
-pub async fn latest_forward(conn: &mut Connection, job: JobId) -> Result<Option<StepRow>> {
-    let row = sqlx::query_as!(
-        StepRow,
-        r#"select job_id as "job: _", seq, kind as "kind: _", digest as "digest: _", forward_id as "forward: _", attempt,
-                  created_at
-           from steps where job_id = $1 and kind = 'forward' order by seq desc limit 1"#,
-        job.0,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row)
-}
-
 /// Forgets every step after `to_seq`, as when the host fell back to a checkpoint: the next seq is `to_seq + 1` again and
 /// the counters are as they were. `false` when the attempt is not the newest any more or the job does not run.
 pub async fn rewind(conn: &mut Connection, job: JobId, attempt: i32, to_seq: u64) -> Result<bool> {

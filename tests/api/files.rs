@@ -58,7 +58,9 @@ async fn the_fields_of_the_form_come_in_any_order() {
     let part = || Part::text("{\"text\": \"w5\"}\n").file_name("a.jsonl");
     let stock = Form::new().text("purpose", "fine-tune").text("expires_after[anchor]", "created_at");
     let stock = stock.text("expires_after[seconds]", "3600").part("file", part());
-    world.client.form(stock).await.ok();
+    let made = world.client.form(stock).await.ok_json();
+    let life = made["expires_at"].as_i64().expect("a time") - made["created_at"].as_i64().expect("a time");
+    assert_eq!(life, 3600);
     world.client.form(Form::new().part("file", part()).text("purpose", "fine-tune")).await.ok();
 }
 

@@ -1,8 +1,10 @@
 //! Every route over HTTP, against the real program and a real Postgres. The modules mirror the URLs.
 
+mod adapters;
 mod auth;
 mod docs;
 mod errors;
+mod expiry;
 mod files;
 mod fine_tuning;
 mod governance;
@@ -11,6 +13,7 @@ mod ledger;
 mod metrics;
 mod models;
 mod steps;
+mod uploads;
 
 #[path = "../support/client.rs"]
 mod client;

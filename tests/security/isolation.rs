@@ -21,6 +21,7 @@ use crate::world::Job;
 use crate::world::MODEL;
 use crate::world::World;
 use crate::world::batch;
+use crate::world::id;
 use crate::world::values;
 
 /// What a tenant has.
@@ -31,6 +32,9 @@ struct Ids {
     model: String,
     forward: String,
     key: String,
+    checkpoint: String,
+    upload: String,
+    part: String,
 }
 
 impl Ids {
@@ -43,11 +47,15 @@ impl Ids {
             model: format!("ft:{MODEL}:{}", id("")),
             forward: id("fwd-"),
             key: id("key-"),
+            checkpoint: id("ftckpt_"),
+            upload: id("upload_"),
+            part: id("part_"),
         }
     }
 
-    fn all(&self) -> [&str; 5] {
-        [&self.job, &self.file, &self.model, &self.forward, &self.key]
+    fn all(&self) -> [&str; 8] {
+        let Self { job, file, model, forward, key, checkpoint, upload, part } = self;
+        [job, file, model, forward, key, checkpoint, upload, part]
     }
 }
 
@@ -63,13 +71,18 @@ struct Operation {
     scope: &'static str,
 }
 
+/// A form.
+const FORM: &str = "multipart/form-data; boundary=x";
+/// With a part of a file in it.
+const PART: &[u8] = b"--x\r\ncontent-disposition: form-data; name=\"data\"; filename=\"a\"\r\n\r\nabc\r\n--x--\r\n";
+
 /// The one table of operations. `None`: not covered.
 fn operation(name: &str, ids: &Ids) -> Option<Operation> {
     let share = || pack(&one("s.0.0", Tensor::f32(&[3, 16], &values(48, 1))));
     let theta = || pack(&one("theta.0", Tensor::f32(&[1024], &values(1024, 1))));
     let text = |value: Value| (JSON, value.to_string().into_bytes());
     let none = || (JSON, Vec::new());
-    let form = ("multipart/form-data; boundary=x", Vec::new());
+    let form = (FORM, Vec::new());
     let job = |rest: &str| format!("/v1/fine_tuning/jobs/{}{rest}", ids.job);
     let file = |rest: &str| format!("/v1/files/{}{rest}", ids.file);
     let model = || format!("/v1/models/{}", ids.model);
@@ -77,6 +90,9 @@ fn operation(name: &str, ids: &Ids) -> Option<Operation> {
     let fixed = |path: &str| format!("/v1/{path}");
     let backward = || job(&format!("/backward?seq=1&forward_id={}", ids.forward));
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
+    let checkpoint = |rest: &str| job(&format!("/checkpoints/{}{rest}", ids.checkpoint));
+    let upload = |rest: &str| format!("/v1/uploads/{}{rest}", ids.upload);
+    let adapters = || format!("/v1/adapters/{}", ids.model);
     let (method, path, (media, body), by_id, scope) = match name {
         "list_files" => (get, fixed("files"), none(), false, "files:read"),
         "create_file" => (post, fixed("files"), form, false, "files:write"),
@@ -115,6 +131,18 @@ fn operation(name: &str, ids: &Ids) -> Option<Operation> {
         "revoke_api_key" => (delete, key(), none(), true, "admin"),
         "get_usage" => (get, fixed("usage"), none(), false, "jobs:read"),
         "list_audit_log" => (get, fixed("audit_log"), none(), false, "admin"),
+        "get_checkpoint" => (get, checkpoint(""), none(), true, "jobs:read"),
+        "update_checkpoint" => {
+            (Method::PATCH, checkpoint(""), text(json!({"expires_after": null})), true, "jobs:write")
+        }
+        "delete_checkpoint" => (delete, checkpoint(""), none(), true, "jobs:write"),
+        "get_checkpoint_content" => (get, checkpoint("/content"), none(), true, "jobs:read"),
+        "get_model_adapters" => (get, adapters(), none(), true, "models:read"),
+        "create_model_adapters" => (post, fixed("adapters"), form, false, "models:write"),
+        "create_upload" => (post, fixed("uploads"), none(), false, "files:write"),
+        "create_upload_part" => (post, upload("/parts"), (FORM, PART.to_vec()), true, "files:write"),
+        "complete_upload" => (post, upload("/complete"), text(json!({"part_ids": [ids.part]})), true, "files:write"),
+        "cancel_upload" => (post, upload("/cancel"), none(), true, "files:write"),
         _ => return None,
     };
     Some(Operation { method, path, media, body, by_id, scope })
@@ -151,9 +179,14 @@ async fn tenant() -> (World, Job, Ids) {
     let mut job = world.job_with(json!({"training_file": file})).await;
     let forward = job.forward_ok(&batch()).await.0;
     let model = done["fine_tuned_model"].as_str().expect("a name").to_owned();
+    let announced = json!({"bytes": 3, "filename": "a.jsonl", "mime_type": "x", "purpose": "fine-tune"});
+    let upload = id(&world.client.post("/v1/uploads", &announced).await.ok_json());
+    let path = format!("/v1/uploads/{upload}/parts");
+    let part = id(&world.client.call(Method::POST, &path).body(FORM, PART.to_vec()).send().await.ok_json());
+    let checkpoint = id(&world.client.verb(&job.path("/checkpoints")).await.ok_json());
     let admin = world.client.with_key(Some(&world.host.key(&world.project, &["--scopes", ALL]).await));
-    let key = admin.post("/v1/api_keys", &json!({"name": "mine"})).await.ok_json();
-    let ids = Ids { job: job.id.clone(), file, model, forward, key: crate::world::id(&key) };
+    let key = id(&admin.post("/v1/api_keys", &json!({"name": "mine"})).await.ok_json());
+    let ids = Ids { job: job.id.clone(), file, model, forward, key, checkpoint, upload, part };
     let world = World { client: admin, ..world };
     (world, job, ids)
 }

@@ -10,6 +10,7 @@ use blindtune::domain::ids::ProjectId;
 use blindtune::domain::job::JobState;
 use blindtune::domain::principal::Scope;
 use blindtune::domain::quota::Quota;
+use blindtune::domain::settings::SplitSettings;
 use blindtune::store::Connection;
 use blindtune::store::Page;
 use blindtune::store::StoreError;
@@ -94,7 +95,7 @@ fn file(project: ProjectId, blob: &str) -> NewFile<'_> {
         blob,
         index_blob: "files/index",
         shape: &SHAPE,
-        expires_at: None,
+        seconds: None,
     }
 }
 
@@ -119,11 +120,6 @@ async fn a_backbone_is_brought_up_to_date_and_keeps_its_id() -> TestResult {
     let mut conn = world.pool.acquire().await?;
     let again = models::upsert_base(&mut conn, &models::BaseModel { parameters: 5, ..backbone("mini") }).await?;
     assert_eq!((again.id, again.parameters), (world.model, 5));
-    assert_eq!(models::retire_base_except(&mut conn, &["other".to_owned()]).await?, 1);
-    assert!(models::get_visible(&mut conn, world.project, "mini").await?.is_none());
-    assert!(models::get(&mut conn, world.model).await?.is_some(), "its jobs still find it");
-    let anew = models::upsert_base(&mut conn, &backbone("mini")).await?;
-    assert_ne!(anew.id, world.model);
     Ok(())
 }
 
@@ -133,10 +129,18 @@ async fn a_tuned_model_is_its_projects_alone_and_a_backbone_is_never_deleted() -
     let rival = world.other_project().await;
     let mut conn = world.pool.acquire().await?;
     let blobs = AdapterBlobs(vec![BlobRef { path: "adapters/x".to_owned(), sha256: "0".repeat(64), bytes: 9 }]);
-    let name = "ft:mini:acme::1";
-    let new = TunedModel { project: world.project, name, base_model: world.model, adapters: &blobs, owned_by: "acme" };
+    let (name, settings) = ("ft:mini:acme::1", SplitSettings::default());
+    let new = TunedModel {
+        project: world.project,
+        name,
+        base_model: world.model,
+        adapters: &blobs,
+        settings: &settings,
+        owned_by: "acme",
+    };
     let made = models::insert_tuned(&mut conn, &new).await?;
     assert_eq!((made.family.as_str(), made.hidden_size, &made.adapters), ("bert", 8, &blobs));
+    assert_eq!((made.base_name.as_deref(), made.settings.as_ref()), (Some("mini"), Some(&settings)));
     let nowhere = TunedModel { base_model: Uuid::now_v7(), name: "ft:2", ..new };
     assert!(matches!(models::insert_tuned(&mut conn, &nowhere).await, Err(StoreError::Missing)));
     assert!(files::blob_in_use(&mut conn, "adapters/x").await?);
@@ -193,18 +197,6 @@ async fn the_job_that_queued_longest_comes_first_and_to_one_taker_only() -> Test
     let (mut one, mut two) = (world.pool.begin().await?, world.pool.begin().await?);
     assert_eq!(jobs::next_queued(&mut one, world.project).await?.map(|job| job.id), Some(first));
     assert_eq!(jobs::next_queued(&mut two, world.project).await?.map(|job| job.id), Some(second));
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_job_without_a_call_for_long_is_found_idle() -> TestResult {
-    let world = World::new().await;
-    let job = world.job(JobState::Running, None).await;
-    let mut conn = world.pool.acquire().await?;
-    assert!(jobs::idle(&mut conn, Duration::from_secs(60), 10).await?.is_empty());
-    let idle = jobs::idle(&mut conn, Duration::ZERO, 10).await?;
-    assert_eq!(idle.iter().map(|row| row.id).collect::<Vec<_>>(), [job]);
-    assert_eq!(jobs::in_state(&mut conn, JobState::Running, 10).await?.len(), 1);
     Ok(())
 }
 

@@ -69,7 +69,6 @@ async fn a_rewind_forgets_later_steps_and_what_they_counted() -> TestResult {
     let mut tx = world.pool.begin().await?;
     assert!(!steps::rewind(&mut tx, job, attempt - 1, 2).await?, "an old token rewinds nothing");
     assert!(!steps::rewind(&mut tx, job, attempt, 9).await?, "nor does a seq that never was");
-    assert_eq!(steps::latest_forward(&mut tx, job).await?.map(|step| step.seq), Some(3));
     assert!(steps::rewind(&mut tx, job, attempt, 2).await?);
     tx.commit().await?;
     let row = world.read(job).await;
@@ -93,6 +92,7 @@ async fn save(world: &World, job: JobId, attempt: i32, seq: u64) -> TestResult {
         blob: &blob,
         metrics: &json!({}),
         fine_tuned_model_checkpoint: "ft:mini:acme::1:ckpt",
+        seconds: None,
     };
     let mut tx = world.pool.begin().await?;
     let row = checkpoints::insert(&mut tx, &new).await?.ok_or("the checkpoint was refused")?;

@@ -66,6 +66,8 @@ impl World {
             seed: 7,
             settings: &SplitSettings::default(),
             metadata,
+            origin: None,
+            hyperparameters: &serde_json::json!({}),
         };
         let mut conn = self.pool.acquire().await.expect("connects");
         jobs::insert(&mut conn, &new).await.expect("a job").id

@@ -99,7 +99,12 @@ impl Client {
 
     /// `POST /v1/files` with a form of any shape.
     pub async fn form(&self, form: reqwest::multipart::Form) -> Reply {
-        Call(self.call(Method::POST, "/v1/files").0.multipart(form)).send().await
+        self.form_to("/v1/files", form).await
+    }
+
+    /// `POST` of a form.
+    pub async fn form_to(&self, path: &str, form: reqwest::multipart::Form) -> Reply {
+        Call(self.call(Method::POST, path).0.multipart(form)).send().await
     }
 }
 

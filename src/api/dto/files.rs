@@ -6,6 +6,7 @@ use utoipa::IntoParams;
 use utoipa::ToSchema;
 
 use crate::api::dto::list::Order;
+use crate::domain::expiry::ExpiresAfter;
 use crate::service::FileRow;
 
 /// An uploaded file.
@@ -20,7 +21,7 @@ pub struct FileObject {
     pub bytes: i64,
     /// When it was uploaded, seconds since 1970.
     pub created_at: i64,
-    /// When it goes away by itself; never, so far.
+    /// When it goes away by itself; null when it stays.
     #[schema(required)]
     pub expires_at: Option<i64>,
     /// Name it was uploaded under.
@@ -61,6 +62,30 @@ pub struct FileUpload {
     /// `fine-tune`.
     #[schema(example = "fine-tune")]
     purpose: String,
+    /// `created_at`, with `expires_after[seconds]`.
+    #[schema(rename = "expires_after[anchor]", example = "created_at")]
+    expires_after_anchor: Option<String>,
+    /// How long the file lives, 3600 to 2592000 seconds; for ever when absent.
+    #[schema(rename = "expires_after[seconds]", minimum = 3600, maximum = 2_592_000)]
+    expires_after_seconds: Option<i64>,
+}
+
+/// How long a thing lives.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpiresAfterJson {
+    /// What the time counts from: `created_at`; for checkpoints also `now`.
+    #[schema(example = "created_at")]
+    pub anchor: String,
+    /// Seconds from then on: a file lives 3600 to 2592000, a checkpoint up to 315360000.
+    #[schema(example = 3600, minimum = 3600)]
+    pub seconds: i64,
+}
+
+impl From<ExpiresAfterJson> for ExpiresAfter {
+    fn from(json: ExpiresAfterJson) -> Self {
+        Self { anchor: json.anchor, seconds: json.seconds }
+    }
 }
 
 /// Which files to list.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::Serialize;
+use serde_json::Number;
 use serde_json::Value;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -12,6 +13,8 @@ use utoipa::openapi::Schema;
 use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::schema::Type;
 
+use crate::api::dto::files::ExpiresAfterJson;
+use crate::domain::choice::SplitChoice;
 use crate::domain::ids::FileId;
 use crate::domain::settings::SplitSettings;
 use crate::service::CheckpointRow;
@@ -47,17 +50,85 @@ fn metadata() -> Schema {
     map.description(Some("Up to 16 notes of your own.")).examples([json!({"team": "radiology"})]).into()
 }
 
+/// How a job is to be fine-tuned.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MethodChoice {
+    /// `split`: the label holder drives each step and keeps the labels.
+    #[serde(rename = "type")]
+    #[schema(example = "split")]
+    pub kind: String,
+    /// Settings of method `split`.
+    pub split: Option<SplitChoice>,
+}
+
+/// A number, or the word `auto`.
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum AutoOrNumber {
+    /// A number.
+    #[schema(value_type = f64)]
+    Number(Number),
+    /// `auto`.
+    Word(String),
+}
+
+/// OpenAI's hyperparameters, for the client's own records: the label holder's loop decides them.
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hyperparameters {
+    /// Passes over the rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_epochs: Option<AutoOrNumber>,
+    /// Rows of a step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<AutoOrNumber>,
+    /// Factor on the learning rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate_multiplier: Option<AutoOrNumber>,
+}
+
+impl Hyperparameters {
+    fn check(&self) -> Result<()> {
+        let fields = [
+            ("n_epochs", &self.n_epochs),
+            ("batch_size", &self.batch_size),
+            ("learning_rate_multiplier", &self.learning_rate_multiplier),
+        ];
+        for (name, value) in fields {
+            let good = match value {
+                None => true,
+                Some(AutoOrNumber::Word(word)) => word == "auto",
+                Some(AutoOrNumber::Number(number)) => number.as_f64().is_some_and(|number| number > 0.0),
+            };
+            if !good {
+                let place = format!("hyperparameters.{name}");
+                let message = format!("{place}: a positive number or 'auto'.");
+                return Err(ServiceError::invalid("invalid_hyperparameter", message).at(place));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A job to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateJob {
-    /// Name of the backbone.
+    /// Name of a backbone, or of a fine-tuned model or checkpoint (`fine_tuned_model_checkpoint`) of the project to go on from.
     #[schema(example = "all-MiniLM-L6-v2")]
     pub model: String,
     /// Id of an uploaded file, for steps that name rows of it.
     pub training_file: Option<String>,
     /// How to fine-tune; method `split` with its defaults when absent.
-    pub method: Option<Method>,
+    pub method: Option<MethodChoice>,
+    /// Kept and given back; the host does not read them.
+    pub hyperparameters: Option<Hyperparameters>,
+    /// Only null: validation happens at the label holder.
+    pub validation_file: Option<String>,
+    /// Only null or empty.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub integrations: Option<Vec<Value>>,
     /// Part of the fine-tuned model's name.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$", example = "night-shift")]
     pub suffix: Option<String>,
@@ -72,7 +143,7 @@ impl TryFrom<CreateJob> for NewJob {
     type Error = ServiceError;
 
     fn try_from(body: CreateJob) -> Result<Self> {
-        let settings = match body.method {
+        let choice = match body.method {
             Some(method) if method.kind != "split" => {
                 let message = format!(
                     "method.type '{}' needs labels on the host; blindtune has 'split', where the labels stay with you.",
@@ -80,8 +151,24 @@ impl TryFrom<CreateJob> for NewJob {
                 );
                 return Err(ServiceError::invalid("unsupported_method", message).at("method.type"));
             }
-            Some(method) => method.split,
-            None => SplitSettings::default(),
+            Some(method) => method.split.unwrap_or_default(),
+            None => SplitChoice::default(),
+        };
+        if body.validation_file.is_some() {
+            let message = "validation_file: only null. Validation needs labels, which stay with you: run forward with train=false.";
+            return Err(ServiceError::invalid("unsupported_field", message).at("validation_file"));
+        }
+        if body.integrations.is_some_and(|list| !list.is_empty()) {
+            let message =
+                "integrations: only null or []. This host sends nothing elsewhere; report from your own loop.";
+            return Err(ServiceError::invalid("unsupported_field", message).at("integrations"));
+        }
+        let hyperparameters = match &body.hyperparameters {
+            Some(given) => {
+                given.check()?;
+                serde_json::to_value(given).map_err(ServiceError::internal)?
+            }
+            None => json!({}),
         };
         let file = body
             .training_file
@@ -92,7 +179,8 @@ impl TryFrom<CreateJob> for NewJob {
             suffix: body.suffix,
             seed: body.seed,
             metadata: body.metadata,
-            settings,
+            hyperparameters,
+            choice,
         })
     }
 }
@@ -148,15 +236,24 @@ pub struct JobObject {
     /// When it ended, seconds since 1970.
     #[schema(required)]
     pub finished_at: Option<i64>,
-    /// Empty: the label holder keeps them.
+    /// As they were sent; the label holder's loop decides them.
     #[schema(value_type = Object)]
     pub hyperparameters: Value,
-    /// Name of the backbone.
+    /// Name that the job was made with.
     pub model: String,
+    /// Name of the fine-tuned model or checkpoint that it goes on from.
+    #[schema(required)]
+    pub origin: Option<String>,
     /// The project, in OpenAI's words.
     pub organization_id: String,
-    /// Empty.
+    /// Id of `step_metrics.csv`, once the job is over, where metrics were reported.
     pub result_files: Vec<String>,
+    /// Always null: the label holder's loop decides.
+    #[schema(required)]
+    pub estimated_finish: Option<i64>,
+    /// Always null.
+    #[schema(required, value_type = Option<Vec<Object>>)]
+    pub integrations: Option<Vec<Value>>,
     /// `validating_files`, `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`.
     #[schema(example = "running")]
     pub status: String,
@@ -193,10 +290,13 @@ impl From<JobView> for JobObject {
             error,
             fine_tuned_model: row.fine_tuned_model,
             finished_at: row.finished_at.map(|at| at.unix_timestamp()),
-            hyperparameters: json!({}),
+            hyperparameters: row.hyperparameters,
             model: row.model_name,
+            origin: row.origin.map(|origin| origin.name),
             organization_id: row.project.to_string(),
-            result_files: Vec::new(),
+            result_files: row.result_file.iter().map(ToString::to_string).collect(),
+            estimated_finish: None,
+            integrations: None,
             status: row.status.to_string(),
             trained_tokens: Some(row.trained_tokens),
             training_file: row.training_file.map(|id| id.to_string()),
@@ -276,6 +376,9 @@ pub struct CheckpointObject {
     pub bytes: i64,
     /// SHA-256 of the state, in hex.
     pub sha256: String,
+    /// From when on it may be deleted; null when it stays as long as its job.
+    #[schema(required)]
+    pub expires_at: Option<i64>,
 }
 
 impl From<CheckpointRow> for CheckpointObject {
@@ -290,6 +393,25 @@ impl From<CheckpointRow> for CheckpointObject {
             metrics: row.metrics,
             bytes: row.bytes,
             sha256: row.sha256,
+            expires_at: row.expires_at.map(|at| at.unix_timestamp()),
         }
     }
+}
+
+/// A checkpoint to be saved; the body may be left out.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateCheckpoint {
+    /// How long it lives; as long as its job when absent.
+    pub expires_after: Option<ExpiresAfterJson>,
+}
+
+/// A change to a checkpoint.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateCheckpoint {
+    /// How long it lives; null takes the end away.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
+    pub expires_after: Option<ExpiresAfterJson>,
 }

@@ -1,8 +1,11 @@
 //! Models, in OpenAI's shape.
 
+use serde::Deserialize;
 use serde::Serialize;
+use utoipa::IntoParams;
 use utoipa::ToSchema;
 
+use crate::domain::settings::Pooling;
 use crate::service::ModelRow;
 
 /// A backbone or a fine-tuned model.
@@ -26,6 +29,15 @@ pub struct ModelObject {
     pub max_tokens: i64,
     /// Number of parameters of the backbone.
     pub parameters: i64,
+    /// Of a fine-tuned model: the backbone that its adapters go on.
+    #[schema(required)]
+    pub base_model: Option<String>,
+    /// Of a fine-tuned model: its number of adapter sets.
+    #[schema(required)]
+    pub adapter_sets: Option<usize>,
+    /// Of a fine-tuned model: where the backbone is cut.
+    #[schema(required)]
+    pub pooling: Option<Pooling>,
 }
 
 impl From<ModelRow> for ModelObject {
@@ -39,8 +51,40 @@ impl From<ModelRow> for ModelObject {
             hidden_size: row.hidden_size,
             max_tokens: row.max_tokens,
             parameters: row.parameters,
+            adapter_sets: row.base_name.is_some().then_some(row.adapters.0.len()),
+            base_model: row.base_name,
+            pooling: row.settings.map(|settings| settings.cut()),
         }
     }
+}
+
+/// PEFT folders to be taken over as a model. `config` and `weights` come once for each adapter set, in order.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub struct AdapterUpload {
+    /// Name of the backbone.
+    #[schema(example = "all-MiniLM-L6-v2")]
+    base_model: String,
+    /// Part of the model's name.
+    #[schema(max_length = 64)]
+    suffix: Option<String>,
+    /// Where the backbone is cut; the family's own cut when absent.
+    pooling: Option<Pooling>,
+    /// `adapter_config.json`: plain LoRA.
+    #[schema(content_media_type = "application/json", value_type = Vec<String>)]
+    config: Vec<Vec<u8>>,
+    /// `adapter_model.safetensors`, in float32.
+    #[schema(content_media_type = "application/octet-stream", value_type = Vec<String>)]
+    weights: Vec<Vec<u8>>,
+}
+
+/// Which adapter sets of a folder.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct FolderQuery {
+    /// Only this set, its two files at the top; all sets, each in a folder of its own, when absent.
+    pub set: Option<usize>,
 }
 
 /// The models that a project sees.

@@ -27,6 +27,8 @@ async fn a_job_has_the_shape_that_stock_clients_read() {
     let world = World::new().await;
     let file = world.file("a.jsonl", "{\"text\": \"w5\"}\n").await;
     let body = json!({"model": MODEL, "training_file": file, "suffix": "mine", "seed": 42, "metadata": {"team": "a"},
+        "hyperparameters": {"n_epochs": 3, "batch_size": "auto", "learning_rate_multiplier": 0.5},
+        "validation_file": null, "integrations": [],
         "method": {"type": "split", "split": {"custody": "host", "adapter_sets": 3, "lora": {"rank": 4}, "pooling": "mean"}}});
     let job = world.client.post(JOBS, &body).await.ok_json();
     for (field, expected) in [
@@ -41,7 +43,10 @@ async fn a_job_has_the_shape_that_stock_clients_read() {
         ("finished_at", json!(null)),
         ("validation_file", json!(null)),
         ("result_files", json!([])),
-        ("hyperparameters", json!({})),
+        ("hyperparameters", json!({"n_epochs": 3, "batch_size": "auto", "learning_rate_multiplier": 0.5})),
+        ("estimated_finish", json!(null)),
+        ("integrations", json!(null)),
+        ("origin", json!(null)),
         ("trained_tokens", json!(0)),
         ("user_provided_suffix", json!("mine")),
     ] {
@@ -100,7 +105,21 @@ async fn each_wrong_field_is_named_and_no_job_is_made() {
         (with("labels", json!([0, 1])), 400, "label_present", json!("labels")),
         (with("metadata", json!({"label": "1"})), 400, "label_present", json!("metadata.label")),
         (with("metadata", json!({"k": "x".repeat(513)})), 400, "invalid_metadata", json!("metadata.k")),
-        (with("validation_file", json!(null)), 400, "unknown_field", json!("validation_file")),
+        (with("validation_file", json!("file-x")), 400, "unsupported_field", json!("validation_file")),
+        (with("integrations", json!([{"type": "wandb"}])), 400, "unsupported_field", json!("integrations")),
+        (
+            with("hyperparameters", json!({"n_epochs": "many"})),
+            400,
+            "invalid_hyperparameter",
+            json!("hyperparameters.n_epochs"),
+        ),
+        (
+            with("hyperparameters", json!({"batch_size": 0})),
+            400,
+            "invalid_hyperparameter",
+            json!("hyperparameters.batch_size"),
+        ),
+        (with("hyperparameters", json!({"lr": 1})), 400, "unknown_field", json!("hyperparameters.lr")),
         (with("status", json!("succeeded")), 400, "unknown_field", json!("status")),
         (split(json!({"adapter_sets": 0})), 400, "invalid_setting", json!("method.split.adapter_sets")),
         (split(json!({"adapter_sets": 9})), 400, "invalid_setting", json!("method.split.adapter_sets")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 
 import openai
@@ -37,6 +38,41 @@ def test_a_file_with_labels_is_refused_with_its_line(client: OpenAI) -> None:
         client.files.create(file=("notes.jsonl", io.BytesIO(body)), purpose="fine-tune")
     assert (refused.value.code, refused.value.param) == ("label_present", "line 3: label")
     assert refused.value.request_id
+
+
+def test_a_large_file_comes_in_parts(client: OpenAI) -> None:
+    content = b"".join(b'{"text": "row %d"}\n' % i for i in range(500))
+    done = client.uploads.upload_file_chunked(
+        file=content,
+        filename="notes.jsonl",
+        bytes=len(content),
+        mime_type="application/jsonl",
+        purpose="fine-tune",
+        part_size=1000,
+        md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
+    )
+    assert done.status == "completed" and done.file is not None
+    assert client.files.content(done.file.id).read() == content
+    client.files.delete(done.file.id)
+
+
+def test_a_job_goes_on_from_the_model_of_another_and_leaves_its_metrics(client: OpenAI) -> None:
+    jobs = client.fine_tuning.jobs
+    first = jobs.create(model=MODEL, training_file=client.files.create(file=("a.jsonl", ROWS), purpose="fine-tune").id)
+    client.post(f"/fine_tuning/jobs/{first.id}/metrics", body={"step": 1, "metrics": {"loss": 0.5}}, cast_to=object)
+    saved = client.post(f"/fine_tuning/jobs/{first.id}/checkpoints", cast_to=object)
+    assert isinstance(saved, dict)
+    assert [checkpoint.id for checkpoint in jobs.checkpoints.list(first.id)] == [saved["id"]]
+    client.post(f"/fine_tuning/jobs/{first.id}/complete", cast_to=object)
+    done = jobs.retrieve(first.id)
+    assert client.files.content(done.result_files[0]).text == "step,loss\n1,0.5\n"
+    assert done.fine_tuned_model
+    for name in (done.fine_tuned_model, saved["fine_tuned_model_checkpoint"]):
+        following = jobs.create(model=name, training_file=done.training_file, hyperparameters={"n_epochs": 2})
+        assert (following.model_extra or {})["origin"] == name
+        assert following.hyperparameters.n_epochs == 2
+        jobs.cancel(following.id)
+    client.models.delete(done.fine_tuned_model)
 
 
 def test_models_are_listed_and_found(client: OpenAI) -> None:

@@ -1,0 +1,100 @@
+//! `/v1/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}`: one checkpoint, its time to live, its adapters.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+
+use crate::api::App;
+use crate::api::auth::Caller;
+use crate::api::auth::JobsRead;
+use crate::api::auth::JobsWrite;
+use crate::api::dto::Binary;
+use crate::api::dto::files::Deleted;
+use crate::api::dto::jobs::CheckpointObject;
+use crate::api::dto::jobs::UpdateCheckpoint;
+use crate::api::dto::models::FolderQuery;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiIds;
+use crate::api::extract::ApiJson;
+use crate::api::extract::ApiQuery;
+use crate::api::folders::archive;
+use crate::domain::ids::CheckpointId;
+use crate::domain::ids::JobId;
+
+/// Get a checkpoint
+#[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), ("checkpoint_id" = String, Path, description = "Id of the checkpoint")),
+    responses(
+        (status = 200, description = "The checkpoint", body = CheckpointObject),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such checkpoint", body = ErrorEnvelope),
+    ))]
+pub async fn get_checkpoint(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiIds(job, id): ApiIds<JobId, CheckpointId>,
+) -> Result<Json<CheckpointObject>, ApiError> {
+    Ok(Json(app.jobs.checkpoint(caller.project, job, id).await?.into()))
+}
+
+/// Change how long a checkpoint lives
+///
+/// A checkpoint that has expired is deleted, unless it is what an open job would go on from.
+#[utoipa::path(patch, path = "/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), ("checkpoint_id" = String, Path, description = "Id of the checkpoint")),
+    request_body = UpdateCheckpoint, responses(
+        (status = 200, description = "The checkpoint", body = CheckpointObject),
+        (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such checkpoint", body = ErrorEnvelope),
+    ))]
+pub async fn update_checkpoint(
+    State(app): State<App>,
+    caller: Caller<JobsWrite>,
+    ApiIds(job, id): ApiIds<JobId, CheckpointId>,
+    ApiJson(body): ApiJson<UpdateCheckpoint>,
+) -> Result<Json<CheckpointObject>, ApiError> {
+    let life = body.expires_after.map(Into::into);
+    Ok(Json(app.jobs.set_checkpoint_expiry(caller.project, (job, id), life).await?.into()))
+}
+
+/// Delete a checkpoint
+#[utoipa::path(delete, path = "/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), ("checkpoint_id" = String, Path, description = "Id of the checkpoint")),
+    responses(
+        (status = 200, description = "It is gone", body = Deleted),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such checkpoint", body = ErrorEnvelope),
+        (status = 409, description = "An open job would go on from it", body = ErrorEnvelope),
+    ))]
+pub async fn delete_checkpoint(
+    State(app): State<App>,
+    caller: Caller<JobsWrite>,
+    ApiIds(job, id): ApiIds<JobId, CheckpointId>,
+) -> Result<Json<Deleted>, ApiError> {
+    app.jobs.delete_checkpoint(caller.project, job, id).await?;
+    Ok(Json(Deleted { id: id.to_string(), object: "fine_tuning.job.checkpoint", deleted: true }))
+}
+
+/// Download a checkpoint's adapters
+///
+/// A zip of PEFT folders, `set_0/adapter_config.json` and `set_0/adapter_model.safetensors` and so on; with `set`, the two files
+/// of that set. `peft.PeftModel.from_pretrained` loads each folder.
+#[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}/content", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), ("checkpoint_id" = String, Path, description = "Id of the checkpoint"), FolderQuery),
+    responses(
+        (status = 200, description = "The zip", content_type = "application/zip", body = Binary),
+        (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such checkpoint or set", body = ErrorEnvelope),
+        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
+    ))]
+pub async fn get_checkpoint_content(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiIds(job, id): ApiIds<JobId, CheckpointId>,
+    ApiQuery(query): ApiQuery<FolderQuery>,
+) -> Result<Response, ApiError> {
+    Ok(archive(app.jobs.checkpoint_folder(caller.project, (job, id), query.set).await?))
+}

@@ -1,0 +1,127 @@
+//! Uploads in parts, in OpenAI's shape.
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::dto::files::ExpiresAfterJson;
+use crate::api::dto::files::FileObject;
+use crate::service::Announced;
+use crate::service::FileRow;
+use crate::service::PartRow;
+use crate::service::UploadRow;
+
+/// A file that will come in parts.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateUpload {
+    /// Size of the whole.
+    #[schema(example = 1024, minimum = 1)]
+    pub bytes: u64,
+    /// Name of the file; its ending tells the format.
+    #[schema(example = "notes.jsonl", max_length = 255)]
+    pub filename: String,
+    /// Media type, kept and not believed.
+    #[schema(example = "application/jsonl", max_length = 255)]
+    pub mime_type: String,
+    /// `fine-tune`.
+    #[schema(example = "fine-tune")]
+    pub purpose: String,
+    /// How long the file lives; for ever when absent.
+    pub expires_after: Option<ExpiresAfterJson>,
+}
+
+impl From<CreateUpload> for Announced {
+    fn from(body: CreateUpload) -> Self {
+        let CreateUpload { bytes, filename, mime_type, purpose, expires_after } = body;
+        Self { bytes, filename, mime_type, purpose, expires_after: expires_after.map(Into::into) }
+    }
+}
+
+/// A file on its way.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UploadObject {
+    /// Id, `upload_...`.
+    pub id: String,
+    /// Always `upload`.
+    #[schema(example = "upload")]
+    pub object: &'static str,
+    /// Size of the whole, as announced.
+    pub bytes: i64,
+    /// When it was announced, seconds since 1970.
+    pub created_at: i64,
+    /// From when on it takes nothing any more.
+    pub expires_at: i64,
+    /// Name of the file.
+    pub filename: String,
+    /// What it is for.
+    pub purpose: String,
+    /// `pending`, `completed`, `cancelled` or `expired`.
+    #[schema(example = "pending")]
+    pub status: String,
+    /// The file that it became.
+    #[schema(required)]
+    pub file: Option<FileObject>,
+}
+
+impl UploadObject {
+    /// An upload, and the file that it became.
+    pub fn new(row: UploadRow, file: Option<FileRow>) -> Self {
+        Self {
+            id: row.id.to_string(),
+            object: "upload",
+            bytes: row.bytes,
+            created_at: row.created_at.unix_timestamp(),
+            expires_at: row.expires_at.unix_timestamp(),
+            filename: row.filename,
+            purpose: row.purpose,
+            status: row.status,
+            file: file.map(Into::into),
+        }
+    }
+}
+
+/// A piece of a file.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub struct PartUpload {
+    /// The bytes, at most 64 MiB.
+    #[schema(format = Binary, content_media_type = "application/octet-stream", value_type = String)]
+    data: Vec<u8>,
+}
+
+/// A piece of a file that has come.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PartObject {
+    /// Id, `part_...`.
+    pub id: String,
+    /// Always `upload.part`.
+    #[schema(example = "upload.part")]
+    pub object: &'static str,
+    /// When it came, seconds since 1970.
+    pub created_at: i64,
+    /// What it is a part of.
+    pub upload_id: String,
+}
+
+impl From<PartRow> for PartObject {
+    fn from(row: PartRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            object: "upload.part",
+            created_at: row.created_at.unix_timestamp(),
+            upload_id: row.upload.to_string(),
+        }
+    }
+}
+
+/// The parts in order.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompleteUpload {
+    /// Ids of the parts, in the order of the file.
+    pub part_ids: Vec<String>,
+    /// MD5 of the whole, in hex, to be checked.
+    #[schema(min_length = 32, max_length = 32)]
+    pub md5: Option<String>,
+}

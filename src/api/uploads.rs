@@ -1,0 +1,127 @@
+//! `/v1/uploads`: files that come in parts, as stock clients send large ones.
+
+use axum::Json;
+use axum::extract::FromRequest;
+use axum::extract::Multipart;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::http::StatusCode;
+use futures::TryStreamExt;
+
+use crate::api::App;
+use crate::api::auth::Caller;
+use crate::api::auth::FilesWrite;
+use crate::api::dto::uploads::CompleteUpload;
+use crate::api::dto::uploads::CreateUpload;
+use crate::api::dto::uploads::PartObject;
+use crate::api::dto::uploads::PartUpload;
+use crate::api::dto::uploads::UploadObject;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiId;
+use crate::api::extract::ApiJson;
+use crate::api::files::FormError;
+use crate::api::files::broken_form;
+use crate::api::to_the_end;
+use crate::domain::ids::PartId;
+use crate::domain::ids::UploadId;
+use crate::domain::labels::is_label_name;
+use crate::service::ServiceError;
+
+/// Announce an upload
+///
+/// For a file that comes in parts. The upload takes parts for an hour.
+#[utoipa::path(post, path = "/uploads", tag = "uploads", security(("key" = [])), request_body = CreateUpload, responses(
+    (status = 200, description = "The upload", body = UploadObject),
+    (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
+    (status = 401, description = "No valid key", body = ErrorEnvelope),
+    (status = 429, description = "Too many pending uploads", body = ErrorEnvelope),
+))]
+pub async fn create_upload(
+    State(app): State<App>,
+    caller: Caller<FilesWrite>,
+    ApiJson(body): ApiJson<CreateUpload>,
+) -> Result<Json<UploadObject>, ApiError> {
+    let row = app.uploads.create(caller.project, body.into()).await?;
+    Ok(Json(UploadObject::new(row, None)))
+}
+
+/// Add a part
+///
+/// Parts may come in any order and side by side; the completion names their order.
+#[utoipa::path(post, path = "/uploads/{upload_id}/parts", tag = "uploads", security(("key" = [])),
+    params(("upload_id" = String, Path, description = "Id of the upload")),
+    request_body(content = PartUpload, content_type = "multipart/form-data"), responses(
+        (status = 200, description = "The part", body = PartObject),
+        (status = 400, description = "The form cannot be read", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such upload", body = ErrorEnvelope),
+        (status = 409, description = "The upload takes no parts any more", body = ErrorEnvelope),
+        (status = 413, description = "Too large", body = ErrorEnvelope),
+    ))]
+pub async fn create_upload_part(
+    State(app): State<App>,
+    caller: Caller<FilesWrite>,
+    ApiId(id): ApiId<UploadId>,
+    request: Request,
+) -> Result<Json<PartObject>, ApiError> {
+    let invalid = |message: &str| ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", message);
+    let form = Multipart::from_request(request, &()).await;
+    let mut form = form.map_err(|_| invalid("Send a multipart form with the field data."))?;
+    let Some(field) = form.next_field().await.map_err(broken_form)? else {
+        return Err(invalid("The form has no field 'data'.").at("data"));
+    };
+    match field.name().unwrap_or_default().to_owned() {
+        name if name == "data" => {}
+        name if is_label_name(&name) => return Err(ServiceError::label_present(&name, name.clone()).into()),
+        name => {
+            let message = format!("There is no field '{name}' in a part.");
+            return Err(ServiceError::invalid("unknown_field", message).at(name).into());
+        }
+    }
+    Ok(Json(app.uploads.add_part(caller.project, id, field.map_err(FormError)).await?.into()))
+}
+
+/// Complete an upload
+///
+/// The parts, in the order named, are checked as one file: a row that is malformed or carries a label refuses it and names the
+/// line, and the upload stays pending.
+#[utoipa::path(post, path = "/uploads/{upload_id}/complete", tag = "uploads", security(("key" = [])),
+    params(("upload_id" = String, Path, description = "Id of the upload")), request_body = CompleteUpload, responses(
+        (status = 200, description = "The upload with its file", body = UploadObject),
+        (status = 400, description = "A row is malformed or carries a label; sizes or checksum differ", body = ErrorEnvelope),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such upload or part", body = ErrorEnvelope),
+        (status = 409, description = "The upload is not pending", body = ErrorEnvelope),
+    ))]
+pub async fn complete_upload(
+    State(app): State<App>,
+    caller: Caller<FilesWrite>,
+    ApiId(id): ApiId<UploadId>,
+    ApiJson(body): ApiJson<CompleteUpload>,
+) -> Result<Json<UploadObject>, ApiError> {
+    let parse = |id: &String| id.parse().map_err(|_| ServiceError::not_found("part", id).at("part_ids"));
+    let parts = body.part_ids.iter().map(parse).collect::<Result<Vec<PartId>, _>>()?;
+    let done = async move { app.uploads.complete(caller.project, id, &parts, body.md5.as_deref()).await };
+    let (row, file) = to_the_end(done).await?;
+    Ok(Json(UploadObject::new(row, Some(file))))
+}
+
+/// Cancel an upload
+///
+/// Its parts are deleted.
+#[utoipa::path(post, path = "/uploads/{upload_id}/cancel", tag = "uploads", security(("key" = [])),
+    params(("upload_id" = String, Path, description = "Id of the upload")), responses(
+        (status = 200, description = "The upload", body = UploadObject),
+        (status = 401, description = "No valid key", body = ErrorEnvelope),
+        (status = 404, description = "No such upload", body = ErrorEnvelope),
+        (status = 409, description = "The upload is not pending", body = ErrorEnvelope),
+    ))]
+pub async fn cancel_upload(
+    State(app): State<App>,
+    caller: Caller<FilesWrite>,
+    ApiId(id): ApiId<UploadId>,
+) -> Result<Json<UploadObject>, ApiError> {
+    let row = to_the_end(async move { app.uploads.cancel(caller.project, id).await }).await?;
+    Ok(Json(UploadObject::new(row, None)))
+}
