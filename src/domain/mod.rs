@@ -3,6 +3,7 @@
 //! Owns what is true whatever the database, the network or the device do. It must never wait, read a clock, draw a random
 //! number or do I/O: time and randomness come in as arguments, so that each rule is tested without waiting.
 
+pub mod addresses;
 pub mod families;
 pub mod ids;
 pub mod job;
@@ -12,3 +13,4 @@ pub mod principal;
 pub mod settings;
 pub mod steps;
 pub mod tensor;
+pub mod webhooks;

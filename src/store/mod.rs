@@ -9,6 +9,7 @@ mod columns;
 
 pub mod blobs;
 pub mod checkpoints;
+pub mod deliveries;
 pub mod error;
 pub mod events;
 pub mod files;
@@ -16,12 +17,14 @@ pub mod jobs;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
+pub mod listen;
 pub mod local_postgres;
 pub mod models;
 pub mod page;
 pub mod pool;
 pub mod projects;
 pub mod steps;
+pub mod webhooks;
 
 pub use error::StoreError;
 pub use page::Order;
