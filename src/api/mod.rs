@@ -14,6 +14,8 @@ mod models;
 mod records;
 pub mod server;
 mod steps;
+mod streams;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,11 +33,13 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api::error::ApiError;
 use crate::domain::limits::Limits;
+use crate::service::Events;
 use crate::service::Files;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
 use crate::service::Steps;
+use crate::service::Webhooks;
 
 pub use middleware::StackSettings;
 
@@ -52,6 +56,10 @@ pub struct App {
     pub jobs: Arc<Jobs>,
     /// The data plane.
     pub steps: Arc<Steps>,
+    /// Streams of events.
+    pub events: Arc<Events>,
+    /// Webhooks.
+    pub webhooks: Arc<Webhooks>,
     /// For `/readyz`.
     pub readiness: Arc<Readiness>,
     /// What is accepted.
@@ -81,6 +89,7 @@ pub struct Readiness {
         (name = "models", description = "Backbones and fine-tuned models"),
         (name = "fine-tuning", description = "Jobs, events and checkpoints"),
         (name = "steps", description = "The data plane of a job"),
+        (name = "webhooks", description = "URLs that are told what happens to jobs"),
         (name = "health", description = "For load balancers; no key needed"),
     ),
 )]
@@ -115,6 +124,11 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
         .routes(routes!(records::list_checkpoints, records::create_checkpoint))
         .routes(routes!(records::report_metrics))
         .routes(routes!(records::list_ledger))
+        .routes(routes!(webhooks::create_webhook, webhooks::list_webhooks))
+        .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
+        .routes(routes!(webhooks::test_webhook))
+        .routes(routes!(webhooks::list_deliveries))
+        .routes(routes!(webhooks::replay_delivery))
         .routes(routes!(steps::optim_step))
         .routes(routes!(adapters::get_adapters));
     let tensors = OpenApiRouter::new()

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -27,6 +28,7 @@ use crate::service::commit;
 use crate::service::known_cursor;
 use crate::service::requests::Sent;
 use crate::service::sessions::Sessions;
+use crate::service::webhooks;
 use crate::store::Connection;
 use crate::store::blobs::BlobKind;
 use crate::store::checkpoints as saved;
@@ -228,7 +230,10 @@ impl Jobs {
         };
         models::insert_tuned(&mut transaction, &tuned).await?;
         let done = jobs::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
-        note(&mut transaction, &done, Level::Info, &format!("New fine-tuned model created: {name}")).await?;
+        let data = json!({"status": done.status.as_str()});
+        let message = format!("New fine-tuned model created: {name}");
+        note_with(&mut transaction, &done, Level::Info, &message, Some(&data)).await?;
+        webhooks::announce(&mut transaction, &done).await?;
         self.admit_next(&mut transaction, project).await?;
         commit(transaction).await?;
         tracing::info!(job.id = %id, checkpoint.id = %saved.id, "completed {id}");
@@ -347,8 +352,19 @@ fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<()> {
 
 /// Tells a job's listeners what happened.
 pub async fn note(connection: &mut Connection, job: &JobRow, level: Level, message: &str) -> Result<()> {
+    note_with(connection, job, level, message, None).await
+}
+
+/// The same, with `{"status": ...}` or `{"checkpoint": id}` for programs.
+pub async fn note_with(
+    connection: &mut Connection,
+    job: &JobRow,
+    level: Level,
+    message: &str,
+    data: Option<&Value>,
+) -> Result<()> {
     let id = EventId(Uuid::now_v7());
-    let event = NewEvent { id, job: job.id, level, kind: EventKind::Message, message, data: None };
+    let event = NewEvent { id, job: job.id, level, kind: EventKind::Message, message, data };
     events::append(connection, &event).await?;
     Ok(())
 }
@@ -373,7 +389,9 @@ pub async fn apply(
     }
     let job = jobs::get(connection, job.project, job.id).await?.ok_or_else(|| missing(job.id))?;
     let level = if next == JobState::Failed { Level::Error } else { Level::Info };
-    note(connection, &job, level, &format!("Fine-tuning job is {next}")).await?;
+    let data = json!({"status": next.as_str()});
+    note_with(connection, &job, level, &format!("Fine-tuning job is {next}"), Some(&data)).await?;
+    webhooks::announce(connection, &job).await?;
     Ok(job)
 }
 

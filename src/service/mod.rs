@@ -3,11 +3,14 @@
 
 mod adapters;
 mod checkpoints;
+mod delivery;
 mod error;
+mod events;
 mod files;
 mod jobs;
 mod keys;
 mod models;
+mod outbound;
 mod peft;
 mod requests;
 mod rowformat;
@@ -15,6 +18,7 @@ mod rows;
 mod sessions;
 mod steps;
 mod tokens;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +33,14 @@ use crate::store::StoreError;
 use crate::store::Tx;
 use crate::store::blobs::Blobs;
 
+pub use delivery::Delivery;
+pub use delivery::DeliverySettings;
 pub use error::Refusal;
 pub use error::ServiceError;
+pub use events::Events;
+pub use events::Follower;
+pub use events::Heard;
+pub use events::StreamSettings;
 pub use files::Draft;
 pub use files::Files;
 pub use jobs::JobView;
@@ -39,6 +49,7 @@ pub use jobs::NewJob;
 pub use keys::Keys;
 pub use keys::NewKey;
 pub use models::Models;
+pub use outbound::Guard;
 pub use peft::AdapterLayout;
 pub use requests::BackwardRequest;
 pub use requests::ForwardRequest;
@@ -52,6 +63,8 @@ pub use steps::Answer;
 pub use steps::OptimRequest;
 pub use steps::Steps;
 pub use tokens::Tokens;
+pub use webhooks::WebhookWish;
+pub use webhooks::Webhooks;
 
 pub use crate::engine::AdamW;
 pub use crate::engine::Slot;
@@ -60,11 +73,13 @@ pub use crate::store::Order;
 pub use crate::store::Page as PageRequest;
 pub use crate::store::Paged;
 pub use crate::store::checkpoints::CheckpointRow;
+pub use crate::store::deliveries::DeliveryRow;
 pub use crate::store::events::EventRow;
 pub use crate::store::files::FileRow;
 pub use crate::store::ledger::LedgerRow;
 pub use crate::store::ledger::SentTensor;
 pub use crate::store::models::ModelRow;
+pub use crate::store::webhooks::WebhookRow;
 
 /// A connection of the pool, given back when dropped.
 type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
