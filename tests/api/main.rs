@@ -10,6 +10,7 @@ mod ledger;
 mod metrics;
 mod models;
 mod steps;
+mod webhooks;
 
 #[path = "../support/client.rs"]
 mod client;
@@ -19,5 +20,7 @@ mod desk;
 mod host;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/stream.rs"]
+mod stream;
 #[path = "../support/world.rs"]
 mod world;

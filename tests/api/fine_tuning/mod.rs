@@ -4,3 +4,4 @@ mod checkpoints;
 mod events;
 mod jobs;
 mod states;
+mod streams;
