@@ -51,6 +51,16 @@ pub struct EventQuery {
     pub stream: Option<bool>,
 }
 
+/// Where a stream was when it broke off, as browsers send it. Read in `streams`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "describes a header")]
+pub struct LastEvent {
+    /// For a stream: the id of the last event that came; goes before `after`.
+    #[param(rename = "Last-Event-ID")]
+    last_event_id: Option<String>,
+}
+
 /// List a job's events
 ///
 /// Newest first. With `Accept: text/event-stream`, or `stream=true`, as server-sent events instead: oldest first, from the
@@ -61,7 +71,7 @@ pub struct EventQuery {
     params(
         ("job_id" = String, Path, description = "Id of the job"),
         EventQuery,
-        ("Last-Event-ID" = Option<String>, Header, description = "For a stream: the id of the last event that came; goes before `after`"),
+        LastEvent,
     ), responses(
         (status = 200, description = "A page of events, or a stream of them",
             content((List<EventObject> = "application/json"), (String = "text/event-stream"))),

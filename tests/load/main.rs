@@ -19,6 +19,7 @@ mod world;
 use std::time::Duration;
 
 use client::Client;
+use figures::Load;
 use host::Host;
 use listeners::Listeners;
 use world::add_tiny;
@@ -36,11 +37,11 @@ struct Plan {
     listeners: usize,
     /// Jobs that these are spread over.
     jobs: usize,
-    p99: Duration,
 }
 
 impl Plan {
-    async fn run(&self, host: &Host, client: &Client) {
+    /// Runs to the end and prints; the figures are judged by the caller, so that all are printed first.
+    async fn run(&self, host: &Host, client: &Client) -> Load {
         let before = host.memory_kb("VmRSS");
         let mut jobs = Vec::new();
         for _ in 0..self.jobs {
@@ -58,8 +59,8 @@ impl Plan {
             println!("  wake-up without load: {alone}\n  wake-up under load: {amid}");
         }
         println!("  memory at the end: {} kB", host.memory_kb("VmRSS"));
-        load.check(self.p99);
         listeners.close(jobs).await;
+        load
     }
 }
 
@@ -78,8 +79,8 @@ async fn open(database: Option<&str>) -> (Host, Client) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_short_load_is_carried() {
     let (host, client) = open(None).await;
-    let (time, p99) = (Duration::from_secs(5), Duration::from_secs(1));
-    Plan { title: "150/s for 5 s", per_second: 150, time, listeners: 50, jobs: 5, p99 }.run(&host, &client).await;
+    let plan = Plan { title: "150/s", per_second: 150, time: Duration::from_secs(5), listeners: 50, jobs: 5 };
+    plan.run(&host, &client).await.check(Duration::from_secs(1));
 }
 
 /// The host runs its own Postgres, with fsync.
@@ -88,17 +89,14 @@ async fn a_short_load_is_carried() {
 async fn five_hundred_requests_a_second_are_answered_within_100_ms() {
     let secs = std::env::var("LOAD_SECONDS").ok().and_then(|secs| secs.parse().ok()).unwrap_or(60);
     let (mut host, client) = open(Some("")).await;
-    let plan = |title, listeners, jobs| Plan {
-        title,
-        per_second: 500,
-        time: Duration::from_secs(secs),
-        listeners,
-        jobs,
-        p99: Duration::from_millis(100),
-    };
-    plan("500/s", 0, 0).run(&host, &client).await;
-    plan("500/s, all listeners on one job", 1000, 1).run(&host, &client).await;
-    plan("500/s, listeners on many jobs", 1000, 50).run(&host, &client).await;
+    let plan =
+        |title, listeners, jobs| Plan { title, per_second: 500, time: Duration::from_secs(secs), listeners, jobs };
+    let loads = [
+        plan("500/s", 0, 0).run(&host, &client).await,
+        plan("500/s, all listeners on one job", 1000, 1).run(&host, &client).await,
+        plan("500/s, listeners on many jobs", 1000, 50).run(&host, &client).await,
+    ];
     host.signal("TERM");
     assert!(host.ended(Duration::from_secs(25)).await.success(), "{}", host.log());
+    loads.iter().for_each(|load| load.check(Duration::from_millis(100)));
 }
