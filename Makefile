@@ -7,7 +7,7 @@ PYTHON := .deps/venv/bin/python
 BIN := target/debug/blindtune
 SDK := sdk/python
 
-.PHONY: help setup build demo test test-rust test-sdk test-torch test-bench lint format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak science clean
+.PHONY: help setup build demo test test-rust test-sdk test-torch test-bench lint format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -90,6 +90,9 @@ science: build ## SST-2 with MiniLM, method by method, attacked: benches/results
 	@$(PYTHON) benches/science.py
 	@$(PYTHON) benches/inversion.py
 	@$(PYTHON) scripts/privacy_page.py
+
+load: build ## 500 control requests a second for a minute, without and with 1,000 event listeners (LOAD_SECONDS=)
+	@cargo test --locked --test load -- --ignored --nocapture
 
 soak: build ## memory over 10,000 steps (STEPS=), after resting
 	@$(PYTHON) benches/soak.py

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use futures::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::api;
@@ -27,8 +28,12 @@ use crate::config::Config;
 use crate::engine::EngineConfig;
 use crate::engine::LocalEngine;
 use crate::service::Context;
+use crate::service::Delivery;
+use crate::service::DeliverySettings;
+use crate::service::Events;
 use crate::service::Files;
 use crate::service::Governor;
+use crate::service::Guard;
 use crate::service::JobSettings;
 use crate::service::Jobs;
 use crate::service::Keys;
@@ -36,10 +41,12 @@ use crate::service::Models;
 use crate::service::Requests;
 use crate::service::Sessions;
 use crate::service::Steps;
+use crate::service::StreamSettings;
 use crate::service::Sweeper;
 use crate::service::Tokens;
 use crate::service::Uploads;
 use crate::service::Usage;
+use crate::service::Webhooks;
 use crate::store::Pool;
 use crate::store::PoolSettings;
 use crate::store::blobs::Blobs;
@@ -53,6 +60,9 @@ const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 /// How often the host looks for them.
 const ORPHANS_EVERY: Duration = Duration::from_secs(3600);
+
+/// Attempts to deliver that have begun may take this much longer than the last request.
+const LAST_DELIVERIES: Duration = Duration::from_millis(500);
 
 /// Postgres, ours or the operator's, with a pool on it.
 pub struct Database {
@@ -108,6 +118,8 @@ pub struct Host {
     sessions: Arc<Sessions>,
     sweeper: Sweeper,
     blobs: Blobs,
+    delivery: Arc<Delivery>,
+    closing: CancellationToken,
     /// The routes' state.
     pub app: App,
 }
@@ -134,6 +146,13 @@ impl Host {
             owner: Uuid::new_v4(),
         });
         let sessions = Arc::new(Sessions::new(Arc::clone(&context)));
+        let guard = Guard { allow_private: config.webhooks.allow_private };
+        let (closing, outbox) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let streams = StreamSettings {
+            ping: Duration::from_secs(config.server.sse_ping_secs),
+            most: config.server.max_event_streams,
+        };
+        let delivery = Delivery::new(Arc::clone(&context), guard, delivery_settings(&config), Arc::clone(&outbox))?;
         let app = App {
             keys: Arc::new(keys(&config, &context)?),
             files: Arc::new(Files(Arc::clone(&context))),
@@ -144,10 +163,13 @@ impl Host {
             governor: Arc::new(Governor::new(Arc::clone(&context))),
             usage: Arc::new(Usage(Arc::clone(&context))),
             requests: Arc::new(Requests(Arc::clone(&context))),
+            events: Arc::new(Events::new(Arc::clone(&context), streams, closing.clone(), outbox)),
+            webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard)),
             readiness: Arc::new(readiness(&database.pool)),
             limits: Arc::new(config.limits.clone()),
         };
-        Ok(Self { config, database, sessions, sweeper: Sweeper(context), blobs, app })
+        let (sweeper, delivery) = (Sweeper(context), Arc::new(delivery));
+        Ok(Self { config, database, sessions, sweeper, blobs, delivery, closing, app })
     }
 
     /// Listens, and says where through `ready`, until `shutdown` resolves; then ends in order.
@@ -164,10 +186,14 @@ impl Host {
         let enough = Arc::new(Notify::new());
         let counting = tokio::spawn(counting(self.app.clone(), Arc::clone(&enough)));
         let sweeps = tokio::spawn(sweeps(self.sweeper, Duration::from_secs(self.config.jobs.lease_secs) / 3));
-        let readiness = Arc::clone(&self.app.readiness);
+        let events = Arc::clone(&self.app.events);
+        let listening = tokio::spawn(async move { events.listen().await });
+        let mut delivering = tokio::spawn(Arc::clone(&self.delivery).run(self.closing.clone()));
+        let (readiness, closing) = (Arc::clone(&self.app.readiness), self.closing.clone());
         let draining = async move {
             shutdown.await;
             readiness.draining.store(true, Ordering::Release);
+            closing.cancel();
             tracing::info!("shutting down: finishing what is in flight");
         };
         let stack = StackSettings {
@@ -185,6 +211,10 @@ impl Host {
         chores.abort();
         enough.notify_one();
         sweeps.abort();
+        listening.abort();
+        if tokio::time::timeout(LAST_DELIVERIES, &mut delivering).await.is_err() {
+            delivering.abort(); // what was not delivered is sent again by whoever is there
+        }
         let rest = async {
             self.sessions.close_all().await;
             counting.await?;
@@ -265,6 +295,15 @@ fn engine_config(config: &Config) -> EngineConfig {
         graphs_per_job: engine.graphs_per_job,
         graph_ttl: Duration::from_secs(engine.graph_ttl_secs),
         limits: config.limits.clone(),
+    }
+}
+
+fn delivery_settings(config: &Config) -> DeliverySettings {
+    let webhooks = &config.webhooks;
+    DeliverySettings {
+        timeout: Duration::from_secs(webhooks.timeout_secs),
+        backoff: webhooks.backoff_secs.iter().map(|secs| Duration::from_secs(*secs)).collect(),
+        keep: Duration::from_secs(webhooks.keep_days * 86_400),
     }
 }
 

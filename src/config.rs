@@ -51,6 +51,8 @@ pub struct Config {
     pub engine: Engine,
     /// Life of jobs.
     pub jobs: Jobs,
+    /// Deliveries to webhooks.
+    pub webhooks: Webhooks,
     /// API keys.
     pub keys: Keys,
     /// Logging.
@@ -71,6 +73,8 @@ pub struct Server {
     pub control_timeout_secs: u64,
     pub max_requests_in_flight: usize,
     pub shutdown_secs: u64,
+    pub sse_ping_secs: u64,
+    pub max_event_streams: usize,
     pub public_url: String,
 }
 
@@ -116,6 +120,16 @@ pub struct Jobs {
     pub checkpoint_every_steps: u64,
     pub checkpoint_every_secs: u64,
     pub max_barren_attempts: i32,
+}
+
+/// Section `[webhooks]`.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Deserialize)]
+pub struct Webhooks {
+    pub allow_private: bool,
+    pub timeout_secs: u64,
+    pub backoff_secs: Vec<u64>,
+    pub keep_days: u64,
 }
 
 /// Section `[keys]`.
@@ -190,11 +204,21 @@ impl Config {
         positive("server.header_timeout_secs", self.server.header_timeout_secs);
         positive("server.max_requests_in_flight", self.server.max_requests_in_flight as u64);
         positive("database.max_connections", u64::from(self.database.max_connections));
+        positive("server.sse_ping_secs", self.server.sse_ping_secs);
+        positive("server.max_event_streams", self.server.max_event_streams as u64);
+        positive("webhooks.timeout_secs", self.webhooks.timeout_secs);
+        positive("webhooks.keep_days", self.webhooks.keep_days);
         positive("engine.queue", self.engine.queue as u64);
         positive("jobs.checkpoint_every_steps", self.jobs.checkpoint_every_steps);
         positive("limits.page_rows", u64::from(self.limits.page_rows));
         if self.jobs.lease_secs < 3 {
             problems.push("jobs.lease_secs: must be at least 3 (the heartbeat is a third of it)".into());
+        }
+        if self.server.max_event_streams > self.server.max_connections {
+            problems.push("server.max_event_streams: must be at most server.max_connections".into());
+        }
+        if self.webhooks.backoff_secs.len() > 100 {
+            problems.push("webhooks.backoff_secs: must be at most 100 pauses".into());
         }
         if self.engine.stack_wait_ms > 1000 {
             problems.push("engine.stack_wait_ms: must be at most 1000".into());
@@ -244,6 +268,9 @@ fn same_type(default: &Value, value: &Value) -> bool {
             let whole = default.to_f64().is_none();
             !whole || value.to_u128().is_some() || value.to_i128().is_some_and(|value| value >= 0)
         }
+        (Value::Array(_, default), Value::Array(_, values)) => {
+            values.iter().all(|value| default.first().is_none_or(|default| same_type(default, value)))
+        }
         _ => false,
     }
 }
@@ -254,6 +281,7 @@ fn type_name(value: &Value) -> &'static str {
         Value::Bool(..) => "true or false",
         Value::Num(_, number) if number.to_f64().is_none() => "a whole number, zero or more",
         Value::Num(..) => "a number",
+        Value::Array(..) => "a list",
         _ => "a section",
     }
 }

@@ -21,6 +21,8 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     // The service's one type of a pooled connection.
     ("sqlx", &["store/", "service/mod.rs"]),
     ("object_store", &["store/"]),
+    // A host calls out for webhooks alone.
+    ("reqwest", &["service/delivery.rs", "service/outbound.rs"]),
     ("axum", &["api/", "app.rs"]),
     ("http", &["api/", "app.rs"]),
     ("hyper", &["api/"]),

@@ -20,7 +20,9 @@ pub mod once;
 mod records;
 pub mod server;
 mod steps;
+mod streams;
 mod uploads;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -36,6 +38,7 @@ use crate::api::error::ApiError;
 use crate::api::govern::Actions;
 use crate::api::govern::govern;
 use crate::domain::limits::Limits;
+use crate::service::Events;
 use crate::service::Files;
 use crate::service::Governor;
 use crate::service::Jobs;
@@ -46,6 +49,7 @@ use crate::service::Requests;
 use crate::service::Steps;
 use crate::service::Uploads;
 use crate::service::Usage;
+use crate::service::Webhooks;
 
 pub use middleware::StackSettings;
 
@@ -73,6 +77,10 @@ pub struct App {
     pub usage: Arc<Usage>,
     /// Repeated requests.
     pub requests: Arc<Requests>,
+    /// Streams of events.
+    pub events: Arc<Events>,
+    /// Webhooks.
+    pub webhooks: Arc<Webhooks>,
     /// For `/readyz`.
     pub readiness: Arc<Readiness>,
     /// What is accepted.
@@ -110,6 +118,11 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
         .routes(routes!(uploads::cancel_upload))
         .routes(routes!(records::report_metrics))
         .routes(routes!(records::list_ledger))
+        .routes(routes!(webhooks::create_webhook, webhooks::list_webhooks))
+        .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
+        .routes(routes!(webhooks::test_webhook))
+        .routes(routes!(webhooks::list_deliveries))
+        .routes(routes!(webhooks::replay_delivery))
         .routes(routes!(steps::optim_step))
         .routes(routes!(adapters::get_adapters))
         .routes(routes!(governance::list_api_keys, governance::create_api_key))

@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -13,6 +15,7 @@ use crate::api::dto::jobs::CheckpointObject;
 use crate::api::dto::jobs::CreateCheckpoint;
 use crate::api::dto::jobs::EventObject;
 use crate::api::dto::list::List;
+use crate::api::dto::list::Order;
 use crate::api::dto::list::Paging;
 use crate::api::dto::list::page;
 use crate::api::dto::steps::LedgerEntry;
@@ -26,32 +29,72 @@ use crate::api::extract::Media;
 use crate::api::extract::content_type;
 use crate::api::extract::parse_json;
 use crate::api::extract::unsupported_media;
+use crate::api::streams;
 use crate::api::to_the_end;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 use crate::service::Sent;
 
+/// Which events, and in which form.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventQuery {
+    /// Cursor: the id after which the page, or the stream, begins.
+    pub after: Option<String>,
+    /// Longest page wanted.
+    #[param(minimum = 1)]
+    pub limit: Option<u32>,
+    /// Order by creation time; newest first by default. A stream is always oldest first.
+    #[param(inline)]
+    pub order: Option<Order>,
+    /// `true`: as server-sent events, whatever the Accept header says; `false`: as a list.
+    pub stream: Option<bool>,
+}
+
+/// Where a stream was when it broke off, as browsers send it. Read in `streams`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "describes a header")]
+pub struct LastEvent {
+    /// For a stream: the id of the last event that came; goes before `after`.
+    #[param(rename = "Last-Event-ID")]
+    last_event_id: Option<String>,
+}
+
 /// List a job's events
 ///
-/// Newest first.
+/// Newest first. With `Accept: text/event-stream`, or `stream=true`, as server-sent events instead: oldest first, from the
+/// beginning or from behind `Last-Event-ID` or `after`, and then as they happen. Each has an `id`, an `event` (`job.status`,
+/// `job.metrics`, `checkpoint.created` or `job.message`) and as `data` the object that the list has. A comment comes when nothing
+/// else does. After the last event of a job that is over comes `data: [DONE]`; a stream that ends without it can be resumed.
 #[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/events", tag = "fine-tuning", security(("key" = [])),
-    params(("job_id" = String, Path, description = "Id of the job"), Paging), responses(
-        (status = 200, description = "A page of events", body = List<EventObject>),
+    params(
+        ("job_id" = String, Path, description = "Id of the job"),
+        EventQuery,
+        LastEvent,
+    ), responses(
+        (status = 200, description = "A page of events, or a stream of them",
+            content((List<EventObject> = "application/json"), (String = "text/event-stream"))),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
         (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
+        (status = 503, description = "`too_many_streams`, or a part of the host is away", body = ErrorEnvelope),
     ))]
 pub async fn list_events(
     State(app): State<App>,
     caller: Caller<JobsRead>,
     ApiId(id): ApiId<JobId>,
-    ApiQuery(paging): ApiQuery<Paging>,
-) -> Result<Json<List<EventObject>>, ApiError> {
-    let page = page::<EventId>(paging.after.as_deref(), paging.limit, None, &app.limits)?;
+    ApiQuery(query): ApiQuery<EventQuery>,
+    headers: axum::http::HeaderMap,
+) -> Result<Response, ApiError> {
+    if streams::is_wanted(&headers, query.stream) {
+        return streams::follow(&app, (caller.project, id), &headers, query.after.as_deref()).await;
+    }
+    let page = page::<EventId>(query.after.as_deref(), query.limit, query.order, &app.limits)?;
     let found = app.jobs.events(caller.project, id, page).await?;
     let data = found.rows.into_iter().map(EventObject::from).collect();
-    Ok(Json(List::new(data, found.has_more, |event: &EventObject| event.id.clone())))
+    Ok(Json(List::new(data, found.has_more, |event: &EventObject| event.id.clone())).into_response())
 }
 
 /// List a job's checkpoints

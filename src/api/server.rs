@@ -36,9 +36,13 @@ pub async fn serve(listener: TcpListener, app: Router, settings: ServerSettings,
     let mut shutdown = std::pin::pin!(shutdown);
     let mut pause = Duration::from_millis(10);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        // A shutdown must be heard even when every place is taken.
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
             () = &mut shutdown => break,
         };
         let stream = match accepted {

@@ -10,6 +10,9 @@ use tokio::signal::unix::signal;
 use crate::app::Host;
 use crate::config::Config;
 
+/// File descriptors besides the sockets of clients: database, blobs, models, logs.
+const OTHER_FILES: u64 = 512;
+
 /// Flags of `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
@@ -44,6 +47,7 @@ impl Serve {
                 _ = interrupt.recv() => {}
             }
         };
+        raise_file_limit(config.server.max_connections as u64 + OTHER_FILES);
         let host = Host::open(config).await?;
         let ready = |address| {
             println!("listening on http://{address}");
@@ -54,5 +58,14 @@ impl Serve {
         host.run(ready, stop).await?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Each socket is a file descriptor, and many systems give a process 1,024 unless it asks for more.
+fn raise_file_limit(wanted: u64) {
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(got) if got >= wanted => {}
+        Ok(got) => tracing::warn!(got, wanted, "only {got} file descriptors of {wanted}: lower server.max_connections"),
+        Err(error) => tracing::warn!(%error, "the number of file descriptors could not be raised: {error}"),
     }
 }

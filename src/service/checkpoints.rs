@@ -20,11 +20,12 @@ use crate::service::Result;
 use crate::service::ServiceError;
 use crate::service::commit;
 use crate::service::jobs::Jobs;
-use crate::service::jobs::note;
+use crate::service::jobs::note_with;
 use crate::service::known_cursor;
 use crate::service::lease_lost;
 use crate::service::sessions::Durable;
 use crate::service::sessions::Session;
+use crate::service::webhooks;
 use crate::store::blobs::BlobKind;
 use crate::store::checkpoints;
 use crate::store::checkpoints::CheckpointRow;
@@ -70,7 +71,9 @@ pub async fn save(context: &Context, session: &mut Session, kind: Kind) -> Resul
     let mut transaction = context.begin().await?;
     let row = checkpoints::insert(&mut transaction, &new).await?.ok_or_else(lease_lost)?;
     if kind != Kind::Automatic {
-        note(&mut transaction, &session.job, Level::Info, &format!("Checkpoint {id} saved at seq {seq}")).await?;
+        let (message, data) = (format!("Checkpoint {id} saved at seq {seq}"), json!({"checkpoint": id.to_string()}));
+        note_with(&mut transaction, &session.job, Level::Info, &message, Some(&data)).await?;
+        webhooks::announce_checkpoint(&mut transaction, &session.job, id).await?;
     }
     let old = checkpoints::older_than_newest(&mut transaction, session.job.id, KEPT).await?;
     for row in &old {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -26,6 +27,7 @@ use crate::service::models::tuned_name;
 use crate::service::requests::Sent;
 use crate::service::results;
 use crate::service::sessions::Sessions;
+use crate::service::webhooks;
 use crate::store::Connection;
 use crate::store::blobs::BlobKind;
 use crate::store::events;
@@ -149,8 +151,11 @@ impl Jobs {
         };
         models::insert_tuned(&mut transaction, &tuned).await?;
         let done = jobs::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
-        note(&mut transaction, &done, Level::Info, &format!("New fine-tuned model created: {name}")).await?;
         let done = results::attach(&self.context, &mut transaction, done).await?;
+        let data = json!({"status": done.status.as_str()});
+        let message = format!("New fine-tuned model created: {name}");
+        note_with(&mut transaction, &done, Level::Info, &message, Some(&data)).await?;
+        webhooks::announce(&mut transaction, &done).await?;
         self.admit_next(&mut transaction, project).await?;
         commit(transaction).await?;
         tracing::info!(job.id = %id, checkpoint.id = %saved.id, "completed {id}");
@@ -252,8 +257,19 @@ pub fn missing(id: JobId) -> ServiceError {
 
 /// Tells a job's listeners what happened.
 pub async fn note(connection: &mut Connection, job: &JobRow, level: Level, message: &str) -> Result<()> {
+    note_with(connection, job, level, message, None).await
+}
+
+/// The same, with `{"status": ...}` or `{"checkpoint": id}` for programs.
+pub async fn note_with(
+    connection: &mut Connection,
+    job: &JobRow,
+    level: Level,
+    message: &str,
+    data: Option<&Value>,
+) -> Result<()> {
     let id = EventId(Uuid::now_v7());
-    let event = NewEvent { id, job: job.id, level, kind: EventKind::Message, message, data: None };
+    let event = NewEvent { id, job: job.id, level, kind: EventKind::Message, message, data };
     events::append(connection, &event).await?;
     Ok(())
 }
@@ -278,7 +294,9 @@ pub async fn apply(
     }
     let job = jobs::get(connection, job.project, job.id).await?.ok_or_else(|| missing(job.id))?;
     let level = if next == JobState::Failed { Level::Error } else { Level::Info };
-    note(connection, &job, level, &format!("Fine-tuning job is {next}")).await?;
+    let data = json!({"status": next.as_str()});
+    note_with(connection, &job, level, &format!("Fine-tuning job is {next}"), Some(&data)).await?;
+    webhooks::announce(connection, &job).await?;
     Ok(job)
 }
 

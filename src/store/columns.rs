@@ -26,6 +26,8 @@ use crate::domain::job::JobState;
 use crate::domain::principal::Scope;
 use crate::domain::settings::SplitSettings;
 use crate::domain::steps::StepKind;
+use crate::domain::webhooks::DeliveryState;
+use crate::domain::webhooks::WebhookEvent;
 use crate::store::events::EventKind;
 use crate::store::events::Level;
 use crate::store::jobs::JobFailure;
@@ -87,7 +89,7 @@ id_columns!(
     DeliveryId,
     AuditId
 );
-text_columns!(JobState, Scope, Level, EventKind, LedgerKind);
+text_columns!(JobState, Scope, Level, EventKind, LedgerKind, WebhookEvent, DeliveryState);
 json_columns!(SplitSettings, Metadata, JobFailure, Origin, AdapterBlobs, SentTensors);
 
 column!(StepKind as String, |text| {
@@ -95,11 +97,18 @@ column!(StepKind as String, |text| {
     known.ok_or_else(|| format!("'{text}' is not a StepKind").into())
 });
 
-impl PgHasArrayType for Scope {
-    fn array_type_info() -> PgTypeInfo {
-        <String as PgHasArrayType>::array_type_info()
-    }
-    fn array_compatible(column: &PgTypeInfo) -> bool {
-        <String as PgHasArrayType>::array_compatible(column)
-    }
+/// Lists of texts.
+macro_rules! text_arrays {
+    ($($name:ident),* $(,)?) => { $(
+        impl PgHasArrayType for $name {
+            fn array_type_info() -> PgTypeInfo {
+                <String as PgHasArrayType>::array_type_info()
+            }
+            fn array_compatible(column: &PgTypeInfo) -> bool {
+                <String as PgHasArrayType>::array_compatible(column)
+            }
+        }
+    )* };
 }
+
+text_arrays!(Scope, WebhookEvent);

@@ -102,22 +102,24 @@ macro_rules! event_rows {
         sqlx::query_as!(
             EventRow,
             $head
-                + r#" id as "id: _", job_id as "job: _", n, level as "level: _", type as "kind: _", message, data,
-                      created_at "#
+                + r#" id as "id!: _", job_id as "job!: _", n as "n!", level as "level!: _", type as "kind!: _",
+                      message as "message!", data, created_at as "created_at!" "#
                 + $tail,
             $($arg),*
         )
     };
 }
 
-/// Appends an event. [`StoreError::Missing`](crate::store::StoreError::Missing) when there is no such job.
+/// Appends an event, and tells every host's listeners once it is committed.
+/// [`StoreError::Missing`](crate::store::StoreError::Missing) when there is no such job.
 pub async fn append(conn: &mut Connection, event: &NewEvent<'_>) -> Result<EventRow> {
     // The job's row is locked before `n` is drawn, so that no reader sees a later event before an earlier one.
     let row = event_rows!(
-        "with job as materialized (select id from jobs where id = $2 for no key update)
-         insert into events (id, job_id, level, type, message, data)
-         select $1, job.id, $3, $4, $5, $6 from job returning",
-        "",
+        "with job as materialized (select id from jobs where id = $2 for no key update),
+         new as (insert into events (id, job_id, level, type, message, data)
+                 select $1, job.id, $3, $4, $5, $6 from job returning *)
+         select",
+        "from new, pg_notify('blindtune_events', new.job_id::text)",
         event.id.0,
         event.job.0,
         event.level.as_str(),

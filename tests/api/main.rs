@@ -14,6 +14,7 @@ mod metrics;
 mod models;
 mod steps;
 mod uploads;
+mod webhooks;
 
 #[path = "../support/client.rs"]
 mod client;
@@ -23,5 +24,7 @@ mod desk;
 mod host;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/stream.rs"]
+mod stream;
 #[path = "../support/world.rs"]
 mod world;

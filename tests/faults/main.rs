@@ -8,7 +8,9 @@ mod driver;
 mod host_custody;
 mod memory;
 mod shutdown;
+mod streams;
 mod two_hosts;
+mod webhooks;
 
 #[path = "../support/client.rs"]
 mod client;
@@ -18,6 +20,8 @@ mod desk;
 mod host;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/stream.rs"]
+mod stream;
 #[path = "../support/world.rs"]
 mod world;
 

@@ -7,10 +7,11 @@ mod local_postgres;
 mod records;
 mod schema;
 mod steps;
+mod webhooks;
 mod world;
 
 #[path = "../support/postgres.rs"]
 mod postgres;
 
 /// What a test gives back.
-pub type TestResult = Result<(), Box<dyn std::error::Error>>;
+pub type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;

@@ -132,6 +132,11 @@ impl Call {
         self.try_send().await.expect("the host answers")
     }
 
+    /// Sends it, and gives the answer before its body.
+    pub async fn start(self) -> reqwest::Result<reqwest::Response> {
+        self.0.send().await
+    }
+
     /// Sends it; an error means that the connection broke.
     pub async fn try_send(self) -> reqwest::Result<Reply> {
         let response = self.0.send().await?;

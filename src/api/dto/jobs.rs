@@ -334,7 +334,8 @@ pub struct EventObject {
     /// `message` or `metrics`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// For `metrics`: the scalars that the client chose to report.
+    /// For `metrics`: the scalars that the client chose to report. For a change of state `{"status": ...}`, for a checkpoint
+    /// `{"checkpoint": id}`, else empty.
     #[schema(value_type = Object)]
     pub data: Value,
 }

@@ -8,6 +8,7 @@ pub mod list;
 pub mod models;
 pub mod steps;
 pub mod uploads;
+pub mod webhooks;
 
 /// Raw bytes: a safetensors file on the data plane, or an uploaded file as it came.
 #[derive(utoipa::ToSchema)]

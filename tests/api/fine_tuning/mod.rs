@@ -6,3 +6,4 @@ mod events;
 mod jobs;
 mod results;
 mod states;
+mod streams;

@@ -1,0 +1,129 @@
+//! Server-sent events: a job's events as they happen. Owns what a stream looks like on the wire; what to tell, and when, comes
+//! from `service::Events`. The stream is the answer's body, so neither the permit of load shedding nor the time-out of control
+//! requests is held by one that waits.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::HeaderName;
+use axum::http::StatusCode;
+use axum::http::header::ACCEPT;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use axum::response::sse::Event;
+use axum::response::sse::Sse;
+use futures::Stream;
+use futures::StreamExt;
+use futures::stream;
+
+use crate::api::App;
+use crate::api::auth::bearer;
+use crate::api::dto::jobs::EventObject;
+use crate::api::error::ApiError;
+use crate::domain::ids::EventId;
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::service::EventRow;
+use crate::service::Follower;
+use crate::service::Heard;
+use crate::service::Keys;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// Whether a request wants a stream: `stream` says so, or else the Accept header names it before JSON.
+pub fn is_wanted(headers: &HeaderMap, stream: Option<bool>) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut names = accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
+    let first = names.find(|name| [EVENT_STREAM, "application/json"].contains(&name.to_ascii_lowercase().as_str()));
+    stream.unwrap_or_else(|| first.is_some_and(|name| name.eq_ignore_ascii_case(EVENT_STREAM)))
+}
+
+/// Answers with a job's events, from behind `Last-Event-ID`, or `after`, or from the first.
+pub async fn follow(
+    app: &App,
+    (project, job): (ProjectId, JobId),
+    headers: &HeaderMap,
+    after: Option<&str>,
+) -> Result<Response, ApiError> {
+    let place = match headers.get(LAST_EVENT_ID) {
+        Some(value) => Some(("last-event-id", value.to_str().unwrap_or_default())),
+        None => after.map(|after| ("after", after)),
+    };
+    let after = place.map(|(name, text)| read_place(name, text)).transpose()?;
+    let listener = Listener {
+        follower: app.events.follow(project, job, after).await?,
+        keys: Arc::clone(&app.keys),
+        token: bearer(headers).unwrap_or_default().to_owned(),
+    };
+    let answer = Sse::new(events(listener).map(Ok::<_, Infallible>));
+    let headers = [(CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-accel-buffering"), "no")];
+    Ok((headers, answer).into_response())
+}
+
+fn read_place(name: &str, text: &str) -> Result<EventId, ApiError> {
+    let message = format!("{name}: is not an id of this list.");
+    text.parse().map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", message).at(name))
+}
+
+struct Listener {
+    follower: Follower,
+    keys: Arc<Keys>,
+    token: String,
+}
+
+impl Listener {
+    /// Whether the key still is what it was when the stream began; a database that is away revokes nothing.
+    async fn is_known(&self) -> bool {
+        !matches!(self.keys.check(&self.token).await, Ok(None))
+    }
+}
+
+fn events(listener: Listener) -> impl Stream<Item = Event> + Send {
+    stream::unfold(Some(listener), |listener| async move {
+        let mut listener = listener?;
+        match listener.follower.next().await {
+            Heard::Events(rows) => Some((rows.iter().map(|row| event(row)).collect(), Some(listener))),
+            Heard::Silence if listener.is_known().await => {
+                Some((vec![Event::default().comment("ping")], Some(listener)))
+            }
+            Heard::Silence | Heard::Closing => None,
+            Heard::Over => Some((vec![Event::default().data("[DONE]")], None)),
+        }
+    })
+    .flat_map(|events: Vec<Event>| stream::iter(events))
+}
+
+fn event(row: &EventRow) -> Event {
+    let object = EventObject::from(row.clone());
+    let name = match () {
+        () if object.kind == "metrics" => "job.metrics",
+        () if object.data.get("status").is_some() => "job.status",
+        () if object.data.get("checkpoint").is_some() => "checkpoint.created",
+        () => "job.message",
+    };
+    // JSON has no line breaks, which is the one thing that a field cannot carry.
+    let data = serde_json::to_string(&object).unwrap_or_default();
+    Event::default().id(object.id).event(name).data(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_is_given_to_those_who_want_one() {
+        let wanted = |accept: &'static str, stream| {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            is_wanted(&headers, stream)
+        };
+        assert!(wanted("text/event-stream", None) && wanted("Text/Event-Stream; q=1, application/json", None));
+        assert!(wanted("application/json", Some(true)) && wanted("*/*", Some(true)));
+        assert!(!wanted("*/*", None) && !wanted("", None) && !wanted("application/json, text/event-stream", None));
+        assert!(!wanted("text/event-stream", Some(false)));
+    }
+}

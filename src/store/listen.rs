@@ -1,0 +1,53 @@
+//! Notices between the hosts that share a database. Owns the channels and the one connection that listens to them; a notice
+//! only ever says "look again": what happened is in the tables.
+
+use sqlx::postgres::PgListener;
+use sqlx::postgres::PgPoolOptions;
+use uuid::Uuid;
+
+use crate::domain::ids::JobId;
+use crate::store::Pool;
+use crate::store::Result;
+
+/// Payload: the job's uuid. Written in SQL by `events::append`.
+const EVENTS: &str = "blindtune_events";
+/// No payload. Written in SQL by `deliveries`.
+const DELIVERIES: &str = "blindtune_deliveries";
+
+/// What another transaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Appended an event to the job.
+    Event(JobId),
+    /// Put messages for webhooks into the outbox.
+    Deliveries,
+}
+
+/// A connection that listens, outside the pool: it would hold a place there for ever.
+pub struct Listening(PgListener);
+
+impl Listening {
+    /// Connects with the pool's settings and listens.
+    pub async fn start(pool: &Pool) -> Result<Self> {
+        let options = pool.connect_options().as_ref().clone();
+        let own = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let mut listener = PgListener::connect_with(&own.connect_with(options).await?).await?;
+        listener.eager_reconnect(false);
+        listener.listen_all([EVENTS, DELIVERIES]).await?;
+        Ok(Self(listener))
+    }
+
+    /// The next notice; `None` when the connection was lost, and with it perhaps notices: look at everything again.
+    pub async fn next(&mut self) -> Option<Notice> {
+        loop {
+            let notice = self.0.try_recv().await.ok().flatten()?;
+            match notice.channel() {
+                DELIVERIES => return Some(Notice::Deliveries),
+                _ => match notice.payload().parse::<Uuid>() {
+                    Ok(job) => return Some(Notice::Event(JobId(job))),
+                    Err(_) => continue,
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Control requests at a fixed rate, with and without open event streams. Open loop: a request's time counts from when it was
+//! due, so that a host that stalls cannot slow its own measurement down. `make load` runs the long form.
+
+mod figures;
+mod listeners;
+mod requests;
+
+#[path = "../support/client.rs"]
+mod client;
+#[path = "../support/desk.rs"]
+mod desk;
+#[path = "../support/host.rs"]
+mod host;
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use client::Client;
+use figures::Load;
+use host::Host;
+use listeners::Listeners;
+use world::add_tiny;
+use world::split_job;
+
+/// Limits are not what is measured.
+const SETTINGS: [(&str, &str); 2] =
+    [("BLINDTUNE_LIMITS__JOBS_PER_PROJECT", "100000"), ("BLINDTUNE_LIMITS__RUNNING_PER_PROJECT", "1000")];
+
+/// What is asked of a host.
+struct Plan {
+    title: &'static str,
+    per_second: u32,
+    time: Duration,
+    listeners: usize,
+    /// Jobs that these are spread over.
+    jobs: usize,
+}
+
+impl Plan {
+    /// Runs to the end and prints; the figures are judged by the caller, so that all are printed first.
+    async fn run(&self, host: &Host, client: &Client) -> Load {
+        let before = host.memory_kb("VmRSS");
+        let mut jobs = Vec::new();
+        for _ in 0..self.jobs {
+            jobs.push(split_job(client, serde_json::json!({})).await);
+        }
+        let listeners = Listeners::open(host, client, &jobs, self.listeners).await;
+        let opened = host.memory_kb("VmRSS");
+        let alone = listeners.wake(10, Duration::from_millis(500)).await;
+        let loading = requests::load(client, self.per_second, self.time);
+        let (load, amid) = tokio::join!(loading, listeners.wake(self.time.as_secs() as usize, Duration::from_secs(1)));
+        println!("{}: {load}", self.title);
+        if self.listeners > 0 {
+            let each = opened.saturating_sub(before) / self.listeners as u64;
+            println!("  {} listeners on {} job(s): {each} kB each of {opened} kB", self.listeners, self.jobs);
+            println!("  wake-up without load: {alone}\n  wake-up under load: {amid}");
+        }
+        println!("  memory at the end: {} kB", host.memory_kb("VmRSS"));
+        listeners.close(jobs).await;
+        load
+    }
+}
+
+async fn open(database: Option<&str>) -> (Host, Client) {
+    rlimit::increase_nofile_limit(8192).expect("file descriptors");
+    let host = match database {
+        Some(url) => Host::start_on(url, &SETTINGS).await,
+        None => Host::start(&SETTINGS).await,
+    };
+    add_tiny(&host).await;
+    let key = host.key("load", &[]).await;
+    let client = Client::new(&host.base(), Some(&key));
+    (host, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_short_load_is_carried() {
+    let (host, client) = open(None).await;
+    let plan = Plan { title: "150/s", per_second: 150, time: Duration::from_secs(5), listeners: 50, jobs: 5 };
+    plan.run(&host, &client).await.check(Duration::from_secs(1));
+}
+
+/// The host runs its own Postgres, with fsync.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[ignore = "minutes long and wants an idle machine: make load"]
+async fn five_hundred_requests_a_second_are_answered_within_100_ms() {
+    let secs = std::env::var("LOAD_SECONDS").ok().and_then(|secs| secs.parse().ok()).unwrap_or(60);
+    let (mut host, client) = open(Some("")).await;
+    let plan =
+        |title, listeners, jobs| Plan { title, per_second: 500, time: Duration::from_secs(secs), listeners, jobs };
+    let loads = [
+        plan("500/s", 0, 0).run(&host, &client).await,
+        plan("500/s, all listeners on one job", 1000, 1).run(&host, &client).await,
+        plan("500/s, listeners on many jobs", 1000, 50).run(&host, &client).await,
+    ];
+    host.signal("TERM");
+    assert!(host.ended(Duration::from_secs(25)).await.success(), "{}", host.log());
+    loads.iter().for_each(|load| load.check(Duration::from_millis(100)));
+}
