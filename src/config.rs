@@ -105,6 +105,9 @@ pub struct Engine {
     pub graph_ttl_secs: u64,
     pub stack_tokens: usize,
     pub stack_wait_ms: u64,
+    pub inference_sessions: usize,
+    pub inference_idle_secs: u64,
+    pub inference_wait_ms: u64,
 }
 
 /// Section `[jobs]`.
@@ -191,6 +194,7 @@ impl Config {
         positive("server.max_requests_in_flight", self.server.max_requests_in_flight as u64);
         positive("database.max_connections", u64::from(self.database.max_connections));
         positive("engine.queue", self.engine.queue as u64);
+        positive("engine.inference_sessions", self.engine.inference_sessions as u64);
         positive("jobs.checkpoint_every_steps", self.jobs.checkpoint_every_steps);
         positive("limits.page_rows", u64::from(self.limits.page_rows));
         if self.jobs.lease_secs < 3 {

@@ -8,9 +8,11 @@ pub mod error;
 pub mod extract;
 mod files;
 mod health;
+mod inference;
 mod jobs;
 mod middleware;
 mod models;
+mod planning;
 mod records;
 pub mod server;
 mod steps;
@@ -31,7 +33,10 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api::error::ApiError;
 use crate::domain::limits::Limits;
+use crate::service::Capabilities;
+use crate::service::Estimates;
 use crate::service::Files;
+use crate::service::Inference;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
@@ -52,6 +57,12 @@ pub struct App {
     pub jobs: Arc<Jobs>,
     /// The data plane.
     pub steps: Arc<Steps>,
+    /// Activations and embeddings.
+    pub inference: Arc<Inference>,
+    /// What jobs would cost.
+    pub estimates: Arc<Estimates>,
+    /// What the host can do.
+    pub capabilities: Arc<Capabilities>,
     /// For `/readyz`.
     pub readiness: Arc<Readiness>,
     /// What is accepted.
@@ -81,6 +92,7 @@ pub struct Readiness {
         (name = "models", description = "Backbones and fine-tuned models"),
         (name = "fine-tuning", description = "Jobs, events and checkpoints"),
         (name = "steps", description = "The data plane of a job"),
+        (name = "inference", description = "Models outside of a job: activations and embeddings"),
         (name = "health", description = "For load balancers; no key needed"),
     ),
 )]
@@ -116,8 +128,12 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
         .routes(routes!(records::report_metrics))
         .routes(routes!(records::list_ledger))
         .routes(routes!(steps::optim_step))
-        .routes(routes!(adapters::get_adapters));
+        .routes(routes!(adapters::get_adapters))
+        .routes(routes!(planning::capabilities));
     let tensors = OpenApiRouter::new()
+        .routes(routes!(inference::create_activations))
+        .routes(routes!(inference::create_embeddings))
+        .routes(routes!(planning::estimate))
         .routes(routes!(steps::forward))
         .routes(routes!(steps::backward))
         .routes(routes!(adapters::get_adapter, adapters::put_adapter));

@@ -37,6 +37,8 @@ pub struct Limits {
     pub running_per_project: u32,
     /// Data-plane calls of one project in flight at once.
     pub steps_in_flight_per_project: usize,
+    /// Inference calls of one project in flight at once.
+    pub inference_in_flight_per_project: usize,
     /// Page size that a client may ask for.
     pub page_rows: u32,
 }
@@ -66,6 +68,7 @@ impl Default for Limits {
             jobs_per_project: 100,
             running_per_project: 8,
             steps_in_flight_per_project: 4,
+            inference_in_flight_per_project: 64,
             page_rows: 100,
         }
     }

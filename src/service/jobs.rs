@@ -224,6 +224,7 @@ impl Jobs {
             name: &name,
             base_model: job.model,
             adapters: &adapters,
+            settings: &job.settings,
             owned_by: &project.to_string(),
         };
         models::insert_tuned(&mut transaction, &tuned).await?;

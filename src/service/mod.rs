@@ -2,9 +2,12 @@
 //! case; must never name HTTP or touch a tensor.
 
 mod adapters;
+mod capabilities;
 mod checkpoints;
 mod error;
+mod estimate;
 mod files;
+mod inference;
 mod jobs;
 mod keys;
 mod models;
@@ -15,6 +18,7 @@ mod rows;
 mod sessions;
 mod steps;
 mod tokens;
+mod traffic;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +33,22 @@ use crate::store::StoreError;
 use crate::store::Tx;
 use crate::store::blobs::Blobs;
 
+pub use capabilities::Capabilities;
+pub use capabilities::HostView;
+pub use capabilities::ModelView;
 pub use error::Refusal;
 pub use error::ServiceError;
+pub use estimate::Estimate;
+pub use estimate::EstimateRequest;
+pub use estimate::Estimates;
+pub use estimate::Source;
 pub use files::Draft;
 pub use files::Files;
+pub use inference::ActivationsRequest;
+pub use inference::Embeddings;
+pub use inference::Inference;
+pub use inference::InferenceAnswer;
+pub use inference::InferenceSettings;
 pub use jobs::JobView;
 pub use jobs::Jobs;
 pub use jobs::NewJob;
@@ -54,6 +70,7 @@ pub use steps::Steps;
 pub use tokens::Tokens;
 
 pub use crate::engine::AdamW;
+pub use crate::engine::Inputs;
 pub use crate::engine::Slot;
 pub use crate::engine::codec::write_safetensors;
 pub use crate::store::Order;
@@ -99,6 +116,10 @@ pub struct Context {
     pub limits: Limits,
     /// Life of jobs.
     pub jobs: JobSettings,
+    /// Activations and embeddings.
+    pub inference: InferenceSettings,
+    /// Where the engine computes.
+    pub device: String,
     /// This process, as the owner of leases.
     pub owner: Uuid,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::domain::ids::ProjectId;
 use crate::engine::inspect;
 use crate::service::Context;
+use crate::service::Inference;
 use crate::service::Result;
 use crate::service::ServiceError;
 use crate::store::models;
@@ -14,9 +15,17 @@ use crate::store::models::BaseModel;
 use crate::store::models::ModelRow;
 
 /// Use cases on models.
-pub struct Models(pub Arc<Context>);
+pub struct Models {
+    context: Arc<Context>,
+    inference: Arc<Inference>,
+}
 
 impl Models {
+    /// Models, with the sessions that are open on them.
+    pub fn new(context: Arc<Context>, inference: Arc<Inference>) -> Self {
+        Self { context, inference }
+    }
+
     /// Adds the backbone in a Hugging Face folder under `name`, or moves the name to this folder.
     pub async fn add(&self, folder: &Path, name: &str) -> Result<ModelRow> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
@@ -44,12 +53,12 @@ impl Models {
             max_tokens: info.max_tokens as i64,
             owned_by: "blindtune",
         };
-        Ok(models::upsert_base(&mut *self.0.connection().await?, &new).await?)
+        Ok(models::upsert_base(&mut *self.context.connection().await?, &new).await?)
     }
 
     /// The models that a project sees: all backbones and its own fine-tuned ones.
     pub async fn list(&self, project: ProjectId) -> Result<Vec<ModelRow>> {
-        Ok(models::list_visible(&mut *self.0.connection().await?, project).await?)
+        Ok(models::list_visible(&mut *self.context.connection().await?, project).await?)
     }
 
     /// All backbones, for the operator.
@@ -59,7 +68,7 @@ impl Models {
 
     /// One model that a project sees.
     pub async fn get(&self, project: ProjectId, name: &str) -> Result<ModelRow> {
-        let found = models::get_visible(&mut *self.0.connection().await?, project, name).await?;
+        let found = models::get_visible(&mut *self.context.connection().await?, project, name).await?;
         found.ok_or_else(|| ServiceError::not_found("model", name))
     }
 
@@ -69,7 +78,7 @@ impl Models {
         if model.project.is_none() {
             return Err(ServiceError::forbidden("A backbone can be removed by the operator only."));
         }
-        models::delete_tuned(&mut *self.0.connection().await?, project, name).await?;
-        Ok(())
+        models::delete_tuned(&mut *self.context.connection().await?, project, name).await?;
+        self.inference.forget(model.id).await
     }
 }

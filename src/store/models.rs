@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::ids::ProjectId;
+use crate::domain::settings::SplitSettings;
 use crate::store::Connection;
 use crate::store::Result;
 use crate::store::blobs::BlobRef;
@@ -32,6 +33,8 @@ pub struct ModelRow {
     pub base_model: Option<Uuid>,
     /// Blobs of a fine-tuned model.
     pub adapters: AdapterBlobs,
+    /// Settings that the adapters of a fine-tuned model were made with; `None` for a backbone, and for a model made before they were kept.
+    pub settings: Option<SplitSettings>,
     /// Hash of a backbone's weights, in hexadecimal.
     pub sha256: Option<String>,
     /// Number of parameters.
@@ -78,6 +81,8 @@ pub struct TunedModel<'a> {
     pub base_model: Uuid,
     /// Its blobs.
     pub adapters: &'a AdapterBlobs,
+    /// Settings that they were made with.
+    pub settings: &'a SplitSettings,
     /// Whom clients see as the owner.
     pub owned_by: &'a str,
 }
@@ -89,7 +94,7 @@ macro_rules! model_rows {
             ModelRow,
             $head
                 + r#" id, project_id as "project: _", name, family, folder, base_model_id as base_model,
-                      adapters as "adapters: _", sha256, parameters, hidden_size, max_tokens, owned_by, created_at "#
+                      adapters as "adapters: _", settings as "settings: _", sha256, parameters, hidden_size, max_tokens, owned_by, created_at "#
                 + $tail,
             $($arg),*
         )
@@ -168,8 +173,8 @@ pub async fn list_visible(conn: &mut Connection, project: ProjectId) -> Result<V
 pub async fn insert_tuned(conn: &mut Connection, model: &TunedModel<'_>) -> Result<ModelRow> {
     let row = model_rows!(
         "insert into models (id, project_id, name, family, base_model_id, adapters, parameters, hidden_size, max_tokens,
-                             owned_by)
-         select $1, $2, $3, base.family, base.id, $5, base.parameters, base.hidden_size, base.max_tokens, $6
+                             owned_by, settings)
+         select $1, $2, $3, base.family, base.id, $5, base.parameters, base.hidden_size, base.max_tokens, $6, $7
          from models base where base.id = $4 returning",
         "",
         Uuid::now_v7(),
@@ -178,6 +183,7 @@ pub async fn insert_tuned(conn: &mut Connection, model: &TunedModel<'_>) -> Resu
         model.base_model,
         sqlx::types::Json(model.adapters) as _,
         model.owned_by,
+        sqlx::types::Json(model.settings) as _,
     )
     .fetch_one(conn)
     .await?;

@@ -9,6 +9,7 @@ use blindtune::domain::ids::KeyId;
 use blindtune::domain::ids::ProjectId;
 use blindtune::domain::job::JobState;
 use blindtune::domain::principal::Scope;
+use blindtune::domain::settings::SplitSettings;
 use blindtune::store::Connection;
 use blindtune::store::Page;
 use blindtune::store::StoreError;
@@ -126,7 +127,15 @@ async fn a_tuned_model_is_its_projects_alone_and_a_backbone_is_never_deleted() -
     let mut conn = world.pool.acquire().await?;
     let blobs = AdapterBlobs(vec![BlobRef { path: "adapters/x".to_owned(), sha256: "0".repeat(64), bytes: 9 }]);
     let name = "ft:mini:acme::1";
-    let new = TunedModel { project: world.project, name, base_model: world.model, adapters: &blobs, owned_by: "acme" };
+    let settings = SplitSettings::default();
+    let new = TunedModel {
+        project: world.project,
+        name,
+        base_model: world.model,
+        adapters: &blobs,
+        settings: &settings,
+        owned_by: "acme",
+    };
     let made = models::insert_tuned(&mut conn, &new).await?;
     assert_eq!((made.family.as_str(), made.hidden_size, &made.adapters), ("bert", 8, &blobs));
     let nowhere = TunedModel { base_model: Uuid::now_v7(), name: "ft:2", ..new };

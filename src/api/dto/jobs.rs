@@ -30,6 +30,18 @@ pub struct Method {
     pub split: SplitSettings,
 }
 
+/// The settings of a method; refuses any other than `split`.
+pub fn split_of(method: Method) -> Result<SplitSettings> {
+    if method.kind == "split" {
+        return Ok(method.split);
+    }
+    let message = format!(
+        "method.type '{}' needs labels on the host; blindtune has 'split', where the labels stay with you.",
+        method.kind
+    );
+    Err(ServiceError::invalid("unsupported_method", message).at("method.type"))
+}
+
 /// A job to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -54,17 +66,7 @@ impl TryFrom<CreateJob> for NewJob {
     type Error = ServiceError;
 
     fn try_from(body: CreateJob) -> Result<Self> {
-        let settings = match body.method {
-            Some(method) if method.kind != "split" => {
-                let message = format!(
-                    "method.type '{}' needs labels on the host; blindtune has 'split', where the labels stay with you.",
-                    method.kind
-                );
-                return Err(ServiceError::invalid("unsupported_method", message).at("method.type"));
-            }
-            Some(method) => method.split,
-            None => SplitSettings::default(),
-        };
+        let settings = body.method.map(split_of).transpose()?.unwrap_or_default();
         let file = body
             .training_file
             .map(|id| id.parse::<FileId>().map_err(|_| ServiceError::not_found("file", &id).at("training_file")));

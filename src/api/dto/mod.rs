@@ -2,9 +2,11 @@
 //! Owns field names and their documentation; must never hold a rule.
 
 pub mod files;
+pub mod inference;
 pub mod jobs;
 pub mod list;
 pub mod models;
+pub mod planning;
 pub mod steps;
 
 /// Raw bytes: a safetensors file on the data plane, or an uploaded file as it came.
