@@ -6,9 +6,11 @@ mod errors;
 mod files;
 mod fine_tuning;
 mod health;
+mod inference;
 mod ledger;
 mod metrics;
 mod models;
+mod planning;
 mod steps;
 
 #[path = "../support/client.rs"]

@@ -1,0 +1,142 @@
+//! Several callers of one session, and callers of different sessions on one backbone: fewer passes, and each caller's own numbers.
+
+use std::time::Duration;
+
+use blindtune::domain::settings::Custody;
+use blindtune::domain::settings::Pooling;
+use blindtune::domain::tensor::WireTensor;
+use blindtune::engine::Engine;
+use blindtune::engine::EngineConfig;
+use blindtune::engine::EngineError;
+use blindtune::engine::ForwardCall;
+use blindtune::engine::ForwardReply;
+use blindtune::engine::Inputs;
+use blindtune::engine::LocalEngine;
+use blindtune::engine::SessionSpec;
+use futures::future::join_all;
+
+use crate::support::Case;
+use crate::support::cases;
+use crate::support::config;
+use crate::support::difference;
+use crate::support::job;
+use crate::support::spec;
+
+const MOST: f64 = 1e-6;
+const CALLERS: usize = 7;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Long enough that the requests of a test meet.
+fn stacks() -> EngineConfig {
+    EngineConfig { stack_tokens: 1024, stack_wait: Duration::from_secs(2), queue_len: 2, ..config() }
+}
+
+fn alone() -> EngineConfig {
+    EngineConfig { stack_tokens: 0, ..config() }
+}
+
+/// Caller `number`'s inputs: one or two of the case.
+fn call(case: &Case, number: usize, adapters: &[usize], base: bool) -> ForwardCall {
+    let Inputs::Tokens { ids, types } = case.inputs() else { panic!("cases have ids") };
+    let (from, count) = (number % (ids.len() - 1), 1 + number % 2);
+    let cut = |lists: &Vec<Vec<i64>>| lists[from..from + count].to_vec();
+    let inputs = Inputs::Tokens { ids: cut(&ids), types: types.as_ref().map(cut) };
+    ForwardCall { keep: None, random: 0, inputs, adapters: adapters.to_vec(), base, theta: Vec::new() }
+}
+
+async fn open(config: EngineConfig, specs: Vec<SessionSpec>, case: &Case) -> LocalEngine {
+    let engine = LocalEngine::start(config).expect("starts");
+    for spec in specs {
+        let (job, sets) = (spec.job, spec.settings.adapter_sets);
+        engine.load(spec).await.expect("loads");
+        for (set, theta) in case.theta().into_iter().take(sets) {
+            engine.set_adapter(job, set, theta).await.expect("fits");
+        }
+    }
+    engine
+}
+
+fn same(got: &[WireTensor], expected: &[WireTensor], what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (got, expected) in got.iter().zip(expected) {
+        assert_eq!(got.name(), expected.name(), "{what}");
+        match got.name() {
+            "lengths" => assert_eq!(got, expected, "{what}"),
+            name => assert!(difference(got, expected) <= MOST, "{what}: {name} differs"),
+        }
+    }
+}
+
+/// Runs the calls at once and one by one, compares them, and gives the replies of the first.
+async fn both(case: &Case, specs: Vec<SessionSpec>, calls: Vec<(u128, ForwardCall)>) -> Vec<ForwardReply> {
+    let together = open(stacks(), specs.clone(), case).await;
+    let single = open(alone(), specs, case).await;
+    let replies = calls.iter().map(|(number, call)| together.evaluate(job(*number), call.clone(), PATIENCE));
+    let replies: Vec<ForwardReply> = join_all(replies).await.into_iter().map(|reply| reply.expect("runs")).collect();
+    for (reply, (number, call)) in replies.iter().zip(calls) {
+        let expected = single.evaluate(job(number), call, PATIENCE).await.expect("runs");
+        assert_eq!((expected.jobs_in_pass, expected.tokens), (1, reply.tokens), "{}", case.name);
+        same(&reply.tensors, &expected.tensors, &case.name);
+    }
+    replies
+}
+
+#[tokio::test]
+async fn callers_of_one_session_share_a_pass_in_every_family() {
+    for case in cases() {
+        for (adapters, base) in [(vec![0, 1], false), (vec![], true), (vec![1], true)] {
+            let calls = (0..CALLERS).map(|number| (1, call(&case, number, &adapters, base))).collect();
+            for reply in both(&case, vec![spec(job(1), &case, Custody::Client)], calls).await {
+                assert_eq!(reply.jobs_in_pass, CALLERS, "{}: {adapters:?}", case.name);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn models_on_one_backbone_share_a_pass_with_each_other_and_with_the_bare_one() {
+    let case = Case::read("bert-gelu-cls");
+    let specs = (1..=3).map(|number| spec(job(number), &case, Custody::Client)).collect();
+    let calls = vec![
+        (1, call(&case, 0, &[0, 1], false)),
+        (2, call(&case, 1, &[0], true)),
+        (1, call(&case, 2, &[1], false)),
+        (3, call(&case, 3, &[], true)),
+    ];
+    for reply in both(&case, specs, calls).await {
+        assert_eq!(reply.jobs_in_pass, 4);
+    }
+}
+
+#[tokio::test]
+async fn another_cut_and_other_adapters_of_a_family_without_owners_do_not_mix() {
+    let config = || EngineConfig { stack_wait: Duration::from_millis(50), ..stacks() };
+    let case = Case::read("bert-gelu-cls");
+    let mut mean = spec(job(2), &case, Custody::Client);
+    mean.settings.pooling = Some(Pooling::Mean);
+    let engine = open(config(), vec![spec(job(1), &case, Custody::Client), mean], &case).await;
+    let bare = call(&case, 0, &[], true);
+    let (a, b) = tokio::join!(engine.evaluate(job(1), bare.clone(), PATIENCE), engine.evaluate(job(2), bare, PATIENCE));
+    let (a, b) = (a.expect("runs"), b.expect("runs"));
+    assert_eq!((a.jobs_in_pass, b.jobs_in_pass), (1, 1));
+    assert!(difference(&a.tensors[0], &b.tensors[0]) > 1e-3, "two cuts");
+
+    let case = Case::read("deberta-v3-cls");
+    let specs = (1..=2).map(|number| spec(job(number), &case, Custody::Client)).collect();
+    let engine = open(config(), specs, &case).await;
+    let of = |number| engine.evaluate(job(number), call(&case, 0, &[0], false), PATIENCE);
+    let (a, b) = tokio::join!(of(1), of(2));
+    assert_eq!((a.expect("runs").jobs_in_pass, b.expect("runs").jobs_in_pass), (1, 1));
+}
+
+#[tokio::test]
+async fn callers_wait_for_a_place_where_a_step_would_be_refused() {
+    let case = Case::read("bert-gelu-cls");
+    let config = EngineConfig { queue_len: 1, ..alone() };
+    let engine = open(config, vec![spec(job(1), &case, Custody::Client)], &case).await;
+    let calls = (0..200).map(|number| engine.evaluate(job(1), call(&case, number, &[0], false), PATIENCE));
+    assert!(join_all(calls).await.into_iter().all(|reply| reply.is_ok()));
+    let hasty = (0..200).map(|number| engine.evaluate(job(1), call(&case, number, &[0], false), Duration::ZERO));
+    let refused = join_all(hasty).await.into_iter().filter(|reply| reply.as_ref().err() == Some(&EngineError::Busy));
+    assert!(refused.count() > 0, "patience has an end");
+}
