@@ -80,8 +80,8 @@ impl Session {
         StackKey { backbone: Rc::as_ptr(&self.backbone).cast(), cut: self.settings.cut(), trains, adapters }
     }
 
-    /// How many forwards of this session may be on their way to a pass of the key: one where it trains, as many as wait for an evaluation
-    /// otherwise.
+    /// How many forwards of this session may be on their way to a pass of the key: one where it trains, and as many as wait for an
+    /// evaluation.
     fn mates(&self, key: &StackKey) -> usize {
         let bare = self.stack_key(key.trains, Adapters::Bare);
         let adapters = match self.backbone.stacks() {
@@ -89,13 +89,9 @@ impl Session {
             false => Adapters::Same(Rc::as_ptr(&self.theta)),
         };
         let adapted = key.takes(&self.stack_key(key.trains, adapters));
-        match key.trains {
-            true => usize::from(adapted && self.used.elapsed() < ACTIVE),
-            false => {
-                let waiting = |counts: bool, bare: bool| if counts { self.callers.count(bare) } else { 0 };
-                waiting(key.takes(&bare), true) + waiting(adapted, false)
-            }
-        }
+        let active = usize::from(adapted && self.used.elapsed() < ACTIVE);
+        let waiting = |counts: bool, bare: bool| if counts && !key.trains { self.callers.count(bare) } else { 0 };
+        active.max(waiting(key.takes(&bare), true) + waiting(adapted, false))
     }
 }
 

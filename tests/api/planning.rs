@@ -137,7 +137,8 @@ async fn an_estimate_that_makes_no_sense_is_refused_by_its_field() {
     assert_eq!(error["param"], "training_file");
 }
 
-/// Makes a job and runs one forward of it; the status and the answer of whatever refused it.
+/// Makes a job and runs one forward of it; what refused it. Only what depends on a backbone's weights may be found as late as the forward,
+/// and it is named as the setting that it is.
 async fn try_job(client: &Client, model: &str, split: &Value, ids: &Value) -> Result<(), Value> {
     let body = json!({"model": model, "method": {"type": "split", "split": split}});
     let made = client.post("/v1/fine_tuning/jobs", &body).await;
@@ -148,8 +149,10 @@ async fn try_job(client: &Client, model: &str, split: &Value, ids: &Value) -> Re
     let forward = json!({"seq": 1, "input_ids": ids});
     let ran = client.post(&format!("/v1/fine_tuning/jobs/{job}/forward"), &forward).await;
     client.verb(&format!("/v1/fine_tuning/jobs/{job}/cancel")).await.ok();
-    assert_eq!(ran.status, 200, "{model} {split}: a job was made that cannot run: {}", ran.text());
-    Ok(())
+    match ran.status {
+        200 => Ok(()),
+        _ => Err(ran.json()),
+    }
 }
 
 #[tokio::test]
@@ -181,7 +184,10 @@ async fn whatever_is_claimed_runs_and_whatever_is_not_is_refused() {
                     match try_job(&client, name, &split, &ids).await {
                         Ok(()) if fits => ran += 1,
                         Err(error) if !fits => {
-                            assert_eq!(error["error"]["code"], "invalid_setting", "{name} {split}");
+                            let param = error["error"]["param"].as_str().expect("a place");
+                            assert!(param.starts_with("method.split.p"), "{name} {split}: {error}");
+                            let weights = precision == "nf4" && error["error"]["code"] == "tensor_invalid";
+                            assert!(weights || error["error"]["code"] == "invalid_setting", "{name} {split}: {error}");
                             refused += 1;
                         }
                         other => panic!("{name} {split}: claimed {fits}, and {other:?}"),
