@@ -27,13 +27,17 @@ use crate::api::server::serve;
 use crate::config::Config;
 use crate::engine::EngineConfig;
 use crate::engine::LocalEngine;
+use crate::service::Capabilities;
 use crate::service::Context;
 use crate::service::Delivery;
 use crate::service::DeliverySettings;
+use crate::service::Estimates;
 use crate::service::Events;
 use crate::service::Files;
 use crate::service::Governor;
 use crate::service::Guard;
+use crate::service::Inference;
+use crate::service::InferenceSettings;
 use crate::service::JobSettings;
 use crate::service::Jobs;
 use crate::service::Keys;
@@ -143,8 +147,15 @@ impl Host {
                 checkpoint_every: Duration::from_secs(jobs.checkpoint_every_secs),
                 max_barren_attempts: jobs.max_barren_attempts,
             },
+            inference: InferenceSettings {
+                sessions: config.engine.inference_sessions,
+                idle: Duration::from_secs(config.engine.inference_idle_secs),
+                patience: Duration::from_millis(config.engine.inference_wait_ms),
+            },
+            device: config.engine.device.clone(),
             owner: Uuid::new_v4(),
         });
+        let inference = Arc::new(Inference::new(Arc::clone(&context)));
         let sessions = Arc::new(Sessions::new(Arc::clone(&context)));
         let guard = Guard { allow_private: config.webhooks.allow_private };
         let (closing, outbox) = (CancellationToken::new(), Arc::new(Notify::new()));
@@ -157,9 +168,12 @@ impl Host {
             keys: Arc::new(keys(&config, &context)?),
             files: Arc::new(Files(Arc::clone(&context))),
             uploads: Arc::new(Uploads(Arc::clone(&context))),
-            models: Arc::new(Models(Arc::clone(&context))),
+            models: Arc::new(Models::new(Arc::clone(&context), Arc::clone(&inference))),
             jobs: Arc::new(Jobs::new(Arc::clone(&context), Arc::clone(&sessions))),
             steps: Arc::new(Steps::new(Arc::clone(&context), Arc::clone(&sessions))),
+            estimates: Arc::new(Estimates::new(Arc::clone(&context))),
+            capabilities: Arc::new(Capabilities::new(Arc::clone(&context))),
+            inference,
             governor: Arc::new(Governor::new(Arc::clone(&context))),
             usage: Arc::new(Usage(Arc::clone(&context))),
             requests: Arc::new(Requests(Arc::clone(&context))),
@@ -181,11 +195,11 @@ impl Host {
         let swept = self.blobs.remove_leftovers(LEFTOVER_AGE).await?;
         tracing::debug!(swept, "removed {swept} left-over blobs");
         ready(listener.local_addr()?);
-        let chores =
-            tokio::spawn(chores(Arc::clone(&self.sessions), Duration::from_secs(self.config.jobs.lease_secs) / 3));
+        let every = Duration::from_secs(self.config.jobs.lease_secs) / 3;
+        let chores = tokio::spawn(chores(Arc::clone(&self.sessions), Arc::clone(&self.app.inference), every));
         let enough = Arc::new(Notify::new());
         let counting = tokio::spawn(counting(self.app.clone(), Arc::clone(&enough)));
-        let sweeps = tokio::spawn(sweeps(self.sweeper, Duration::from_secs(self.config.jobs.lease_secs) / 3));
+        let sweeps = tokio::spawn(sweeps(self.sweeper, every));
         let events = Arc::clone(&self.app.events);
         let listening = tokio::spawn(async move { events.listen().await });
         let mut delivering = tokio::spawn(Arc::clone(&self.delivery).run(self.closing.clone()));
@@ -225,12 +239,12 @@ impl Host {
 }
 
 /// Renews leases and pauses idle jobs, until aborted.
-async fn chores(sessions: Arc<Sessions>, every: Duration) {
+async fn chores(sessions: Arc<Sessions>, inference: Arc<Inference>, every: Duration) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for done in [sessions.heartbeat().await, sessions.pause_idle().await] {
+        for done in [sessions.heartbeat().await, sessions.pause_idle().await, inference.close_idle().await] {
             if let Err(error) = done {
                 tracing::warn!(%error, "a chore failed and is tried again: {error}");
             }

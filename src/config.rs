@@ -109,6 +109,9 @@ pub struct Engine {
     pub graph_ttl_secs: u64,
     pub stack_tokens: usize,
     pub stack_wait_ms: u64,
+    pub inference_sessions: usize,
+    pub inference_idle_secs: u64,
+    pub inference_wait_ms: u64,
 }
 
 /// Section `[jobs]`.
@@ -209,6 +212,7 @@ impl Config {
         positive("webhooks.timeout_secs", self.webhooks.timeout_secs);
         positive("webhooks.keep_days", self.webhooks.keep_days);
         positive("engine.queue", self.engine.queue as u64);
+        positive("engine.inference_sessions", self.engine.inference_sessions as u64);
         positive("jobs.checkpoint_every_steps", self.jobs.checkpoint_every_steps);
         positive("limits.page_rows", u64::from(self.limits.page_rows));
         if self.jobs.lease_secs < 3 {

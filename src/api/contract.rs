@@ -38,6 +38,7 @@ use utoipa::openapi::security::SecurityScheme;
         (name = "models", description = "Backbones and fine-tuned models"),
         (name = "fine-tuning", description = "Jobs, events and checkpoints"),
         (name = "steps", description = "The data plane of a job"),
+        (name = "inference", description = "Models outside of a job: activations and embeddings"),
         (name = "webhooks", description = "URLs that are told what happens to jobs"),
         (name = "governance", description = "Keys, usage and the audit log"),
         (name = "health", description = "For load balancers; no key needed"),

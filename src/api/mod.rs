@@ -13,10 +13,12 @@ mod folders;
 pub mod govern;
 mod governance;
 mod health;
+mod inference;
 mod jobs;
 mod middleware;
 mod models;
 pub mod once;
+mod planning;
 mod records;
 pub mod server;
 mod steps;
@@ -38,9 +40,12 @@ use crate::api::error::ApiError;
 use crate::api::govern::Actions;
 use crate::api::govern::govern;
 use crate::domain::limits::Limits;
+use crate::service::Capabilities;
+use crate::service::Estimates;
 use crate::service::Events;
 use crate::service::Files;
 use crate::service::Governor;
+use crate::service::Inference;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
@@ -81,6 +86,12 @@ pub struct App {
     pub events: Arc<Events>,
     /// Webhooks.
     pub webhooks: Arc<Webhooks>,
+    /// Activations and embeddings.
+    pub inference: Arc<Inference>,
+    /// What jobs would cost.
+    pub estimates: Arc<Estimates>,
+    /// What the host can do.
+    pub capabilities: Arc<Capabilities>,
     /// For `/readyz`.
     pub readiness: Arc<Readiness>,
     /// What is accepted.
@@ -128,8 +139,12 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
         .routes(routes!(governance::list_api_keys, governance::create_api_key))
         .routes(routes!(governance::get_api_key, governance::revoke_api_key))
         .routes(routes!(governance::get_usage))
-        .routes(routes!(governance::list_audit_log));
+        .routes(routes!(governance::list_audit_log))
+        .routes(routes!(planning::capabilities));
     let tensors = OpenApiRouter::new()
+        .routes(routes!(inference::create_activations))
+        .routes(routes!(inference::create_embeddings))
+        .routes(routes!(planning::estimate))
         .routes(routes!(steps::forward))
         .routes(routes!(steps::backward))
         .routes(routes!(adapters::get_adapter, adapters::put_adapter));

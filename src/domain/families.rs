@@ -1,5 +1,5 @@
 //! What a backbone's family (`model_type` of its configuration) decides before it is loaded: where it can be cut, and which precisions
-//! it has. Owns these two tables.
+//! it has. Owns these tables.
 
 use crate::domain::settings::BadSetting;
 use crate::domain::settings::Pooling;
@@ -20,6 +20,14 @@ pub fn cuts(family: &str) -> &'static [Pooling] {
     }
 }
 
+/// Precisions that a family has; the first is the default.
+pub fn precisions(family: &str) -> &'static [Precision] {
+    match is_decoder(family) {
+        true => &[Precision::Float32, Precision::Bfloat16, Precision::Nf4],
+        false => &[Precision::Float32, Precision::Bfloat16],
+    }
+}
+
 /// Refuses a cut or a precision that the family does not have; fills in its own cut where none is named.
 pub fn settle(family: &str, settings: SplitSettings) -> Result<SplitSettings, BadSetting> {
     let known = cuts(family);
@@ -29,7 +37,7 @@ pub fn settle(family: &str, settings: SplitSettings) -> Result<SplitSettings, Ba
         let reason = format!("'{}' is not a cut of {family} backbones; use {}", cut.name(), names.join(", "));
         return Err(BadSetting { param: "method.split.pooling".to_owned(), reason });
     }
-    if settings.precision == Precision::Nf4 && !is_decoder(family) {
+    if !precisions(family).contains(&settings.precision) {
         let reason = format!("'nf4' is for decoder backbones (llama, mistral, qwen2), not for {family}");
         return Err(BadSetting { param: "method.split.precision".to_owned(), reason });
     }

@@ -41,6 +41,8 @@ pub struct Limits {
     pub requests_per_minute: u32,
     /// Tokens that the device reads for one project a minute, where the project has no limit of its own.
     pub tokens_per_minute: u64,
+    /// Inference calls of one project in flight at once.
+    pub inference_in_flight_per_project: usize,
     /// Page size that a client may ask for.
     pub page_rows: u32,
 }
@@ -72,6 +74,7 @@ impl Default for Limits {
             steps_in_flight_per_project: 4,
             requests_per_minute: 60_000,
             tokens_per_minute: 100_000_000,
+            inference_in_flight_per_project: 64,
             page_rows: 100,
         }
     }

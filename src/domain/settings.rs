@@ -20,7 +20,7 @@ pub enum Custody {
 }
 
 /// Where the backbone is cut: what of the last layer becomes the activations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
     /// The first token's state, `[B, H]`.
@@ -34,6 +34,16 @@ pub enum Pooling {
     Eos,
     /// Every token's state, `[N, H]` with N the tokens of all inputs, one after the other.
     None,
+}
+
+impl Custody {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Client, Self::Host];
+}
+
+impl Precision {
+    /// Every precision.
+    pub const ALL: [Self; 3] = [Self::Float32, Self::Bfloat16, Self::Nf4];
 }
 
 impl Pooling {

@@ -210,25 +210,42 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
-/// Writes a safetensors file. Tensors with wider elements come first, so that all are aligned.
-pub fn write_safetensors(tensors: &[WireTensor], metadata: &BTreeMap<String, String>) -> Result<Bytes, CodecError> {
-    let mut ordered: Vec<&WireTensor> = tensors.iter().collect();
-    ordered.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype().size()));
+/// Name, element type and shape of a tensor in a file.
+pub type Described<'a> = (&'a str, Dtype, &'a [usize]);
+
+/// The header of a safetensors file with these tensors, in this order, and the size of what follows it.
+fn header(tensors: &[Described<'_>], metadata: &BTreeMap<String, String>) -> Result<(Vec<u8>, usize), CodecError> {
     let mut header = serde_json::Map::new();
     if !metadata.is_empty() {
         header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
     }
     let mut end = 0;
-    for tensor in &ordered {
-        let range = [end, end + tensor.bytes().len()];
-        let entry = serde_json::json!({"dtype": tensor.dtype().name(), "shape": tensor.shape(), "data_offsets": range});
-        if header.insert(tensor.name().to_owned(), entry).is_some() {
-            return Err(wrong(tensor.name(), "is there twice"));
+    for (name, dtype, shape) in tensors {
+        let range = [end, end + shape.iter().product::<usize>() * dtype.size()];
+        let entry = serde_json::json!({"dtype": dtype.name(), "shape": shape, "data_offsets": range});
+        if header.insert((*name).to_owned(), entry).is_some() {
+            return Err(wrong(name, "is there twice"));
         }
         end = range[1];
     }
     let mut header = serde_json::to_vec(&header).map_err(|e| CodecError::Malformed(e.to_string()))?;
     header.resize(header.len().next_multiple_of(8), b' ');
+    Ok((header, end))
+}
+
+/// Size of a safetensors file with these tensors, in this order.
+pub fn safetensors_bytes(tensors: &[Described<'_>], metadata: &BTreeMap<String, String>) -> Result<u64, CodecError> {
+    let (header, data) = header(tensors, metadata)?;
+    Ok((8 + header.len() + data) as u64)
+}
+
+/// Writes a safetensors file. Tensors with wider elements come first, so that all are aligned.
+pub fn write_safetensors(tensors: &[WireTensor], metadata: &BTreeMap<String, String>) -> Result<Bytes, CodecError> {
+    let mut ordered: Vec<&WireTensor> = tensors.iter().collect();
+    ordered.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype().size()));
+    let described: Vec<Described<'_>> =
+        ordered.iter().map(|tensor| (tensor.name(), tensor.dtype(), tensor.shape())).collect();
+    let (header, end) = header(&described, metadata)?;
     let mut file = Vec::with_capacity(8 + header.len() + end);
     file.extend_from_slice(&(header.len() as u64).to_le_bytes());
     file.extend_from_slice(&header);

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::oneshot;
 
@@ -74,7 +75,12 @@ pub struct DeviceSettings {
 pub struct Device {
     commands: Sender<Queued>,
     places: Arc<Semaphore>,
+    /// Places of evaluations that wait for one: steps of jobs are never kept out by them.
+    guests: Arc<Semaphore>,
 }
+
+/// Evaluations that may wait on the device; more wait before it.
+const GUESTS: usize = 64;
 
 impl Device {
     /// Starts the thread.
@@ -95,7 +101,7 @@ impl Device {
                 Scheduler::new(host, queue, settings).serve();
             })
             .map_err(|e| EngineError::Internal(format!("the device thread did not start: {e}")))?;
-        Ok(Self { commands, places })
+        Ok(Self { commands, places, guests: Arc::new(Semaphore::new(GUESTS)) })
     }
 
     /// Runs `work` on the device; refused with [`EngineError::Busy`] when the queue is full. Work whose caller went away
@@ -125,11 +131,26 @@ impl Device {
         self.ask(|reply| Command::Backward { job, call, reply }).await
     }
 
+    /// Runs an evaluation, which waits up to `patience` for a place.
+    pub async fn evaluate(&self, job: JobId, call: ReadCall, patience: Duration) -> Result<ForwardReply, EngineError> {
+        let place = tokio::time::timeout(patience, Arc::clone(&self.guests).acquire_owned()).await;
+        let place = place.map_err(|_| EngineError::Busy)?.map_err(|_| gone())?;
+        self.send(place, |reply| Command::Forward { job, call, reply }).await
+    }
+
     async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, EngineError>>) -> Command,
     ) -> Result<T, EngineError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| EngineError::Busy)?;
+        self.send(place, command).await
+    }
+
+    async fn send<T>(
+        &self,
+        place: OwnedSemaphorePermit,
+        command: impl FnOnce(oneshot::Sender<Result<T, EngineError>>) -> Command,
+    ) -> Result<T, EngineError> {
         let (reply, answer) = oneshot::channel();
         let queued = Queued { command: command(reply), since: Instant::now(), _place: Some(place) };
         self.commands.send(queued).map_err(|_| gone())?;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::rc::Weak;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokenizers::EncodeInput;
@@ -89,6 +91,40 @@ pub fn read_tokenizer(folder: &Path, max_tokens: usize) -> Result<Option<Tokeniz
     Ok(Some(tokenizer))
 }
 
+/// Callers that wait for an evaluation of one session; each counts from the moment it asks. Tells a pass whom to wait for.
+#[derive(Debug, Default)]
+pub struct Callers {
+    bare: AtomicUsize,
+    adapted: AtomicUsize,
+}
+
+/// A caller that waits, until it is dropped.
+#[derive(Debug)]
+pub struct Waiting(Arc<Callers>, bool);
+
+impl Callers {
+    /// One more: for the bare backbone alone, or for adapter sets.
+    pub fn enter(self: &Arc<Self>, bare: bool) -> Waiting {
+        self.side(bare).fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(self), bare)
+    }
+
+    /// How many wait.
+    pub fn count(&self, bare: bool) -> usize {
+        self.side(bare).load(Ordering::Relaxed)
+    }
+
+    fn side(&self, bare: bool) -> &AtomicUsize {
+        if bare { &self.bare } else { &self.adapted }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.side(self.1).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What turns the inputs of one session into tokens.
 #[derive(Debug)]
 pub struct Reader {
@@ -96,11 +132,22 @@ pub struct Reader {
     pub tokenizer: Option<Arc<Tokenizer>>,
     /// The backbone's sizes.
     pub info: BackboneInfo,
+    /// Who waits for an evaluation.
+    pub callers: Arc<Callers>,
+}
+
+/// What becomes of a text that is longer than the model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlong {
+    /// It is cut, as in training.
+    Cut,
+    /// It is refused.
+    Refused,
 }
 
 impl Reader {
     /// Tokenizes texts, and checks ids against the backbone and the limits. Takes milliseconds for texts: not for async code.
-    pub fn read(&self, inputs: Inputs, limits: &Limits) -> Result<TokenBatch, EngineError> {
+    pub fn read(&self, inputs: Inputs, overlong: Overlong, limits: &Limits) -> Result<TokenBatch, EngineError> {
         let count = match &inputs {
             Inputs::Texts(texts) => texts.len(),
             Inputs::Tokens { ids, .. } => ids.len(),
@@ -113,7 +160,7 @@ impl Reader {
             return Err(EngineError::TooLarge(format!("{count} inputs in one forward, batch_rows is {limit}")));
         }
         let batch = match inputs {
-            Inputs::Texts(texts) => self.tokenize(texts)?,
+            Inputs::Texts(texts) => self.tokenize(texts, overlong)?,
             Inputs::Tokens { ids, types } => TokenBatch { ids, types },
         };
         self.check(&batch)?;
@@ -125,7 +172,7 @@ impl Reader {
         Ok(batch)
     }
 
-    fn tokenize(&self, texts: Vec<(String, Option<String>)>) -> Result<TokenBatch, EngineError> {
+    fn tokenize(&self, texts: Vec<(String, Option<String>)>, overlong: Overlong) -> Result<TokenBatch, EngineError> {
         let tokenizer = self
             .tokenizer
             .as_ref()
@@ -138,6 +185,11 @@ impl Reader {
             })
             .collect();
         let encodings = tokenizer.encode_batch(inputs, true).map_err(|e| invalid("texts", e.to_string()))?;
+        let cut = encodings.iter().position(|one| !one.get_overflowing().is_empty());
+        if let Some(input) = cut.filter(|_| overlong == Overlong::Refused) {
+            let reason = format!("is longer than the {} tokens that the model takes", self.info.max_tokens);
+            return Err(invalid(format!("input {input}"), reason));
+        }
         let lists = |pick: fn(&tokenizers::Encoding) -> &[u32]| -> Vec<Vec<i64>> {
             encodings.iter().map(|one| pick(one).iter().map(|&id| i64::from(id)).collect()).collect()
         };

@@ -22,10 +22,12 @@ use crate::domain::tensor::WireTensor;
 use crate::engine::AdamW;
 use crate::engine::BackboneInfo;
 use crate::engine::BackwardReply;
+use crate::engine::Description;
 use crate::engine::Engine;
 use crate::engine::EngineError;
 use crate::engine::ForwardCall;
 use crate::engine::ForwardReply;
+use crate::engine::Inputs;
 use crate::engine::OptimReply;
 use crate::engine::SessionInfo;
 use crate::engine::SessionSpec;
@@ -37,6 +39,8 @@ use crate::engine::device::Device;
 use crate::engine::device::DeviceSettings;
 use crate::engine::device::Host;
 use crate::engine::leases::LeaseLimits;
+use crate::engine::loading::Callers;
+use crate::engine::loading::Overlong;
 use crate::engine::loading::Reader;
 use crate::engine::loading::read_tokenizer;
 use crate::engine::passes::BackwardCall;
@@ -102,6 +106,11 @@ pub fn inspect(folder: &Path) -> Result<BackboneInfo, EngineError> {
     Ok(model::inspect(folder)?)
 }
 
+/// What a job may ask of the backbone in a folder. Reads headers only; still, not for async code.
+pub fn describe(folder: &Path) -> Result<Description, EngineError> {
+    Ok(model::describe(folder)?)
+}
+
 impl LocalEngine {
     /// Starts the device thread.
     pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
@@ -122,6 +131,14 @@ impl LocalEngine {
 
     fn reader(&self, job: JobId) -> Result<Arc<Reader>, EngineError> {
         locked(&self.readers).get(&job).cloned().ok_or(EngineError::NoSession)
+    }
+
+    /// Inputs are read on the caller's side.
+    async fn read(&self, reader: Arc<Reader>, call: ForwardCall, overlong: Overlong) -> Result<ReadCall, EngineError> {
+        let ForwardCall { keep, random, inputs, adapters, base, theta } = call;
+        let limits = self.limits.clone();
+        let batch = blocking(move || reader.read(inputs, overlong, &limits)).await?;
+        Ok(ReadCall { keep, random, batch, adapters, base, theta })
     }
 
     /// The folder's tokenizer, shared by the sessions on it.
@@ -152,7 +169,12 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Opens a session on the device, in place of the one that was open.
-fn open(host: &mut Host, spec: SessionSpec, limits: &Limits) -> Result<(SessionInfo, BackboneInfo), EngineError> {
+fn open(
+    host: &mut Host,
+    spec: SessionSpec,
+    callers: Arc<Callers>,
+    limits: &Limits,
+) -> Result<(SessionInfo, BackboneInfo), EngineError> {
     let backbone = host.backbones.get(&spec.folder, &spec.settings)?;
     let device = host.backbones.placement().device;
     let mut session = Session::fresh((backbone, device), spec.settings, spec.seed, limits)?;
@@ -161,6 +183,7 @@ fn open(host: &mut Host, spec: SessionSpec, limits: &Limits) -> Result<(SessionI
         Start::Restored(bytes) => snapshot::restore(&mut session, bytes)?,
         Start::Adapters(values) => session.begin_with(values)?,
     }
+    session.callers = callers;
     let info = (session.info(), session.backbone.info().clone());
     host.discard(spec.job);
     host.sessions.insert(spec.job, session);
@@ -186,22 +209,36 @@ impl Engine for LocalEngine {
 
     async fn load(&self, spec: SessionSpec) -> Result<SessionInfo, EngineError> {
         let (job, folder, limits) = (spec.job, spec.folder.clone(), self.limits.clone());
-        let (info, backbone) = self.device.call(job, move |host| open(host, spec, &limits)).await?;
+        let callers = Arc::new(Callers::default());
+        let counted = Arc::clone(&callers);
+        let (info, backbone) = self.device.call(job, move |host| open(host, spec, counted, &limits)).await?;
         let tokenizer = self.tokenizer(folder, backbone.max_tokens).await;
         if tokenizer.is_err() {
             self.close(job).await; // a session that cannot read its inputs is none
         }
         let tokenizer = tokenizer?;
-        locked(&self.readers).insert(job, Arc::new(Reader { tokenizer, info: backbone }));
+        locked(&self.readers).insert(job, Arc::new(Reader { tokenizer, info: backbone, callers }));
         Ok(info)
     }
 
     async fn forward(&self, job: JobId, call: ForwardCall) -> Result<ForwardReply, EngineError> {
-        let (reader, limits) = (self.reader(job)?, self.limits.clone());
-        let ForwardCall { keep, random, inputs, adapters, base, theta } = call;
-        let batch = blocking(move || reader.read(inputs, &limits)).await?;
-        let call = ReadCall { keep, random, batch, adapters, base, theta };
+        let reader = self.reader(job)?;
+        let _waiting = call.keep.is_none().then(|| reader.callers.enter(call.adapters.is_empty()));
+        let call = self.read(reader, call, Overlong::Cut).await?;
         self.device.forward(job, call).await
+    }
+
+    async fn evaluate(&self, job: JobId, call: ForwardCall, patience: Duration) -> Result<ForwardReply, EngineError> {
+        let reader = self.reader(job)?;
+        let _waiting = reader.callers.enter(call.adapters.is_empty());
+        let call = self.read(reader, ForwardCall { keep: None, ..call }, Overlong::Refused).await?;
+        self.device.evaluate(job, call, patience).await
+    }
+
+    async fn count_tokens(&self, job: JobId, inputs: Inputs) -> Result<Vec<usize>, EngineError> {
+        let (reader, limits) = (self.reader(job)?, self.limits.clone());
+        let batch = blocking(move || reader.read(inputs, Overlong::Cut, &limits)).await?;
+        Ok(batch.ids.iter().map(Vec::len).collect())
     }
 
     async fn backward(&self, job: JobId, forward: ForwardId, shares: Vec<Share>) -> Result<BackwardReply, EngineError> {

@@ -17,6 +17,7 @@ mod snapshot;
 mod stacking;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,10 +29,12 @@ use crate::domain::tensor::WireTensor;
 
 pub use local::EngineConfig;
 pub use local::LocalEngine;
+pub use local::describe;
 pub use local::inspect;
 pub use snapshot::adapters as snapshot_adapters;
 
 pub use crate::model::BackboneInfo;
+pub use crate::model::Description;
 
 /// The inputs of one forward.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,6 +100,12 @@ pub struct SessionInfo {
     pub target_modules: Vec<String>,
     /// Most tokens in one input.
     pub max_tokens: usize,
+    /// Number of token ids.
+    pub vocab_size: usize,
+    /// Token that ends an input, where the family's cut depends on it.
+    pub eos: Option<i64>,
+    /// Weights of the backbone's linear layers: a token is multiplied by each of them once.
+    pub linear_parameters: u64,
     /// Optimizer steps taken so far (host custody).
     pub optimizer_steps: u64,
 }
@@ -125,7 +134,7 @@ pub struct ForwardReply {
     pub tensors: Vec<WireTensor>,
     /// Tokens that the pass read, all inputs together.
     pub tokens: usize,
-    /// Jobs whose forwards shared the pass, this one included.
+    /// Forwards that shared the pass, this one included: of as many jobs, or of several callers of one session.
     pub jobs_in_pass: usize,
 }
 
@@ -227,6 +236,11 @@ pub trait Engine: Send + Sync {
     async fn load(&self, spec: SessionSpec) -> Result<SessionInfo, EngineError>;
     /// Runs a forward.
     async fn forward(&self, job: JobId, call: ForwardCall) -> Result<ForwardReply, EngineError>;
+    /// Runs a forward that keeps no graph, for callers that come in numbers: it waits up to `patience` for a place, and an input that is
+    /// too long is refused, not cut.
+    async fn evaluate(&self, job: JobId, call: ForwardCall, patience: Duration) -> Result<ForwardReply, EngineError>;
+    /// Tokens of each input as a forward would read them; runs nothing.
+    async fn count_tokens(&self, job: JobId, inputs: Inputs) -> Result<Vec<usize>, EngineError>;
     /// Runs the vector-Jacobian products of the shares on a kept forward; recomputes its graph where it was evicted.
     async fn backward(&self, job: JobId, forward: ForwardId, shares: Vec<Share>) -> Result<BackwardReply, EngineError>;
     /// Steps AdamW on the accumulated gradients, then clears them (host custody).

@@ -123,7 +123,9 @@ fn trained(host: &mut Host, call: &ReadyForward, id: ForwardId) -> Result<Vec<Wi
 pub fn done(host: &mut Host, call: &ReadyForward, mut tensors: Vec<WireTensor>) -> Result<ForwardReply, EngineError> {
     if let Some(session) = host.sessions.get_mut(&call.job) {
         session.theta = Rc::clone(&call.pinned.theta);
-        session.used = Instant::now();
+        if call.keep.is_some() {
+            session.used = Instant::now();
+        }
         if session.settings.cut() == Pooling::None {
             tensors.push(lengths(&call.pinned.batch)?);
         }

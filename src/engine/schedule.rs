@@ -211,7 +211,7 @@ impl Scheduler {
             let mates = stacking::mates(&self.host, &key);
             let room = most.saturating_sub(stacking::tokens(&group[0].0));
             let more = self.gather(mates, room, |host, work| match work {
-                Work::Forward(call, _) if stacking::key(host, call, most / 2).as_ref() == Some(&key) => {
+                Work::Forward(call, _) if stacking::key(host, call, most / 2).is_some_and(|own| key.takes(&own)) => {
                     Some(stacking::tokens(call))
                 }
                 _ => None,
@@ -278,14 +278,19 @@ impl Scheduler {
         let deadline = Instant::now() + self.settings.stack_wait;
         let mut taken = Vec::new();
         while taken.len() + 1 < mates {
+            let mut full = false;
             let found = (0..self.waiting.len()).find_map(|place| {
                 let takes = fits(&mut self.host, &self.waiting[place].work)?;
+                full |= takes > room;
                 (takes <= room).then_some((place, takes))
             });
             if let Some((place, takes)) = found {
                 room -= takes;
                 taken.extend(self.waiting.remove(place).map(|task| task.work).filter(|work| !work.has_left()));
                 continue;
+            }
+            if full {
+                break;
             }
             match self.queue.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(queued) => self.admit(queued),

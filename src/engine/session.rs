@@ -2,6 +2,7 @@
 //! changed in place: a call that is refused leaves the session as it was, and live graphs stay valid.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -26,6 +27,7 @@ use crate::engine::codec::to_wire;
 use crate::engine::errors::invalid;
 use crate::engine::leases::Graph;
 use crate::engine::leases::Pinned;
+use crate::engine::loading::Callers;
 use crate::engine::loading::TokenBatch;
 use crate::model::Backbone;
 use crate::model::lora::LoraPlan;
@@ -70,8 +72,10 @@ pub struct Session {
     pub host: Option<HostState>,
     /// The frozen model.
     pub backbone: Rc<dyn Backbone>,
-    /// When it last ran a forward.
+    /// When it last ran a training forward.
     pub used: Instant,
+    /// Who waits for an evaluation.
+    pub callers: Arc<Callers>,
 }
 
 impl Session {
@@ -96,7 +100,15 @@ impl Session {
             Custody::Client => None,
             Custody::Host => Some(HostState::new(&theta)?),
         };
-        Ok(Self { settings, plan, theta: Rc::new(theta), host, backbone, used: Instant::now() })
+        Ok(Self {
+            settings,
+            plan,
+            theta: Rc::new(theta),
+            host,
+            backbone,
+            used: Instant::now(),
+            callers: Arc::default(),
+        })
     }
 
     /// What the session turned out to be.
@@ -112,6 +124,9 @@ impl Session {
             layout: self.plan.layout().map(slot).collect(),
             target_modules: self.plan.targets.clone(),
             max_tokens: self.backbone.info().max_tokens,
+            vocab_size: self.backbone.info().vocab_size,
+            eos: self.backbone.info().eos,
+            linear_parameters: self.backbone.linears().iter().map(|site| (site.inputs * site.outputs) as u64).sum(),
             optimizer_steps: self.host.as_ref().map_or(0, |host| host.steps),
         }
     }

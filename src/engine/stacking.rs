@@ -1,11 +1,13 @@
-//! Small requests of several jobs on one backbone, in one pass: a few tokens do not fill a product, so that eight of them together
+//! Small requests of several jobs or callers on one backbone, in one pass: a few tokens do not fill a product, so that eight of them together
 //! take little longer than one. Owns what may be stacked, and the way from a stacked pass to each job's own answer.
 //!
 //! Every row meets its own job's adapters only, attention runs input by input, and each answer is cut out of the pass by the job's
 //! own rows: an answer equals the job run alone to rounding (1e-6). A request that fails fails alone, and so does its job.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tch::Kind;
@@ -20,6 +22,7 @@ use crate::engine::codec::to_wire;
 use crate::engine::device::Host;
 use crate::engine::leases::Graph;
 use crate::engine::leases::Part;
+use crate::engine::leases::Pinned;
 use crate::engine::leases::Unit;
 use crate::engine::loading::TokenBatch;
 use crate::engine::passes;
@@ -31,38 +34,73 @@ use crate::engine::session::Session;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackKey {
     backbone: *const (),
-    layout: u64,
     cut: Pooling,
     trains: bool,
+    adapters: Adapters,
 }
 
-/// The key of a forward that may be stacked: small, of a family whose rows can be owned, without dropout (whose random numbers
-/// depend on what else is in the pass).
-pub fn key(host: &Host, call: &ReadyForward, most_tokens: usize) -> Option<StackKey> {
-    let session = host.sessions.get(&call.job)?;
-    let small = !call.pinned.sets.is_empty() && tokens(call) <= most_tokens;
-    let plain = session.backbone.stacks() && !(call.keep.is_some() && session.plan.has_dropout());
-    (small && plain).then(|| session.stack_key(call.keep.is_some()))
+/// Whose adapters a forward meets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Adapters {
+    /// None: the bare backbone.
+    Bare,
+    /// Those of a layout; in one pass each row meets its owner's.
+    Laid(u64),
+    /// These values alone: rows of a family that has no owners share a pass with rows of the same adapters.
+    Same(*const Tensor),
 }
 
-impl Session {
-    fn stack_key(&self, trains: bool) -> StackKey {
-        StackKey {
-            backbone: Rc::as_ptr(&self.backbone).cast(),
-            layout: self.plan.fingerprint,
-            cut: self.settings.cut(),
-            trains,
-        }
+impl StackKey {
+    /// Whether a forward of the other key may join a pass that one of this key leads. An update of zero is no update: the bare backbone
+    /// may be a guest in a pass with adapters.
+    pub fn takes(&self, other: &Self) -> bool {
+        let guest = matches!((&self.adapters, &other.adapters), (Adapters::Laid(_), Adapters::Bare));
+        let place = |key: &Self| (key.backbone, key.cut, key.trains);
+        place(self) == place(other) && (guest || self.adapters == other.adapters)
     }
 }
 
-/// A job that ran nothing for so long is not waited for.
+/// The key of a forward that may be stacked: small, and without dropout (whose random numbers depend on what else is in the pass). A
+/// training pass needs a family whose rows can be owned.
+pub fn key(host: &Host, call: &ReadyForward, most_tokens: usize) -> Option<StackKey> {
+    let session = host.sessions.get(&call.job)?;
+    let (trains, owned) = (call.keep.is_some(), session.backbone.stacks());
+    let adapters = match call.pinned.sets.is_empty() {
+        true if trains || !call.base => return None,
+        true => Adapters::Bare,
+        false if trains && (!owned || session.plan.has_dropout()) => return None,
+        false if owned => Adapters::Laid(session.plan.fingerprint),
+        false => Adapters::Same(Rc::as_ptr(&call.pinned.theta)),
+    };
+    (tokens(call) <= most_tokens).then(|| session.stack_key(trains, adapters))
+}
+
+impl Session {
+    fn stack_key(&self, trains: bool, adapters: Adapters) -> StackKey {
+        StackKey { backbone: Rc::as_ptr(&self.backbone).cast(), cut: self.settings.cut(), trains, adapters }
+    }
+
+    /// How many forwards of this session may be on their way to a pass of the key: one where it trains, and as many as wait for an
+    /// evaluation.
+    fn mates(&self, key: &StackKey) -> usize {
+        let bare = self.stack_key(key.trains, Adapters::Bare);
+        let adapters = match self.backbone.stacks() {
+            true => Adapters::Laid(self.plan.fingerprint),
+            false => Adapters::Same(Rc::as_ptr(&self.theta)),
+        };
+        let adapted = key.takes(&self.stack_key(key.trains, adapters));
+        let active = usize::from(adapted && self.used.elapsed() < ACTIVE);
+        let waiting = |counts: bool, bare: bool| if counts && !key.trains { self.callers.count(bare) } else { 0 };
+        active.max(waiting(key.takes(&bare), true) + waiting(adapted, false))
+    }
+}
+
+/// A job that trained nothing for so long is not waited for.
 const ACTIVE: Duration = Duration::from_secs(1);
 
-/// Sessions in use whose forwards could join one of this key.
+/// Forwards that could join one of this key, itself included.
 pub fn mates(host: &Host, key: &StackKey) -> usize {
-    let joins = |session: &&Session| session.used.elapsed() < ACTIVE && session.stack_key(key.trains) == *key;
-    host.sessions.values().filter(joins).count()
+    host.sessions.values().map(|session| session.mates(key)).sum()
 }
 
 /// Tokens that a forward adds to a pass, each counted once a set.
@@ -115,6 +153,9 @@ struct Units {
 pub fn forward(host: &mut Host, calls: &[ReadyForward]) -> Result<Vec<Result<ForwardReply, EngineError>>, EngineError> {
     let first = calls.first().ok_or(EngineError::NoSession)?;
     let trains = first.keep.is_some();
+    if !trains && is_one_batch(host, calls) {
+        return as_one_batch(host, calls);
+    }
     for call in calls.iter().filter(|_| trains) {
         host.leases.make_room(call.job, call.bytes);
     }
@@ -143,6 +184,61 @@ pub fn forward(host: &mut Host, calls: &[ReadyForward]) -> Result<Vec<Result<For
         Ok(ForwardReply { jobs_in_pass: calls.len(), ..reply })
     };
     Ok(calls.iter().zip(&places).map(&mut answer).collect())
+}
+
+/// Whether evaluations differ in their inputs alone: then no row needs an owner.
+fn is_one_batch(host: &Host, calls: &[ReadyForward]) -> bool {
+    let Some(first) = calls.first() else { return false };
+    let owned = host.sessions.get(&first.job).is_some_and(|session| session.backbone.stacks());
+    let alike = |call: &ReadyForward| {
+        let asked = !owned || (call.base == first.base && call.pinned.sets == first.pinned.sets);
+        asked && Rc::ptr_eq(&call.pinned.theta, &first.pinned.theta)
+    };
+    calls.iter().all(|call| call.pinned.sets.is_empty()) || calls.iter().all(alike)
+}
+
+/// Runs evaluations as one batch of all their inputs.
+fn as_one_batch(
+    host: &mut Host,
+    calls: &[ReadyForward],
+) -> Result<Vec<Result<ForwardReply, EngineError>>, EngineError> {
+    let first = calls.first().ok_or(EngineError::NoSession)?;
+    let session = host.sessions.get(&first.job).ok_or(EngineError::NoSession)?;
+    let (cut, has_types) = (session.settings.cut(), session.backbone.info().token_types > 0);
+    let mut stack = Stack::default();
+    let theta = || first.pinned.theta.f_select(0, 0);
+    let rows = calls.iter().map(|call| Ok(stack.add(&call.pinned.batch, theta()?, cut)));
+    let rows = rows.collect::<Result<Vec<Unit>, EngineError>>()?;
+    let sets: BTreeSet<usize> = calls.iter().flat_map(|call| call.pinned.sets.iter().copied()).collect();
+    let pinned = Pinned {
+        batch: Arc::new(TokenBatch { ids: stack.ids, types: has_types.then_some(stack.types) }),
+        theta: Rc::clone(&first.pinned.theta),
+        sets: sets.into_iter().collect(),
+        random: 0,
+    };
+    let adapted = (!pinned.sets.is_empty()).then(|| session.evaluate(&pinned)).transpose()?; // (r, s, h)
+    let base = calls.iter().any(|call| call.base).then(|| session.base(&pinned.batch)).transpose()?; // (r, 1, h)
+    let own = |call: &ReadyForward, unit: &Unit| -> Result<Vec<WireTensor>, EngineError> {
+        let cut_out = |name: String, output: &Tensor, place: usize| -> Result<WireTensor, EngineError> {
+            Ok(to_wire(name, &output.f_narrow(0, unit.first_row, unit.rows)?.f_select(1, place as i64)?)?)
+        };
+        let mut tensors = Vec::with_capacity(call.pinned.sets.len() + 1);
+        for set in &call.pinned.sets {
+            let place = pinned.sets.iter().position(|of| of == set);
+            if let (Some(output), Some(place)) = (&adapted, place) {
+                tensors.push(cut_out(format!("h.{set}"), output, place)?);
+            }
+        }
+        if let Some(output) = base.as_ref().filter(|_| call.base) {
+            tensors.push(cut_out("h.base".to_owned(), output, 0)?);
+        }
+        Ok(tensors)
+    };
+    let cut: Vec<_> = calls.iter().zip(&rows).map(|(call, unit)| own(call, unit)).collect();
+    let mut answer = |(call, tensors): (&ReadyForward, Result<Vec<WireTensor>, EngineError>)| {
+        Ok(ForwardReply { jobs_in_pass: calls.len(), ..passes::done(host, call, tensors?)? })
+    };
+    Ok(calls.iter().zip(cut).map(&mut answer).collect())
 }
 
 fn reply(host: &mut Host, call: &ReadyForward, graph: &Rc<Graph>, units: &Units) -> Result<ForwardReply, EngineError> {

@@ -218,7 +218,7 @@ fn check_patterns<'a>(
 }
 
 /// The last parts of the sites' names, from behind the layer's number, each once.
-fn short_names(sites: &[LinearSite]) -> Vec<&str> {
+pub fn short_names(sites: &[LinearSite]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for site in sites {
         let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());

@@ -163,6 +163,32 @@ fn build(config: Config, weights: Weights, placement: Placement) -> Result<Rc<dy
     })
 }
 
+/// What a job may ask of a backbone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// What the folder holds.
+    pub info: BackboneInfo,
+    /// PEFT's `target_modules` for the family.
+    pub default_targets: Vec<String>,
+    /// Last parts of the names of all linear layers, as `target_modules` takes them.
+    pub modules: Vec<String>,
+    /// Whether every linear layer can be quantized to NF4.
+    pub quantizes: bool,
+}
+
+/// What a job may ask of the backbone in a folder. Reads headers only.
+pub fn describe(folder: &Path) -> Result<Description, ModelError> {
+    let weights = Weights::open(folder)?.checked_only();
+    let backbone = build(config::read(folder)?, weights, Placement::default())?;
+    let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    Ok(Description {
+        info: backbone.info().clone(),
+        default_targets: owned(backbone.default_targets()),
+        modules: owned(&lora::short_names(backbone.linears())),
+        quantizes: backbone.linears().iter().all(|site| (site.inputs * site.outputs).is_multiple_of(nf4::BLOCK)),
+    })
+}
+
 /// Checks a folder as [`load`] would, without reading its weights, and says what it holds.
 pub fn inspect(folder: &Path) -> Result<BackboneInfo, ModelError> {
     let weights = Weights::open(folder)?.checked_only();

@@ -83,13 +83,13 @@ impl Models {
         if matches!(extension.as_deref(), Some("bin" | "pt" | "pth" | "ckpt" | "pkl" | "pickle")) {
             return Err(pickle());
         }
-        receive(&self.0, BlobKind::Parts, body, self.0.limits.tensor_body_bytes as u64).await
+        receive(&self.context, BlobKind::Parts, body, self.context.limits.tensor_body_bytes as u64).await
     }
 
     /// Deletes received weights that no model will be made of.
     pub async fn forget_weights(&self, weights: &[BlobRef]) -> Result<()> {
         for blob in weights {
-            self.0.blobs.delete(&blob.path).await?;
+            self.context.blobs.delete(&blob.path).await?;
         }
         Ok(())
     }
@@ -109,12 +109,12 @@ impl Models {
             let message = "base_model: name the backbone that the adapters were made on.";
             return Err(ServiceError::invalid("unsupported_model", message).at("base_model"));
         }
-        let settings = settings(&self.0, &backbone, &new)?;
-        let layout = layout_of(&self.0, &backbone, &settings).await?;
+        let settings = settings(&self.context, &backbone, &new)?;
+        let layout = layout_of(&self.context, &backbone, &settings).await?;
         let mut adapters = AdapterBlobs::default();
         for (set, folder) in new.sets.iter().enumerate() {
             let theta = self.flat(&layout, set, &folder.weights).await?;
-            adapters.0.push(self.0.blobs.put_atomic(BlobKind::Adapters, theta).await?);
+            adapters.0.push(self.context.blobs.put_atomic(BlobKind::Adapters, theta).await?);
         }
         let name = tuned_name(&backbone.name, project, new.suffix.as_deref(), Uuid::now_v7());
         let tuned = TunedModel {
@@ -125,19 +125,19 @@ impl Models {
             settings: &settings,
             owned_by: &project.to_string(),
         };
-        let model = models::insert_tuned(&mut *self.0.connection().await?, &tuned).await?;
+        let model = models::insert_tuned(&mut *self.context.connection().await?, &tuned).await?;
         tracing::info!(project.id = %project, model = name, "took over {name}");
         Ok(model)
     }
 
     /// The flat vector of a weights file, checked as a client's body is.
     async fn flat(&self, layout: &AdapterLayout, set: usize, weights: &BlobRef) -> Result<Bytes> {
-        let bytes = self.0.blobs.get_verified(weights).await?;
+        let bytes = self.context.blobs.get_verified(weights).await?;
         // PyTorch's own files are a zip or a bare pickle, whatever their name; safetensors has its header from byte 8 on.
         if bytes.get(8) != Some(&b'{') && (bytes.starts_with(b"PK") || bytes.starts_with(&[0x80])) {
             return Err(pickle());
         }
-        let tensors = parse_body(bytes, &self.0.limits.for_adapters()).map_err(|error| error.at("weights"))?;
+        let tensors = parse_body(bytes, &self.context.limits.for_adapters()).map_err(|error| error.at("weights"))?;
         let theta = layout.flatten(set, tensors)?;
         if theta.shape() != [layout.parameters] || !theta.floats().is_some_and(|all| all.iter().all(|x| x.is_finite()))
         {

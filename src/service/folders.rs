@@ -69,10 +69,10 @@ impl Models {
             let message = "This model has no adapters: it is a backbone.";
             return Err(ServiceError::invalid("no_adapters", message).at("model"));
         };
-        let backbone = models::get(&mut *self.0.connection().await?, base).await?;
+        let backbone = models::get(&mut *self.context.connection().await?, base).await?;
         let backbone = backbone.ok_or_else(|| ServiceError::not_found("model", name))?;
-        let layout = layout(&self.0, &backbone, &settings).await?;
-        pack(layout, read_adapters(&self.0, &model.adapters).await?, set).await
+        let layout = layout(&self.context, &backbone, &settings).await?;
+        pack(layout, read_adapters(&self.context, &model.adapters).await?, set).await
     }
 }
 

@@ -3,14 +3,17 @@
 
 mod adapters;
 mod adopted;
+mod capabilities;
 mod checkpoints;
 mod creation;
 mod delivery;
 mod error;
+mod estimate;
 mod events;
 mod files;
 mod folders;
 mod governor;
+mod inference;
 mod jobs;
 mod keys;
 mod metering;
@@ -26,6 +29,7 @@ mod sessions;
 mod steps;
 mod sweep;
 mod tokens;
+mod traffic;
 mod uploads;
 mod usage;
 mod webhooks;
@@ -45,11 +49,18 @@ use crate::store::blobs::Blobs;
 
 pub use adopted::AdapterSet;
 pub use adopted::NewAdapters;
+pub use capabilities::Capabilities;
+pub use capabilities::HostView;
+pub use capabilities::ModelView;
 pub use creation::NewJob;
 pub use delivery::Delivery;
 pub use delivery::DeliverySettings;
 pub use error::Refusal;
 pub use error::ServiceError;
+pub use estimate::Estimate;
+pub use estimate::EstimateRequest;
+pub use estimate::Estimates;
+pub use estimate::Source;
 pub use events::Events;
 pub use events::Follower;
 pub use events::Heard;
@@ -60,6 +71,11 @@ pub use folders::Folder;
 pub use governor::Denied;
 pub use governor::Governor;
 pub use governor::Standing;
+pub use inference::ActivationsRequest;
+pub use inference::Embeddings;
+pub use inference::Inference;
+pub use inference::InferenceAnswer;
+pub use inference::InferenceSettings;
 pub use jobs::JobView;
 pub use jobs::Jobs;
 pub use keys::Keys;
@@ -95,6 +111,7 @@ pub use webhooks::WebhookWish;
 pub use webhooks::Webhooks;
 
 pub use crate::engine::AdamW;
+pub use crate::engine::Inputs;
 pub use crate::engine::Slot;
 pub use crate::engine::codec::write_safetensors;
 pub use crate::store::Order;
@@ -150,6 +167,10 @@ pub struct Context {
     pub limits: Limits,
     /// Life of jobs.
     pub jobs: JobSettings,
+    /// Activations and embeddings.
+    pub inference: InferenceSettings,
+    /// Where the engine computes.
+    pub device: String,
     /// This process, as the owner of leases.
     pub owner: Uuid,
 }

@@ -11,6 +11,7 @@ use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
 use crate::engine::inspect;
 use crate::service::Context;
+use crate::service::Inference;
 use crate::service::Result;
 use crate::service::ServiceError;
 use crate::store::files;
@@ -20,9 +21,17 @@ use crate::store::models::BaseModel;
 use crate::store::models::ModelRow;
 
 /// Use cases on models.
-pub struct Models(pub Arc<Context>);
+pub struct Models {
+    pub(super) context: Arc<Context>,
+    inference: Arc<Inference>,
+}
 
 impl Models {
+    /// Models, with the sessions that are open on them.
+    pub fn new(context: Arc<Context>, inference: Arc<Inference>) -> Self {
+        Self { context, inference }
+    }
+
     /// Adds the backbone in a Hugging Face folder under `name`, or moves the name to this folder.
     pub async fn add(&self, folder: &Path, name: &str) -> Result<ModelRow> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
@@ -50,12 +59,12 @@ impl Models {
             max_tokens: info.max_tokens as i64,
             owned_by: "blindtune",
         };
-        Ok(models::upsert_base(&mut *self.0.connection().await?, &new).await?)
+        Ok(models::upsert_base(&mut *self.context.connection().await?, &new).await?)
     }
 
     /// The models that a project sees: all backbones and its own fine-tuned ones.
     pub async fn list(&self, project: ProjectId) -> Result<Vec<ModelRow>> {
-        Ok(models::list_visible(&mut *self.0.connection().await?, project).await?)
+        Ok(models::list_visible(&mut *self.context.connection().await?, project).await?)
     }
 
     /// All backbones, for the operator.
@@ -65,7 +74,7 @@ impl Models {
 
     /// One model that a project sees.
     pub async fn get(&self, project: ProjectId, name: &str) -> Result<ModelRow> {
-        let found = models::get_visible(&mut *self.0.connection().await?, project, name).await?;
+        let found = models::get_visible(&mut *self.context.connection().await?, project, name).await?;
         found.ok_or_else(|| ServiceError::not_found("model", name))
     }
 
@@ -75,15 +84,15 @@ impl Models {
         if model.project.is_none() {
             return Err(ServiceError::forbidden("A backbone can be removed by the operator only."));
         }
-        let mut connection = self.0.connection().await?;
+        let mut connection = self.context.connection().await?;
         models::delete_tuned(&mut connection, project, name).await?;
         let paths: Vec<String> = model.adapters.0.into_iter().map(|blob| blob.path).collect();
         let unused = files::unused_blobs(&mut connection, &paths).await?;
         drop(connection);
         for path in &unused {
-            self.0.blobs.delete(path).await?;
+            self.context.blobs.delete(path).await?;
         }
-        Ok(())
+        self.inference.forget(model.id).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The engine through its door, on tiny models: its numbers against transformers and PEFT, and its behaviour.
 
 mod behaviour;
+mod callers;
 mod nf4;
 mod numbers;
 mod stacking;

@@ -111,6 +111,18 @@ impl Hyperparameters {
     }
 }
 
+/// The settings of a method; refuses any other than `split`.
+pub fn split_of(method: Method) -> Result<SplitSettings> {
+    if method.kind == "split" {
+        return Ok(method.split);
+    }
+    let message = format!(
+        "method.type '{}' needs labels on the host; blindtune has 'split', where the labels stay with you.",
+        method.kind
+    );
+    Err(ServiceError::invalid("unsupported_method", message).at("method.type"))
+}
+
 /// A job to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -3,9 +3,11 @@
 
 pub mod files;
 pub mod governance;
+pub mod inference;
 pub mod jobs;
 pub mod list;
 pub mod models;
+pub mod planning;
 pub mod steps;
 pub mod uploads;
 pub mod webhooks;

@@ -1,0 +1,248 @@
+//! Activations and embeddings. Embeddings have OpenAI's shape.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::dto::steps::AdaptersJson;
+use crate::api::dto::steps::TensorJson;
+use crate::api::dto::steps::TensorMap;
+use crate::domain::settings::Pooling;
+use crate::service::ActivationsRequest;
+use crate::service::Embeddings;
+use crate::service::Inputs;
+use crate::service::Result;
+use crate::service::ServiceError;
+use crate::service::Which;
+
+/// One text, or a list: of texts, of pairs of texts, of token ids (one input), or of lists of token ids.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum InputJson {
+    /// A text.
+    One(String),
+    /// Inputs of one kind, or the tokens of one input.
+    Many(Vec<InputItem>),
+}
+
+/// An element of a list of inputs.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum InputItem {
+    /// A text.
+    Text(String),
+    /// A token of the one input.
+    Token(i64),
+    /// The tokens of an input.
+    Tokens(Vec<i64>),
+    /// A pair of texts.
+    Pair(Vec<String>),
+}
+
+impl InputJson {
+    /// The inputs; a list of mixed kinds is refused, by the place of the first that differs.
+    pub fn read(self) -> Result<Inputs> {
+        let items = match self {
+            Self::One(text) => return Ok(Inputs::Texts(vec![(text, None)])),
+            Self::Many(items) => items,
+        };
+        let kind = items.first().map(std::mem::discriminant);
+        let wrong = |place: usize, reason: &str| {
+            let place = format!("input[{place}]");
+            ServiceError::invalid("invalid_input", format!("{place}: {reason}.")).at(place)
+        };
+        // An empty list is an input without tokens as well as a pair without texts.
+        if let Some(place) = items.iter().position(|item| Some(std::mem::discriminant(item)) != kind) {
+            return Err(wrong(place, "is of another kind than the inputs before it"));
+        }
+        let (mut texts, mut ids, mut one) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, item) in items.into_iter().enumerate() {
+            match item {
+                InputItem::Text(text) => texts.push((text, None)),
+                InputItem::Token(id) => one.push(id),
+                InputItem::Tokens(list) => ids.push(list),
+                InputItem::Pair(pair) => match <[String; 2]>::try_from(pair) {
+                    Ok([first, second]) => texts.push((first, Some(second))),
+                    Err(_) => return Err(wrong(place, "a pair has two texts")),
+                },
+            }
+        }
+        if !one.is_empty() {
+            ids.push(one);
+        }
+        Ok(if ids.is_empty() { Inputs::Texts(texts) } else { Inputs::Tokens { ids, types: None } })
+    }
+}
+
+/// A call for activations.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActivationsBody {
+    /// A backbone, or a fine-tuned model of the project.
+    #[schema(example = "all-MiniLM-L6-v2")]
+    pub model: String,
+    /// The inputs. One that is longer than the model takes is refused.
+    #[schema(example = json!(["The scan shows no change.", "A second input."]))]
+    pub input: InputJson,
+    /// Adapter sets of a fine-tuned model; default all.
+    pub adapters: Option<AdaptersJson>,
+    /// Whether the bare backbone's activations are wanted too; default false. A backbone gives them always.
+    pub base: Option<bool>,
+    /// Another cut than the model's own.
+    pub pooling: Option<Pooling>,
+}
+
+impl TryFrom<ActivationsBody> for ActivationsRequest {
+    type Error = ServiceError;
+
+    fn try_from(body: ActivationsBody) -> Result<Self> {
+        let adapters = match body.adapters {
+            None => None,
+            Some(AdaptersJson::Word(word)) => Some(word.parse()?),
+            Some(AdaptersJson::Sets(sets)) => Some(Which::Some(sets)),
+        };
+        let inputs = body.input.read()?;
+        Ok(Self { model: body.model, inputs, adapters, base: body.base, pooling: body.pooling })
+    }
+}
+
+/// Tokens of a call.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct TokenUsage {
+    /// Tokens of the inputs.
+    #[schema(example = 8)]
+    pub prompt_tokens: usize,
+    /// The same: nothing is generated.
+    #[schema(example = 8)]
+    pub total_tokens: usize,
+}
+
+impl TokenUsage {
+    /// So many tokens.
+    pub fn of(tokens: usize) -> Self {
+        Self { prompt_tokens: tokens, total_tokens: tokens }
+    }
+}
+
+/// Answer to a call for activations.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ActivationsAnswer {
+    /// Always `activations`.
+    #[schema(example = "activations")]
+    pub object: &'static str,
+    /// The model.
+    #[schema(example = "all-MiniLM-L6-v2")]
+    pub model: String,
+    /// `h.{i}` by adapter set and `h.base`: F32 `[B, H]`; with pooling `none` `[N, H]` and `lengths` I64 `[B]`.
+    #[schema(value_type = std::collections::BTreeMap<String, TensorJson>)]
+    pub tensors: TensorMap,
+    /// Tokens of the call.
+    pub usage: TokenUsage,
+}
+
+/// A call for embeddings, as OpenAI has it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingsBody {
+    /// A backbone, or a fine-tuned model of the project.
+    #[schema(example = "all-MiniLM-L6-v2")]
+    pub model: String,
+    /// The inputs. One that is longer than the model takes is refused.
+    #[schema(example = "The scan shows no change.")]
+    pub input: InputJson,
+    /// `float` (the default), or `base64`: little-endian 32-bit floats.
+    #[schema(example = "float", pattern = "^(float|base64)$")]
+    pub encoding_format: Option<String>,
+    /// Must be absent or null: an activation has the width that it has.
+    pub dimensions: Option<i64>,
+    /// Taken for compatibility; not read.
+    pub user: Option<String>,
+}
+
+/// How vectors are written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Numbers.
+    Float,
+    /// Little-endian 32-bit floats in base64.
+    Base64,
+}
+
+impl EmbeddingsBody {
+    /// How the vectors are wanted; refuses what OpenAI's models can do and activations cannot.
+    pub fn encoding(&self) -> Result<Encoding> {
+        if self.dimensions.is_some() {
+            let message = "dimensions: an activation cannot be shortened; leave it out.";
+            return Err(ServiceError::invalid("unsupported_dimensions", message).at("dimensions"));
+        }
+        match self.encoding_format.as_deref() {
+            None | Some("float") => Ok(Encoding::Float),
+            Some("base64") => Ok(Encoding::Base64),
+            Some(other) => {
+                let message = format!("encoding_format: must be float or base64, not '{other}'.");
+                Err(ServiceError::invalid("invalid_encoding_format", message).at("encoding_format"))
+            }
+        }
+    }
+}
+
+/// A vector.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Vector {
+    /// Numbers.
+    Floats(Vec<f32>),
+    /// Little-endian 32-bit floats in base64.
+    Base64(String),
+}
+
+/// The vector of one input.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EmbeddingObject {
+    /// Always `embedding`.
+    #[schema(example = "embedding")]
+    pub object: &'static str,
+    /// Place of the input in the call.
+    pub index: usize,
+    /// The activation at the model's cut, not normalized; of a fine-tuned model those of all sets side by side, `[n * H]`.
+    #[schema(example = json!([0.12, -0.5]))]
+    pub embedding: Vector,
+}
+
+/// Answer to a call for embeddings.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EmbeddingsAnswer {
+    /// Always `list`.
+    #[schema(example = "list")]
+    pub object: &'static str,
+    /// One vector an input, in their order.
+    pub data: Vec<EmbeddingObject>,
+    /// The model.
+    #[schema(example = "all-MiniLM-L6-v2")]
+    pub model: String,
+    /// Tokens of the call.
+    pub usage: TokenUsage,
+}
+
+impl EmbeddingsAnswer {
+    /// In the form asked for.
+    pub fn new(embeddings: Embeddings, encoding: Encoding) -> Self {
+        let write = |values: Vec<f32>| match encoding {
+            Encoding::Float => Vector::Floats(values),
+            Encoding::Base64 => {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                Vector::Base64(STANDARD.encode(bytes))
+            }
+        };
+        let object = |(index, values)| EmbeddingObject { object: "embedding", index, embedding: write(values) };
+        let Embeddings { vectors, answer } = embeddings;
+        Self {
+            object: "list",
+            data: vectors.into_iter().enumerate().map(object).collect(),
+            model: answer.model,
+            usage: TokenUsage::of(answer.tokens),
+        }
+    }
+}

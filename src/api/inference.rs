@@ -1,0 +1,120 @@
+//! `/v1/activations` and `/v1/embeddings`: models outside of a job. Answers carry the engine's part of the time in `Server-Timing`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::HeaderName;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_LENGTH;
+use axum::response::IntoResponse;
+use axum::response::Response;
+
+use crate::api::App;
+use crate::api::auth::Caller;
+use crate::api::auth::StepsWrite;
+use crate::api::dto::Binary;
+use crate::api::dto::inference::ActivationsAnswer;
+use crate::api::dto::inference::ActivationsBody;
+use crate::api::dto::inference::EmbeddingsAnswer;
+use crate::api::dto::inference::EmbeddingsBody;
+use crate::api::dto::inference::TokenUsage;
+use crate::api::dto::steps::encode_all;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiJson;
+use crate::api::extract::Media;
+use crate::api::extract::accepted;
+use crate::api::govern::spent;
+use crate::api::steps::safetensors;
+
+/// Activations
+///
+/// Runs a backbone, or a fine-tuned model of the project, over some inputs: what a private head at home reads. A backbone gives
+/// `h.base`, a fine-tuned model `h.{i}` of its adapter sets (and `h.base` when asked). Nothing is kept. With
+/// `Accept: application/octet-stream` the answer is safetensors, with the scalars as metadata. Small calls of several callers share a
+/// pass; each answer is its own to rounding.
+#[utoipa::path(post, path = "/activations", tag = "inference", security(("key" = [])), request_body = ActivationsBody, responses(
+    (status = 200, description = "The activations", content(
+        (ActivationsAnswer = "application/json"), (Binary = "application/octet-stream"))),
+    (status = 400, description = "A field is wrong, unknown, or looks like a label; too many inputs", body = ErrorEnvelope),
+    (status = 401, description = "No valid key", body = ErrorEnvelope),
+    (status = 403, description = "The key lacks the scope steps:write", body = ErrorEnvelope),
+    (status = 404, description = "No such model", body = ErrorEnvelope),
+    (status = 409, description = "`settings_unknown`: the model was made before its settings were kept", body = ErrorEnvelope),
+    (status = 413, description = "Inputs or body too large; the limit is named", body = ErrorEnvelope),
+    (status = 415, description = "Not JSON", body = ErrorEnvelope),
+    (status = 422, description = "An input cannot be used: too long, or a token that does not exist", body = ErrorEnvelope),
+    (status = 429, description = "Too many calls in flight, or the device is busy", body = ErrorEnvelope),
+    (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
+))]
+pub async fn create_activations(
+    State(app): State<App>,
+    caller: Caller<StepsWrite>,
+    headers: HeaderMap,
+    ApiJson(body): ApiJson<ActivationsBody>,
+) -> Result<Response, ApiError> {
+    let answer = app.inference.activations(caller.project, body.try_into()?).await?;
+    app.inference.meter((caller.project, caller.key), &answer, announced(&headers)).await?;
+    let tokens = answer.tokens;
+    let response = match accepted(&headers) {
+        Media::Json => Json(ActivationsAnswer {
+            object: "activations",
+            model: answer.model,
+            tensors: encode_all(&answer.tensors),
+            usage: TokenUsage::of(answer.tokens),
+        })
+        .into_response(),
+        Media::Safetensors => {
+            let tokens = answer.tokens.to_string();
+            let scalars = [("model", answer.model), ("prompt_tokens", tokens.clone()), ("total_tokens", tokens)];
+            let scalars: BTreeMap<_, _> = scalars.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            safetensors(&answer.tensors, &scalars)?
+        }
+    };
+    Ok(spent(timed(response, answer.engine), tokens))
+}
+
+/// Embeddings
+///
+/// One vector an input, in OpenAI's shape: the activation at the model's cut, not normalized. For a fine-tuned model those of all
+/// adapter sets stand side by side. Stock clients ask for base64 and decode it themselves.
+#[utoipa::path(post, path = "/embeddings", tag = "inference", security(("key" = [])), request_body = EmbeddingsBody, responses(
+    (status = 200, description = "The vectors", body = EmbeddingsAnswer),
+    (status = 400, description = "A field is wrong, unknown, or looks like a label; too many inputs; `dimensions` is set", body = ErrorEnvelope),
+    (status = 401, description = "No valid key", body = ErrorEnvelope),
+    (status = 403, description = "The key lacks the scope steps:write", body = ErrorEnvelope),
+    (status = 404, description = "No such model", body = ErrorEnvelope),
+    (status = 409, description = "`settings_unknown`: the model was made before its settings were kept", body = ErrorEnvelope),
+    (status = 413, description = "Inputs or body too large; the limit is named", body = ErrorEnvelope),
+    (status = 415, description = "Not JSON", body = ErrorEnvelope),
+    (status = 422, description = "An input cannot be used: too long, or a token that does not exist", body = ErrorEnvelope),
+    (status = 429, description = "Too many calls in flight, or the device is busy", body = ErrorEnvelope),
+    (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
+))]
+pub async fn create_embeddings(
+    State(app): State<App>,
+    caller: Caller<StepsWrite>,
+    headers: HeaderMap,
+    ApiJson(body): ApiJson<EmbeddingsBody>,
+) -> Result<Response, ApiError> {
+    let encoding = body.encoding()?;
+    let found = app.inference.embeddings(caller.project, body.model, body.input.read()?).await?;
+    app.inference.meter((caller.project, caller.key), &found.answer, announced(&headers)).await?;
+    let (engine, tokens) = (found.answer.engine, found.answer.tokens);
+    Ok(spent(timed(Json(EmbeddingsAnswer::new(found, encoding)).into_response(), engine), tokens))
+}
+
+/// Bytes of the body, as its length was announced.
+fn announced(headers: &HeaderMap) -> u64 {
+    headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
+}
+
+fn timed(mut response: Response, engine: Duration) -> Response {
+    if let Ok(value) = HeaderValue::from_str(&format!("engine;dur={:.3}", engine.as_secs_f64() * 1e3)) {
+        response.headers_mut().insert(HeaderName::from_static("server-timing"), value);
+    }
+    response
+}
