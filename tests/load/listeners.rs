@@ -17,6 +17,9 @@ use crate::figures::Times;
 use crate::host::Host;
 use crate::world::Job;
 
+/// Streams that are being opened at once.
+const OPENING: usize = 16;
+
 /// When each step was reported, by its number.
 type Sent = Arc<Mutex<Vec<Instant>>>;
 
@@ -49,8 +52,10 @@ impl Listeners {
             let socket = TcpStream::connect(host.address()).await.expect("connects");
             let (sent, heard) = (Arc::clone(&listeners.sent), Arc::clone(&listeners.heard));
             tasks.push(tokio::spawn(listen(socket, head, sent, heard, Arc::clone(&listeners.open))));
-            if number % 50 == 49 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            // Opening is a request: more than `max_requests_in_flight` at once would be answered 503.
+            while number >= listeners.open.load(Ordering::SeqCst) + OPENING {
+                assert!(!tasks.iter().any(tokio::task::JoinHandle::is_finished), "a stream was refused");
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
         let deadline = Instant::now() + Duration::from_secs(30);
