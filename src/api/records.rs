@@ -139,7 +139,9 @@ pub async fn create_checkpoint(
 ) -> Result<Json<CheckpointObject>, ApiError> {
     let body: CreateCheckpoint = match bytes.is_empty() {
         true => CreateCheckpoint::default(),
-        false if content_type(&headers) == Some(Media::Json) => parse_json(&bytes)?,
+        false if content_type(&headers) == Some(Media::Json) => {
+            parse_json::<Option<CreateCheckpoint>>(&bytes)?.unwrap_or_default()
+        }
         false => return Err(unsupported_media("application/json")),
     };
     let life = body.expires_after.map(Into::into);

@@ -120,7 +120,7 @@ async fn an_expired_checkpoint_goes_unless_a_job_would_go_on_from_it() {
     };
     until("the sweep of the older one", async || ids().await == [newest.clone()]).await;
     tokio::time::sleep(Duration::from_millis(2500)).await; // two more sweeps pass
-    assert_eq!(ids().await, [newest.clone()]);
+    assert_eq!(ids().await, vec![newest]);
     job.verb("cancel").await.ok();
     until("the sweep of the newest", async || ids().await.is_empty() && blobs(&host, "checkpoints") == 0).await;
 }

@@ -9,6 +9,8 @@ use crate::world::make_job;
 async fn a_job_that_kills_its_host_three_times_without_a_step_fails_and_others_go_on() {
     let (mut host, client) = host_and_client(&[]).await;
     let (mut cursed, mut other) = (make_job(&client, json!({})).await, make_job(&client, json!({})).await);
+    let metrics = json!({"step": 1, "metrics": {"loss": 0.5}});
+    client.post(&cursed.path("/metrics"), &metrics).await.ok();
     for _ in 0..3 {
         // Opens a session, and takes no step.
         client.get(&cursed.path("/adapters")).await.ok();
@@ -19,6 +21,9 @@ async fn a_job_that_kills_its_host_three_times_without_a_step_fails_and_others_g
     let view = cursed.view().await;
     assert_eq!((&view["status"], &view["error"]["code"]), (&json!("failed"), &json!("crash_loop")));
     assert!(view["finished_at"].is_i64() && view["error"]["message"].is_string());
+    let results = view["result_files"][0].as_str().expect("what was reported is not lost");
+    let content = client.get(&format!("/v1/files/{results}/content")).await.ok();
+    assert_eq!(content.text(), "step,loss\n1,0.5\n");
     let events = client.get(&cursed.path("/events")).await.ok_json();
     assert_eq!(events["data"][0]["level"], "error");
     other.step_ok().await;

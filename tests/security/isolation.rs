@@ -35,6 +35,8 @@ struct Ids {
     checkpoint: String,
     upload: String,
     part: String,
+    webhook: String,
+    delivery: String,
 }
 
 impl Ids {
@@ -50,12 +52,14 @@ impl Ids {
             checkpoint: id("ftckpt_"),
             upload: id("upload_"),
             part: id("part_"),
+            webhook: id("wh_"),
+            delivery: id("msg_"),
         }
     }
 
-    fn all(&self) -> [&str; 8] {
-        let Self { job, file, model, forward, key, checkpoint, upload, part } = self;
-        [job, file, model, forward, key, checkpoint, upload, part]
+    fn all(&self) -> [&str; 10] {
+        let Self { job, file, model, forward, key, checkpoint, upload, part, webhook, delivery } = self;
+        [job, file, model, forward, key, checkpoint, upload, part, webhook, delivery]
     }
 }
 
@@ -92,6 +96,9 @@ fn operation(name: &str, ids: &Ids) -> Option<Operation> {
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
     let checkpoint = |rest: &str| job(&format!("/checkpoints/{}{rest}", ids.checkpoint));
     let upload = |rest: &str| format!("/v1/uploads/{}{rest}", ids.upload);
+    let webhook = |rest: &str| format!("/v1/webhooks/{}{rest}", ids.webhook);
+    let replay = || webhook(&format!("/deliveries/{}/replay", ids.delivery));
+    let ask = || text(json!({"model": ids.model, "input": "w5"}));
     let adapters = || format!("/v1/adapters/{}", ids.model);
     let (method, path, (media, body), by_id, scope) = match name {
         "list_files" => (get, fixed("files"), none(), false, "files:read"),
@@ -143,6 +150,23 @@ fn operation(name: &str, ids: &Ids) -> Option<Operation> {
         "create_upload_part" => (post, upload("/parts"), (FORM, PART.to_vec()), true, "files:write"),
         "complete_upload" => (post, upload("/complete"), text(json!({"part_ids": [ids.part]})), true, "files:write"),
         "cancel_upload" => (post, upload("/cancel"), none(), true, "files:write"),
+        "list_webhooks" => (get, fixed("webhooks"), none(), false, "jobs:read"),
+        "create_webhook" => {
+            (post, fixed("webhooks"), text(json!({"url": "https://1.1.1.1/hook"})), false, "jobs:write")
+        }
+        "get_webhook" => (get, webhook(""), none(), true, "jobs:read"),
+        "update_webhook" => (Method::PATCH, webhook(""), text(json!({"enabled": false})), true, "jobs:write"),
+        "delete_webhook" => (delete, webhook(""), none(), true, "jobs:write"),
+        "test_webhook" => (post, webhook("/test"), none(), true, "jobs:write"),
+        "list_deliveries" => (get, webhook("/deliveries"), none(), true, "jobs:read"),
+        "replay_delivery" => (post, replay(), none(), true, "jobs:write"),
+        "create_activations" => (post, fixed("activations"), ask(), true, "steps:write"),
+        "create_embeddings" => (post, fixed("embeddings"), ask(), true, "steps:write"),
+        "estimate" => {
+            let body = text(json!({"model": MODEL, "training_file": ids.file}));
+            (post, fixed("fine_tuning/estimate"), body, true, "steps:write")
+        }
+        "capabilities" => (get, fixed("fine_tuning/capabilities"), none(), false, "jobs:read"),
         _ => return None,
     };
     Some(Operation { method, path, media, body, by_id, scope })
@@ -158,7 +182,7 @@ async fn operations(world: &World) -> Vec<String> {
     let operations = paths.flat_map(|path| path.as_object().expect("an object").values());
     let names = operations.map(|operation| operation["operationId"].as_str().expect("a name").to_owned());
     let names: Vec<String> = names.filter(|name| !OPEN.contains(&name.as_str())).collect();
-    assert!(names.len() >= 32, "{names:?}");
+    assert!(names.len() >= 53, "{names:?}");
     names
 }
 
@@ -186,7 +210,11 @@ async fn tenant() -> (World, Job, Ids) {
     let checkpoint = id(&world.client.verb(&job.path("/checkpoints")).await.ok_json());
     let admin = world.client.with_key(Some(&world.host.key(&world.project, &["--scopes", ALL]).await));
     let key = id(&admin.post("/v1/api_keys", &json!({"name": "mine"})).await.ok_json());
-    let ids = Ids { job: job.id.clone(), file, model, forward, key, checkpoint, upload, part };
+    let hook = json!({"url": "https://1.1.1.1/hook", "events": ["fine_tuning.job.failed"]});
+    let webhook = id(&admin.post("/v1/webhooks", &hook).await.ok_json());
+    let delivery = id(&admin.verb(&format!("/v1/webhooks/{webhook}/test")).await.ok_json());
+    let job_id = job.id.clone();
+    let ids = Ids { job: job_id, file, model, forward, key, checkpoint, upload, part, webhook, delivery };
     let world = World { client: admin, ..world };
     (world, job, ids)
 }

@@ -26,6 +26,8 @@ use blindtune::store::jobs;
 use blindtune::store::jobs::JobCounts;
 use blindtune::store::jobs::JobFailure;
 use blindtune::store::jobs::MetadataFilter;
+use blindtune::store::jobs::NewJob;
+use blindtune::store::jobs::Origin;
 use blindtune::store::keys;
 use blindtune::store::keys::NewKey;
 use blindtune::store::ledger;
@@ -111,6 +113,35 @@ async fn a_blob_is_in_use_until_the_last_row_that_names_it_is_gone() -> TestResu
     assert_eq!(files::delete(&mut conn, world.project, second.id).await?, Some(second.clone()));
     assert!(files::delete(&mut conn, world.project, second.id).await?.is_none());
     assert!(!files::blob_in_use(&mut conn, "files/a").await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_origin_of_an_open_job_keeps_its_blobs() -> TestResult {
+    let world = World::new().await;
+    let mut conn = world.pool.acquire().await?;
+    let adapters = AdapterBlobs(vec![BlobRef { path: "adapters/o".to_owned(), sha256: "0".repeat(64), bytes: 9 }]);
+    let origin = Origin { name: "ft:mini:acme::1".to_owned(), adapters };
+    let id = JobId(Uuid::now_v7());
+    let new = NewJob {
+        id,
+        project: world.project,
+        model: world.model,
+        model_name: &origin.name,
+        training_file: None,
+        status: JobState::Queued,
+        suffix: None,
+        seed: 7,
+        settings: &SplitSettings::default(),
+        metadata: None,
+        origin: Some(&origin),
+        hyperparameters: &serde_json::json!({}),
+    };
+    assert_eq!(jobs::insert(&mut conn, &new).await?.origin.as_ref(), Some(&origin));
+    let paths = ["adapters/o".to_owned(), "adapters/x".to_owned()];
+    assert_eq!(files::unused_blobs(&mut conn, &paths).await?, ["adapters/x"]);
+    jobs::set_state(&mut conn, world.project, id, (JobState::Queued, JobState::Cancelled), None).await?;
+    assert_eq!(files::unused_blobs(&mut conn, &paths).await?, paths);
     Ok(())
 }
 

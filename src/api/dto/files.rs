@@ -63,10 +63,10 @@ pub struct FileUpload {
     #[schema(example = "fine-tune")]
     purpose: String,
     /// `created_at`, with `expires_after[seconds]`.
-    #[schema(rename = "expires_after[anchor]", example = "created_at")]
+    #[schema(rename = "expires_after[anchor]", nullable = false, example = "created_at")]
     expires_after_anchor: Option<String>,
     /// How long the file lives, 3600 to 2592000 seconds; for ever when absent.
-    #[schema(rename = "expires_after[seconds]", minimum = 3600, maximum = 2_592_000)]
+    #[schema(rename = "expires_after[seconds]", nullable = false, minimum = 3600, maximum = 2_592_000)]
     expires_after_seconds: Option<i64>,
 }
 
@@ -75,7 +75,7 @@ pub struct FileUpload {
 #[serde(deny_unknown_fields)]
 pub struct ExpiresAfterJson {
     /// What the time counts from: `created_at`; for checkpoints also `now`.
-    #[schema(example = "created_at")]
+    #[schema(example = "created_at", pattern = "^(created_at|now)$")]
     pub anchor: String,
     /// Seconds from then on: a file lives 3600 to 2592000, a checkpoint up to 315360000.
     #[schema(example = 3600, minimum = 3600)]

@@ -8,8 +8,9 @@ use serde_json::Number;
 use serde_json::Value;
 use serde_json::json;
 use utoipa::ToSchema;
-use utoipa::openapi::ObjectBuilder;
 use utoipa::openapi::Schema;
+use utoipa::openapi::schema::Object;
+use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::schema::Type;
 
@@ -66,11 +67,19 @@ pub struct MethodChoice {
 #[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum AutoOrNumber {
-    /// A number.
+    /// A number, more than zero.
     #[schema(value_type = f64)]
     Number(Number),
     /// `auto`.
-    Word(String),
+    Word(Auto),
+}
+
+/// The word.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    /// The label holder's loop decides.
+    Auto,
 }
 
 /// OpenAI's hyperparameters, for the client's own records: the label holder's loop decides them.
@@ -97,8 +106,7 @@ impl Hyperparameters {
         ];
         for (name, value) in fields {
             let good = match value {
-                None => true,
-                Some(AutoOrNumber::Word(word)) => word == "auto",
+                None | Some(AutoOrNumber::Word(Auto::Auto)) => true,
                 Some(AutoOrNumber::Number(number)) => number.as_f64().is_some_and(|number| number > 0.0),
             };
             if !good {
@@ -123,6 +131,11 @@ pub fn split_of(method: Method) -> Result<SplitSettings> {
     Err(ServiceError::invalid("unsupported_method", message).at("method.type"))
 }
 
+fn only_null() -> Object {
+    let description = "Only null: validation happens at the label holder.";
+    ObjectBuilder::new().schema_type(Type::Null).description(Some(description)).build()
+}
+
 /// A job to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -137,9 +150,10 @@ pub struct CreateJob {
     /// Kept and given back; the host does not read them.
     pub hyperparameters: Option<Hyperparameters>,
     /// Only null: validation happens at the label holder.
+    #[schema(schema_with = only_null)]
     pub validation_file: Option<String>,
     /// Only null or empty.
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<Object>>, max_items = 0)]
     pub integrations: Option<Vec<Value>>,
     /// Part of the fine-tuned model's name.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$", example = "night-shift")]

@@ -66,9 +66,10 @@ pub struct AdapterUpload {
     #[schema(example = "all-MiniLM-L6-v2")]
     base_model: String,
     /// Part of the model's name.
-    #[schema(max_length = 64)]
+    #[schema(max_length = 64, nullable = false)]
     suffix: Option<String>,
     /// Where the backbone is cut; the family's own cut when absent.
+    #[schema(nullable = false)]
     pooling: Option<Pooling>,
     /// `adapter_config.json`: plain LoRA.
     #[schema(content_media_type = "application/json", value_type = Vec<String>)]
