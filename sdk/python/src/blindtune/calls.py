@@ -14,6 +14,7 @@ from .arrays import F32, I64, AnyArray, encode
 from .data import Text
 
 JOBS = "fine_tuning/jobs"
+TENSORS = "application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,14 @@ class Call:
     query: tuple[tuple[str, str], ...]
     body: bytes
     content_type: str
+
+
+@dataclass(frozen=True)
+class StepAnswer:
+    """Named tensors, and the scalars that came with them (strings, as safetensors has them)."""
+
+    tensors: dict[str, AnyArray]
+    metadata: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class ForwardRequest:
         }
         tensors = {name: value for name, value in named.items() if value is not None}
         tensors |= {f"theta.{i}": value for i, value in self.theta.items()}
-        return Call(path, tuple(sorted(query.items())), encode(tensors), "application/octet-stream")
+        return Call(path, tuple(sorted(query.items())), encode(tensors), TENSORS)
 
     def _adapters_text(self) -> str:
         return self.adapters if isinstance(self.adapters, str) else ",".join(map(str, self.adapters))
@@ -91,7 +100,7 @@ class BackwardRequest:
         """Encode as safetensors."""
         query = (("forward_id", self.forward_id), ("seq", str(self.seq)))
         body = encode({f"s.{i}.{j}": value for (i, j), value in self.shares.items()})
-        return Call(f"{JOBS}/{job_id}/backward", query, body, "application/octet-stream")
+        return Call(f"{JOBS}/{job_id}/backward", query, body, TENSORS)
 
 
 def json_tensor(value: F32) -> dict[str, object]:
