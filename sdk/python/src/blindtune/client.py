@@ -11,9 +11,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import httpx
+from typing_extensions import Self
 
 from ._asks import steps
 from ._asks.core import Ask, Listing
@@ -44,9 +45,6 @@ from .management import (
     Webhooks,
 )
 from .twins import Pages
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["AsyncClient", "Client", "Recorder", "StepAnswer", "normalize_url"]
 

@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import closing
 from dataclasses import fields, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from typing_extensions import Self
 
 from . import events as _events
 from ._asks import checkpoints, jobs, steps
@@ -21,10 +23,7 @@ from .bar import Bar
 from .calls import BackwardRequest, Call, ForwardRequest, StepAnswer
 from .errors import ApiConnectionError, ApiError, BlindtuneError
 from .objects import Event, Job
-from .twins import AsyncPages, AsyncSender, Named, Pages, Sender, dressed_like
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from .twins import AsyncPages, AsyncSender, Named, Pages, Sender, dressed, itself
 
 log = logging.getLogger("blindtune")
 
@@ -91,41 +90,37 @@ class _Handle(Named, Job):
 def mine(call: Callable[Concatenate[str, P], Ask[T]]) -> Callable[Concatenate[LiveJob, P], T]:
     """The method of a handle that sends this call about its job."""
 
-    @dressed_like(call, "Ask[", "", own=1)
     def method(self: LiveJob, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._client.ask(call(self.id, *args, **kwargs))
 
-    return method
+    return dressed(method, call, itself, own=1)
 
 
 def mine_later(call: Callable[Concatenate[str, P], Ask[T]]) -> Callable[Concatenate[AsyncLiveJob, P], Awaitable[T]]:
     """The same, to await."""
 
-    @dressed_like(call, "Ask[", "", own=1)
     async def method(self: AsyncLiveJob, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._client.ask(call(self.id, *args, **kwargs))
 
-    return method
+    return dressed(method, call, itself, own=1)
 
 
 def becomes(call: Callable[[str], Ask[Job]]) -> Callable[[LiveJob], LiveJob]:
     """The method of a handle that sends this call about its job, and is then what the host says."""
 
-    @dressed_like(call, "Ask[", "", own=1)
     def method(self: LiveJob) -> LiveJob:
         return self._become(self._client.ask(call(self.id)))
 
-    return method
+    return dressed(method, call, lambda _: "LiveJob", own=1)
 
 
 def becomes_later(call: Callable[[str], Ask[Job]]) -> Callable[[AsyncLiveJob], Awaitable[AsyncLiveJob]]:
     """The same, to await."""
 
-    @dressed_like(call, "Ask[", "", own=1)
     async def method(self: AsyncLiveJob) -> AsyncLiveJob:
         return self._become(await self._client.ask(call(self.id)))
 
-    return method
+    return dressed(method, call, lambda _: "AsyncLiveJob", own=1)
 
 
 class LiveJob(_Handle):

@@ -15,7 +15,7 @@ from ._asks.core import Ask, Listing
 from .handles import AsyncLiveJob, AsyncStepClient, LiveJob, StepClient
 from .management import AsyncCheckpoints, Checkpoints
 from .objects import Event, Job
-from .twins import AsyncPages, AsyncResource, Pages, Resource, async_pages, dressed_like, later, now, pages
+from .twins import AsyncPages, AsyncResource, Pages, Resource, async_pages, dressed, later, now, pages
 
 P = ParamSpec("P")
 
@@ -23,43 +23,39 @@ P = ParamSpec("P")
 def live(call: Callable[P, Ask[Job]]) -> Callable[Concatenate[Jobs, P], LiveJob]:
     """The method that sends this call and answers a handle."""
 
-    @dressed_like(call, "Ask[", "")
     def method(self: Jobs, /, *args: P.args, **kwargs: P.kwargs) -> LiveJob:
         return LiveJob.of(self._client, self._client.ask(call(*args, **kwargs)))
 
-    return method
+    return dressed(method, call, lambda _: LiveJob)
 
 
 def live_later(call: Callable[P, Ask[Job]]) -> Callable[Concatenate[AsyncJobs, P], Starting]:
     """The same, to await or to use with `async with`."""
 
-    @dressed_like(call, "Ask[", "")
     def method(self: AsyncJobs, /, *args: P.args, **kwargs: P.kwargs) -> Starting:
         return Starting(self._client, call(*args, **kwargs))
 
-    return method
+    return dressed(method, call, lambda _: Starting)
 
 
 def live_pages(call: Callable[P, Listing[Job]]) -> Callable[Concatenate[Jobs, P], Pages[LiveJob]]:
     """The method that answers this list as handles."""
 
-    @dressed_like(call, "Listing[", "Pages")
     def method(self: Jobs, /, *args: P.args, **kwargs: P.kwargs) -> Pages[LiveJob]:
         client = self._client
         return Pages(client, call(*args, **kwargs).mapped(lambda job: LiveJob.of(client, job)))
 
-    return method
+    return dressed(method, call, lambda _: Pages[LiveJob])
 
 
 def async_live_pages(call: Callable[P, Listing[Job]]) -> Callable[Concatenate[AsyncJobs, P], AsyncPages[AsyncLiveJob]]:
     """The same, for `async for`."""
 
-    @dressed_like(call, "Listing[", "AsyncPages")
     def method(self: AsyncJobs, /, *args: P.args, **kwargs: P.kwargs) -> AsyncPages[AsyncLiveJob]:
         client = self._client
         return AsyncPages(client, call(*args, **kwargs).mapped(lambda job: AsyncLiveJob.of(client, job)))
 
-    return method
+    return dressed(method, call, lambda _: AsyncPages[AsyncLiveJob])
 
 
 class Starting:

@@ -11,7 +11,8 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import wraps
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
+from types import GenericAlias
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, get_args
 
 from ._asks.core import Ask, Listing, Page, Plan, Wait
 from .display import html_table
@@ -111,7 +112,7 @@ class Named:
 
     def __init_subclass__(cls) -> None:
         for name, value in vars(cls).items():
-            if inspect.isfunction(value) and hasattr(value, "__wrapped__"):
+            if inspect.isfunction(value) and hasattr(value, "__signature__"):
                 value.__name__, value.__qualname__, value.__module__ = (
                     name,
                     f"{cls.__qualname__}.{name}",
@@ -136,47 +137,42 @@ class AsyncResource(Named):
 def now(call: Callable[P, Ask[T]]) -> Callable[Concatenate[Resource, P], T]:
     """The method that sends this call and waits."""
 
-    @dressed_like(call, "Ask[", "")
     def method(self: Resource, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._sender.ask(call(*args, **kwargs))
 
-    return method
+    return dressed(method, call, itself)
 
 
 def later(call: Callable[P, Ask[T]]) -> Callable[Concatenate[AsyncResource, P], Awaitable[T]]:
     """The method that sends this call and is awaited."""
 
-    @dressed_like(call, "Ask[", "")
     async def method(self: AsyncResource, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._sender.ask(call(*args, **kwargs))
 
-    return method
+    return dressed(method, call, itself)
 
 
 def pages(call: Callable[P, Listing[T]]) -> Callable[Concatenate[Resource, P], Pages[T]]:
     """The method that answers this list."""
 
-    @dressed_like(call, "Listing[", "Pages")
     def method(self: Resource, /, *args: P.args, **kwargs: P.kwargs) -> Pages[T]:
         return Pages(self._sender, call(*args, **kwargs))
 
-    return method
+    return dressed(method, call, lambda kind: GenericAlias(Pages, (kind,)))
 
 
 def async_pages(call: Callable[P, Listing[T]]) -> Callable[Concatenate[AsyncResource, P], AsyncPages[T]]:
     """The method that answers this list, for `async for`."""
 
-    @dressed_like(call, "Listing[", "AsyncPages")
     def method(self: AsyncResource, /, *args: P.args, **kwargs: P.kwargs) -> AsyncPages[T]:
         return AsyncPages(self._sender, call(*args, **kwargs))
 
-    return method
+    return dressed(method, call, lambda kind: GenericAlias(AsyncPages, (kind,)))
 
 
 def work(call: Callable[P, Plan[T]]) -> Callable[Concatenate[Resource, P], T]:
     """The method that carries out this plan."""
 
-    @dressed_like(call, "Plan[", "")
     def method(self: Resource, /, *args: P.args, **kwargs: P.kwargs) -> T:
         carried = Carried(call(*args, **kwargs))
         while not carried.done:
@@ -192,13 +188,12 @@ def work(call: Callable[P, Plan[T]]) -> Callable[Concatenate[Resource, P], T]:
                 carried.answer(answer)
         return carried.result()
 
-    return method
+    return dressed(method, call, itself)
 
 
 def later_work(call: Callable[P, Plan[T]]) -> Callable[Concatenate[AsyncResource, P], Awaitable[T]]:
     """The method that carries out this plan, to await."""
 
-    @dressed_like(call, "Plan[", "")
     async def method(self: AsyncResource, /, *args: P.args, **kwargs: P.kwargs) -> T:
         carried = Carried(call(*args, **kwargs))
         while not carried.done:
@@ -214,7 +209,7 @@ def later_work(call: Callable[P, Plan[T]]) -> Callable[Concatenate[AsyncResource
                 carried.answer(answer)
         return carried.result()
 
-    return method
+    return dressed(method, call, itself)
 
 
 class Carried(Generic[T]):
@@ -251,24 +246,25 @@ class Carried(Generic[T]):
             self._result = (stop.value,)
 
 
-def dressed_like(call: Callable[..., Any], wrapper: str, instead: str, *, own: int = 0) -> Callable[[M], M]:
-    """Gives a method the words and the signature of its call, with `self`, and the answer without its wrapping.
+def dressed(method: M, call: Callable[..., Any], answer: Callable[[Any], Any], *, own: int = 0) -> M:
+    """The method with the words and the signature of its call: with `self`, and its `answer` out of the call's.
 
     The first `own` parameters are the object's own affair and left out.
     """
-    signature = inspect.signature(call)
+    signature = inspect.signature(call, eval_str=True)
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     parameters += list(signature.parameters.values())[own:]
-    written = str(signature.return_annotation)
-    inner = written.removeprefix(wrapper).removesuffix("]")
-    answer = f"{instead}[{inner}]" if instead else inner
+    returned = answer(get_args(signature.return_annotation)[-1])
+    shown: Any = wraps(call)(method)
+    del shown.__wrapped__  # it is not the same function: what it answers is sent first
+    shown.__annotations__ = {}
+    shown.__signature__ = inspect.Signature(parameters, return_annotation=returned)
+    return cast("M", shown)
 
-    def dress(method: M) -> M:
-        dressed: Any = wraps(call)(method)
-        dressed.__signature__ = inspect.Signature(parameters, return_annotation=answer)
-        return cast("M", dressed)
 
-    return dress
+def itself(kind: Any) -> Any:
+    """The answer of a call that is sent is what it reads."""
+    return kind
 
 
 def _page_html(path: str, page: Page[Any]) -> str:

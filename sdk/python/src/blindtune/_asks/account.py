@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
+
+from typing_extensions import Unpack
 
 from ..objects import ApiKey, AuditEntry, Usage
 from . import core
 from .core import Ask, Listing, get, post, reads, to
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class KeyLimits(TypedDict, total=False):

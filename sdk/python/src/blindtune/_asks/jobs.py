@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
+
+from typing_extensions import Unpack
 
 from .._generated.api.fine_tuning import (
     cancel_job,
@@ -17,9 +19,6 @@ from .._generated.api.fine_tuning import (
 from .._generated.models import MetricsBody
 from ..objects import Capabilities, Estimate, Event, Job, LedgerEntry
 from .core import Ask, Listing, compute, get, nothing, post, reads, to
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 JOBS = "fine_tuning/jobs"
 

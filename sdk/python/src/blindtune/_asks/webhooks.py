@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
+
+from typing_extensions import Unpack
 
 from ..objects import Webhook, WebhookDelivery
 from . import core
 from .core import Ask, Listing, get, patch, post, reads, to
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class WebhookFields(TypedDict, total=False):
