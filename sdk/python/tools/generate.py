@@ -17,7 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 LEFT_OUT = {"steps", "health"}
-CONFIG = "project_name_override: blindtune-generated\npackage_name_override: _generated\npost_hooks: []\n"
+CONFIG = "project_name_override: blindtune-generated\npackage_name_override: _generated\npost_hooks: []\nliteral_enums: true\n"
 HERE = Path(__file__).resolve().parent.parent
 
 
@@ -33,6 +33,10 @@ def main(contract: Path, target: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"the generator refused the contract:\n{done.stdout}{done.stderr}")
+    client = target / "client.py"  # the generator's own release needs Python 3.11, the SDK only 3.10
+    written = client.read_text(encoding="utf-8")
+    fitted = written.replace("import Any, Self", "import Any\n\nfrom typing_extensions import Self")
+    client.write_text(fitted, encoding="utf-8")
 
 
 def adapt(document: dict[str, Any]) -> dict[str, Any]:
