@@ -18,7 +18,40 @@ from blindtune import BackwardRequest, Client, ForwardRequest
 yaml = pytest.importorskip("ruamel.yaml", reason="the reader of openapi.yaml needs Python 3.11")
 CONTRACT = Path(__file__).resolve().parents[3] / "openapi.yaml"
 
-COMING: set[str] = set()
+COMING: set[str] = {
+    "DELETE /v1/api_keys/k",
+    "DELETE /v1/fine_tuning/jobs/j/checkpoints/c",
+    "DELETE /v1/webhooks/w",
+    "GET /v1/adapters/m",
+    "GET /v1/api_keys",
+    "GET /v1/api_keys/k",
+    "GET /v1/audit_log",
+    "GET /v1/fine_tuning/capabilities",
+    "GET /v1/fine_tuning/jobs/j/checkpoints/c",
+    "GET /v1/fine_tuning/jobs/j/checkpoints/c/content",
+    "GET /v1/fine_tuning/jobs/{job_id}/events ?order",
+    "GET /v1/usage",
+    "GET /v1/webhooks",
+    "GET /v1/webhooks/w",
+    "GET /v1/webhooks/w/deliveries",
+    "PATCH /v1/fine_tuning/jobs/j/checkpoints/c",
+    "PATCH /v1/webhooks/w",
+    "POST /v1/activations",
+    "POST /v1/adapters",
+    "POST /v1/api_keys",
+    "POST /v1/embeddings",
+    "POST /v1/files {expires_after}",
+    "POST /v1/fine_tuning/estimate",
+    "POST /v1/fine_tuning/jobs {hyperparameters}",
+    "POST /v1/fine_tuning/jobs/{job_id}/checkpoints {expires_after}",
+    "POST /v1/uploads",
+    "POST /v1/uploads/u/cancel",
+    "POST /v1/uploads/u/complete",
+    "POST /v1/uploads/u/parts",
+    "POST /v1/webhooks",
+    "POST /v1/webhooks/w/deliveries/d/replay",
+    "POST /v1/webhooks/w/test",
+}
 """Calls that openapi.yaml does not have yet."""
 
 
@@ -66,7 +99,7 @@ def acts(client: Client, folder: Path) -> list[Any]:
     limits: dict[str, Any] = {"requests_per_minute": 1, "tokens_per_minute": 1, "monthly_tokens": 1}
     rows = ForwardRequest(rows=np.array([0]), seq=1)
     shares = BackwardRequest(1, "f", {(0, 0): np.zeros((1, 2), np.float32)})
-    estimate: dict[str, Any] = {"method": {}, "training_file": "f", "rows": 1, "tokens_per_row": 1}
+    estimate: dict[str, Any] = {"method": {}, "training_file": "f", "rows": 1, "tokens_per_row": 1, "base": True}
     return [
         lambda: client.files.create(("a", b""), expires_after_s=3600),
         lambda: next(client.files.list(limit=1)),

@@ -17,7 +17,13 @@ from typing import Any
 from ruamel.yaml import YAML
 
 LEFT_OUT = {"steps", "health"}
-CONFIG = "project_name_override: blindtune-generated\npackage_name_override: _generated\npost_hooks: []\nliteral_enums: true\n"
+CONFIG = """project_name_override: blindtune-generated
+package_name_override: _generated
+post_hooks: []
+literal_enums: true
+content_type_overrides:
+  application/zip: application/octet-stream
+"""
 HERE = Path(__file__).resolve().parent.parent
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .arrays import F32, I64, AnyArray, encode
+from .arrays import F32, I64, AnyArray, decode, encode
 from .data import Text
 
 JOBS = "fine_tuning/jobs"
@@ -33,6 +33,16 @@ class StepAnswer:
 
     tensors: dict[str, AnyArray]
     metadata: dict[str, str]
+
+
+def step_answer(body: bytes) -> StepAnswer:
+    """Safetensors, or a JSON object of scalars where there are no tensors: a backward under host custody.
+
+    The first 8 bytes of safetensors are the length of a header, which is never so long that none of them is zero.
+    """
+    if b"\0" in body[:8]:
+        return StepAnswer(*decode(body))
+    return StepAnswer({}, {name: str(value) for name, value in json.loads(body).items()})
 
 
 @dataclass(frozen=True)

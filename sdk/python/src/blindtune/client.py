@@ -20,8 +20,8 @@ from ._asks import steps
 from ._asks.core import Ask, Listing
 from ._asks.jobs import ledger
 from ._transport import UNREAD, AsyncRetryingTransport, RetryingTransport, RetryPolicy, Traffic
-from .arrays import F32, AnyArray, decode
-from .calls import TENSORS, BackwardRequest, Call, ForwardRequest, StepAnswer
+from .arrays import F32, AnyArray
+from .calls import TENSORS, BackwardRequest, Call, ForwardRequest, StepAnswer, step_answer
 from .errors import ApiConnectionError, BlindtuneError, error_from
 from .jobs import AsyncJobs, Jobs
 from .management import (
@@ -82,7 +82,7 @@ class _Connection:
         return ApiConnectionError(f"{_without_password(self.base_url)}: {type(error).__name__}: {error}")
 
     def _answered(self, call: Call, body: bytes) -> StepAnswer:
-        answer = StepAnswer(*decode(body))
+        answer = step_answer(body)
         if self.recorder is not None:
             self.recorder(call, body)
         return answer

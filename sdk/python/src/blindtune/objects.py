@@ -203,6 +203,7 @@ class Estimate(Record):
     rows: int = 0
     tokens: int = 0
     trained_tokens: int = 0
+    sampled_share: float | None = None
     flops: float = 0.0
     bytes_up: int = 0
     bytes_down: int = 0

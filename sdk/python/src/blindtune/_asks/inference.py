@@ -12,8 +12,8 @@ from ..calls import TENSORS
 from ..objects import Activations, Embeddings
 from .core import Ask, compute, decoded, given
 
-Input = str | Sequence[str] | Sequence[tuple[str, str]] | Sequence[Sequence[int]]
-"""One text, texts, pairs of texts, or token ids."""
+Input = str | Sequence[str] | Sequence[tuple[str, str]] | Sequence[int] | Sequence[Sequence[int]]
+"""One text, texts, pairs of texts, the token ids of one input, or of several."""
 
 
 def activations(

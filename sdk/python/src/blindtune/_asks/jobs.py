@@ -43,6 +43,7 @@ class EstimateFields(TypedDict, total=False):
     batch_size: int | None
     n_epochs: int | None
     shares: int | None
+    base: bool | None
 
 
 def create(model: str, method: Mapping[str, Any] | None = None, **fields: Unpack[JobFields]) -> Ask[Job]:
