@@ -29,7 +29,8 @@ HERE = Path(__file__).resolve().parent.parent
 
 def main(contract: Path, target: Path) -> None:
     """Generate into `target`, replacing what is there."""
-    document = adapt(json.loads(json.dumps(YAML(typ="safe", pure=True).load(contract.read_text(encoding="utf-8")))))
+    read = YAML(typ="safe", pure=True).load(contract.read_text(encoding="utf-8"))
+    document = adapt(json.loads(json.dumps(read, default=str)))  # an unquoted date in an example is read as a date
     with tempfile.TemporaryDirectory() as folder:
         spec, config = Path(folder, "openapi.json"), Path(folder, "config.yaml")
         spec.write_text(json.dumps(document), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -115,5 +116,7 @@ def test_keys_usage_and_the_audit_log(hosts: list[RealHost]) -> None:
     assert admin.api_keys.retrieve(made.id).revoked_at is not None
     entries = list(admin.audit_log.list())
     assert made.id in [entry.resource for entry in entries] and all(entry.action for entry in entries)
-    usage = admin.usage.retrieve(group_by=["key", "model", "day"])
+    deadline = time.monotonic() + 20  # the host writes its counts down each second
+    while not (usage := admin.usage.retrieve(group_by=["key", "model", "day"])).data and time.monotonic() < deadline:
+        time.sleep(0.5)
     assert usage.total["requests"] > 0 and usage.data and "<table>" in usage._repr_html_()
