@@ -7,7 +7,7 @@ PYTHON := .deps/venv/bin/python
 BIN := target/debug/blindtune
 SDK := sdk/python
 
-.PHONY: help setup build demo test test-rust test-sdk test-torch test-bench lint format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
+.PHONY: help setup build demo test test-rust test-sdk test-dist docs test-torch test-bench lint format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -37,6 +37,13 @@ test-rust: build
 test-sdk: build
 	@cd $(SDK) && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/$(PYTHON)" -m pytest
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m pytest -q
+	@SHORT=1 scripts/test-dist.sh
+
+test-dist: setup ## the SDK's wheel and sdist in clean environments, on each Python from 3.10 to 3.13 that is here
+	@scripts/test-dist.sh
+
+docs: setup ## the SDK's reference from its docstrings, in var/docs/sdk
+	@rm -rf var/docs/sdk && cd $(SDK) && PYTHONPATH=src "$(CURDIR)/$(PYTHON)" tools/docs.py "$(CURDIR)/var/docs/sdk"
 
 test-torch: build ## the PyTorch bridge, its gradcheck on real hosts, and PEFT loading an export (about 5 GB the first time)
 	@scripts/setup/peft.sh

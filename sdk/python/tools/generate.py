@@ -17,13 +17,20 @@ from typing import Any
 from ruamel.yaml import YAML
 
 LEFT_OUT = {"steps", "health"}
-CONFIG = "project_name_override: blindtune-generated\npackage_name_override: _generated\npost_hooks: []\n"
+CONFIG = """project_name_override: blindtune-generated
+package_name_override: _generated
+post_hooks: []
+literal_enums: true
+content_type_overrides:
+  application/zip: application/octet-stream
+"""
 HERE = Path(__file__).resolve().parent.parent
 
 
 def main(contract: Path, target: Path) -> None:
     """Generate into `target`, replacing what is there."""
-    document = adapt(json.loads(json.dumps(YAML(typ="safe", pure=True).load(contract.read_text(encoding="utf-8")))))
+    read = YAML(typ="safe", pure=True).load(contract.read_text(encoding="utf-8"))
+    document = adapt(json.loads(json.dumps(read, default=str)))  # an unquoted date in an example is read as a date
     with tempfile.TemporaryDirectory() as folder:
         spec, config = Path(folder, "openapi.json"), Path(folder, "config.yaml")
         spec.write_text(json.dumps(document), encoding="utf-8")
@@ -33,6 +40,10 @@ def main(contract: Path, target: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"the generator refused the contract:\n{done.stdout}{done.stderr}")
+    client = target / "client.py"  # the generator's own release needs Python 3.11, the SDK only 3.10
+    written = client.read_text(encoding="utf-8")
+    fitted = written.replace("import Any, Self", "import Any\n\nfrom typing_extensions import Self")
+    client.write_text(fitted, encoding="utf-8")
 
 
 def adapt(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,17 @@
 """HTTP with patience: retries, their spacing, and the count of bytes.
 
 Owns: when a request is sent again. Must never: change a body; the host tells repeated steps by their bytes.
-It is an `httpx.BaseTransport`, so that the generated core and the data plane share one connection pool and one policy.
+They are httpx transports, one that blocks and one for asyncio, so that all calls share one connection pool and policy.
 """
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import httpx
@@ -19,6 +20,9 @@ log = logging.getLogger("blindtune")
 
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 LONGEST_WAIT_S = 120.0
+
+UNREAD = "blindtune.unread"
+"""Request extension: hand a good answer on unread, for it comes bit by bit and does not end soon."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,15 @@ class RetryPolicy:
     jitter: float = 0.25
     server_errors: int = 3
 
+    def backoff(self, attempt: int) -> float:
+        """Seconds before this attempt, from 0, is repeated, where the host did not say."""
+        doubled = min(self.longest_backoff_s, self.first_wait_s * 2.0 ** min(attempt, 10))
+        return self.jittered(doubled)
+
+    def jittered(self, seconds: float) -> float:
+        """A little more, so that clients that failed together do not come back together."""
+        return seconds * (1.0 + self.jitter * random.random())
+
 
 @dataclass
 class Traffic:
@@ -43,6 +56,46 @@ class Traffic:
     down: int = 0
     requests: int = 0
     retries: int = 0
+
+
+Outcome = httpx.Response | httpx.TransportError
+
+
+@dataclass
+class _Attempts:
+    """The attempts at one request: counts them, and says when to try again."""
+
+    request: httpx.Request
+    policy: RetryPolicy
+    traffic: Traffic
+    size: int
+    made: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def sent(self) -> None:
+        """Count one that goes out."""
+        self.traffic.requests += 1
+        self.traffic.up += self.size
+
+    def unread(self, answer: httpx.Response) -> bool:
+        """Whether to hand it on as it is."""
+        return answer.is_success and UNREAD in self.request.extensions
+
+    def whole(self, answer: httpx.Response, raw: bytes) -> httpx.Response:
+        """The answer with its body read."""
+        self.traffic.down += len(raw)
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(raw))
+
+    def pause(self, outcome: Outcome) -> float | None:
+        """Seconds until the next attempt; None when this outcome is the last."""
+        wait = _wait_before_retry(self.policy, self.made, outcome)
+        if wait is None or time.monotonic() + wait > self.started + self.policy.patience_s:
+            return None
+        reason = f"HTTP {outcome.status_code}" if isinstance(outcome, httpx.Response) else type(outcome).__name__
+        log.info("%s %s: %s, again in %.1f s", self.request.method, self.request.url.path, reason, wait)
+        self.made += 1
+        self.traffic.retries += 1
+        return wait
 
 
 @dataclass
@@ -59,59 +112,90 @@ class RetryingTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send until there is an answer worth giving, or patience ends."""
-        body = request.read()
-        deadline = time.monotonic() + self.policy.patience_s
-        attempt = 0
+        attempts = _Attempts(request, self.policy, self.traffic, len(request.read()))
         while True:
-            response, failure = self._try(request, len(body))
-            wait = self._wait_before_retry(attempt, response, failure)
-            if wait is None or time.monotonic() + wait > deadline:
-                if response is None:
-                    assert failure is not None
-                    raise failure
-                return response
-            reason = f"HTTP {response.status_code}" if response is not None else type(failure).__name__
-            log.info("%s %s: %s, again in %.1f s", request.method, request.url.path, reason, wait)
+            outcome = self._try(request, attempts)
+            wait = attempts.pause(outcome)
+            if wait is None:
+                return _given(outcome)
             self.sleep(wait)
-            attempt += 1
-            self.traffic.retries += 1
 
     def close(self) -> None:
         """Close the connections."""
         self.inner.close()
 
-    def _try(self, request: httpx.Request, size: int) -> tuple[httpx.Response | None, httpx.TransportError | None]:
-        self.traffic.requests += 1
-        self.traffic.up += size
+    def _try(self, request: httpx.Request, attempts: _Attempts) -> Outcome:
+        attempts.sent()
         try:
             answer = self.inner.handle_request(request)
+            if attempts.unread(answer):
+                return answer
             try:
                 assert isinstance(answer.stream, httpx.SyncByteStream)
-                raw = b"".join(answer.stream)
+                return attempts.whole(answer, b"".join(answer.stream))
             finally:
                 answer.close()
         except httpx.TransportError as error:
-            return None, error
-        self.traffic.down += len(raw)
-        whole = httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(raw))
-        return whole, None
+            return error
 
-    def _wait_before_retry(
-        self, attempt: int, response: httpx.Response | None, failure: httpx.TransportError | None
-    ) -> float | None:
-        """Seconds until the next attempt; None to give the answer (or the failure) to the caller."""
-        backoff = min(self.policy.longest_backoff_s, self.policy.first_wait_s * 2.0 ** min(attempt, 10))
-        backoff *= 1.0 + self.policy.jitter * random.random()
-        if response is None:
-            return None if isinstance(failure, (httpx.UnsupportedProtocol, httpx.LocalProtocolError)) else backoff
-        verdict = response.headers.get("x-should-retry", "").lower()
-        retried = verdict == "true" or (verdict != "false" and response.status_code in RETRIED_STATUSES)
-        if not retried or (response.status_code == 500 and attempt >= self.policy.server_errors):
-            return None
-        asked = retry_after(response.headers)
-        if asked is None:
-            return backoff
-        return None if asked > LONGEST_WAIT_S else asked * (1.0 + self.policy.jitter * random.random())
+
+@dataclass
+class AsyncRetryingTransport(httpx.AsyncBaseTransport):
+    """The same for asyncio."""
+
+    inner: httpx.AsyncBaseTransport
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    traffic: Traffic = field(default_factory=Traffic)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send until there is an answer worth giving, or patience ends."""
+        attempts = _Attempts(request, self.policy, self.traffic, len(await request.aread()))
+        while True:
+            outcome = await self._try(request, attempts)
+            wait = attempts.pause(outcome)
+            if wait is None:
+                return _given(outcome)
+            await self.sleep(wait)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.inner.aclose()
+
+    async def _try(self, request: httpx.Request, attempts: _Attempts) -> Outcome:
+        attempts.sent()
+        try:
+            answer = await self.inner.handle_async_request(request)
+            if attempts.unread(answer):
+                return answer
+            try:
+                assert isinstance(answer.stream, httpx.AsyncByteStream)
+                return attempts.whole(answer, b"".join([part async for part in answer.stream]))
+            finally:
+                await answer.aclose()
+        except httpx.TransportError as error:
+            return error
+
+
+def _given(outcome: Outcome) -> httpx.Response:
+    if isinstance(outcome, httpx.TransportError):
+        raise outcome
+    return outcome
+
+
+def _wait_before_retry(policy: RetryPolicy, attempt: int, outcome: Outcome) -> float | None:
+    """Seconds until the next attempt; None to give the answer (or the failure) to the caller."""
+    if isinstance(outcome, httpx.TransportError):
+        hopeless = isinstance(outcome, (httpx.UnsupportedProtocol, httpx.LocalProtocolError))
+        return None if hopeless else policy.backoff(attempt)
+    verdict = outcome.headers.get("x-should-retry", "").lower()
+    retried = verdict == "true" or (verdict != "false" and outcome.status_code in RETRIED_STATUSES)
+    if not retried or (outcome.status_code == 500 and attempt >= policy.server_errors):
+        return None
+    asked = retry_after(outcome.headers)
+    if asked is None:
+        return policy.backoff(attempt)
+    return None if asked > LONGEST_WAIT_S else policy.jittered(asked)
 
 
 def retry_after(headers: httpx.Headers) -> float | None:

@@ -10,10 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .arrays import F32, I64, AnyArray, encode
+from .arrays import F32, I64, AnyArray, decode, encode
 from .data import Text
 
 JOBS = "fine_tuning/jobs"
+TENSORS = "application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,24 @@ class Call:
     query: tuple[tuple[str, str], ...]
     body: bytes
     content_type: str
+
+
+@dataclass(frozen=True)
+class StepAnswer:
+    """Named tensors, and the scalars that came with them (strings, as safetensors has them)."""
+
+    tensors: dict[str, AnyArray]
+    metadata: dict[str, str]
+
+
+def step_answer(body: bytes) -> StepAnswer:
+    """Safetensors, or a JSON object of scalars where there are no tensors: a backward under host custody.
+
+    The first 8 bytes of safetensors are the length of a header, which is never so long that none of them is zero.
+    """
+    if b"\0" in body[:8]:
+        return StepAnswer(*decode(body))
+    return StepAnswer({}, {name: str(value) for name, value in json.loads(body).items()})
 
 
 @dataclass(frozen=True)
@@ -60,7 +79,7 @@ class ForwardRequest:
         }
         tensors = {name: value for name, value in named.items() if value is not None}
         tensors |= {f"theta.{i}": value for i, value in self.theta.items()}
-        return Call(path, tuple(sorted(query.items())), encode(tensors), "application/octet-stream")
+        return Call(path, tuple(sorted(query.items())), encode(tensors), TENSORS)
 
     def _adapters_text(self) -> str:
         return self.adapters if isinstance(self.adapters, str) else ",".join(map(str, self.adapters))
@@ -91,7 +110,7 @@ class BackwardRequest:
         """Encode as safetensors."""
         query = (("forward_id", self.forward_id), ("seq", str(self.seq)))
         body = encode({f"s.{i}.{j}": value for (i, j), value in self.shares.items()})
-        return Call(f"{JOBS}/{job_id}/backward", query, body, "application/octet-stream")
+        return Call(f"{JOBS}/{job_id}/backward", query, body, TENSORS)
 
 
 def json_tensor(value: F32) -> dict[str, object]:

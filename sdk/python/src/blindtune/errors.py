@@ -17,6 +17,10 @@ class ApiConnectionError(BlindtuneError):
     """The host could not be reached, also after waiting for it."""
 
 
+class WebhookVerificationError(BlindtuneError):
+    """A webhook's message that is not what the host signed, or is too old."""
+
+
 class RunError(BlindtuneError):
     """A run folder that cannot be used, or hosts that disagree."""
 

@@ -1,145 +1,188 @@
-"""The management plane: files, models and jobs, in OpenAI's shapes, over the generated core.
+"""The management plane, in OpenAI's words: what `client.files`, `client.jobs` and the like can do, in both clients.
 
-Owns: the words of those calls. Must never: read an answer strictly; hosts may say more than this release knows.
+Owns: which calls are where, and under which name. Must never: say what a call is; `_asks` says it once for both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from io import BytesIO
-from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
-
-from ._generated import types
-from ._generated.api.files import create_file, delete_file, get_file, get_file_content, list_files
-from ._generated.api.fine_tuning import (
-    cancel_job,
-    complete_job,
-    create_checkpoint,
-    create_job,
-    get_job,
-    list_checkpoints,
-    list_events,
-    list_jobs,
-    pause_job,
-    resume_job,
-)
-from ._generated.api.models import delete_model, get_model, list_models
-from ._generated.models import CreateJob, FileUpload
-from .objects import Checkpoint, Event, File, Job, Model
+from . import webhooks as _webhooks
+from ._asks import account, checkpoints, files, inference, models, uploads, webhooks
+from .twins import AsyncResource, Resource, async_pages, later, later_work, now, pages, work
 
 
-class Core(Protocol):
-    """What the client offers to send a generated call."""
+class Files(Resource):
+    """`client.files`: label-free inputs, and the results of jobs."""
 
-    def send_core(self, operation: ModuleType, **arguments: Any) -> bytes:
-        """The body of the answer."""
-        ...
-
-    def call(self, operation: ModuleType, **arguments: Any) -> dict[str, Any]:
-        """The answer, decoded."""
-        ...
-
-    def pages(self, operation: ModuleType, **arguments: Any) -> Iterator[dict[str, Any]]:
-        """Every item of a list."""
-        ...
+    create = now(files.create)
+    list = pages(files.list)
+    retrieve = now(files.retrieve)
+    content = now(files.content)
+    delete = now(files.delete)
+    wait_for_processing = work(files.wait_for_processing)
 
 
-class Files:
-    """Label-free inputs."""
+class AsyncFiles(AsyncResource):
+    """`client.files` of an `AsyncClient`."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
-
-    def create(self, file: tuple[str, bytes] | str | Path, purpose: str = "fine-tune") -> File:
-        """Upload (name, bytes) or a path. The host refuses files with a column that looks like a label."""
-        name, content = file if isinstance(file, tuple) else (Path(file).name, Path(file).read_bytes())
-        part = types.File(payload=BytesIO(content), file_name=name, mime_type="application/octet-stream")
-        return File.read(self._core.call(create_file, body=FileUpload(file=part, purpose=purpose)))
-
-    def list(self) -> Iterator[File]:
-        """All files, newest first."""
-        return map(File.read, self._core.pages(list_files))
-
-    def retrieve(self, file_id: str) -> File:
-        """One file."""
-        return File.read(self._core.call(get_file, file_id=file_id))
-
-    def content(self, file_id: str) -> bytes:
-        """What was uploaded."""
-        return self._core.send_core(get_file_content, file_id=file_id)
-
-    def delete(self, file_id: str) -> None:
-        """Remove it from the host."""
-        self._core.send_core(delete_file, file_id=file_id)
+    create = later(files.create)
+    list = async_pages(files.list)
+    retrieve = later(files.retrieve)
+    content = later(files.content)
+    delete = later(files.delete)
+    wait_for_processing = later_work(files.wait_for_processing)
 
 
-class Models:
-    """Backbones and fine-tuned models."""
+class Uploads(Resource):
+    """`client.uploads`: a large file in parts."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
-
-    def list(self) -> Iterator[Model]:
-        """All that this key may use."""
-        return map(Model.read, self._core.pages(list_models))
-
-    def retrieve(self, model: str) -> Model:
-        """One model."""
-        return Model.read(self._core.call(get_model, model=model))
-
-    def delete(self, model: str) -> None:
-        """Remove a fine-tuned model."""
-        self._core.send_core(delete_model, model=model)
+    create = now(uploads.create)
+    add_part = now(uploads.add_part)
+    complete = now(uploads.complete)
+    cancel = now(uploads.cancel)
+    upload_file_chunked = work(uploads.upload_file_chunked)
 
 
-class Jobs:
-    """Fine-tuning runs."""
+class AsyncUploads(AsyncResource):
+    """`client.uploads` of an `AsyncClient`."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    create = later(uploads.create)
+    add_part = later(uploads.add_part)
+    complete = later(uploads.complete)
+    cancel = later(uploads.cancel)
+    upload_file_chunked = later_work(uploads.upload_file_chunked)
 
-    def create(self, model: str, method: Mapping[str, Any], **fields: Any) -> Job:
-        """Start a job. `method` is `{"type": "split", "split": {...}}`.
 
-        Other `fields` are training_file, suffix, seed and metadata.
-        """
-        body = {"model": model, "method": dict(method), **{k: v for k, v in fields.items() if v is not None}}
-        return Job.read(self._core.call(create_job, body=CreateJob.from_dict(body)))
+class Models(Resource):
+    """`client.models`: backbones and fine-tuned models."""
 
-    def list(self, limit: int | None = None) -> Iterator[Job]:
-        """All jobs, newest first; `limit` is the page size."""
-        return map(Job.read, self._core.pages(list_jobs, limit=limit))
+    list = pages(models.list)
+    retrieve = now(models.retrieve)
+    delete = now(models.delete)
+    download_adapter = now(models.download_adapter)
+    upload_adapter = now(models.upload_adapter)
 
-    def retrieve(self, job_id: str) -> Job:
-        """One job."""
-        return Job.read(self._core.call(get_job, job_id=job_id))
 
-    def cancel(self, job_id: str) -> Job:
-        """Stop for good."""
-        return Job.read(self._core.call(cancel_job, job_id=job_id))
+class AsyncModels(AsyncResource):
+    """`client.models` of an `AsyncClient`."""
 
-    def pause(self, job_id: str) -> Job:
-        """Stop taking steps until `resume`."""
-        return Job.read(self._core.call(pause_job, job_id=job_id))
+    list = async_pages(models.list)
+    retrieve = later(models.retrieve)
+    delete = later(models.delete)
+    download_adapter = later(models.download_adapter)
+    upload_adapter = later(models.upload_adapter)
 
-    def resume(self, job_id: str) -> Job:
-        """Take steps again."""
-        return Job.read(self._core.call(resume_job, job_id=job_id))
 
-    def complete(self, job_id: str) -> Job:
-        """Finish: the adapters become a model, named in `fine_tuned_model`."""
-        return Job.read(self._core.call(complete_job, job_id=job_id))
+class Checkpoints(Resource):
+    """`client.jobs.checkpoints`: saved states of jobs."""
 
-    def events(self, job_id: str) -> Iterator[Event]:
-        """What happened, newest first."""
-        return map(Event.read, self._core.pages(list_events, job_id=job_id))
+    create = now(checkpoints.create)
+    list = pages(checkpoints.list)
+    retrieve = now(checkpoints.retrieve)
+    update = now(checkpoints.update)
+    delete = now(checkpoints.delete)
+    download = now(checkpoints.download)
 
-    def checkpoints(self, job_id: str) -> Iterator[Checkpoint]:
-        """Saved states, newest first."""
-        return map(Checkpoint.read, self._core.pages(list_checkpoints, job_id=job_id))
 
-    def create_checkpoint(self, job_id: str) -> Checkpoint:
-        """Save the state now."""
-        return Checkpoint.read(self._core.call(create_checkpoint, job_id=job_id))
+class AsyncCheckpoints(AsyncResource):
+    """`client.jobs.checkpoints` of an `AsyncClient`."""
+
+    create = later(checkpoints.create)
+    list = async_pages(checkpoints.list)
+    retrieve = later(checkpoints.retrieve)
+    update = later(checkpoints.update)
+    delete = later(checkpoints.delete)
+    download = later(checkpoints.download)
+
+
+class UsageReports(Resource):
+    """`client.usage`: what was used."""
+
+    retrieve = now(account.usage)
+
+
+class AsyncUsageReports(AsyncResource):
+    """`client.usage` of an `AsyncClient`."""
+
+    retrieve = later(account.usage)
+
+
+class ApiKeys(Resource):
+    """`client.api_keys`: the project's keys."""
+
+    create = now(account.create_key)
+    list = pages(account.list_keys)
+    retrieve = now(account.retrieve_key)
+    delete = now(account.delete_key)
+
+
+class AsyncApiKeys(AsyncResource):
+    """`client.api_keys` of an `AsyncClient`."""
+
+    create = later(account.create_key)
+    list = async_pages(account.list_keys)
+    retrieve = later(account.retrieve_key)
+    delete = later(account.delete_key)
+
+
+class AuditLog(Resource):
+    """`client.audit_log`: what was done with which key."""
+
+    list = pages(account.audit_log)
+
+
+class AsyncAuditLog(AsyncResource):
+    """`client.audit_log` of an `AsyncClient`."""
+
+    list = async_pages(account.audit_log)
+
+
+class Webhooks(Resource):
+    """`client.webhooks`: where the host says what happened, and the check that it was the host."""
+
+    create = now(webhooks.create)
+    list = pages(webhooks.list)
+    retrieve = now(webhooks.retrieve)
+    update = now(webhooks.update)
+    delete = now(webhooks.delete)
+    test = now(webhooks.test)
+    deliveries = pages(webhooks.deliveries)
+    replay = now(webhooks.replay)
+    verify = staticmethod(_webhooks.verify)
+
+
+class AsyncWebhooks(AsyncResource):
+    """`client.webhooks` of an `AsyncClient`; `verify` is the same, and not awaited."""
+
+    create = later(webhooks.create)
+    list = async_pages(webhooks.list)
+    retrieve = later(webhooks.retrieve)
+    update = later(webhooks.update)
+    delete = later(webhooks.delete)
+    test = later(webhooks.test)
+    deliveries = async_pages(webhooks.deliveries)
+    replay = later(webhooks.replay)
+    verify = staticmethod(_webhooks.verify)
+
+
+class ActivationCalls(Resource):
+    """`client.activations`: what a private head is put on."""
+
+    create = now(inference.activations)
+
+
+class AsyncActivationCalls(AsyncResource):
+    """`client.activations` of an `AsyncClient`."""
+
+    create = later(inference.activations)
+
+
+class EmbeddingCalls(Resource):
+    """`client.embeddings`: vectors of texts."""
+
+    create = now(inference.embeddings)
+
+
+class AsyncEmbeddingCalls(AsyncResource):
+    """`client.embeddings` of an `AsyncClient`."""
+
+    create = later(inference.embeddings)

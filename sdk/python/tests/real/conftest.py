@@ -45,6 +45,8 @@ class RealHost:
         settings = {"BLINDTUNE_DATABASE__DURABLE": "false", "BLINDTUNE_JOBS__LEASE_SECS": "3", "RUST_LOG": "warn"}
         # Hosts and tests share the cores: a thread that waits must not keep one busy.
         settings |= {"OMP_WAIT_POLICY": "passive", "BLINDTUNE_ENGINE__THREADS": "1"}
+        # A webhook of a test listens on loopback.
+        settings |= {"BLINDTUNE_WEBHOOKS__ALLOW_PRIVATE": "true"}
         # All tests share one project, and some leave their jobs open.
         settings |= {"BLINDTUNE_LIMITS__RUNNING_PER_PROJECT": "64"}
         with (self.state.parent / "host.log").open("a") as log:

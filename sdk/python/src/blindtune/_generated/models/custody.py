@@ -1,8 +1,10 @@
-from enum import StrEnum
+from typing import Literal
 
-class Custody(StrEnum):
-    CLIENT = "client"
-    HOST = "host"
+Custody = Literal['client', 'host']
 
-    def __str__(self) -> str:
-        return str(self.value)
+CUSTODY_VALUES: set[Custody] = { 'client', 'host',  }
+
+def check_custody(value: str) -> Custody:
+    if value in CUSTODY_VALUES:
+        return value
+    raise TypeError(f"Unexpected value {value!r}. Expected one of {CUSTODY_VALUES!r}")

@@ -1,8 +1,10 @@
-from enum import StrEnum
+from typing import Literal
 
-class ListFilesOrder(StrEnum):
-    ASC = "asc"
-    DESC = "desc"
+ListFilesOrder = Literal['asc', 'desc']
 
-    def __str__(self) -> str:
-        return str(self.value)
+LIST_FILES_ORDER_VALUES: set[ListFilesOrder] = { 'asc', 'desc',  }
+
+def check_list_files_order(value: str) -> ListFilesOrder:
+    if value in LIST_FILES_ORDER_VALUES:
+        return value
+    raise TypeError(f"Unexpected value {value!r}. Expected one of {LIST_FILES_ORDER_VALUES!r}")

@@ -1,11 +1,10 @@
-from enum import StrEnum
+from typing import Literal
 
-class Pooling(StrEnum):
-    CLS = "cls"
-    EOS = "eos"
-    LAST = "last"
-    MEAN = "mean"
-    NONE = "none"
+Pooling = Literal['cls', 'eos', 'last', 'mean', 'none']
 
-    def __str__(self) -> str:
-        return str(self.value)
+POOLING_VALUES: set[Pooling] = { 'cls', 'eos', 'last', 'mean', 'none',  }
+
+def check_pooling(value: str) -> Pooling:
+    if value in POOLING_VALUES:
+        return value
+    raise TypeError(f"Unexpected value {value!r}. Expected one of {POOLING_VALUES!r}")

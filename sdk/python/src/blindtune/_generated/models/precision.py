@@ -1,9 +1,10 @@
-from enum import StrEnum
+from typing import Literal
 
-class Precision(StrEnum):
-    BFLOAT16 = "bfloat16"
-    FLOAT32 = "float32"
-    NF4 = "nf4"
+Precision = Literal['bfloat16', 'float32', 'nf4']
 
-    def __str__(self) -> str:
-        return str(self.value)
+PRECISION_VALUES: set[Precision] = { 'bfloat16', 'float32', 'nf4',  }
+
+def check_precision(value: str) -> Precision:
+    if value in PRECISION_VALUES:
+        return value
+    raise TypeError(f"Unexpected value {value!r}. Expected one of {PRECISION_VALUES!r}")

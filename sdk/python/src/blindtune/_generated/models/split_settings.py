@@ -8,8 +8,11 @@ from attrs import field as _attrs_field
 
 from ..types import UNSET, Unset
 
+from ..models.custody import check_custody
 from ..models.custody import Custody
+from ..models.pooling import check_pooling
 from ..models.pooling import Pooling
+from ..models.precision import check_precision
 from ..models.precision import Precision
 from ..types import UNSET, Unset
 from typing import cast
@@ -30,21 +33,21 @@ class SplitSettings:
     """ Settings of method `split`.
 
         Attributes:
-            custody (Custody | Unset): Who holds adapter weights and optimizer state. Default: Custody.CLIENT.
+            custody (Custody | Unset): Who holds adapter weights and optimizer state. Default: 'client'.
             adapter_sets (int | Unset): Number n of adapter sets. Default: 2.
             lora (LoraSettings | Unset): LoRA settings, as in PEFT's `LoraConfig`.
             pooling (None | Pooling | Unset):
             precision (Precision | Unset): Arithmetic of the frozen backbone. Adapters and shares are always float32.
-                Default: Precision.FLOAT32.
+                Default: 'float32'.
             double_quant (bool | Unset): With precision `nf4`: whether the scales of the 4-bit blocks are quantized too.
                 Default: False.
      """
 
-    custody: Custody | Unset = Custody.CLIENT
+    custody: Custody | Unset = 'client'
     adapter_sets: int | Unset = 2
     lora: LoraSettings | Unset = UNSET
     pooling: None | Pooling | Unset = UNSET
-    precision: Precision | Unset = Precision.FLOAT32
+    precision: Precision | Unset = 'float32'
     double_quant: bool | Unset = False
 
 
@@ -55,7 +58,7 @@ class SplitSettings:
         from ..models.lora_settings import LoraSettings # noqa: PLC0415
         custody: str | Unset = UNSET
         if not isinstance(self.custody, Unset):
-            custody = self.custody.value
+            custody = self.custody
 
 
         adapter_sets = self.adapter_sets
@@ -67,14 +70,14 @@ class SplitSettings:
         pooling: None | str | Unset
         if isinstance(self.pooling, Unset):
             pooling = UNSET
-        elif isinstance(self.pooling, Pooling):
-            pooling = self.pooling.value
+        elif isinstance(self.pooling, str):
+            pooling = self.pooling
         else:
             pooling = self.pooling
 
         precision: str | Unset = UNSET
         if not isinstance(self.precision, Unset):
-            precision = self.precision.value
+            precision = self.precision
 
 
         double_quant = self.double_quant
@@ -110,7 +113,7 @@ class SplitSettings:
         if isinstance(_custody,  Unset):
             custody = UNSET
         else:
-            custody = Custody(_custody)
+            custody = check_custody(_custody)
 
 
 
@@ -135,7 +138,7 @@ class SplitSettings:
             try:
                 if not isinstance(data, str):
                     raise TypeError()
-                pooling_type_1 = Pooling(data)
+                pooling_type_1 = check_pooling(data)
 
 
 
@@ -152,7 +155,7 @@ class SplitSettings:
         if isinstance(_precision,  Unset):
             precision = UNSET
         else:
-            precision = Precision(_precision)
+            precision = check_precision(_precision)
 
 
 

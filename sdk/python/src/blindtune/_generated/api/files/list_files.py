@@ -10,6 +10,7 @@ from ... import errors
 
 from ...models.error_envelope import ErrorEnvelope
 from ...models.list_file_object import ListFileObject
+from ...models.list_files_order import check_list_files_order
 from ...models.list_files_order import ListFilesOrder
 from ...types import UNSET, Unset
 from typing import cast
@@ -36,7 +37,7 @@ def _get_kwargs(
 
     json_order: str | Unset = UNSET
     if not isinstance(order, Unset):
-        json_order = order.value
+        json_order = order
 
     params["order"] = json_order
 
