@@ -51,7 +51,7 @@ test-openai: build ## the stock openai package, 1.x, 2.x and 3.x, sync and async
 
 test-api-contract: build # the short form of fuzz-api
 	@scripts/setup/schemathesis.sh
-	@BLINDTUNE_BIN="$(CURDIR)/$(BIN)" .deps/schemathesis/bin/python tests/contract/fuzz.py 120
+	@PYTHONPATH=tests/support BLINDTUNE_BIN="$(CURDIR)/$(BIN)" .deps/schemathesis/bin/python tests/contract/fuzz.py 120
 
 test-generator: build # a client that openapi-generator wrote drives a job
 	@scripts/setup/generator.sh
@@ -59,7 +59,7 @@ test-generator: build # a client that openapi-generator wrote drives a job
 
 fuzz-api: build ## try the contract on a real host for ten minutes, with every check of schemathesis
 	@scripts/setup/schemathesis.sh
-	@BLINDTUNE_BIN="$(CURDIR)/$(BIN)" .deps/schemathesis/bin/python tests/contract/fuzz.py 600
+	@PYTHONPATH=tests/support BLINDTUNE_BIN="$(CURDIR)/$(BIN)" .deps/schemathesis/bin/python tests/contract/fuzz.py 600
 
 lint: build lint-api ## check format, clippy, types, the contract
 	@cargo fmt --check
