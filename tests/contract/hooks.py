@@ -1,6 +1,6 @@
 """What schemathesis cannot read from the contract: how tensors and rows look, and which refusals no schema can foresee.
 
-Loaded by schemathesis (see schemathesis.toml). Never: a check switched off; refusals are forgiven by code and field only.
+Loaded by schemathesis (see schemathesis.toml). Never: a check off; refusals are forgiven by code and field only.
 """
 
 from __future__ import annotations
