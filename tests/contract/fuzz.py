@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bare_client import SPLIT, BareClient
+from bare_client import HOSTED, BareClient
 from tiny_host import MODEL, SLASHED, running_host
 
 HERE = Path(__file__).resolve().parent
@@ -74,7 +74,7 @@ def seed(client: BareClient) -> dict[str, list[str]]:
 
 def seed_more(client: BareClient) -> dict[str, list[str]]:
     """Checkpoints, uploads, webhooks and keys."""
-    hosted = client.job(method={"type": "split", "split": SPLIT["split"] | {"custody": "host"}})["id"]  # type: ignore[operator]
+    hosted = client.job(method=HOSTED)["id"]
     client.step(hosted, 1)
     client.call("POST", f"/v1/fine_tuning/jobs/{hosted}/optim_step", {"seq": 3, "lr": 0.01})
     points = [client.call("POST", f"/v1/fine_tuning/jobs/{hosted}/checkpoints")["id"] for _ in range(3)]

@@ -12,13 +12,11 @@ import struct
 
 import openai
 import pytest
-from bare_client import ROWS, SPLIT, BareClient
+from bare_client import HOSTED, ROWS, SPLIT, BareClient
 from desk import Desk, items
 from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJobEvent
 from tiny_host import MODEL, SLASHED, WIDTH, TinyHost
-
-HOSTED = {"type": "split", "split": {"adapter_sets": 1, "lora": {"rank": 2}, "custody": "host"}}
 
 
 async def upload(desk: Desk) -> FileObject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 
 import openai
@@ -62,7 +63,7 @@ async def test_busy_host(desk: Desk, narrow: TinyHost) -> None:
         with pytest.raises(openai.InternalServerError) as refused:
             await desk.another(base_url=f"{narrow.url}/v1", api_key=key, max_retries=0).models.list()
         assert refused.value.status_code == 503 and int(refused.value.response.headers["retry-after-ms"]) > 0
-        threading.Timer(0.5, line.shutdown, [2]).start()
+        threading.Timer(0.5, line.shutdown, [socket.SHUT_RDWR]).start()
         assert await items(desk.another(base_url=f"{narrow.url}/v1", api_key=key).models.list())
 
 

@@ -16,7 +16,9 @@ from typing import Any
 from tiny_host import MODEL, WIDTH
 
 ROWS = b'{"text": "w5 w6"}\n{"text": "w7"}\n{"text": "w8 w9 w10"}\n'
-SPLIT = {"type": "split", "split": {"adapter_sets": 1, "lora": {"rank": 2}}}
+SETTINGS: dict[str, object] = {"adapter_sets": 1, "lora": {"rank": 2}}
+SPLIT = {"type": "split", "split": SETTINGS}
+HOSTED = {"type": "split", "split": SETTINGS | {"custody": "host"}}
 
 
 class Refused(Exception):
@@ -56,8 +58,7 @@ class BareClient:
 
     def model(self, **fields: object) -> str:
         """A fine-tuned model, by a job in host custody of one step."""
-        split = SPLIT["split"] | {"custody": "host"}  # type: ignore[operator]
-        job = self.job(method={"type": "split", "split": split}, **fields)["id"]
+        job = self.job(method=HOSTED, **fields)["id"]
         self.step(job, 1)
         self.call("POST", f"/v1/fine_tuning/jobs/{job}/optim_step", {"seq": 3, "lr": 0.01})
         self.call("POST", f"/v1/fine_tuning/jobs/{job}/checkpoints")
