@@ -7,7 +7,7 @@ PYTHON := .deps/venv/bin/python
 BIN := target/debug/blindtune
 SDK := sdk/python
 
-.PHONY: help setup build demo test test-rust test-sdk test-dist docs test-torch test-bench lint format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
+.PHONY: help setup build demo test test-rust test-sdk test-dist docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -29,7 +29,7 @@ demo: build ## train a private classifier over HTTP: table, picture and report i
 serve: build ## run a host on http://127.0.0.1:8080 with the MiniLM backbone added
 	@scripts/serve.sh
 
-test: build test-rust test-sdk test-bench ## run all tests
+test: build test-rust test-sdk test-bench test-openai test-api-contract test-generator ## run all tests
 
 test-rust: build
 	@cargo test --locked
@@ -52,12 +52,32 @@ test-torch: build ## the PyTorch bridge, its gradcheck on real hosts, and PEFT l
 test-bench: build # the short forms of the benches: exactness, not timing
 	@cd benches && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/$(PYTHON)" -m pytest -q -p no:cacheprovider
 
-lint: build ## check format, clippy, types
+test-openai: build ## the stock openai package, 1.x, 2.x and 3.x, sync and async, against a real host: a table of call x version
+	@scripts/setup/openai.sh
+	@BLINDTUNE_BIN="$(CURDIR)/$(BIN)" $(PYTHON) tests/openai/run.py
+
+test-api-contract: build # the short form of fuzz-api
+	@scripts/setup/schemathesis.sh
+	@[ ! -x .deps/schemathesis/bin/python ] || PYTHONPATH=tests/support BLINDTUNE_BIN="$(CURDIR)/$(BIN)" .deps/schemathesis/bin/python tests/contract/fuzz.py 120
+
+test-generator: build # a client that openapi-generator wrote drives a job
+	@scripts/setup/generator.sh
+	@cd tests/contract && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/.deps/generator/bin/python" -m pytest
+
+fuzz-api: build ## try the contract on a real host for ten minutes, with every check of schemathesis
+	@scripts/setup/schemathesis.sh
+	@PYTHONPATH=tests/support BLINDTUNE_BIN="$(CURDIR)/$(BIN)" .deps/schemathesis/bin/python tests/contract/fuzz.py 600
+
+lint: build lint-api ## check format, clippy, types, the contract
 	@cargo fmt --check
 	@cargo clippy --locked --all-targets -- -D warnings
 	@cd $(SDK) && "$(CURDIR)/$(PYTHON)" -m ruff check . && "$(CURDIR)/$(PYTHON)" -m ruff format --check . && "$(CURDIR)/$(PYTHON)" -m mypy
-	@$(PYTHON) -m ruff check --config $(SDK)/pyproject.toml examples benches scripts && $(PYTHON) -m ruff format --check --config $(SDK)/pyproject.toml examples benches scripts
+	@$(PYTHON) -m ruff check --config $(SDK)/pyproject.toml examples benches scripts tests && $(PYTHON) -m ruff format --check --config $(SDK)/pyproject.toml examples benches scripts tests
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m mypy --strict --ignore-missing-imports *.py
+
+lint-api: setup ## lint openapi.yaml
+	@scripts/setup/redocly.sh
+	@.deps/api-tools/node .deps/api-tools/node_modules/@redocly/cli/bin/cli.js lint --config scripts/api-tools/redocly.yaml --format stylish openapi.yaml
 
 format: setup ## format everything
 	@cargo fmt

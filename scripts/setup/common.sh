@@ -24,3 +24,16 @@ publish() { rm -rf "$2"; mv "$1" "$2"; }
 link() { # link TARGET NAME: .deps/NAME -> TARGET
     ln -sfn "$1" "$deps/$2"
 }
+
+# python_env NAME LOCK: .deps/NAME holds exactly what LOCK lists; made once, and again when LOCK changes.
+python_env() {
+    local home="$deps/$1" want
+    want=$(sha256sum < "$2" | cut -d' ' -f1)
+    [ -f "$home/.ready" ] && [ "$(cat "$home/.ready")" = "$want" ] && return
+    need python3 "Python" "Install Python 3.10 or newer (Debian or Ubuntu: apt-get install python3 python3-venv)."
+    say "making .deps/$1"
+    rm -rf "$home"
+    python3 -m venv "$home" || die "python3 -m venv failed. On Debian or Ubuntu: apt-get install python3-venv"
+    "$home/bin/python" -m pip install --quiet --requirement "$2"
+    echo "$want" > "$home/.ready"
+}

@@ -1,0 +1,90 @@
+"""`fuzz.py SECONDS`: schemathesis with all checks against a real host that has objects to be found.
+
+Owns: the host, two projects, their objects and the files that name them. Checks and settings are in schemathesis.toml.
+Exits as schemathesis does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bare_client import HOSTED, BareClient
+from tiny_host import MODEL, SLASHED, running_host
+
+HERE = Path(__file__).resolve().parent
+# A fuzzer makes more of everything than a project may.
+# It asks as fast as it can, and its webhooks go nowhere but to this machine (hooks.py).
+SETTINGS = {
+    "BLINDTUNE_LIMITS__JOBS_PER_PROJECT": "100000",
+    "BLINDTUNE_LIMITS__RUNNING_PER_PROJECT": "100000",
+    "BLINDTUNE_LIMITS__REQUESTS_PER_MINUTE": "100000000",
+    "BLINDTUNE_WEBHOOKS__ALLOW_PRIVATE": "true",
+}
+SCOPES = "jobs:*,files:*,models:*,steps:*,admin"
+OBJECTS = 24
+
+
+def main(seconds: int, more: list[str]) -> int:
+    """Run for about so long."""
+    with running_host(SETTINGS) as host, tempfile.TemporaryDirectory(prefix="blindtune-fuzz-") as folder:
+        work = Path(folder)
+        for name in ("schemathesis.toml", "hooks.py"):
+            shutil.copy(HERE / name, work / name)
+        keys = {name: host.key(name, "--scopes", SCOPES) for name in ("mine", "other")}
+        write_keys(work / "keys.yaml", keys)
+        client = BareClient(host.url, keys["mine"])
+        environment = os.environ | {"PYTHONPATH": str(work), "BLINDTUNE_FUZZ_KEY_ID": own_key(client)}
+        for name, values in (seed(client) | seed_more(client)).items():
+            lines = [json.dumps(value) for value in values]
+            (work / f"{name}.dict").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        command = [Path(sys.executable).parent / "schemathesis", "run", f"{host.url}/openapi.json"]
+        command += ["--max-time", str(seconds), "--checks", "all", *more]
+        return subprocess.run(command, cwd=work, env=environment).returncode
+
+
+def write_keys(path: Path, keys: dict[str, str]) -> None:
+    """The two projects' keys, in the form that schemathesis takes for several users."""
+    entries = [
+        {"name": name, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {key}"}]}
+        for name, key in keys.items()
+    ]
+    path.write_text(json.dumps({"auth": entries}), encoding="utf-8")
+
+
+def own_key(client: BareClient) -> str:
+    """The id of the key that all is asked with: revoked, every answer would be 401 and nothing would be tried."""
+    (key,) = client.call("GET", "/v1/api_keys")["data"]
+    return str(key["id"])
+
+
+def seed(client: BareClient) -> dict[str, list[str]]:
+    """Files, jobs and models, several of each, because some calls delete them: their ids by kind."""
+    files = [client.upload()["id"] for _ in range(OBJECTS)]
+    jobs = [client.job(training_file=files[0])["id"] for _ in range(OBJECTS)]
+    forwards = [client.step(job, 1) for job in jobs]
+    models = [client.model() for _ in range(4)]
+    return {"files": files, "jobs": jobs, "forwards": forwards, "models": [MODEL, SLASHED, *models]}
+
+
+def seed_more(client: BareClient) -> dict[str, list[str]]:
+    """Checkpoints, uploads, webhooks and keys."""
+    hosted = client.job(method=HOSTED)["id"]
+    client.step(hosted, 1)
+    client.call("POST", f"/v1/fine_tuning/jobs/{hosted}/optim_step", {"seq": 3, "lr": 0.01})
+    points = [client.call("POST", f"/v1/fine_tuning/jobs/{hosted}/checkpoints")["id"] for _ in range(3)]
+    upload = {"bytes": 64, "filename": "rows.jsonl", "mime_type": "application/jsonl", "purpose": "fine-tune"}
+    uploads = [client.call("POST", "/v1/uploads", upload)["id"] for _ in range(OBJECTS)]
+    hook = {"url": "http://127.0.0.1:9/hook"}
+    webhooks = [client.call("POST", "/v1/webhooks", hook)["id"] for _ in range(6)]
+    keys = [client.call("POST", "/v1/api_keys", {"name": "spare"})["id"] for _ in range(6)]
+    return {"hosted": [hosted], "checkpoints": points, "uploads": uploads, "webhooks": webhooks, "keys": keys}
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,293 @@
+"""The calls of the stock `openai` package, unchanged, against the real host: one test a call, for both clients.
+
+Each docstring is the call's row in the table that run.py prints.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import struct
+
+import openai
+import pytest
+from bare_client import HOSTED, ROWS, SPLIT, BareClient
+from desk import Desk, items
+from openai.types import FileObject
+from openai.types.fine_tuning import FineTuningJobEvent
+from tiny_host import MODEL, SLASHED, WIDTH, TinyHost
+
+
+async def upload(desk: Desk) -> FileObject:
+    return await desk.client.files.create(file=("notes.jsonl", io.BytesIO(ROWS)), purpose="fine-tune")
+
+
+async def make_job(desk: Desk, **fields: object) -> str:
+    job = await desk.client.fine_tuning.jobs.create(
+        model=MODEL, training_file=(await upload(desk)).id, extra_body={"method": SPLIT}, **fields
+    )
+    return str(job.id)
+
+
+async def make_hosted_job(desk: Desk) -> str:
+    file = await upload(desk)
+    return str((await desk.client.fine_tuning.jobs.create(model=MODEL, training_file=file.id, method=HOSTED)).id)
+
+
+async def test_create_file(desk: Desk) -> None:
+    """files.create, retrieve"""
+    made = await upload(desk)
+    assert (made.object, made.purpose, made.bytes) == ("file", "fine-tune", len(ROWS))
+    assert (await desk.client.files.retrieve(made.id)).filename == "notes.jsonl"
+
+
+async def test_create_file_that_expires(desk: Desk) -> None:
+    """files.create(expires_after)"""
+    expiry = {"anchor": "created_at", "seconds": 3600}
+    made = await desk.client.files.create(
+        file=("notes.jsonl", ROWS), purpose="fine-tune", extra_body={"expires_after": expiry}
+    )
+    assert made.expires_at == made.created_at + 3600
+
+
+@pytest.mark.own_project
+async def test_labels_are_refused(desk: Desk) -> None:
+    """files.create refuses labels by line"""
+    body = ROWS + b'{"text": "c", "label": 1}\n'
+    with pytest.raises(openai.BadRequestError) as refused:
+        await desk.client.files.create(file=("notes.jsonl", body), purpose="fine-tune")
+    assert (refused.value.code, refused.value.param) == ("label_present", "line 4: label")
+    assert await items(desk.client.files.list()) == []
+
+
+async def test_wait_for_processing(desk: Desk) -> None:
+    """files.wait_for_processing"""
+    assert (await desk.client.files.wait_for_processing((await upload(desk)).id)).status == "processed"
+
+
+@pytest.mark.own_project
+async def test_list_files(desk: Desk) -> None:
+    """files.list, paging"""
+    made = [(await upload(desk)).id for _ in range(3)]
+    assert [file.id for file in await items(desk.client.files.list(limit=1))] == made[::-1]
+    assert [file.id for file in await items(desk.client.files.list(limit=2, order="asc"))] == made
+    assert await items(desk.client.files.list(purpose="assistants")) == []
+
+
+async def test_file_content(desk: Desk) -> None:
+    """files.content"""
+    made = await upload(desk)
+    assert (await desk.client.files.content(made.id)).read() == ROWS
+
+
+async def test_delete_file(desk: Desk) -> None:
+    """files.delete"""
+    made = await upload(desk)
+    assert (await desk.client.files.delete(made.id)).deleted
+    with pytest.raises(openai.NotFoundError):
+        await desk.client.files.retrieve(made.id)
+
+
+async def test_upload_in_parts(desk: Desk) -> None:
+    """uploads.upload_file_chunked"""
+    rows = ROWS * 40
+    done = await desk.client.uploads.upload_file_chunked(
+        file=rows,
+        filename="many.jsonl",
+        bytes=len(rows),
+        mime_type="application/jsonl",
+        purpose="fine-tune",
+        part_size=512,
+    )
+    assert len(rows) > 3 * 512 and done.status == "completed" and done.file is not None
+    assert (await desk.client.files.content(done.file.id)).read() == rows
+
+
+@pytest.mark.own_project
+async def test_cancel_an_upload(desk: Desk) -> None:
+    """uploads.create, parts.create, cancel"""
+    made = await desk.client.uploads.create(
+        bytes=len(ROWS), filename="few.jsonl", mime_type="application/jsonl", purpose="fine-tune"
+    )
+    part = await desk.client.uploads.parts.create(made.id, data=ROWS)
+    assert (await desk.client.uploads.cancel(made.id)).status == "cancelled"
+    with pytest.raises(openai.APIStatusError):
+        await desk.client.uploads.complete(made.id, part_ids=[part.id])
+    assert await items(desk.client.files.list()) == []
+
+
+async def test_list_models(desk: Desk) -> None:
+    """models.list"""
+    assert {MODEL, SLASHED} <= {model.id for model in await items(desk.client.models.list())}
+
+
+async def test_retrieve_models(desk: Desk) -> None:
+    """models.retrieve, also with a slash"""
+    for name in (MODEL, SLASHED):
+        assert (await desk.client.models.retrieve(name)).id == name
+    with pytest.raises(openai.NotFoundError):
+        await desk.client.models.retrieve("nobody/nothing")
+
+
+async def test_delete_model(desk: Desk, bare: BareClient) -> None:
+    """models.delete(ft:...)"""
+    name = bare.model()
+    assert (await desk.client.models.retrieve(name)).id == name
+    assert (await desk.client.models.delete(name)).deleted
+    with pytest.raises(openai.NotFoundError):
+        await desk.client.models.retrieve(name)
+    with pytest.raises(openai.PermissionDeniedError):
+        await desk.client.models.delete(MODEL)
+
+
+async def test_create_job(desk: Desk) -> None:
+    """jobs.create(method, metadata, seed, suffix)"""
+    file = await upload(desk)
+    jobs = desk.client.fine_tuning.jobs
+    made = await jobs.create(
+        model=MODEL, training_file=file.id, method=HOSTED, seed=3, suffix="mine", metadata={"team": "a b"}
+    )
+    assert (made.object, made.model, made.seed, made.training_file) == ("fine_tuning.job", MODEL, 3, file.id)
+    found = await jobs.retrieve(made.id)
+    assert (found.metadata, found.status) == ({"team": "a b"}, "running")
+    assert (found.model_extra or {})["split"]["next_seq"] == 1
+
+
+async def test_create_job_with_hyperparameters(desk: Desk) -> None:
+    """jobs.create(hyperparameters)"""
+    wanted = {"n_epochs": 3, "batch_size": "auto"}
+    made = await desk.client.fine_tuning.jobs.create(
+        model=MODEL, training_file=(await upload(desk)).id, hyperparameters=wanted
+    )
+    assert (made.hyperparameters.n_epochs, made.hyperparameters.batch_size) == (3, "auto")
+
+
+async def test_create_job_with_extra_body(desk: Desk, bare: BareClient) -> None:
+    """jobs.create(extra_body)"""
+    job = await make_job(desk)
+    assert bare.call("GET", f"/v1/fine_tuning/jobs/{job}")["method"]["split"]["lora"]["rank"] == 2
+
+
+async def test_supervised_is_refused(desk: Desk) -> None:
+    """jobs.create refuses what needs labels"""
+    with pytest.raises(openai.BadRequestError) as refused:
+        await desk.client.fine_tuning.jobs.create(
+            model=MODEL, training_file="file-" + "0" * 32, method={"type": "supervised", "supervised": {}}
+        )
+    assert (refused.value.param or "").startswith("method.")
+
+
+@pytest.mark.own_project
+async def test_list_jobs(desk: Desk) -> None:
+    """jobs.list(limit=1), auto-paging"""
+    made = [await make_job(desk) for _ in range(3)]
+    assert [job.id for job in await items(desk.client.fine_tuning.jobs.list(limit=1))] == made[::-1]
+
+
+async def test_list_jobs_by_metadata(desk: Desk) -> None:
+    """jobs.list(metadata)"""
+    wanted = await make_job(desk, metadata={"team": "d e"})
+    await make_job(desk, metadata={"team": "f"})
+    found = await items(desk.client.fine_tuning.jobs.list(limit=1, metadata={"team": "d e"}))
+    assert [job.id for job in found] == [wanted]
+
+
+async def test_list_events(desk: Desk) -> None:
+    """jobs.list_events, paging"""
+    job = await make_job(desk)
+    await desk.client.fine_tuning.jobs.cancel(job)
+    events = await items(desk.client.fine_tuning.jobs.list_events(job, limit=1))
+    assert events[0].message == "Fine-tuning job is cancelled"
+    assert events[-1].message.startswith("Created fine-tuning job")
+    assert len({event.id for event in events}) == len(events)
+
+
+async def test_pause_resume_cancel(desk: Desk) -> None:
+    """jobs.pause, resume, cancel"""
+    jobs, job = desk.client.fine_tuning.jobs, await make_job(desk)
+    assert (await jobs.pause(job)).status == "paused"
+    assert (await jobs.resume(job)).status == "running"
+    assert (await jobs.cancel(job)).status == "cancelled"
+
+
+async def test_list_checkpoints(desk: Desk, bare: BareClient) -> None:
+    """jobs.checkpoints.list, paging"""
+    job = (
+        await desk.client.fine_tuning.jobs.create(model=MODEL, training_file=(await upload(desk)).id, method=HOSTED)
+    ).id
+    steps = []
+    for seq in (1, 4):
+        bare.step(job, seq)
+        bare.call("POST", f"/v1/fine_tuning/jobs/{job}/optim_step", {"seq": seq + 2, "lr": 0.01})
+        bare.call("POST", f"/v1/fine_tuning/jobs/{job}/checkpoints")
+        steps.append(seq + 2)
+    found = await items(desk.client.fine_tuning.jobs.checkpoints.list(job, limit=1))
+    assert [point.step_number for point in found] == steps[::-1]
+    assert {point.fine_tuning_job_id for point in found} == {job}
+
+
+async def test_result_file(desk: Desk, bare: BareClient) -> None:
+    """files.content(result_files[0]), CSV"""
+    job = (
+        await desk.client.fine_tuning.jobs.create(model=MODEL, training_file=(await upload(desk)).id, method=HOSTED)
+    ).id
+    path = f"/v1/fine_tuning/jobs/{job}"
+    bare.step(job, 1)
+    bare.call("POST", f"{path}/optim_step", {"seq": 3, "lr": 0.01})
+    for step, loss in ((1, 0.5), (2, 0.25)):
+        bare.call("POST", f"{path}/metrics", {"step": step, "metrics": {"train_loss": loss}})
+    bare.call("POST", f"{path}/complete")
+    done = await desk.client.fine_tuning.jobs.retrieve(job)
+    content = (await desk.client.files.content(done.result_files[0])).read().decode()
+    rows = list(csv.DictReader(io.StringIO(content)))
+    assert [(float(row["step"]), float(row["train_loss"])) for row in rows] == [(1, 0.5), (2, 0.25)]
+
+
+async def test_embeddings(desk: Desk) -> None:
+    """embeddings.create, float and base64"""
+    plain = await desk.client.embeddings.create(model=MODEL, input=["w5 w6", "w7"], encoding_format="float")
+    assert [(item.index, len(item.embedding)) for item in plain.data] == [(0, WIDTH), (1, WIDTH)]
+    packed = await desk.client.embeddings.create(model=MODEL, input=["w5 w6", "w7"])
+    assert packed.data[0].embedding == pytest.approx(plain.data[0].embedding, rel=1e-6)
+    raw = await desk.client.embeddings.create(model=MODEL, input="w7", encoding_format="base64")
+    numbers = struct.unpack(f"<{WIDTH}f", base64.b64decode(raw.data[0].embedding))
+    assert list(numbers) == pytest.approx(plain.data[1].embedding, rel=1e-6)
+    assert plain.usage.total_tokens == 7
+
+
+async def test_embeddings_of_a_tuned_model(desk: Desk, bare: BareClient) -> None:
+    """embeddings.create(ft:...)"""
+    made = await desk.client.embeddings.create(model=bare.model(), input="w5", encoding_format="float")
+    assert len(made.data[0].embedding) == WIDTH
+
+
+async def test_event_stream(desk: Desk) -> None:
+    """events as a Stream, to [DONE]"""
+    job = await make_job(desk)
+    await desk.client.fine_tuning.jobs.cancel(job)
+    listed = await items(desk.client.fine_tuning.jobs.list_events(job))
+    stream = await desk.client.get(
+        f"/fine_tuning/jobs/{job}/events",
+        cast_to=FineTuningJobEvent,
+        stream=True,
+        stream_cls=desk.stream_class(FineTuningJobEvent),
+        options={"params": {"stream": "true"}},
+    )
+    assert [event.id for event in await items(stream)] == [event.id for event in listed][::-1]
+
+
+async def test_continue_from_a_model(desk: Desk, bare: BareClient) -> None:
+    """jobs.create(model=ft:...)"""
+    name = bare.model()
+    job = await desk.client.fine_tuning.jobs.create(model=name, training_file=(await upload(desk)).id)
+    assert (job.status, (job.model_extra or {})["origin"]) == ("running", name)
+
+
+async def test_another_projects_job_is_not_found(desk: Desk, host: TinyHost) -> None:
+    """404: another project's job"""
+    job = await make_job(desk)
+    other = desk.another(api_key=host.key("somebody-else"))
+    with pytest.raises(openai.NotFoundError):
+        await other.fine_tuning.jobs.cancel(job)
+    assert (await desk.client.fine_tuning.jobs.retrieve(job)).status == "running"

@@ -1,0 +1,121 @@
+"""What stands beside a host in these tests: a relay that may cut connections, a receiver of webhooks, a busy caller.
+
+All on loopback. Never: an answer that the host did not give.
+"""
+
+from __future__ import annotations
+
+import queue
+import select
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Relay:
+    """A relay to a host: what it saw, and how many answers it will withhold."""
+
+    host: str
+    url: str = ""
+    cut: int = 0
+    retries: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Message:
+    """What a webhook's receiver got."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+@contextmanager
+def relay_to(host: str) -> Iterator[Relay]:
+    """A relay that passes each request on; `cut` of the answers are lost on the way back."""
+    relay = Relay(host)
+
+    class Passing(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            relay.retries.append(self.headers.get("x-stainless-retry-count", ""))
+            status, answer, headers = _pass_on(relay.host + self.path, body, dict(self.headers))
+            if relay.cut > 0:
+                relay.cut -= 1
+                self.close_connection = True
+                return
+            self.send_response(status)
+            for name, value in headers.items():
+                if name.lower() not in ("content-length", "connection", "transfer-encoding", "date"):
+                    self.send_header(name, value)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with _serving(Passing) as url:
+        relay.url = url
+        yield relay
+
+
+@contextmanager
+def receiver() -> Iterator[tuple[str, queue.Queue[Message]]]:
+    """An address that webhooks can be delivered to, and what came."""
+    got: queue.Queue[Message] = queue.Queue()
+
+    class Receiving(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            got.put(Message(body, {name.lower(): value for name, value in self.headers.items()}))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with _serving(Receiving) as url:
+        yield f"{url}/hook", got
+
+
+@contextmanager
+def busy_caller(host: str, port: int, key: str) -> Iterator[socket.socket]:
+    """A caller whose upload has begun and goes on: it keeps one of the host's places for requests."""
+    head = f"POST /v1/files HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\n"
+    head += "content-type: multipart/form-data; boundary=x\r\ncontent-length: 1000\r\n\r\n"
+    with socket.create_connection((host, port)) as line:
+        line.sendall(head.encode() + b"--x\r\n")
+        answered, _, _ = select.select([line], [], [], 0.3)
+        assert not answered, "the host reads on"
+        yield line
+
+
+def _pass_on(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
+    kept = {name: value for name, value in headers.items() if name.lower() not in ("host", "accept-encoding")}
+    request = urllib.request.Request(url, body, kept, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read(), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(), dict(error.headers)
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
