@@ -10,7 +10,6 @@ use crate::api::auth::Admin;
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::dto::files::Deleted;
-use crate::api::dto::governance::ApiKeyList;
 use crate::api::dto::governance::ApiKeyObject;
 use crate::api::dto::governance::AuditEntry;
 use crate::api::dto::governance::CreateApiKey;
@@ -33,15 +32,22 @@ use crate::domain::ids::KeyId;
 /// List API keys
 ///
 /// The project's keys, newest first, without their texts. Needs the scope `admin`.
-#[utoipa::path(get, path = "/api_keys", tag = "governance", security(("key" = [])), responses(
-    (status = 200, description = "The keys", body = ApiKeyList),
+#[utoipa::path(get, path = "/api_keys", tag = "governance", security(("key" = [])), params(Paging), responses(
+    (status = 200, description = "A page of keys", body = List<ApiKeyObject>),
+    (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
     (status = 401, description = "No valid key", body = ErrorEnvelope),
     (status = 403, description = "The key lacks the scope", body = ErrorEnvelope),
     (status = 429, description = "Too many requests", body = ErrorEnvelope),
 ))]
-pub async fn list_api_keys(State(app): State<App>, caller: Caller<Admin>) -> Result<Json<ApiKeyList>, ApiError> {
-    let data = app.keys.list(Some(caller.project)).await?.into_iter().map(ApiKeyObject::from).collect();
-    Ok(Json(ApiKeyList { object: "list", data, has_more: false }))
+pub async fn list_api_keys(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    ApiQuery(paging): ApiQuery<Paging>,
+) -> Result<Json<List<ApiKeyObject>>, ApiError> {
+    let page = page::<KeyId>(paging.after.as_deref(), paging.limit, None, &app.limits)?;
+    let found = app.keys.page(caller.project, page).await?;
+    let data = found.rows.into_iter().map(ApiKeyObject::from).collect();
+    Ok(Json(List::new(data, found.has_more, |key: &ApiKeyObject| key.id.clone())))
 }
 
 /// Create an API key

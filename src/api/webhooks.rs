@@ -5,6 +5,8 @@ use axum::extract::FromRequestParts;
 use axum::extract::Path;
 use axum::extract::State;
 use axum::http::request::Parts;
+use axum::response::IntoResponse;
+use axum::response::Response;
 
 use crate::api::App;
 use crate::api::auth::Caller;
@@ -24,6 +26,7 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
 use crate::api::extract::ApiQuery;
+use crate::api::once::ShowsSecret;
 use crate::domain::ids::DeliveryId;
 use crate::domain::ids::WebhookId;
 use crate::service::ServiceError;
@@ -43,10 +46,12 @@ pub async fn create_webhook(
     State(app): State<App>,
     caller: Caller<JobsWrite>,
     ApiJson(body): ApiJson<CreateWebhook>,
-) -> Result<Json<CreatedWebhook>, ApiError> {
+) -> Result<Response, ApiError> {
     let (url, events) = body.into_parts();
     let (row, secret) = app.webhooks.create(caller.project, &url, events).await?;
-    Ok(Json(CreatedWebhook { webhook: row.into(), secret }))
+    let mut response = Json(CreatedWebhook { webhook: row.into(), secret }).into_response();
+    response.extensions_mut().insert(ShowsSecret);
+    Ok(response)
 }
 
 /// List webhooks

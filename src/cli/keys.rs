@@ -86,7 +86,7 @@ impl KeysCommand {
 }
 
 async fn list(desk: &Desk) -> anyhow::Result<()> {
-    let keys = desk.keys.list(None).await?;
+    let keys = desk.keys.list().await?;
     let day = |at: Option<time::OffsetDateTime>| {
         at.and_then(|at| at.format(&Rfc3339).ok()).map_or("-".into(), |text| text[..10].to_owned())
     };

@@ -16,9 +16,12 @@ use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::domain::quota::Quota;
 use crate::service::Context;
+use crate::service::PageRequest;
+use crate::service::Paged;
 use crate::service::Result;
 use crate::service::ServiceError;
 use crate::service::commit;
+use crate::service::known_cursor;
 use crate::service::tokens::Tokens;
 use crate::service::tokens::token_hash;
 use crate::store::Connection;
@@ -69,7 +72,12 @@ impl Keys {
 
     /// Makes a key for a project. The key's text is returned once and never stored.
     pub async fn create(&self, project: ProjectId, id: KeyId, new: NewKey) -> Result<(KeyRow, String)> {
-        self.insert(&mut *self.context.connection().await?, project, id, new).await
+        let mut connection = self.context.connection().await?;
+        if keys::get(&mut connection, id).await?.is_some() {
+            let message = "This key was made by an earlier attempt, which showed it; revoke it and make another.";
+            return Err(ServiceError::conflict("already_made", message));
+        }
+        self.insert(&mut connection, project, id, new).await
     }
 
     async fn insert(
@@ -98,9 +106,14 @@ impl Keys {
         Ok((keys::insert(connection, &row).await?, token))
     }
 
-    /// All keys, or a project's, newest first.
-    pub async fn list(&self, project: Option<ProjectId>) -> Result<Vec<KeyRow>> {
-        Ok(keys::list(&mut *self.context.connection().await?, project).await?)
+    /// All keys, newest first: for the operator.
+    pub async fn list(&self) -> Result<Vec<KeyRow>> {
+        Ok(keys::list(&mut *self.context.connection().await?, None).await?)
+    }
+
+    /// A page of a project's keys, newest first.
+    pub async fn page(&self, project: ProjectId, page: PageRequest) -> Result<Paged<KeyRow>> {
+        known_cursor(keys::page(&mut *self.context.connection().await?, project, &page).await?)
     }
 
     /// One key of a project.

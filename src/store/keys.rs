@@ -7,6 +7,8 @@ use crate::domain::ids::ProjectId;
 use crate::domain::principal::Scope;
 use crate::domain::quota::Quota;
 use crate::store::Connection;
+use crate::store::Page;
+use crate::store::Paged;
 use crate::store::Result;
 
 /// A key as it is stored.
@@ -122,6 +124,27 @@ pub async fn insert(conn: &mut Connection, key: &NewKey<'_>) -> Result<KeyRow> {
 pub async fn get(conn: &mut Connection, key: KeyId) -> Result<Option<KeyRow>> {
     let row = key_rows!("select", "from api_keys where id = $1", key.0).fetch_optional(conn).await?;
     Ok(row.map(KeyRow::from))
+}
+
+/// A page of the project's keys, revoked ones included. `None` when `page.after` is not one of them.
+pub async fn page(conn: &mut Connection, project: ProjectId, page: &Page) -> Result<Option<Paged<KeyRow>>> {
+    if let Some(after) = page.after
+        && get(conn, KeyId(after)).await?.is_none_or(|key| key.project != project)
+    {
+        return Ok(None);
+    }
+    let rows = key_rows!(
+        "select",
+        "from api_keys where project_id = $1 and ($2::uuid is null or case when $3 then id > $2 else id < $2 end)
+         order by case when $3 then id end, case when not $3 then id end desc limit $4",
+        project.0,
+        page.after,
+        page.ascending(),
+        page.fetch(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Some(Paged::cut(rows.into_iter().map(KeyRow::from).collect(), page)))
 }
 
 /// The keys of a project, or of all, newest first, revoked ones included.

@@ -148,18 +148,6 @@ pub struct NewApiKey {
     pub key: String,
 }
 
-/// The keys of a project.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ApiKeyList {
-    /// Always `list`.
-    #[schema(example = "list")]
-    pub object: &'static str,
-    /// The keys, newest first.
-    pub data: Vec<ApiKeyObject>,
-    /// Always false: a list of keys has one page.
-    pub has_more: bool,
-}
-
 /// Which days, and how they are put together.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -108,8 +108,20 @@ async fn a_secret_is_not_kept_for_repeats() {
     let keys = admin.get("/v1/api_keys").await.ok_json();
     let made = keys["data"].as_array().expect("a list").iter().filter(|key| key["name"] == "once").count();
     assert_eq!(made, 1);
+    let hook = || async {
+        let body = json!({"url": "https://1.1.1.1/hook"});
+        world.client.call(Method::POST, "/v1/webhooks").json(&body).header("idempotency-key", "hook").send().await
+    };
+    let secret = hook().await.ok_json()["secret"].as_str().expect("a secret").to_owned();
+    hook().await.refused(409, "already_made");
     let mut connection = PgConnection::connect(world.host.database()).await.expect("connects");
     let key = first["key"].as_str().expect("a key");
+    let of_hook: i64 = sqlx::query_scalar("select count(*) from idempotency where position($1::bytea in answer) > 0")
+        .bind(secret.as_bytes())
+        .fetch_one(&mut connection)
+        .await
+        .expect("counts");
+    assert_eq!(of_hook, 0);
     let kept: i64 = sqlx::query_scalar("select count(*) from idempotency where position($1::bytea in answer) > 0")
         .bind(key.as_bytes())
         .fetch_one(&mut connection)

@@ -32,7 +32,9 @@ class EventObject:
             level (str): `info`, `warn` or `error`.
             message (str): Sentence for people.
             type_ (str): `message` or `metrics`.
-            data (EventObjectData): For `metrics`: the scalars that the client chose to report.
+            data (EventObjectData): For `metrics`: the scalars that the client chose to report. For a change of state
+                `{"status": ...}`, for a checkpoint
+                `{"checkpoint": id}`, else empty.
      """
 
     id: str

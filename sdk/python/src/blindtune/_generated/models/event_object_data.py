@@ -20,7 +20,9 @@ T = TypeVar("T", bound="EventObjectData")
 
 @_attrs_define
 class EventObjectData:
-    """ For `metrics`: the scalars that the client chose to report.
+    """ For `metrics`: the scalars that the client chose to report. For a change of state `{"status": ...}`, for a
+    checkpoint
+    `{"checkpoint": id}`, else empty.
 
      """
 

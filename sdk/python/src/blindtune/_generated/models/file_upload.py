@@ -11,6 +11,7 @@ from .. import types
 from ..types import UNSET, Unset
 
 from ..types import File, FileTypes
+from ..types import UNSET, Unset
 from io import BytesIO
 
 
@@ -30,10 +31,14 @@ class FileUpload:
             file (File): JSONL, CSV or TSV with the columns `text`, `text_pair` or `input_ids`. A column that looks like a
                 label is refused.
             purpose (str): `fine-tune`. Example: fine-tune.
+            expires_afteranchor (str | Unset): `created_at`, with `expires_after[seconds]`. Example: created_at.
+            expires_afterseconds (int | Unset): How long the file lives, 3600 to 2592000 seconds; for ever when absent.
      """
 
     file: File
     purpose: str
+    expires_afteranchor: str | Unset = UNSET
+    expires_afterseconds: int | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
 
@@ -46,6 +51,10 @@ class FileUpload:
 
         purpose = self.purpose
 
+        expires_afteranchor = self.expires_afteranchor
+
+        expires_afterseconds = self.expires_afterseconds
+
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
@@ -53,6 +62,10 @@ class FileUpload:
             "file": file,
             "purpose": purpose,
         })
+        if expires_afteranchor is not UNSET:
+            field_dict["expires_after[anchor]"] = expires_afteranchor
+        if expires_afterseconds is not UNSET:
+            field_dict["expires_after[seconds]"] = expires_afterseconds
 
         return field_dict
 
@@ -65,6 +78,16 @@ class FileUpload:
 
 
         files.append(("purpose", (None, str(self.purpose).encode(), "text/plain")))
+
+
+
+        if not isinstance(self.expires_afteranchor, Unset):
+            files.append(("expires_after[anchor]", (None, str(self.expires_afteranchor).encode(), "text/plain")))
+
+
+
+        if not isinstance(self.expires_afterseconds, Unset):
+            files.append(("expires_after[seconds]", (None, str(self.expires_afterseconds).encode(), "text/plain")))
 
 
 
@@ -89,9 +112,15 @@ class FileUpload:
 
         purpose = d.pop("purpose")
 
+        expires_afteranchor = d.pop("expires_after[anchor]", UNSET)
+
+        expires_afterseconds = d.pop("expires_after[seconds]", UNSET)
+
         file_upload = cls(
             file=file,
             purpose=purpose,
+            expires_afteranchor=expires_afteranchor,
+            expires_afterseconds=expires_afterseconds,
         )
 
 

@@ -20,7 +20,7 @@ T = TypeVar("T", bound="JobObjectHyperparameters")
 
 @_attrs_define
 class JobObjectHyperparameters:
-    """ Empty: the label holder keeps them.
+    """ As they were sent; the label holder's loop decides them.
 
      """
 

@@ -35,6 +35,7 @@ class ListCheckpointObjectDataItem:
             metrics (ListCheckpointObjectDataItemMetrics): Empty: metrics stay with the label holder.
             bytes_ (int): Size in bytes.
             sha256 (str): SHA-256 of the state, in hex.
+            expires_at (int | None): From when on it may be deleted; null when it stays as long as its job.
      """
 
     id: str
@@ -46,6 +47,7 @@ class ListCheckpointObjectDataItem:
     metrics: ListCheckpointObjectDataItemMetrics
     bytes_: int
     sha256: str
+    expires_at: int | None
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
 
@@ -72,6 +74,9 @@ class ListCheckpointObjectDataItem:
 
         sha256 = self.sha256
 
+        expires_at: int | None
+        expires_at = self.expires_at
+
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
@@ -85,6 +90,7 @@ class ListCheckpointObjectDataItem:
             "metrics": metrics,
             "bytes": bytes_,
             "sha256": sha256,
+            "expires_at": expires_at,
         })
 
         return field_dict
@@ -116,6 +122,14 @@ class ListCheckpointObjectDataItem:
 
         sha256 = d.pop("sha256")
 
+        def _parse_expires_at(data: object) -> int | None:
+            if data is None:
+                return data
+            return cast(int | None, data)
+
+        expires_at = _parse_expires_at(d.pop("expires_at"))
+
+
         list_checkpoint_object_data_item = cls(
             id=id,
             object_=object_,
@@ -126,6 +140,7 @@ class ListCheckpointObjectDataItem:
             metrics=metrics,
             bytes_=bytes_,
             sha256=sha256,
+            expires_at=expires_at,
         )
 
 

@@ -32,7 +32,9 @@ class ListEventObjectDataItem:
             level (str): `info`, `warn` or `error`.
             message (str): Sentence for people.
             type_ (str): `message` or `metrics`.
-            data (ListEventObjectDataItemData): For `metrics`: the scalars that the client chose to report.
+            data (ListEventObjectDataItemData): For `metrics`: the scalars that the client chose to report. For a change of
+                state `{"status": ...}`, for a checkpoint
+                `{"checkpoint": id}`, else empty.
      """
 
     id: str

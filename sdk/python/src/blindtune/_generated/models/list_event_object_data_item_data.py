@@ -20,7 +20,9 @@ T = TypeVar("T", bound="ListEventObjectDataItemData")
 
 @_attrs_define
 class ListEventObjectDataItemData:
-    """ For `metrics`: the scalars that the client chose to report.
+    """ For `metrics`: the scalars that the client chose to report. For a change of state `{"status": ...}`, for a
+    checkpoint
+    `{"checkpoint": id}`, else empty.
 
      """
 

@@ -28,7 +28,7 @@ class ListFileObjectDataItem:
             object_ (str): Always `file`. Example: file.
             bytes_ (int): Size in bytes.
             created_at (int): When it was uploaded, seconds since 1970.
-            expires_at (int | None): When it goes away by itself; never, so far.
+            expires_at (int | None): When it goes away by itself; null when it stays.
             filename (str): Name it was uploaded under.
             purpose (str): What it is for. Example: fine-tune.
             status (str): `processed`: a file that cannot be used is refused at upload. Example: processed.

@@ -13,6 +13,7 @@ from typing import cast
 if TYPE_CHECKING:
   from ..models.job_error import JobError
   from ..models.list_job_object_data_item_hyperparameters import ListJobObjectDataItemHyperparameters
+  from ..models.list_job_object_data_item_integrations_type_0_item import ListJobObjectDataItemIntegrationsType0Item
   from ..models.list_job_object_data_item_metadata_type_0 import ListJobObjectDataItemMetadataType0
   from ..models.method import Method
   from ..models.split_state import SplitState
@@ -36,10 +37,13 @@ class ListJobObjectDataItem:
             error (JobError | None):
             fine_tuned_model (None | str): Name of the model it became.
             finished_at (int | None): When it ended, seconds since 1970.
-            hyperparameters (ListJobObjectDataItemHyperparameters): Empty: the label holder keeps them.
-            model (str): Name of the backbone.
+            hyperparameters (ListJobObjectDataItemHyperparameters): As they were sent; the label holder's loop decides them.
+            model (str): Name that the job was made with.
+            origin (None | str): Name of the fine-tuned model or checkpoint that it goes on from.
             organization_id (str): The project, in OpenAI's words.
-            result_files (list[str]): Empty.
+            result_files (list[str]): Id of `step_metrics.csv`, once the job is over, where metrics were reported.
+            estimated_finish (int | None): Always null: the label holder's loop decides.
+            integrations (list[ListJobObjectDataItemIntegrationsType0Item] | None): Always null.
             status (str): `validating_files`, `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`. Example:
                 running.
             trained_tokens (int | None): Tokens read in training forwards.
@@ -60,8 +64,11 @@ class ListJobObjectDataItem:
     finished_at: int | None
     hyperparameters: ListJobObjectDataItemHyperparameters
     model: str
+    origin: None | str
     organization_id: str
     result_files: list[str]
+    estimated_finish: int | None
+    integrations: list[ListJobObjectDataItemIntegrationsType0Item] | None
     status: str
     trained_tokens: int | None
     training_file: None | str
@@ -80,6 +87,7 @@ class ListJobObjectDataItem:
     def to_dict(self) -> dict[str, Any]:
         from ..models.job_error import JobError # noqa: PLC0415
         from ..models.list_job_object_data_item_hyperparameters import ListJobObjectDataItemHyperparameters # noqa: PLC0415
+        from ..models.list_job_object_data_item_integrations_type_0_item import ListJobObjectDataItemIntegrationsType0Item # noqa: PLC0415
         from ..models.list_job_object_data_item_metadata_type_0 import ListJobObjectDataItemMetadataType0 # noqa: PLC0415
         from ..models.method import Method # noqa: PLC0415
         from ..models.split_state import SplitState # noqa: PLC0415
@@ -105,11 +113,28 @@ class ListJobObjectDataItem:
 
         model = self.model
 
+        origin: None | str
+        origin = self.origin
+
         organization_id = self.organization_id
 
         result_files = self.result_files
 
 
+
+        estimated_finish: int | None
+        estimated_finish = self.estimated_finish
+
+        integrations: list[dict[str, Any]] | None
+        if isinstance(self.integrations, list):
+            integrations = []
+            for integrations_type_0_item_data in self.integrations:
+                integrations_type_0_item = integrations_type_0_item_data.to_dict()
+                integrations.append(integrations_type_0_item)
+
+
+        else:
+            integrations = self.integrations
 
         status = self.status
 
@@ -149,8 +174,11 @@ class ListJobObjectDataItem:
             "finished_at": finished_at,
             "hyperparameters": hyperparameters,
             "model": model,
+            "origin": origin,
             "organization_id": organization_id,
             "result_files": result_files,
+            "estimated_finish": estimated_finish,
+            "integrations": integrations,
             "status": status,
             "trained_tokens": trained_tokens,
             "training_file": training_file,
@@ -170,6 +198,7 @@ class ListJobObjectDataItem:
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         from ..models.job_error import JobError # noqa: PLC0415
         from ..models.list_job_object_data_item_hyperparameters import ListJobObjectDataItemHyperparameters # noqa: PLC0415
+        from ..models.list_job_object_data_item_integrations_type_0_item import ListJobObjectDataItemIntegrationsType0Item # noqa: PLC0415
         from ..models.list_job_object_data_item_metadata_type_0 import ListJobObjectDataItemMetadataType0 # noqa: PLC0415
         from ..models.method import Method # noqa: PLC0415
         from ..models.split_state import SplitState # noqa: PLC0415
@@ -221,9 +250,48 @@ class ListJobObjectDataItem:
 
         model = d.pop("model")
 
+        def _parse_origin(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        origin = _parse_origin(d.pop("origin"))
+
+
         organization_id = d.pop("organization_id")
 
         result_files = cast(list[str], d.pop("result_files"))
+
+
+        def _parse_estimated_finish(data: object) -> int | None:
+            if data is None:
+                return data
+            return cast(int | None, data)
+
+        estimated_finish = _parse_estimated_finish(d.pop("estimated_finish"))
+
+
+        def _parse_integrations(data: object) -> list[ListJobObjectDataItemIntegrationsType0Item] | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                integrations_type_0 = []
+                _integrations_type_0 = data
+                for integrations_type_0_item_data in (_integrations_type_0):
+                    integrations_type_0_item = ListJobObjectDataItemIntegrationsType0Item.from_dict(integrations_type_0_item_data)
+
+
+
+                    integrations_type_0.append(integrations_type_0_item)
+
+                return integrations_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[ListJobObjectDataItemIntegrationsType0Item] | None, data)
+
+        integrations = _parse_integrations(d.pop("integrations"))
 
 
         status = d.pop("status")
@@ -299,8 +367,11 @@ class ListJobObjectDataItem:
             finished_at=finished_at,
             hyperparameters=hyperparameters,
             model=model,
+            origin=origin,
             organization_id=organization_id,
             result_files=result_files,
+            estimated_finish=estimated_finish,
+            integrations=integrations,
             status=status,
             trained_tokens=trained_tokens,
             training_file=training_file,

@@ -20,7 +20,7 @@ T = TypeVar("T", bound="ListJobObjectDataItemHyperparameters")
 
 @_attrs_define
 class ListJobObjectDataItemHyperparameters:
-    """ Empty: the label holder keeps them.
+    """ As they were sent; the label holder's loop decides them.
 
      """
 

@@ -27,7 +27,7 @@ class MetricsBody:
 
         Attributes:
             step (int): The client's own step counter.
-            metrics (MetricsBodyMetrics): Name and value. Example: {'learning_rate': 0.001}.
+            metrics (MetricsBodyMetrics): Name and value.
      """
 
     step: int

@@ -22,9 +22,6 @@ T = TypeVar("T", bound="MetricsBodyMetrics")
 class MetricsBodyMetrics:
     """ Name and value.
 
-        Example:
-            {'learning_rate': 0.001}
-
      """
 
     additional_properties: dict[str, float] = _attrs_field(init=False, factory=dict)

@@ -8,6 +8,9 @@ from attrs import field as _attrs_field
 
 from ..types import UNSET, Unset
 
+from ..models.pooling import check_pooling
+from ..models.pooling import Pooling
+from typing import cast
 
 
 
@@ -31,6 +34,9 @@ class ModelObject:
             hidden_size (int): Width H of the activations.
             max_tokens (int): Most tokens in one input.
             parameters (int): Number of parameters of the backbone.
+            base_model (None | str): Of a fine-tuned model: the backbone that its adapters go on.
+            adapter_sets (int | None): Of a fine-tuned model: its number of adapter sets.
+            pooling (None | Pooling):
      """
 
     id: str
@@ -41,6 +47,9 @@ class ModelObject:
     hidden_size: int
     max_tokens: int
     parameters: int
+    base_model: None | str
+    adapter_sets: int | None
+    pooling: None | Pooling
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
 
@@ -64,6 +73,18 @@ class ModelObject:
 
         parameters = self.parameters
 
+        base_model: None | str
+        base_model = self.base_model
+
+        adapter_sets: int | None
+        adapter_sets = self.adapter_sets
+
+        pooling: None | str
+        if isinstance(self.pooling, str):
+            pooling = self.pooling
+        else:
+            pooling = self.pooling
+
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
@@ -76,6 +97,9 @@ class ModelObject:
             "hidden_size": hidden_size,
             "max_tokens": max_tokens,
             "parameters": parameters,
+            "base_model": base_model,
+            "adapter_sets": adapter_sets,
+            "pooling": pooling,
         })
 
         return field_dict
@@ -101,6 +125,40 @@ class ModelObject:
 
         parameters = d.pop("parameters")
 
+        def _parse_base_model(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        base_model = _parse_base_model(d.pop("base_model"))
+
+
+        def _parse_adapter_sets(data: object) -> int | None:
+            if data is None:
+                return data
+            return cast(int | None, data)
+
+        adapter_sets = _parse_adapter_sets(d.pop("adapter_sets"))
+
+
+        def _parse_pooling(data: object) -> None | Pooling:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                pooling_type_1 = check_pooling(data)
+
+
+
+                return pooling_type_1
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | Pooling, data)
+
+        pooling = _parse_pooling(d.pop("pooling"))
+
+
         model_object = cls(
             id=id,
             object_=object_,
@@ -110,6 +168,9 @@ class ModelObject:
             hidden_size=hidden_size,
             max_tokens=max_tokens,
             parameters=parameters,
+            base_model=base_model,
+            adapter_sets=adapter_sets,
+            pooling=pooling,
         )
 
 

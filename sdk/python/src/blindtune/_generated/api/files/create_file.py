@@ -11,6 +11,7 @@ from ... import errors
 from ...models.error_envelope import ErrorEnvelope
 from ...models.file_object import FileObject
 from ...models.file_upload import FileUpload
+from ...types import UNSET, Unset
 from typing import cast
 
 
@@ -18,9 +19,13 @@ from typing import cast
 def _get_kwargs(
     *,
     body: FileUpload,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
+
 
 
     
@@ -63,12 +68,61 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_401
 
+    if response.status_code == 403:
+        response_403 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_403
+
+    if response.status_code == 408:
+        response_408 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_408
+
     if response.status_code == 413:
         response_413 = ErrorEnvelope.from_dict(response.json())
 
 
 
         return response_413
+
+    if response.status_code == 415:
+        response_415 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_415
+
+    if response.status_code == 422:
+        response_422 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_422
+
+    if response.status_code == 429:
+        response_429 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_503
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -89,6 +143,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: FileUpload,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | FileObject]:
     """ Upload a file
@@ -98,6 +153,7 @@ def sync_detailed(
     anything that looks like a label, refuses the whole file and names the line.
 
     Args:
+        idempotency_key (str | Unset):
         body (FileUpload): An upload.
 
     Raises:
@@ -111,6 +167,7 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         body=body,
+idempotency_key=idempotency_key,
 
     )
 
@@ -124,6 +181,7 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: FileUpload,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> ErrorEnvelope | FileObject | None:
     """ Upload a file
@@ -133,6 +191,7 @@ def sync(
     anything that looks like a label, refuses the whole file and names the line.
 
     Args:
+        idempotency_key (str | Unset):
         body (FileUpload): An upload.
 
     Raises:
@@ -147,6 +206,7 @@ def sync(
     return sync_detailed(
         client=client,
 body=body,
+idempotency_key=idempotency_key,
 
     ).parsed
 
@@ -154,6 +214,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: FileUpload,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | FileObject]:
     """ Upload a file
@@ -163,6 +224,7 @@ async def asyncio_detailed(
     anything that looks like a label, refuses the whole file and names the line.
 
     Args:
+        idempotency_key (str | Unset):
         body (FileUpload): An upload.
 
     Raises:
@@ -176,6 +238,7 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         body=body,
+idempotency_key=idempotency_key,
 
     )
 
@@ -189,6 +252,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: FileUpload,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> ErrorEnvelope | FileObject | None:
     """ Upload a file
@@ -198,6 +262,7 @@ async def asyncio(
     anything that looks like a label, refuses the whole file and names the line.
 
     Args:
+        idempotency_key (str | Unset):
         body (FileUpload): An upload.
 
     Raises:
@@ -212,5 +277,6 @@ async def asyncio(
     return (await asyncio_detailed(
         client=client,
 body=body,
+idempotency_key=idempotency_key,
 
     )).parsed

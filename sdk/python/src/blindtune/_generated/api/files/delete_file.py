@@ -49,6 +49,13 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_401
 
+    if response.status_code == 403:
+        response_403 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_403
+
     if response.status_code == 404:
         response_404 = ErrorEnvelope.from_dict(response.json())
 
@@ -62,6 +69,27 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
 
         return response_409
+
+    if response.status_code == 429:
+        response_429 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_503
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -85,6 +113,8 @@ def sync_detailed(
 
 ) -> Response[Deleted | ErrorEnvelope]:
     """ Delete a file
+
+     With its contents. A job that is not over keeps its file.
 
     Args:
         file_id (str):
@@ -117,6 +147,8 @@ def sync(
 ) -> Deleted | ErrorEnvelope | None:
     """ Delete a file
 
+     With its contents. A job that is not over keeps its file.
+
     Args:
         file_id (str):
 
@@ -142,6 +174,8 @@ async def asyncio_detailed(
 
 ) -> Response[Deleted | ErrorEnvelope]:
     """ Delete a file
+
+     With its contents. A job that is not over keeps its file.
 
     Args:
         file_id (str):
@@ -173,6 +207,8 @@ async def asyncio(
 
 ) -> Deleted | ErrorEnvelope | None:
     """ Delete a file
+
+     With its contents. A job that is not over keeps its file.
 
     Args:
         file_id (str):

@@ -80,6 +80,34 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_401
 
+    if response.status_code == 403:
+        response_403 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_403
+
+    if response.status_code == 429:
+        response_429 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_503
+
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     else:
@@ -105,6 +133,8 @@ def sync_detailed(
 
 ) -> Response[ErrorEnvelope | ListFileObject]:
     """ List files
+
+     Newest first, of one purpose or all.
 
     Args:
         after (str | Unset):
@@ -146,6 +176,8 @@ def sync(
 ) -> ErrorEnvelope | ListFileObject | None:
     """ List files
 
+     Newest first, of one purpose or all.
+
     Args:
         after (str | Unset):
         limit (int | Unset):
@@ -180,6 +212,8 @@ async def asyncio_detailed(
 
 ) -> Response[ErrorEnvelope | ListFileObject]:
     """ List files
+
+     Newest first, of one purpose or all.
 
     Args:
         after (str | Unset):
@@ -220,6 +254,8 @@ async def asyncio(
 
 ) -> ErrorEnvelope | ListFileObject | None:
     """ List files
+
+     Newest first, of one purpose or all.
 
     Args:
         after (str | Unset):

@@ -10,15 +10,22 @@ from ... import errors
 
 from ...models.error_envelope import ErrorEnvelope
 from ...models.job_object import JobObject
+from ...types import UNSET, Unset
 from typing import cast
 
 
 
 def _get_kwargs(
     job_id: str,
+    *,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> dict[str, Any]:
-    
+    headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
+
+
 
     
 
@@ -30,6 +37,7 @@ def _get_kwargs(
     }
 
 
+    _kwargs["headers"] = headers
     return _kwargs
 
 
@@ -49,6 +57,13 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_401
 
+    if response.status_code == 403:
+        response_403 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_403
+
     if response.status_code == 404:
         response_404 = ErrorEnvelope.from_dict(response.json())
 
@@ -62,6 +77,27 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
 
         return response_409
+
+    if response.status_code == 429:
+        response_429 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_503
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -82,6 +118,7 @@ def sync_detailed(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | JobObject]:
     """ Cancel a job
@@ -90,6 +127,7 @@ def sync_detailed(
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -102,6 +140,7 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         job_id=job_id,
+idempotency_key=idempotency_key,
 
     )
 
@@ -115,6 +154,7 @@ def sync(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> ErrorEnvelope | JobObject | None:
     """ Cancel a job
@@ -123,6 +163,7 @@ def sync(
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -136,6 +177,7 @@ def sync(
     return sync_detailed(
         job_id=job_id,
 client=client,
+idempotency_key=idempotency_key,
 
     ).parsed
 
@@ -143,6 +185,7 @@ async def asyncio_detailed(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | JobObject]:
     """ Cancel a job
@@ -151,6 +194,7 @@ async def asyncio_detailed(
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -163,6 +207,7 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         job_id=job_id,
+idempotency_key=idempotency_key,
 
     )
 
@@ -176,6 +221,7 @@ async def asyncio(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> ErrorEnvelope | JobObject | None:
     """ Cancel a job
@@ -184,6 +230,7 @@ async def asyncio(
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -197,5 +244,6 @@ async def asyncio(
     return (await asyncio_detailed(
         job_id=job_id,
 client=client,
+idempotency_key=idempotency_key,
 
     )).parsed

@@ -9,16 +9,25 @@ from ...types import Response, UNSET
 from ... import errors
 
 from ...models.checkpoint_object import CheckpointObject
+from ...models.create_checkpoint import CreateCheckpoint
 from ...models.error_envelope import ErrorEnvelope
+from ...types import UNSET, Unset
 from typing import cast
 
 
 
 def _get_kwargs(
     job_id: str,
+    *,
+    body: CreateCheckpoint | None | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> dict[str, Any]:
-    
+    headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
+
+
 
     
 
@@ -29,7 +38,15 @@ def _get_kwargs(
         "url": "/v1/fine_tuning/jobs/{job_id}/checkpoints".format(job_id=quote(str(job_id), safe=""),),
     }
 
+    
+    if isinstance(body, CreateCheckpoint):
+        _kwargs["json"] = body.to_dict()
+    else:
+        _kwargs["json"] = body
 
+    headers["Content-Type"] = "application/json"
+
+    _kwargs["headers"] = headers
     return _kwargs
 
 
@@ -42,12 +59,26 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_200
 
+    if response.status_code == 400:
+        response_400 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_400
+
     if response.status_code == 401:
         response_401 = ErrorEnvelope.from_dict(response.json())
 
 
 
         return response_401
+
+    if response.status_code == 403:
+        response_403 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_403
 
     if response.status_code == 404:
         response_404 = ErrorEnvelope.from_dict(response.json())
@@ -56,12 +87,61 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_404
 
+    if response.status_code == 408:
+        response_408 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_408
+
     if response.status_code == 409:
         response_409 = ErrorEnvelope.from_dict(response.json())
 
 
 
         return response_409
+
+    if response.status_code == 413:
+        response_413 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_413
+
+    if response.status_code == 415:
+        response_415 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_415
+
+    if response.status_code == 422:
+        response_422 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_422
+
+    if response.status_code == 429:
+        response_429 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_503
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -82,14 +162,18 @@ def sync_detailed(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    body: CreateCheckpoint | None | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[CheckpointObject | ErrorEnvelope]:
     """ Save a checkpoint
 
-     The adapters, and in host custody the optimizer's state.
+     The adapters, and in host custody the optimizer's state. The body may be left out.
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
+        body (CreateCheckpoint | None | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -102,6 +186,8 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         job_id=job_id,
+body=body,
+idempotency_key=idempotency_key,
 
     )
 
@@ -115,14 +201,18 @@ def sync(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    body: CreateCheckpoint | None | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> CheckpointObject | ErrorEnvelope | None:
     """ Save a checkpoint
 
-     The adapters, and in host custody the optimizer's state.
+     The adapters, and in host custody the optimizer's state. The body may be left out.
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
+        body (CreateCheckpoint | None | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -136,6 +226,8 @@ def sync(
     return sync_detailed(
         job_id=job_id,
 client=client,
+body=body,
+idempotency_key=idempotency_key,
 
     ).parsed
 
@@ -143,14 +235,18 @@ async def asyncio_detailed(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    body: CreateCheckpoint | None | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[CheckpointObject | ErrorEnvelope]:
     """ Save a checkpoint
 
-     The adapters, and in host custody the optimizer's state.
+     The adapters, and in host custody the optimizer's state. The body may be left out.
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
+        body (CreateCheckpoint | None | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -163,6 +259,8 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         job_id=job_id,
+body=body,
+idempotency_key=idempotency_key,
 
     )
 
@@ -176,14 +274,18 @@ async def asyncio(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    body: CreateCheckpoint | None | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> CheckpointObject | ErrorEnvelope | None:
     """ Save a checkpoint
 
-     The adapters, and in host custody the optimizer's state.
+     The adapters, and in host custody the optimizer's state. The body may be left out.
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
+        body (CreateCheckpoint | None | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -197,5 +299,7 @@ async def asyncio(
     return (await asyncio_detailed(
         job_id=job_id,
 client=client,
+body=body,
+idempotency_key=idempotency_key,
 
     )).parsed

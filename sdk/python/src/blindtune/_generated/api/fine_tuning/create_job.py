@@ -11,6 +11,7 @@ from ... import errors
 from ...models.create_job import CreateJob
 from ...models.error_envelope import ErrorEnvelope
 from ...models.job_object import JobObject
+from ...types import UNSET, Unset
 from typing import cast
 
 
@@ -18,9 +19,13 @@ from typing import cast
 def _get_kwargs(
     *,
     body: CreateJob,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
+
 
 
     
@@ -63,6 +68,13 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_401
 
+    if response.status_code == 403:
+        response_403 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_403
+
     if response.status_code == 404:
         response_404 = ErrorEnvelope.from_dict(response.json())
 
@@ -70,12 +82,54 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_404
 
+    if response.status_code == 408:
+        response_408 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_408
+
+    if response.status_code == 413:
+        response_413 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_413
+
+    if response.status_code == 415:
+        response_415 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_415
+
+    if response.status_code == 422:
+        response_422 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_422
+
     if response.status_code == 429:
         response_429 = ErrorEnvelope.from_dict(response.json())
 
 
 
         return response_429
+
+    if response.status_code == 500:
+        response_500 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_503
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -96,15 +150,19 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: CreateJob,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | JobObject]:
     """ Create a job
 
      The job runs at once when the project has room, and queues otherwise. The label holder then drives
     it by `forward` and
-    `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody).
+    `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody). Where
+    `model` names a fine-tuned
+    model or a checkpoint of the project, the job goes on from its adapters.
 
     Args:
+        idempotency_key (str | Unset):
         body (CreateJob): A job to be made.
 
     Raises:
@@ -118,6 +176,7 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         body=body,
+idempotency_key=idempotency_key,
 
     )
 
@@ -131,15 +190,19 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: CreateJob,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> ErrorEnvelope | JobObject | None:
     """ Create a job
 
      The job runs at once when the project has room, and queues otherwise. The label holder then drives
     it by `forward` and
-    `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody).
+    `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody). Where
+    `model` names a fine-tuned
+    model or a checkpoint of the project, the job goes on from its adapters.
 
     Args:
+        idempotency_key (str | Unset):
         body (CreateJob): A job to be made.
 
     Raises:
@@ -154,6 +217,7 @@ def sync(
     return sync_detailed(
         client=client,
 body=body,
+idempotency_key=idempotency_key,
 
     ).parsed
 
@@ -161,15 +225,19 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: CreateJob,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | JobObject]:
     """ Create a job
 
      The job runs at once when the project has room, and queues otherwise. The label holder then drives
     it by `forward` and
-    `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody).
+    `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody). Where
+    `model` names a fine-tuned
+    model or a checkpoint of the project, the job goes on from its adapters.
 
     Args:
+        idempotency_key (str | Unset):
         body (CreateJob): A job to be made.
 
     Raises:
@@ -183,6 +251,7 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         body=body,
+idempotency_key=idempotency_key,
 
     )
 
@@ -196,15 +265,19 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: CreateJob,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> ErrorEnvelope | JobObject | None:
     """ Create a job
 
      The job runs at once when the project has room, and queues otherwise. The label holder then drives
     it by `forward` and
-    `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody).
+    `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody). Where
+    `model` names a fine-tuned
+    model or a checkpoint of the project, the job goes on from its adapters.
 
     Args:
+        idempotency_key (str | Unset):
         body (CreateJob): A job to be made.
 
     Raises:
@@ -219,5 +292,6 @@ async def asyncio(
     return (await asyncio_detailed(
         client=client,
 body=body,
+idempotency_key=idempotency_key,
 
     )).parsed

@@ -49,12 +49,40 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_401
 
+    if response.status_code == 403:
+        response_403 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_403
+
     if response.status_code == 404:
         response_404 = ErrorEnvelope.from_dict(response.json())
 
 
 
         return response_404
+
+    if response.status_code == 429:
+        response_429 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_503
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -78,6 +106,8 @@ def sync_detailed(
 
 ) -> Response[ErrorEnvelope | JobObject]:
     """ Get a job
+
+     With its state, its settings, and the seq that its next step call must carry.
 
     Args:
         job_id (str):
@@ -110,6 +140,8 @@ def sync(
 ) -> ErrorEnvelope | JobObject | None:
     """ Get a job
 
+     With its state, its settings, and the seq that its next step call must carry.
+
     Args:
         job_id (str):
 
@@ -135,6 +167,8 @@ async def asyncio_detailed(
 
 ) -> Response[ErrorEnvelope | JobObject]:
     """ Get a job
+
+     With its state, its settings, and the seq that its next step call must carry.
 
     Args:
         job_id (str):
@@ -166,6 +200,8 @@ async def asyncio(
 
 ) -> ErrorEnvelope | JobObject | None:
     """ Get a job
+
+     With its state, its settings, and the seq that its next step call must carry.
 
     Args:
         job_id (str):

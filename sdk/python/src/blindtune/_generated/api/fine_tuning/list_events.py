@@ -10,6 +10,8 @@ from ... import errors
 
 from ...models.error_envelope import ErrorEnvelope
 from ...models.list_event_object import ListEventObject
+from ...models.list_events_order import check_list_events_order
+from ...models.list_events_order import ListEventsOrder
 from ...types import UNSET, Unset
 from typing import cast
 
@@ -20,9 +22,16 @@ def _get_kwargs(
     *,
     after: str | Unset = UNSET,
     limit: int | Unset = UNSET,
+    order: ListEventsOrder | Unset = UNSET,
+    stream: bool | Unset = UNSET,
+    last_event_id: None | str | Unset = UNSET,
 
 ) -> dict[str, Any]:
-    
+    headers: dict[str, Any] = {}
+    if not isinstance(last_event_id, Unset):
+        headers["Last-Event-ID"] = last_event_id
+
+
 
     
 
@@ -31,6 +40,14 @@ def _get_kwargs(
     params["after"] = after
 
     params["limit"] = limit
+
+    json_order: str | Unset = UNSET
+    if not isinstance(order, Unset):
+        json_order = order
+
+    params["order"] = json_order
+
+    params["stream"] = stream
 
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
@@ -43,6 +60,7 @@ def _get_kwargs(
     }
 
 
+    _kwargs["headers"] = headers
     return _kwargs
 
 
@@ -69,12 +87,40 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_401
 
+    if response.status_code == 403:
+        response_403 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_403
+
     if response.status_code == 404:
         response_404 = ErrorEnvelope.from_dict(response.json())
 
 
 
         return response_404
+
+    if response.status_code == 429:
+        response_429 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_503
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -97,16 +143,29 @@ def sync_detailed(
     client: AuthenticatedClient,
     after: str | Unset = UNSET,
     limit: int | Unset = UNSET,
+    order: ListEventsOrder | Unset = UNSET,
+    stream: bool | Unset = UNSET,
+    last_event_id: None | str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | ListEventObject]:
     """ List a job's events
 
-     Newest first.
+     Newest first. With `Accept: text/event-stream`, or `stream=true`, as server-sent events instead:
+    oldest first, from the
+    beginning or from behind `Last-Event-ID` or `after`, and then as they happen. Each has an `id`, an
+    `event` (`job.status`,
+    `job.metrics`, `checkpoint.created` or `job.message`) and as `data` the object that the list has. A
+    comment comes when nothing
+    else does. After the last event of a job that is over comes `data: [DONE]`; a stream that ends
+    without it can be resumed.
 
     Args:
         job_id (str):
         after (str | Unset):
         limit (int | Unset):
+        order (ListEventsOrder | Unset): Order of a list by creation time.
+        stream (bool | Unset):
+        last_event_id (None | str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -121,6 +180,9 @@ def sync_detailed(
         job_id=job_id,
 after=after,
 limit=limit,
+order=order,
+stream=stream,
+last_event_id=last_event_id,
 
     )
 
@@ -136,16 +198,29 @@ def sync(
     client: AuthenticatedClient,
     after: str | Unset = UNSET,
     limit: int | Unset = UNSET,
+    order: ListEventsOrder | Unset = UNSET,
+    stream: bool | Unset = UNSET,
+    last_event_id: None | str | Unset = UNSET,
 
 ) -> ErrorEnvelope | ListEventObject | None:
     """ List a job's events
 
-     Newest first.
+     Newest first. With `Accept: text/event-stream`, or `stream=true`, as server-sent events instead:
+    oldest first, from the
+    beginning or from behind `Last-Event-ID` or `after`, and then as they happen. Each has an `id`, an
+    `event` (`job.status`,
+    `job.metrics`, `checkpoint.created` or `job.message`) and as `data` the object that the list has. A
+    comment comes when nothing
+    else does. After the last event of a job that is over comes `data: [DONE]`; a stream that ends
+    without it can be resumed.
 
     Args:
         job_id (str):
         after (str | Unset):
         limit (int | Unset):
+        order (ListEventsOrder | Unset): Order of a list by creation time.
+        stream (bool | Unset):
+        last_event_id (None | str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -161,6 +236,9 @@ def sync(
 client=client,
 after=after,
 limit=limit,
+order=order,
+stream=stream,
+last_event_id=last_event_id,
 
     ).parsed
 
@@ -170,16 +248,29 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     after: str | Unset = UNSET,
     limit: int | Unset = UNSET,
+    order: ListEventsOrder | Unset = UNSET,
+    stream: bool | Unset = UNSET,
+    last_event_id: None | str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | ListEventObject]:
     """ List a job's events
 
-     Newest first.
+     Newest first. With `Accept: text/event-stream`, or `stream=true`, as server-sent events instead:
+    oldest first, from the
+    beginning or from behind `Last-Event-ID` or `after`, and then as they happen. Each has an `id`, an
+    `event` (`job.status`,
+    `job.metrics`, `checkpoint.created` or `job.message`) and as `data` the object that the list has. A
+    comment comes when nothing
+    else does. After the last event of a job that is over comes `data: [DONE]`; a stream that ends
+    without it can be resumed.
 
     Args:
         job_id (str):
         after (str | Unset):
         limit (int | Unset):
+        order (ListEventsOrder | Unset): Order of a list by creation time.
+        stream (bool | Unset):
+        last_event_id (None | str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -194,6 +285,9 @@ async def asyncio_detailed(
         job_id=job_id,
 after=after,
 limit=limit,
+order=order,
+stream=stream,
+last_event_id=last_event_id,
 
     )
 
@@ -209,16 +303,29 @@ async def asyncio(
     client: AuthenticatedClient,
     after: str | Unset = UNSET,
     limit: int | Unset = UNSET,
+    order: ListEventsOrder | Unset = UNSET,
+    stream: bool | Unset = UNSET,
+    last_event_id: None | str | Unset = UNSET,
 
 ) -> ErrorEnvelope | ListEventObject | None:
     """ List a job's events
 
-     Newest first.
+     Newest first. With `Accept: text/event-stream`, or `stream=true`, as server-sent events instead:
+    oldest first, from the
+    beginning or from behind `Last-Event-ID` or `after`, and then as they happen. Each has an `id`, an
+    `event` (`job.status`,
+    `job.metrics`, `checkpoint.created` or `job.message`) and as `data` the object that the list has. A
+    comment comes when nothing
+    else does. After the last event of a job that is over comes `data: [DONE]`; a stream that ends
+    without it can be resumed.
 
     Args:
         job_id (str):
         after (str | Unset):
         limit (int | Unset):
+        order (ListEventsOrder | Unset): Order of a list by creation time.
+        stream (bool | Unset):
+        last_event_id (None | str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -234,5 +341,8 @@ async def asyncio(
 client=client,
 after=after,
 limit=limit,
+order=order,
+stream=stream,
+last_event_id=last_event_id,
 
     )).parsed

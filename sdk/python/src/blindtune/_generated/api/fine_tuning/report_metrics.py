@@ -11,6 +11,7 @@ from ... import errors
 from ...models.error_envelope import ErrorEnvelope
 from ...models.event_object import EventObject
 from ...models.metrics_body import MetricsBody
+from ...types import UNSET, Unset
 from typing import cast
 
 
@@ -19,9 +20,13 @@ def _get_kwargs(
     job_id: str,
     *,
     body: MetricsBody,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
+
 
 
     
@@ -64,6 +69,13 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_401
 
+    if response.status_code == 403:
+        response_403 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_403
+
     if response.status_code == 404:
         response_404 = ErrorEnvelope.from_dict(response.json())
 
@@ -71,12 +83,61 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_404
 
+    if response.status_code == 408:
+        response_408 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_408
+
     if response.status_code == 409:
         response_409 = ErrorEnvelope.from_dict(response.json())
 
 
 
         return response_409
+
+    if response.status_code == 413:
+        response_413 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_413
+
+    if response.status_code == 415:
+        response_415 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_415
+
+    if response.status_code == 422:
+        response_422 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_422
+
+    if response.status_code == 429:
+        response_429 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_503
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -98,6 +159,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: MetricsBody,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | EventObject]:
     """ Report metrics
@@ -108,6 +170,7 @@ def sync_detailed(
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
         body (MetricsBody): Metrics that the client chose to report. Scalars only.
 
     Raises:
@@ -122,6 +185,7 @@ def sync_detailed(
     kwargs = _get_kwargs(
         job_id=job_id,
 body=body,
+idempotency_key=idempotency_key,
 
     )
 
@@ -136,6 +200,7 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: MetricsBody,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> ErrorEnvelope | EventObject | None:
     """ Report metrics
@@ -146,6 +211,7 @@ def sync(
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
         body (MetricsBody): Metrics that the client chose to report. Scalars only.
 
     Raises:
@@ -161,6 +227,7 @@ def sync(
         job_id=job_id,
 client=client,
 body=body,
+idempotency_key=idempotency_key,
 
     ).parsed
 
@@ -169,6 +236,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: MetricsBody,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | EventObject]:
     """ Report metrics
@@ -179,6 +247,7 @@ async def asyncio_detailed(
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
         body (MetricsBody): Metrics that the client chose to report. Scalars only.
 
     Raises:
@@ -193,6 +262,7 @@ async def asyncio_detailed(
     kwargs = _get_kwargs(
         job_id=job_id,
 body=body,
+idempotency_key=idempotency_key,
 
     )
 
@@ -207,6 +277,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: MetricsBody,
+    idempotency_key: str | Unset = UNSET,
 
 ) -> ErrorEnvelope | EventObject | None:
     """ Report metrics
@@ -217,6 +288,7 @@ async def asyncio(
 
     Args:
         job_id (str):
+        idempotency_key (str | Unset):
         body (MetricsBody): Metrics that the client chose to report. Scalars only.
 
     Raises:
@@ -232,5 +304,6 @@ async def asyncio(
         job_id=job_id,
 client=client,
 body=body,
+idempotency_key=idempotency_key,
 
     )).parsed

@@ -63,6 +63,27 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_404
 
+    if response.status_code == 429:
+        response_429 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_503
+
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     else:
@@ -85,6 +106,8 @@ def sync_detailed(
 
 ) -> Response[Deleted | ErrorEnvelope]:
     """ Delete a fine-tuned model
+
+     With its adapters. Backbones are the operator's.
 
     Args:
         model (str):
@@ -117,6 +140,8 @@ def sync(
 ) -> Deleted | ErrorEnvelope | None:
     """ Delete a fine-tuned model
 
+     With its adapters. Backbones are the operator's.
+
     Args:
         model (str):
 
@@ -142,6 +167,8 @@ async def asyncio_detailed(
 
 ) -> Response[Deleted | ErrorEnvelope]:
     """ Delete a fine-tuned model
+
+     With its adapters. Backbones are the operator's.
 
     Args:
         model (str):
@@ -173,6 +200,8 @@ async def asyncio(
 
 ) -> Deleted | ErrorEnvelope | None:
     """ Delete a fine-tuned model
+
+     With its adapters. Backbones are the operator's.
 
     Args:
         model (str):

@@ -1,0 +1,290 @@
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...types import Response, UNSET
+from ... import errors
+
+from ...models.checkpoint_object import CheckpointObject
+from ...models.error_envelope import ErrorEnvelope
+from ...models.update_checkpoint import UpdateCheckpoint
+from typing import cast
+
+
+
+def _get_kwargs(
+    job_id: str,
+    checkpoint_id: str,
+    *,
+    body: UpdateCheckpoint,
+
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+
+
+    
+
+    
+
+    _kwargs: dict[str, Any] = {
+        "method": "patch",
+        "url": "/v1/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}".format(job_id=quote(str(job_id), safe=""),checkpoint_id=quote(str(checkpoint_id), safe=""),),
+    }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> CheckpointObject | ErrorEnvelope | None:
+    if response.status_code == 200:
+        response_200 = CheckpointObject.from_dict(response.json())
+
+
+
+        return response_200
+
+    if response.status_code == 400:
+        response_400 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_400
+
+    if response.status_code == 401:
+        response_401 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_401
+
+    if response.status_code == 403:
+        response_403 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_403
+
+    if response.status_code == 404:
+        response_404 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_404
+
+    if response.status_code == 408:
+        response_408 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_408
+
+    if response.status_code == 413:
+        response_413 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_413
+
+    if response.status_code == 415:
+        response_415 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_415
+
+    if response.status_code == 422:
+        response_422 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_422
+
+    if response.status_code == 429:
+        response_429 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ErrorEnvelope.from_dict(response.json())
+
+
+
+        return response_503
+
+    if client.raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[CheckpointObject | ErrorEnvelope]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(client=client, response=response),
+    )
+
+
+def sync_detailed(
+    job_id: str,
+    checkpoint_id: str,
+    *,
+    client: AuthenticatedClient,
+    body: UpdateCheckpoint,
+
+) -> Response[CheckpointObject | ErrorEnvelope]:
+    """ Change how long a checkpoint lives
+
+     A checkpoint that has expired is deleted, unless it is what an open job would go on from.
+
+    Args:
+        job_id (str):
+        checkpoint_id (str):
+        body (UpdateCheckpoint): A change to a checkpoint.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[CheckpointObject | ErrorEnvelope]
+     """
+
+
+    kwargs = _get_kwargs(
+        job_id=job_id,
+checkpoint_id=checkpoint_id,
+body=body,
+
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+def sync(
+    job_id: str,
+    checkpoint_id: str,
+    *,
+    client: AuthenticatedClient,
+    body: UpdateCheckpoint,
+
+) -> CheckpointObject | ErrorEnvelope | None:
+    """ Change how long a checkpoint lives
+
+     A checkpoint that has expired is deleted, unless it is what an open job would go on from.
+
+    Args:
+        job_id (str):
+        checkpoint_id (str):
+        body (UpdateCheckpoint): A change to a checkpoint.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        CheckpointObject | ErrorEnvelope
+     """
+
+
+    return sync_detailed(
+        job_id=job_id,
+checkpoint_id=checkpoint_id,
+client=client,
+body=body,
+
+    ).parsed
+
+async def asyncio_detailed(
+    job_id: str,
+    checkpoint_id: str,
+    *,
+    client: AuthenticatedClient,
+    body: UpdateCheckpoint,
+
+) -> Response[CheckpointObject | ErrorEnvelope]:
+    """ Change how long a checkpoint lives
+
+     A checkpoint that has expired is deleted, unless it is what an open job would go on from.
+
+    Args:
+        job_id (str):
+        checkpoint_id (str):
+        body (UpdateCheckpoint): A change to a checkpoint.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[CheckpointObject | ErrorEnvelope]
+     """
+
+
+    kwargs = _get_kwargs(
+        job_id=job_id,
+checkpoint_id=checkpoint_id,
+body=body,
+
+    )
+
+    response = await client.get_async_httpx_client().request(
+        **kwargs
+    )
+
+    return _build_response(client=client, response=response)
+
+async def asyncio(
+    job_id: str,
+    checkpoint_id: str,
+    *,
+    client: AuthenticatedClient,
+    body: UpdateCheckpoint,
+
+) -> CheckpointObject | ErrorEnvelope | None:
+    """ Change how long a checkpoint lives
+
+     A checkpoint that has expired is deleted, unless it is what an open job would go on from.
+
+    Args:
+        job_id (str):
+        checkpoint_id (str):
+        body (UpdateCheckpoint): A change to a checkpoint.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        CheckpointObject | ErrorEnvelope
+     """
+
+
+    return (await asyncio_detailed(
+        job_id=job_id,
+checkpoint_id=checkpoint_id,
+client=client,
+body=body,
+
+    )).parsed
