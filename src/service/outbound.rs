@@ -67,6 +67,9 @@ impl Guard {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refused("it must not carry a user name or password"));
         }
+        if !self.allow_private && url.host_str().is_some_and(is_this_machine) {
+            return Err(refused(&Closed.to_string()));
+        }
         let number = match url.host() {
             Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
             Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
@@ -108,6 +111,12 @@ impl Resolve for Guard {
     }
 }
 
+/// Whether the name is the machine's own, whatever its resolver says (RFC 6761, section 6.3).
+fn is_this_machine(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 fn refused(reason: &str) -> ServiceError {
     ServiceError::invalid("invalid_url", format!("url: {reason}.")).at("url")
 }
@@ -125,6 +134,7 @@ mod tests {
             "localhost",
             "localhost.",
             "LOCALHOST",
+            "a.localhost",
             "10.0.0.1",
             "169.254.169.254",
             "[::1]",
