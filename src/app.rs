@@ -199,7 +199,7 @@ impl Host {
         let chores = tokio::spawn(chores(Arc::clone(&self.sessions), Arc::clone(&self.app.inference), every));
         let enough = Arc::new(Notify::new());
         let counting = tokio::spawn(counting(self.app.clone(), Arc::clone(&enough)));
-        let sweeps = tokio::spawn(sweeps(self.sweeper, every));
+        let sweeps = tokio::spawn(sweeps(self.sweeper, every, self.config.state.remove_orphans));
         let events = Arc::clone(&self.app.events);
         let listening = tokio::spawn(async move { events.listen().await });
         let mut delivering = tokio::spawn(Arc::clone(&self.delivery).run(self.closing.clone()));
@@ -277,15 +277,15 @@ async fn counting(app: App, enough: Arc<Notify>) {
     }
 }
 
-/// Removes what has expired, and now and then what belongs to nothing, until aborted.
-async fn sweeps(sweeper: Sweeper, every: Duration) {
+/// Removes what has expired, and now and then (`orphans`) what belongs to nothing, until aborted.
+async fn sweeps(sweeper: Sweeper, every: Duration, orphans: bool) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut looked: Option<Instant> = None;
     loop {
         ticks.tick().await;
         let mut done = sweeper.remove_expired().await;
-        if done.is_ok() && looked.is_none_or(|at| at.elapsed() >= ORPHANS_EVERY) {
+        if orphans && done.is_ok() && looked.is_none_or(|at| at.elapsed() >= ORPHANS_EVERY) {
             done = sweeper.remove_orphans(ORPHAN_AGE).await;
             looked = Some(Instant::now());
         }

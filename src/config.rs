@@ -84,6 +84,7 @@ pub struct Server {
 pub struct State {
     pub dir: PathBuf,
     pub blobs: String,
+    pub remove_orphans: bool,
 }
 
 /// Section `[database]`.

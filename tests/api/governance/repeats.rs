@@ -129,3 +129,21 @@ async fn a_secret_is_not_kept_for_repeats() {
         .expect("counts");
     assert_eq!(kept, 0);
 }
+
+#[tokio::test]
+async fn an_upload_with_a_key_makes_one_file() {
+    let world = World::new().await;
+    let upload = async |text: &str| {
+        let body = format!(
+            "--x\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nfine-tune\r\n--x\r\ncontent-disposition: form-data; \
+             name=\"file\"; filename=\"a.jsonl\"\r\n\r\n{text}\r\n--x--\r\n"
+        );
+        let call = world.client.call(Method::POST, "/v1/files").header("idempotency-key", "file");
+        call.body("multipart/form-data; boundary=x", body.into_bytes()).send().await
+    };
+    upload("{\"text\": \"w5\", \"label\": 1}").await.refused(400, "label_present");
+    let first = upload("{\"text\": \"w5\"}").await.ok();
+    assert_eq!(upload("{\"text\": \"w5\"}").await.ok().body, first.body);
+    let files = world.client.get("/v1/files").await.ok_json();
+    assert_eq!(files["data"].as_array().map(Vec::len), Some(1));
+}
