@@ -244,7 +244,12 @@ async fn chores(sessions: Arc<Sessions>, inference: Arc<Inference>, every: Durat
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for done in [sessions.heartbeat().await, sessions.pause_idle().await, inference.close_idle().await] {
+        for done in [
+            sessions.heartbeat().await,
+            sessions.pause_idle().await,
+            sessions.pause_abandoned().await,
+            inference.close_idle().await,
+        ] {
             if let Err(error) = done {
                 tracing::warn!(%error, "a chore failed and is tried again: {error}");
             }

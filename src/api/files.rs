@@ -30,6 +30,7 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiQuery;
 use crate::api::extract::body_too_large;
+use crate::api::once::NewId;
 use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
 use crate::domain::labels::is_label_name;
@@ -51,6 +52,7 @@ use crate::service::ServiceError;
 pub async fn create_file(
     State(app): State<App>,
     caller: Caller<FilesWrite>,
+    NewId(id): NewId,
     request: Request,
 ) -> Result<Json<FileObject>, ApiError> {
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| {
@@ -68,7 +70,7 @@ pub async fn create_file(
         }
     }
     let (draft, purpose, seconds) = upload.finish(&app).await?;
-    Ok(Json(app.files.publish(caller.project, draft, &purpose, seconds).await?.into()))
+    Ok(Json(app.files.publish((caller.project, FileId(id)), draft, &purpose, seconds).await?.into()))
 }
 
 /// The fields of a form, in whatever order they come.

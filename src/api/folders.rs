@@ -29,6 +29,7 @@ use crate::api::extract::ApiQuery;
 use crate::api::files::FormError;
 use crate::api::files::broken_form;
 use crate::api::files::short_text;
+use crate::api::once::NewId;
 use crate::api::to_the_end;
 use crate::domain::labels::is_label_name;
 use crate::domain::settings::Pooling;
@@ -89,6 +90,7 @@ pub fn archive(folder: Folder) -> Response {
 pub async fn create_model_adapters(
     State(app): State<App>,
     caller: Caller<ModelsWrite>,
+    NewId(id): NewId,
     request: Request,
 ) -> Result<Json<ModelObject>, ApiError> {
     let invalid = "Send a multipart form with the fields base_model, config and weights.";
@@ -103,7 +105,7 @@ pub async fn create_model_adapters(
             return Err(error);
         }
     };
-    let model = to_the_end(async move { app.models.adopt(caller.project, new).await }).await?;
+    let model = to_the_end(async move { app.models.adopt((caller.project, id), new).await }).await?;
     Ok(Json(model.into()))
 }
 

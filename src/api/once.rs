@@ -116,7 +116,11 @@ async fn carry_out(app: &App, ticket: Ticket, mut request: Request, next: Next) 
     request.extensions_mut().insert(NewId(ticket.resource));
     let requests = app.requests.clone();
     let work = async move {
-        let (parts, body) = next.run(request).await.into_parts();
+        let answer = tokio::select! {
+            answer = next.run(request) => answer,
+            never = requests.keep(&ticket) => match never {},
+        };
+        let (parts, body) = answer.into_parts();
         let body = axum::body::to_bytes(body, ANSWER_BYTES).await;
         let kept = match &body {
             Ok(body) if parts.status.is_success() => {

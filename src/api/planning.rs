@@ -19,7 +19,7 @@ use crate::api::to_the_end;
 ///
 /// Tokens, arithmetic, bytes each way, and seconds on this host, measured by running a few real steps of the job's shape. Nothing is
 /// trained and nothing is kept. One estimate is made at a time.
-#[utoipa::path(post, path = "/fine_tuning/estimate", tag = "fine-tuning", security(("key" = [])), request_body = EstimateBody, responses(
+#[utoipa::path(post, path = "/fine_tuning/estimate", tags = ["fine-tuning", "inference"], security(("key" = [])), request_body = EstimateBody, responses(
     (status = 200, description = "What the job would cost", body = EstimateObject),
     (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
     (status = 401, description = "No valid key", body = ErrorEnvelope),
@@ -39,7 +39,8 @@ pub async fn estimate(
 ) -> Result<Json<EstimateObject>, ApiError> {
     let request = body.try_into()?;
     // The session of the measurement must be closed whatever the client does.
-    let found = to_the_end(async move { app.estimates.estimate(caller.project, request).await }).await?;
+    let owner = (caller.project, caller.key);
+    let found = to_the_end(async move { app.estimates.estimate(owner, request).await }).await?;
     Ok(Json(found.into()))
 }
 

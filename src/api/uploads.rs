@@ -22,6 +22,7 @@ use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
 use crate::api::files::FormError;
 use crate::api::files::broken_form;
+use crate::api::once::NewId;
 use crate::api::to_the_end;
 use crate::domain::ids::PartId;
 use crate::domain::ids::UploadId;
@@ -40,9 +41,10 @@ use crate::service::ServiceError;
 pub async fn create_upload(
     State(app): State<App>,
     caller: Caller<FilesWrite>,
+    NewId(id): NewId,
     ApiJson(body): ApiJson<CreateUpload>,
 ) -> Result<Json<UploadObject>, ApiError> {
-    let row = app.uploads.create(caller.project, body.into()).await?;
+    let row = app.uploads.create((caller.project, UploadId(id)), body.into()).await?;
     Ok(Json(UploadObject::new(row, None)))
 }
 

@@ -26,6 +26,7 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
 use crate::api::extract::ApiQuery;
+use crate::api::once::NewId;
 use crate::api::once::ShowsSecret;
 use crate::domain::ids::DeliveryId;
 use crate::domain::ids::WebhookId;
@@ -45,10 +46,11 @@ use crate::service::ServiceError;
 pub async fn create_webhook(
     State(app): State<App>,
     caller: Caller<JobsWrite>,
+    NewId(id): NewId,
     ApiJson(body): ApiJson<CreateWebhook>,
 ) -> Result<Response, ApiError> {
     let (url, events) = body.into_parts();
-    let (row, secret) = app.webhooks.create(caller.project, &url, events).await?;
+    let (row, secret) = app.webhooks.create((caller.project, WebhookId(id)), &url, events).await?;
     let mut response = Json(CreatedWebhook { webhook: row.into(), secret }).into_response();
     response.extensions_mut().insert(ShowsSecret);
     Ok(response)

@@ -94,20 +94,24 @@ impl Models {
         Ok(())
     }
 
-    /// Makes a fine-tuned model of PEFT folders.
-    pub async fn adopt(&self, project: ProjectId, new: NewAdapters) -> Result<ModelRow> {
+    /// Makes a fine-tuned model of PEFT folders, with `id` in its name.
+    pub async fn adopt(&self, (project, id): (ProjectId, Uuid), new: NewAdapters) -> Result<ModelRow> {
         let received: Vec<BlobRef> = new.sets.iter().map(|set| set.weights.clone()).collect();
-        let made = self.make(project, new).await;
+        let made = self.make((project, id), new).await;
         self.forget_weights(&received).await?;
         made
     }
 
-    async fn make(&self, project: ProjectId, new: NewAdapters) -> Result<ModelRow> {
+    async fn make(&self, (project, id): (ProjectId, Uuid), new: NewAdapters) -> Result<ModelRow> {
         check_suffix(new.suffix.as_deref())?;
         let backbone = self.get(project, &new.base_model).await.map_err(|error| error.at("base_model"))?;
         if backbone.project.is_some() {
             let message = "base_model: name the backbone that the adapters were made on.";
             return Err(ServiceError::invalid("unsupported_model", message).at("base_model"));
+        }
+        let name = tuned_name(&backbone.name, project, new.suffix.as_deref(), id);
+        if let Some(made) = models::get_visible(&mut *self.context.connection().await?, project, &name).await? {
+            return Ok(made); // by an earlier attempt of the same request
         }
         let settings = settings(&self.context, &backbone, &new)?;
         let layout = layout_of(&self.context, &backbone, &settings).await?;
@@ -116,7 +120,6 @@ impl Models {
             let theta = self.flat(&layout, set, &folder.weights).await?;
             adapters.0.push(self.context.blobs.put_atomic(BlobKind::Adapters, theta).await?);
         }
-        let name = tuned_name(&backbone.name, project, new.suffix.as_deref(), Uuid::now_v7());
         let tuned = TunedModel {
             project,
             name: &name,

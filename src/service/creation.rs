@@ -37,6 +37,7 @@ use crate::store::jobs::Origin;
 use crate::store::models;
 use crate::store::models::AdapterBlobs;
 use crate::store::models::ModelRow;
+use crate::store::projects;
 
 /// The purpose of a file that a job can read.
 pub const INPUTS: &str = "fine-tune";
@@ -112,6 +113,7 @@ impl Jobs {
     }
 
     async fn check_room(&self, connection: &mut Connection, project: ProjectId) -> Result<()> {
+        projects::hold(connection, project).await?;
         let counts = jobs::counts(connection, project).await?;
         let most = self.context.limits.jobs_per_project;
         match counts.open < i64::from(most) {

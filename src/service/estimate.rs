@@ -41,10 +41,12 @@ use crate::service::traffic::bytes_of_run;
 use crate::store::files;
 use crate::store::files::FileRow;
 use crate::store::pool;
+use crate::store::usage;
+use crate::store::usage::Amounts;
 
-/// Rows of a file that are tokenized at most.
-/// Measuring steps are nobody's: they are not in the record of use.
+/// Measuring steps are nobody's: they are not in a ledger.
 const NOBODY: KeyId = KeyId(Uuid::nil());
+/// Rows of a file that are tokenized at most.
 const SAMPLE: u64 = 2000;
 /// Where the measured batches lie among the rows by length; the first is for warming up.
 const QUANTILES: [f64; 6] = [0.4, 0.5, 0.1, 0.9, 0.3, 0.7];
@@ -143,14 +145,18 @@ impl Estimates {
         Self { context, one: Semaphore::new(1) }
     }
 
-    /// What the job would cost on this host.
-    pub async fn estimate(&self, project: ProjectId, request: EstimateRequest) -> Result<Estimate> {
+    /// What the job would cost on this host. The device time of measuring it is counted for the key.
+    pub async fn estimate(&self, (project, key): (ProjectId, KeyId), request: EstimateRequest) -> Result<Estimate> {
         self.check(&request)?;
         let busy = || ServiceError::busy("estimate_busy", "The host makes other estimates; try again.");
         let _turn = tokio::time::timeout(PATIENCE, self.one.acquire()).await.map_err(|_| busy())?;
-        let session = JobId(Uuid::now_v7());
+        let (session, begun, model) = (JobId(Uuid::now_v7()), Instant::now(), request.model.clone());
         let estimate = self.estimate_in(project, session, request).await;
         self.context.engine.close(session).await;
+        if estimate.is_ok() {
+            let amounts = Amounts { device_us: begun.elapsed().as_micros() as i64, ..Amounts::default() };
+            usage::add(&mut *self.context.connection().await?, (project, key, &model), &amounts).await?;
+        }
         estimate
     }
 

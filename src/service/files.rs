@@ -15,7 +15,6 @@ use futures::Stream;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::domain::ids::FileId;
 use crate::domain::ids::ProjectId;
@@ -150,26 +149,30 @@ impl Files {
     /// Makes a received file visible, for ever or for some time.
     pub async fn publish(
         &self,
-        project: ProjectId,
+        (project, id): (ProjectId, FileId),
         draft: Draft,
         purpose: &str,
         seconds: Option<i64>,
     ) -> Result<FileRow> {
         let mut connection = self.0.connection().await?;
-        self.publish_in(&mut connection, (project, draft), purpose, seconds).await
+        if let Some(made) = files::get(&mut connection, project, id).await? {
+            self.discard(draft).await?; // an earlier attempt of the same request made it
+            return Ok(made);
+        }
+        self.publish_in(&mut connection, (project, id, draft), purpose, seconds).await
     }
 
     /// The same in a transaction that does more.
     pub async fn publish_in(
         &self,
         connection: &mut Connection,
-        (project, draft): (ProjectId, Draft),
+        (project, id, draft): (ProjectId, FileId, Draft),
         purpose: &str,
         seconds: Option<i64>,
     ) -> Result<FileRow> {
         let shape = serde_json::to_value(&draft.shape).map_err(ServiceError::internal)?;
         let new = NewFile {
-            id: FileId(Uuid::now_v7()),
+            id,
             project,
             filename: &draft.filename,
             purpose,

@@ -48,6 +48,7 @@ use crate::store::ledger::SentTensors;
 use crate::store::models;
 use crate::store::models::AdapterBlobs;
 use crate::store::models::TunedModel;
+use crate::store::projects;
 
 /// A job as its project sees it.
 pub type JobView = JobRow;
@@ -156,7 +157,7 @@ impl Jobs {
         let message = format!("New fine-tuned model created: {name}");
         note_with(&mut transaction, &done, Level::Info, &message, Some(&data)).await?;
         webhooks::announce(&mut transaction, &done).await?;
-        self.admit_next(&mut transaction, project).await?;
+        admit_next(&mut transaction, &self.context.limits, project).await?;
         commit(transaction).await?;
         tracing::info!(job.id = %id, checkpoint.id = %saved.id, "completed {id}");
         self.sessions.discard(id, &mut place).await;
@@ -172,16 +173,9 @@ impl Jobs {
         if job.status.is_final() {
             job = results::attach(&self.context, &mut transaction, job).await?;
         }
-        self.admit_next(&mut transaction, project).await?;
+        admit_next(&mut transaction, &self.context.limits, project).await?;
         commit(transaction).await?;
         Ok(job)
-    }
-
-    async fn admit_next(&self, connection: &mut Connection, project: ProjectId) -> Result<()> {
-        match jobs::next_queued(connection, project).await? {
-            Some(job) => admit(connection, &self.context.limits, job).await.map(|_| ()),
-            None => Ok(()),
-        }
     }
 
     /// A page of a job's events, newest first.
@@ -310,8 +304,17 @@ fn wish(event: JobEvent) -> &'static str {
     }
 }
 
+/// Lets the job run that has queued longest, where there is one and room for it: whenever another stops running.
+pub async fn admit_next(connection: &mut Connection, limits: &Limits, project: ProjectId) -> Result<()> {
+    match jobs::next_queued(connection, project).await? {
+        Some(job) => admit(connection, limits, job).await.map(|_| ()),
+        None => Ok(()),
+    }
+}
+
 /// Lets a queued job run when the project has room; gives it back as it then is.
 pub async fn admit(connection: &mut Connection, limits: &Limits, job: JobRow) -> Result<JobRow> {
+    projects::hold(connection, job.project).await?;
     let counts = jobs::counts(connection, job.project).await?;
     match counts.running < i64::from(limits.running_per_project) {
         true => apply(connection, &job, JobEvent::Admitted, None).await,
@@ -325,6 +328,7 @@ pub async fn pause_idle(context: &Context, project: ProjectId, id: JobId) -> Res
     let Some(job) = jobs::get_for_update(&mut transaction, project, id).await? else { return Ok(()) };
     if job.status.on(JobEvent::IdleTooLong).is_some() {
         apply(&mut transaction, &job, JobEvent::IdleTooLong, None).await?;
+        admit_next(&mut transaction, &context.limits, project).await?;
         commit(transaction).await?;
     }
     Ok(())

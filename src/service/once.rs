@@ -20,7 +20,7 @@ use crate::store::idempotency::Request;
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// A stock client's silent retry comes within this time.
 const SILENT: Duration = Duration::from_secs(600);
-/// An attempt that has not ended by then died with its host.
+/// An attempt that was not heard of for this long died with its host.
 const DEAD: Duration = Duration::from_secs(10);
 /// A repeat waits this long for the first attempt.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -114,6 +114,20 @@ impl Requests {
                 return Err(ServiceError::unavailable("request_in_progress", message));
             }
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Says again and again that the request is being carried out, so that no repeat takes it over; never ends.
+    pub async fn keep(&self, ticket: &Ticket) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(DEAD / 3).await;
+            let kept = async {
+                let mut connection = self.0.connection().await?;
+                Result::Ok(idempotency::keep(&mut connection, &ticket.once.request(), ticket.owner).await?)
+            };
+            if let Err(error) = kept.await {
+                tracing::debug!(%error, "a request under way could not be kept: {error}");
+            }
         }
     }
 

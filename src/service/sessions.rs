@@ -97,6 +97,9 @@ impl Session {
     }
 }
 
+/// Abandoned jobs that are paused in one go.
+const ABANDONED: i64 = 100;
+
 /// A session locked for one call; `None` when it is not open.
 pub type Place = OwnedMutexGuard<Option<Session>>;
 
@@ -198,6 +201,7 @@ impl Sessions {
                 };
                 let job = jobs::apply(&mut transaction, &job, JobEvent::Broke, Some(error)).await?;
                 let job = results::attach(&self.context, &mut transaction, job).await?;
+                jobs::admit_next(&mut transaction, &self.context.limits, project).await?;
                 commit(transaction).await?;
                 Err(not_running(&job))
             }
@@ -346,6 +350,28 @@ impl Sessions {
             }
         }
         Ok(())
+    }
+
+    /// Pauses running jobs that no host holds and that nobody called for the set time: those that were never begun, and those
+    /// of a host that went away. They would hold their places for ever.
+    pub async fn pause_abandoned(&self) -> Result<()> {
+        let idle = self.context.jobs.idle_pause;
+        let found = store::jobs::idle(&mut *self.context.connection().await?, idle, ABANDONED).await?;
+        for (project, job) in found {
+            let Some(place) = self.place_of(job) else { continue };
+            if place.is_none() {
+                jobs::pause_idle(&self.context, project, job).await?;
+            }
+            drop(place);
+            self.forget_place(job);
+        }
+        Ok(())
+    }
+
+    /// The job's place, unless a call holds it.
+    fn place_of(&self, job: JobId) -> Option<Place> {
+        let place = Arc::clone(self.places.lock().ok()?.entry(job).or_default());
+        place.try_lock_owned().ok()
     }
 
     fn try_place(&self, job: JobId) -> Option<Place> {

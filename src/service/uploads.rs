@@ -14,6 +14,7 @@ use md5::Md5;
 use uuid::Uuid;
 
 use crate::domain::expiry::ExpiresAfter;
+use crate::domain::ids::FileId;
 use crate::domain::ids::PartId;
 use crate::domain::ids::ProjectId;
 use crate::domain::ids::UploadId;
@@ -66,7 +67,7 @@ pub struct Uploads(pub Arc<Context>);
 
 impl Uploads {
     /// Announces a file.
-    pub async fn create(&self, project: ProjectId, new: Announced) -> Result<UploadRow> {
+    pub async fn create(&self, (project, id): (ProjectId, UploadId), new: Announced) -> Result<UploadRow> {
         check_filename(&new.filename, "filename")?;
         if new.purpose != INPUTS {
             let message = format!("purpose must be '{INPUTS}'.");
@@ -83,12 +84,15 @@ impl Uploads {
         }
         let file_seconds = new.expires_after.map(|after| after.of_file()).transpose()?;
         let mut transaction = self.0.begin().await?;
+        if let Some(made) = uploads::get(&mut transaction, project, id).await? {
+            return Ok(made);
+        }
         if uploads::count_pending(&mut transaction, project).await? >= PENDING {
             let message = format!("A project has at most {PENDING} pending uploads; complete or cancel one.");
             return Err(ServiceError::busy("too_many_uploads", message));
         }
         let row = NewUpload {
-            id: UploadId(Uuid::now_v7()),
+            id,
             project,
             filename: &new.filename,
             purpose: &new.purpose,
@@ -158,7 +162,9 @@ impl Uploads {
         let draft = self.join(&files, &upload, &parts, md5).await?;
         let mut transaction = self.0.begin().await?;
         pending(id, uploads::get_for_update(&mut transaction, project, id).await?)?;
-        let file = files.publish_in(&mut transaction, (project, draft), INPUTS, upload.file_seconds).await?;
+        let file = files
+            .publish_in(&mut transaction, (project, FileId(Uuid::now_v7()), draft), INPUTS, upload.file_seconds)
+            .await?;
         let spent = uploads::finish(&mut transaction, id, Some(file.id)).await?;
         let row = uploads::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
         commit(transaction).await?;

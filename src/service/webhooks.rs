@@ -61,14 +61,18 @@ impl Webhooks {
     /// Makes a webhook. Its secret is returned once.
     pub async fn create(
         &self,
-        project: ProjectId,
+        (project, id): (ProjectId, WebhookId),
         url: &str,
         events: Option<Vec<WebhookEvent>>,
     ) -> Result<(WebhookRow, String)> {
         let events = tidy(events.unwrap_or_else(|| WebhookEvent::ALL.to_vec()))?;
         let url = self.guard.check(url).await?;
         let secret: [u8; 32] = rand::random();
-        let id = WebhookId(Uuid::now_v7());
+        if webhooks::get(&mut *self.context.connection().await?, project, id).await?.is_some() {
+            let message =
+                "This webhook was made by an earlier attempt, which showed its secret; delete it and make another.";
+            return Err(ServiceError::conflict("already_made", message));
+        }
         let new = NewWebhook { id, project, url: url.as_str(), events: &events, secret: &secret };
         let mut transaction = self.context.begin().await?;
         let row = webhooks::insert(&mut transaction, &new, MOST).await?.ok_or_else(|| {

@@ -91,6 +91,19 @@ pub async fn take_over(
     Ok(resource)
 }
 
+/// Says that the attempt is still at work.
+pub async fn keep(conn: &mut Connection, request: &Request<'_>, owner: Uuid) -> Result<()> {
+    sqlx::query!(
+        "update idempotency set created_at = now() where project_id = $1 and token = $2 and owner = $3 and status is null",
+        request.project.0,
+        request.token.as_slice(),
+        owner,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Writes the answer down, unless another attempt has taken the request over.
 pub async fn finish(
     conn: &mut Connection,

@@ -2,6 +2,7 @@
 //! Must never decide whether a job may change its state: that is `JobState::on`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -289,6 +290,21 @@ pub async fn counts(conn: &mut Connection, project: ProjectId) -> Result<JobCoun
     .fetch_one(conn)
     .await?;
     Ok(counts)
+}
+
+/// Running jobs of all projects that no host holds and that had no step for longer than `idle`, longest first.
+pub async fn idle(conn: &mut Connection, idle: Duration, limit: i64) -> Result<Vec<(ProjectId, JobId)>> {
+    let rows = sqlx::query!(
+        r#"select project_id as "project: ProjectId", id as "job: JobId" from jobs
+           where status = 'running' and finished_at is null and (lease_until is null or lease_until < now())
+             and coalesce(greatest(last_step_at, started_at), created_at) < now() - make_interval(secs => $1)
+           order by coalesce(greatest(last_step_at, started_at), created_at) limit $2"#,
+        idle.as_secs_f64(),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.project, row.job)).collect())
 }
 
 /// Whether a job that is not final reads the file.

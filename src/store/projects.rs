@@ -84,6 +84,14 @@ pub async fn get(conn: &mut Connection, project: ProjectId) -> Result<Option<Pro
     Ok(raw.map(ProjectRow::from))
 }
 
+/// Holds a project for the rest of the transaction, so that its jobs are counted and changed by one at a time.
+pub async fn hold(conn: &mut Connection, project: ProjectId) -> Result<()> {
+    sqlx::query_scalar!(r#"select id as "id: ProjectId" from projects where id = $1 for no key update"#, project.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(())
+}
+
 /// Every project, by name.
 pub async fn list(conn: &mut Connection) -> Result<Vec<ProjectRow>> {
     let raw = project_rows!("select", "from projects order by name").fetch_all(conn).await?;

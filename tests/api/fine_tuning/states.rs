@@ -1,10 +1,18 @@
 //! The life of a job. Stock clients send the verbs with a JSON content type and no body at all.
 
+use std::time::Duration;
+use std::time::Instant;
+
 use serde_json::json;
 
+use crate::client::Client;
+use crate::host::Host;
+use crate::host::POLL;
 use crate::world::Job;
 use crate::world::World;
+use crate::world::add_tiny;
 use crate::world::batch;
+use crate::world::make_job;
 
 /// A job brought into a state.
 async fn job_in(world: &World, state: &str) -> Job {
@@ -139,4 +147,48 @@ async fn an_unknown_job_has_no_verbs() {
             job.verb(verb).await.refused(404, "not_found");
         }
     }
+}
+
+/// A host with one place for a project's jobs, where a job that nobody calls pauses within two seconds.
+async fn one_place() -> (Host, Client) {
+    let settings = [
+        ("BLINDTUNE_LIMITS__RUNNING_PER_PROJECT", "1"),
+        ("BLINDTUNE_JOBS__IDLE_PAUSE_SECS", "1"),
+        ("BLINDTUNE_JOBS__LEASE_SECS", "3"),
+    ];
+    let host = Host::start(&settings).await;
+    add_tiny(&host).await;
+    let key = host.key("one-place", &[]).await;
+    let client = Client::new(&host.base(), Some(&key));
+    (host, client)
+}
+
+async fn becomes(job: &Job, state: &str) {
+    let begun = Instant::now();
+    while job.status().await != state {
+        assert!(begun.elapsed() < Duration::from_secs(15), "{} does not become {state}", job.status().await);
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_nobody_calls_gives_its_place_to_the_next() {
+    let (_host, client) = one_place().await;
+    let begun = make_job(&client, json!({})).await;
+    let mut queued = make_job(&client, json!({})).await;
+    becomes(&begun, "paused").await; // it never had a step
+    becomes(&queued, "running").await;
+    queued.step_ok().await;
+    let third = make_job(&client, json!({})).await;
+    becomes(&queued, "paused").await; // it had one, and its session is closed
+    becomes(&third, "running").await;
+}
+
+#[tokio::test]
+async fn jobs_made_at_once_get_no_more_places_than_there_are() {
+    let (_host, client) = one_place().await;
+    let made = futures::future::join_all((0..16).map(|_| make_job(&client, json!({})))).await;
+    let list = client.get("/v1/fine_tuning/jobs?limit=100").await.ok_json();
+    let running = list["data"].as_array().expect("a list").iter().filter(|job| job["status"] == "running").count();
+    assert_eq!((made.len(), running), (16, 1));
 }

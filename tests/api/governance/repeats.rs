@@ -76,22 +76,38 @@ async fn the_stock_clients_silent_retry_makes_no_second_job() {
     assert_eq!(jobs(&world.client).await, 3);
 }
 
+/// Leaves the request as a host does that dies between making the thing and keeping the answer.
+async fn crashed(world: &World, id: &str) {
+    let mut connection = PgConnection::connect(world.host.database()).await.expect("connects");
+    let hex = id.rsplit(['-', '_']).next().expect("an id");
+    let forget = format!(
+        "update idempotency set status = null, answer = null, created_at = now() - interval '1 minute' where resource = '{hex}'"
+    );
+    assert_eq!(sqlx::raw_sql(&forget).execute(&mut connection).await.expect("updates").rows_affected(), 1);
+}
+
 #[tokio::test]
 async fn a_repeat_after_a_crash_finds_what_the_first_attempt_made() {
     let world = World::new().await;
-    let body = json!({"model": MODEL, "suffix": "crashed"});
-    let key = ("idempotency-key", "crash");
-    let first = create(&world.client, key, &body).await.ok_json();
-    // As a host leaves it that dies between making the job and keeping the answer.
-    let mut connection = PgConnection::connect(world.host.database()).await.expect("connects");
-    let id = first["id"].as_str().and_then(|id| id.strip_prefix("ftjob-")).expect("an id");
-    let forget = format!(
-        "update idempotency set status = null, answer = null, created_at = now() - interval '1 minute' where resource = '{id}'"
-    );
-    assert_eq!(sqlx::raw_sql(&forget).execute(&mut connection).await.expect("updates").rows_affected(), 1);
-    let again = create(&world.client, key, &body).await.ok_json();
-    assert_eq!(again["id"], first["id"]);
+    let upload = json!({"bytes": 3, "filename": "a.jsonl", "mime_type": "x", "purpose": "fine-tune"});
+    for (path, body) in [(JOBS, json!({"model": MODEL, "suffix": "crashed"})), ("/v1/uploads", upload)] {
+        let send = || async {
+            let call = world.client.call(Method::POST, path).json(&body);
+            call.header("idempotency-key", "crash").send().await.ok_json()
+        };
+        let first = send().await;
+        crashed(&world, first["id"].as_str().expect("an id")).await;
+        assert_eq!(send().await["id"], first["id"], "{path}");
+    }
     assert_eq!(jobs(&world.client).await, 1);
+    let hook = || async {
+        let body = json!({"url": "https://1.1.1.1/hook"});
+        world.client.call(Method::POST, "/v1/webhooks").json(&body).header("idempotency-key", "crash").send().await
+    };
+    crashed(&world, hook().await.ok_json()["id"].as_str().expect("an id")).await;
+    hook().await.refused(409, "already_made");
+    let hooks = world.client.get("/v1/webhooks").await.ok_json();
+    assert_eq!(hooks["data"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]
