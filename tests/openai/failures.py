@@ -9,7 +9,7 @@ import openai
 import pytest
 from bare_client import SPLIT, BareClient, Refused
 from desk import Desk, items
-from relays import busy_caller, receiver, relay_to
+from relays import busy_caller, draining, receiver, relay_to
 from tiny_host import MODEL, TinyHost
 
 
@@ -56,6 +56,19 @@ async def test_rate_limit(desk: Desk, host: TinyHost) -> None:
     assert await items(desk.another(api_key=slow).models.list()), "the client waits and comes through"
 
 
+async def test_spent_budget(desk: Desk, host: TinyHost) -> None:
+    """429 insufficient_quota, asked once"""
+    admin = BareClient(desk.url, host.key(desk.project, "--scopes", "admin"))
+    poor = admin.call("POST", "/v1/api_keys", {"name": "poor", "monthly_tokens": 4})["key"]
+    with relay_to(desk.url) as relay:
+        client = desk.another(base_url=f"{relay.url}/v1", api_key=poor)
+        with pytest.raises(openai.RateLimitError) as refused:
+            for _ in range(100):
+                await client.embeddings.create(model=MODEL, input="w5 w6")
+    assert refused.value.code == "insufficient_quota"
+    assert len(relay.retries) > 1 and set(relay.retries) == {"0"}
+
+
 async def test_busy_host(desk: Desk, narrow: TinyHost) -> None:
     """503 InternalServerError, and retry"""
     key = narrow.key(f"busy-{desk.kind}")
@@ -65,6 +78,14 @@ async def test_busy_host(desk: Desk, narrow: TinyHost) -> None:
         assert refused.value.status_code == 503 and int(refused.value.response.headers["retry-after-ms"]) > 0
         threading.Timer(0.5, line.shutdown, [socket.SHUT_RDWR]).start()
         assert await items(desk.another(base_url=f"{narrow.url}/v1", api_key=key).models.list())
+
+
+async def test_draining_host(desk: Desk, narrow: TinyHost) -> None:
+    """503 of a host that drains, and retry at its successor"""
+    with draining(narrow) as relay:
+        found = await desk.another(base_url=relay.url).get("/readyz", cast_to=object)
+    assert relay.answers == ["503 shutting_down", "200"] and relay.retries == ["0", "1"]
+    assert found["status"] == "ok"
 
 
 async def test_conflict_is_not_retried(desk: Desk, bare: BareClient) -> None:
