@@ -59,14 +59,10 @@ async def test_rate_limit(desk: Desk, host: TinyHost) -> None:
 async def test_spent_budget(desk: Desk, host: TinyHost) -> None:
     """429 insufficient_quota, asked once"""
     admin = BareClient(desk.url, host.key(desk.project, "--scopes", "admin"))
-    poor = admin.call("POST", "/v1/api_keys", {"name": "poor", "monthly_tokens": 4})["key"]
-    with relay_to(desk.url) as relay:
-        client = desk.another(base_url=f"{relay.url}/v1", api_key=poor)
-        with pytest.raises(openai.RateLimitError) as refused:
-            for _ in range(100):
-                await client.embeddings.create(model=MODEL, input="w5 w6")
-    assert refused.value.code == "insufficient_quota"
-    assert len(relay.retries) > 1 and set(relay.retries) == {"0"}
+    poor = admin.call("POST", "/v1/api_keys", {"name": "poor", "monthly_tokens": 0})["key"]
+    with relay_to(desk.url) as relay, pytest.raises(openai.RateLimitError) as refused:
+        await desk.another(base_url=f"{relay.url}/v1", api_key=poor).embeddings.create(model=MODEL, input="w5")
+    assert (refused.value.code, relay.retries) == ("insufficient_quota", ["0"])
 
 
 async def test_busy_host(desk: Desk, narrow: TinyHost) -> None:
