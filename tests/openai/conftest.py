@@ -44,6 +44,17 @@ def shared(host: TinyHost) -> dict[str, str]:
     return {project: host.key(project) for project in map(project_of, ("sync", "async"))}
 
 
+@pytest.fixture(scope="session")
+def admins(host: TinyHost) -> dict[str, str]:
+    return {project: host.key(project, "--scopes", "admin") for project in map(project_of, ("sync", "async"))}
+
+
+@pytest.fixture
+def admin(desk: Desk, admins: dict[str, str]) -> BareClient:
+    """Makes keys for the project that tests share."""
+    return BareClient(desk.url, admins[desk.project])
+
+
 @pytest.fixture(params=["sync", "async"])
 def desk(host: TinyHost, shared: dict[str, str], request: pytest.FixtureRequest) -> Desk:
     kind, project = request.param, project_of(request.param)
