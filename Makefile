@@ -54,7 +54,7 @@ test-bench: build # the short forms of the benches: exactness, not timing
 
 test-openai: build ## the stock openai package, 1.x, 2.x and 3.x, sync and async, against a real host: a table of call x version
 	@scripts/setup/openai.sh
-	@BLINDTUNE_BIN="$(CURDIR)/$(BIN)" $(PYTHON) tests/openai/run.py
+	@PYTHONPATH=tests/support BLINDTUNE_BIN="$(CURDIR)/$(BIN)" $(PYTHON) tests/openai/run.py
 
 test-api-contract: build # the short form of fuzz-api
 	@scripts/setup/schemathesis.sh

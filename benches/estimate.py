@@ -1,7 +1,7 @@
 """How near `/v1/fine_tuning/estimate` is to the run that follows: the SDK's P3EFT on MiniLM with 64 rows a step.
 
 Owns: its own host (private Postgres, durable), its own port, and the end of both. Loopback only. Texts are made up.
-Tokens and bytes must agree to the byte; seconds are compared as those of the host (waiting for it) and of the whole run.
+Tokens and bytes must agree to the byte; seconds are those of the host (waiting for it) and of the whole run.
 Run it by `python benches/estimate.py`.
 """
 
@@ -17,7 +17,6 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-
 from blindtune.client import Client
 from blindtune.data import Dataset, upload_bytes
 from blindtune.trainer import P3EFT
@@ -27,7 +26,28 @@ BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtune"))
 BACKBONE = Path(os.environ.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2"))
 ROWS = int(os.environ.get("ROWS", "1280"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
-WORDS = "the a film story of and is not very good bad slow warm plot acting music with without heart scenes".split()
+WORDS = [
+    "the",
+    "a",
+    "film",
+    "story",
+    "of",
+    "and",
+    "is",
+    "not",
+    "very",
+    "good",
+    "bad",
+    "slow",
+    "warm",
+    "plot",
+    "acting",
+    "music",
+    "with",
+    "without",
+    "heart",
+    "scenes",
+]
 
 
 def texts() -> tuple[str, ...]:

@@ -85,9 +85,7 @@ def main() -> int:
     print(f"{'callers':>8}{'shared':>8}{'per s':>9}{'p50 ms':>9}{'p95 ms':>9}")
     for row in results:
         shared = "yes" if row["shared"] else "no"
-        print(
-            f"{row['callers']:>8}{shared:>8}{row['per_s']:>9.0f}{row['p50_ms']:>9.1f}{row['p95_ms']:>9.1f}"
-        )
+        print(f"{row['callers']:>8}{shared:>8}{row['per_s']:>9.0f}{row['p50_ms']:>9.1f}{row['p95_ms']:>9.1f}")
     out = ROOT / "var/bench/inference.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(results, indent=1))

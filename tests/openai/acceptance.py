@@ -16,11 +16,16 @@ from bare_client import HOSTED, ROWS, SPLIT, BareClient
 from desk import Desk, items
 from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJobEvent
+from shared_host import let_pass
 from tiny_host import MODEL, SLASHED, WIDTH, TinyHost
 
 
 async def upload(desk: Desk) -> FileObject:
     return await desk.client.files.create(file=("notes.jsonl", io.BytesIO(ROWS)), purpose="fine-tune")
+
+
+async def ids(pages: object) -> list[str]:
+    return [item.id for item in await items(pages)]
 
 
 async def make_job(desk: Desk, **fields: object) -> str:
@@ -51,14 +56,30 @@ async def test_create_file_that_expires(desk: Desk) -> None:
     assert made.expires_at == made.created_at + 3600
 
 
-@pytest.mark.own_project
+async def test_file_expires(desk: Desk, host: TinyHost) -> None:
+    """files that expired are not found, nor listed"""
+    expiry = {"anchor": "created_at", "seconds": 3600}
+    made = await desk.client.files.create(
+        file=("notes.jsonl", ROWS), purpose="fine-tune", extra_body={"expires_after": expiry}
+    )
+    assert made.id in [file.id for file in await items(desk.client.files.list())]
+    let_pass(host, "files", made.id.removeprefix("file-"), 3601)
+    for call in (desk.client.files.retrieve, desk.client.files.content):
+        with pytest.raises(openai.NotFoundError):
+            await call(made.id)
+    assert made.id not in [file.id for file in await items(desk.client.files.list())]
+    with pytest.raises(openai.NotFoundError) as refused:
+        await desk.client.fine_tuning.jobs.create(model=MODEL, training_file=made.id)
+    assert refused.value.param == "training_file"
+
+
 async def test_labels_are_refused(desk: Desk) -> None:
     """files.create refuses labels by line"""
-    body = ROWS + b'{"text": "c", "label": 1}\n'
+    body, kept = ROWS + b'{"text": "c", "label": 1}\n', await ids(desk.client.files.list())
     with pytest.raises(openai.BadRequestError) as refused:
         await desk.client.files.create(file=("notes.jsonl", body), purpose="fine-tune")
     assert (refused.value.code, refused.value.param) == ("label_present", "line 4: label")
-    assert await items(desk.client.files.list()) == []
+    assert await ids(desk.client.files.list()) == kept
 
 
 async def test_wait_for_processing(desk: Desk) -> None:
@@ -104,9 +125,9 @@ async def test_upload_in_parts(desk: Desk) -> None:
     assert (await desk.client.files.content(done.file.id)).read() == rows
 
 
-@pytest.mark.own_project
 async def test_cancel_an_upload(desk: Desk) -> None:
     """uploads.create, parts.create, cancel"""
+    kept = await ids(desk.client.files.list())
     made = await desk.client.uploads.create(
         bytes=len(ROWS), filename="few.jsonl", mime_type="application/jsonl", purpose="fine-tune"
     )
@@ -114,7 +135,7 @@ async def test_cancel_an_upload(desk: Desk) -> None:
     assert (await desk.client.uploads.cancel(made.id)).status == "cancelled"
     with pytest.raises(openai.APIStatusError):
         await desk.client.uploads.complete(made.id, part_ids=[part.id])
-    assert await items(desk.client.files.list()) == []
+    assert await ids(desk.client.files.list()) == kept
 
 
 async def test_list_models(desk: Desk) -> None:
@@ -211,12 +232,22 @@ async def test_pause_resume_cancel(desk: Desk) -> None:
     assert (await jobs.cancel(job)).status == "cancelled"
 
 
+async def test_cancel_a_running_job(desk: Desk, bare: BareClient) -> None:
+    """jobs.cancel of a job amid its steps"""
+    jobs, job = desk.client.fine_tuning.jobs, await make_hosted_job(desk)
+    bare.step(job, 1)
+    assert ((await jobs.retrieve(job)).status, (await jobs.retrieve(job)).finished_at) == ("running", None)
+    made = await jobs.cancel(job)
+    assert (made.status, made.fine_tuned_model) == ("cancelled", None) and made.finished_at >= made.created_at
+    with pytest.raises(openai.ConflictError) as refused:
+        await desk.client.post(f"/fine_tuning/jobs/{job}/optim_step", cast_to=object, body={"seq": 3, "lr": 0.01})
+    assert refused.value.code == "job_not_running"
+    assert (await jobs.retrieve(job)).status == "cancelled"
+
+
 async def test_list_checkpoints(desk: Desk, bare: BareClient) -> None:
     """jobs.checkpoints.list, paging"""
-    job = (
-        await desk.client.fine_tuning.jobs.create(model=MODEL, training_file=(await upload(desk)).id, method=HOSTED)
-    ).id
-    steps = []
+    job, steps = await make_hosted_job(desk), []
     for seq in (1, 4):
         bare.step(job, seq)
         bare.call("POST", f"/v1/fine_tuning/jobs/{job}/optim_step", {"seq": seq + 2, "lr": 0.01})
@@ -229,9 +260,7 @@ async def test_list_checkpoints(desk: Desk, bare: BareClient) -> None:
 
 async def test_result_file(desk: Desk, bare: BareClient) -> None:
     """files.content(result_files[0]), CSV"""
-    job = (
-        await desk.client.fine_tuning.jobs.create(model=MODEL, training_file=(await upload(desk)).id, method=HOSTED)
-    ).id
+    job = await make_hosted_job(desk)
     path = f"/v1/fine_tuning/jobs/{job}"
     bare.step(job, 1)
     bare.call("POST", f"{path}/optim_step", {"seq": 3, "lr": 0.01})
@@ -262,24 +291,49 @@ async def test_embeddings_of_a_tuned_model(desk: Desk, bare: BareClient) -> None
     assert len(made.data[0].embedding) == WIDTH
 
 
-async def test_event_stream(desk: Desk) -> None:
-    """events as a Stream, to [DONE]"""
-    job = await make_job(desk)
-    await desk.client.fine_tuning.jobs.cancel(job)
-    listed = await items(desk.client.fine_tuning.jobs.list_events(job))
+async def stream_events(desk: Desk, job: str, **options: object) -> list[str]:
     stream = await desk.client.get(
         f"/fine_tuning/jobs/{job}/events",
         cast_to=FineTuningJobEvent,
         stream=True,
         stream_cls=desk.stream_class(FineTuningJobEvent),
-        options={"params": {"stream": "true"}},
+        options={"params": {"stream": "true"}, **options},
     )
-    assert [event.id for event in await items(stream)] == [event.id for event in listed][::-1]
+    return [event.id for event in await items(stream)]
+
+
+async def test_event_stream(desk: Desk) -> None:
+    """events as a Stream, to [DONE]"""
+    job = await make_job(desk)
+    await desk.client.fine_tuning.jobs.cancel(job)
+    listed = await items(desk.client.fine_tuning.jobs.list_events(job))
+    assert await stream_events(desk, job) == [event.id for event in listed][::-1]
+
+
+async def test_event_stream_goes_on(desk: Desk) -> None:
+    """events as a Stream, after Last-Event-ID"""
+    job = await make_job(desk)
+    await desk.client.fine_tuning.jobs.cancel(job)
+    known = await stream_events(desk, job)
+    assert len(known) > 2
+    assert await stream_events(desk, job, headers={"Last-Event-ID": known[1]}) == known[2:]
 
 
 async def test_continue_from_a_model(desk: Desk, bare: BareClient) -> None:
     """jobs.create(model=ft:...)"""
     name = bare.model()
+    job = await desk.client.fine_tuning.jobs.create(model=name, training_file=(await upload(desk)).id)
+    assert (job.status, (job.model_extra or {})["origin"]) == ("running", name)
+
+
+async def test_continue_from_a_checkpoint(desk: Desk, bare: BareClient) -> None:
+    """jobs.create(model=a checkpoint's)"""
+    first = await make_hosted_job(desk)
+    bare.step(first, 1)
+    bare.call("POST", f"/v1/fine_tuning/jobs/{first}/optim_step", {"seq": 3, "lr": 0.01})
+    bare.call("POST", f"/v1/fine_tuning/jobs/{first}/checkpoints")
+    points = await items(desk.client.fine_tuning.jobs.checkpoints.list(first))
+    name = points[0].fine_tuned_model_checkpoint
     job = await desk.client.fine_tuning.jobs.create(model=name, training_file=(await upload(desk)).id)
     assert (job.status, (job.model_extra or {})["origin"]) == ("running", name)
 

@@ -1,4 +1,4 @@
-"""A real host for all calls of a run, two projects or one of a test's own, and coroutines as tests."""
+"""A real host for all calls, two projects or one of a test's own, and coroutines as tests."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import inspect
 import itertools
 from collections.abc import Iterator
 
+import openai
 import pytest
 from bare_client import BareClient
 from desk import Desk
+from shared_host import shared_host
 from tiny_host import TinyHost, running_host
 
-# Webhooks are delivered on loopback here.
-SETTINGS = {"BLINDTUNE_WEBHOOKS__ALLOW_PRIVATE": "true", "BLINDTUNE_WEBHOOKS__BACKOFF_SECS": "[1]"}
 NUMBERS = itertools.count()
 
 
@@ -28,28 +28,45 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(scope="session")
 def host() -> Iterator[TinyHost]:
-    with running_host(SETTINGS) as started:
-        yield started
+    with shared_host() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
 def narrow() -> Iterator[TinyHost]:
+    """A host of this version's own, for one request at a time; it may be ended and started again."""
     with running_host({"BLINDTUNE_SERVER__MAX_REQUESTS_IN_FLIGHT": "1"}) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
 def shared(host: TinyHost) -> dict[str, str]:
-    return {kind: host.key(kind) for kind in ("sync", "async")}
+    return {project: host.key(project) for project in map(project_of, ("sync", "async"))}
+
+
+@pytest.fixture(scope="session")
+def admins(host: TinyHost) -> dict[str, str]:
+    return {project: host.key(project, "--scopes", "admin") for project in map(project_of, ("sync", "async"))}
+
+
+@pytest.fixture
+def admin(desk: Desk, admins: dict[str, str]) -> BareClient:
+    """Makes keys for the project that tests share."""
+    return BareClient(desk.url, admins[desk.project])
 
 
 @pytest.fixture(params=["sync", "async"])
 def desk(host: TinyHost, shared: dict[str, str], request: pytest.FixtureRequest) -> Desk:
-    project = kind = request.param
+    kind, project = request.param, project_of(request.param)
     if request.node.get_closest_marker("own_project") is None:
-        return Desk(kind, host.url, project, shared[kind])
-    project = f"{kind}-{next(NUMBERS)}"
+        return Desk(kind, host.url, project, shared[project])
+    project = f"{project}-{next(NUMBERS)}"
     return Desk(kind, host.url, project, host.key(project))
+
+
+def project_of(kind: str) -> str:
+    """Other versions have theirs on the same host."""
+    return f"{kind}-{openai.__version__.replace('.', '-')}"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import openai
 import pytest
 from bare_client import SPLIT, BareClient, Refused
 from desk import Desk, items
-from relays import busy_caller, receiver, relay_to
+from relays import busy_caller, draining, receiver, relay_to
 from tiny_host import MODEL, TinyHost
 
 
@@ -41,9 +41,8 @@ async def test_unusable_tensor(desk: Desk, bare: BareClient) -> None:
     assert refused.value.code == "tensor_invalid"
 
 
-async def test_rate_limit(desk: Desk, host: TinyHost) -> None:
+async def test_rate_limit(desk: Desk, admin: BareClient) -> None:
     """429 RateLimitError, and retry after retry-after-ms"""
-    admin = BareClient(desk.url, host.key(desk.project, "--scopes", "admin"))
     slow = admin.call("POST", "/v1/api_keys", {"name": "slow", "requests_per_minute": 60})["key"]
     spender = BareClient(desk.url, slow)
     with pytest.raises(Refused, match="429"):
@@ -54,6 +53,14 @@ async def test_rate_limit(desk: Desk, host: TinyHost) -> None:
     assert 0 < int(refused.value.response.headers["retry-after-ms"]) <= 1100
     assert refused.value.response.headers["x-ratelimit-limit-requests"] == "60"
     assert await items(desk.another(api_key=slow).models.list()), "the client waits and comes through"
+
+
+async def test_spent_budget(desk: Desk, admin: BareClient) -> None:
+    """429 insufficient_quota, asked once"""
+    poor = admin.call("POST", "/v1/api_keys", {"name": "poor", "monthly_tokens": 0})["key"]
+    with relay_to(desk.url) as relay, pytest.raises(openai.RateLimitError) as refused:
+        await desk.another(base_url=f"{relay.url}/v1", api_key=poor).embeddings.create(model=MODEL, input="w5")
+    assert (refused.value.code, relay.retries) == ("insufficient_quota", ["0"])
 
 
 async def test_busy_host(desk: Desk, narrow: TinyHost) -> None:
@@ -67,6 +74,14 @@ async def test_busy_host(desk: Desk, narrow: TinyHost) -> None:
         assert await items(desk.another(base_url=f"{narrow.url}/v1", api_key=key).models.list())
 
 
+async def test_draining_host(desk: Desk, narrow: TinyHost) -> None:
+    """503 of a host that drains, and retry at its successor"""
+    with draining(narrow) as relay:
+        found = await desk.another(base_url=relay.url).get("/readyz", cast_to=object)
+    assert relay.answers == ["503 shutting_down", "200"] and relay.retries == ["0", "1"]
+    assert found["status"] == "ok"
+
+
 async def test_conflict_is_not_retried(desk: Desk, bare: BareClient) -> None:
     """409 ConflictError, asked once"""
     job = bare.job()["id"]
@@ -77,17 +92,17 @@ async def test_conflict_is_not_retried(desk: Desk, bare: BareClient) -> None:
         assert (refused.value.code, relay.retries) == ("invalid_job_state", ["0"])
 
 
-@pytest.mark.own_project
 async def test_lost_answer_makes_one_job(desk: Desk) -> None:
     """jobs.create retried silently: one job"""
     with relay_to(desk.url) as relay:
         relay.cut = 1
         client = desk.another(base_url=f"{relay.url}/v1")
         made = await client.fine_tuning.jobs.create(
-            model=MODEL, training_file=None, extra_body={"method": SPLIT}, suffix="once"
+            model=MODEL, training_file=None, extra_body={"method": SPLIT}, metadata={"made": "once"}
         )
     assert relay.retries == ["0", "1"]
-    assert [job.id for job in await items(desk.client.fine_tuning.jobs.list())] == [made.id]
+    found = await items(desk.client.fine_tuning.jobs.list(metadata={"made": "once"}))
+    assert [job.id for job in found] == [made.id]
 
 
 async def test_idempotency_key(desk: Desk) -> None:

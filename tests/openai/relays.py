@@ -5,16 +5,20 @@ All on loopback. Never: an answer that the host did not give.
 
 from __future__ import annotations
 
+import json
 import queue
 import select
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tiny_host import TinyHost
 
 
 @dataclass
@@ -25,6 +29,7 @@ class Relay:
     url: str = ""
     cut: int = 0
     retries: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -68,6 +73,38 @@ def relay_to(host: str) -> Iterator[Relay]:
 
 
 @contextmanager
+def draining(host: TinyHost) -> Iterator[Relay]:
+    """A relay that asks its host to end when the first request is half sent; the second finds it started again."""
+    relay = Relay(host.url)
+
+    class Holding(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            relay.retries.append(self.headers.get("x-stainless-retry-count", ""))
+            first = len(relay.retries) == 1
+            if not first:
+                assert host.process is not None and host.process.wait(60) == 0
+                host.start()
+            with socket.create_connection(("127.0.0.1", host.port), timeout=30) as line:
+                line.sendall(f"GET {self.path} HTTP/1.1\r\nhost: {host.url}\r\nconnection: close\r\n".encode())
+                if first:
+                    answered, _, _ = select.select([line], [], [], 1)  # time to read it: what is unread is cut
+                    assert not answered, "the host reads on"
+                    host.terminate()
+                    _until_refused(host.port)
+                line.sendall(b"\r\n")
+                answer = b"".join(iter(lambda: line.recv(65536), b""))
+            relay.answers.append(_summary(answer))
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with _serving(Holding) as url:
+        relay.url = url
+        yield relay
+
+
+@contextmanager
 def receiver() -> Iterator[tuple[str, queue.Queue[Message]]]:
     """An address that webhooks can be delivered to, and what came."""
     got: queue.Queue[Message] = queue.Queue()
@@ -96,6 +133,27 @@ def busy_caller(host: str, port: int, key: str) -> Iterator[socket.socket]:
         answered, _, _ = select.select([line], [], [], 0.3)
         assert not answered, "the host reads on"
         yield line
+
+
+def _until_refused(port: int) -> None:
+    """Until nobody listens there any more."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        except ConnectionResetError:
+            pass  # it was taken and cut
+        time.sleep(0.02)
+    raise AssertionError("the host still listens")
+
+
+def _summary(answer: bytes) -> str:
+    """The status of an answer, and the code of an error."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    code = json.loads(body).get("error", {}).get("code", "")
+    return f"{head.split()[1].decode()} {code}".strip()
 
 
 def _pass_on(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Runs the acceptance list on each version of the stock package at once, and prints a table of call x version.
+"""Runs the acceptance list on each version of the stock package at once, on one host, and prints a table.
 
 Exits non-zero unless every call passes on every version with both clients.
 """
@@ -6,12 +6,16 @@ Exits non-zero unless every call passes on every version with both clients.
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from shared_host import SETTINGS, handed_on
+from tiny_host import running_host
 
 HERE = Path(__file__).resolve().parent
 DEPS = HERE.parents[1] / ".deps"
@@ -23,20 +27,25 @@ Outcomes = dict[tuple[str, str], bool]
 def main(wanted: list[str]) -> int:
     """Run the wanted versions, or all that have a lock file."""
     versions = wanted or sorted(path.stem.removeprefix("requirements-") for path in HERE.glob("requirements-*.lock"))
-    with ThreadPoolExecutor(len(versions)) as pool:
-        outcomes = dict(zip(versions, pool.map(run, versions), strict=True))
+    with running_host(SETTINGS) as host, ThreadPoolExecutor(len(versions)) as pool:
+        environment = os.environ | handed_on(host)
+        outcomes = dict(zip(versions, pool.map(lambda version: run(version, environment), versions), strict=True))
     calls = list_calls()
     print_table(calls, outcomes)
     return 0 if all(found.get((name, kind)) for found in outcomes.values() for name in calls for kind in KINDS) else 1
 
 
-def run(version: str) -> Outcomes:
+def run(version: str, environment: dict[str, str]) -> Outcomes:
     """One version's outcomes by test and kind of client; what fails is printed as pytest has it."""
     with tempfile.TemporaryDirectory(prefix="blindtune-openai-") as folder:
         report = Path(folder, "report.xml")
         python = DEPS / f"openai-{version}/bin/python"
         done = subprocess.run(
-            [python, "-m", "pytest", "--tb=short", f"--junitxml={report}"], cwd=HERE, capture_output=True, text=True
+            [python, "-m", "pytest", "--tb=short", f"--junitxml={report}"],
+            cwd=HERE,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         if done.returncode != 0:
             print(f"openai {version}:\n{done.stdout}{done.stderr}", file=sys.stderr)

@@ -38,10 +38,13 @@ class TinyHost:
         self.binary = Path(named) if named else ROOT / "target/debug/blindtune"
         self.state, self.log, self.settings = folder / "state", folder / "host.log", SETTINGS | dict(settings)
         self.process: subprocess.Popen[str] | None = None
-        self.port, self.url = 0, ""
-        write_model(folder / MODEL)
+        self.folder, self.port, self.url = folder, 0, ""
+
+    def add_models(self) -> None:
+        """The tiny backbone, under both names."""
+        write_model(self.folder / MODEL)
         for name in (MODEL, SLASHED):
-            self.command("models", "add", str(folder / MODEL), "--name", name)
+            self.command("models", "add", str(self.folder / MODEL), "--name", name)
 
     def key(self, project: str, *flags: str) -> str:
         """A new key for a project."""
@@ -89,6 +92,7 @@ def running_host(settings: Mapping[str, str] | None = None) -> Iterator[TinyHost
     """A started host; it and its folder are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="blindtune-tests-") as folder:
         host = TinyHost(Path(folder), settings or {})
+        host.add_models()
         host.start()
         try:
             yield host

@@ -1,4 +1,5 @@
-"""The check of a webhook's signature: the published example, and everything that is a little different."""
+"""The check of a webhook's signature: the published example, what the reference library makes and takes, and everything
+that is a little different."""
 
 from __future__ import annotations
 
@@ -6,9 +7,12 @@ import base64
 import hashlib
 import hmac
 import json
+import random
 import time
+from datetime import datetime, timezone
 
 import pytest
+import standardwebhooks
 
 from blindtune import AsyncClient, Client, WebhookVerificationError, webhooks
 
@@ -33,6 +37,25 @@ def test_the_published_example_verifies(monkeypatch: pytest.MonkeyPatch) -> None
     }
     with pytest.raises(WebhookVerificationError, match="holds no event"):  # it is signed, but is none of ours
         webhooks.verify('{"test": 2432232314}', headers, SECRET)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_reference_library_signs_and_takes_the_same(seed: int) -> None:
+    draw = random.Random(seed)
+    secret = "whsec_" + base64.b64encode(draw.randbytes(24 + 2 * seed)).decode()
+    body = json.dumps(
+        json.loads(BODY) | {"note": "".join(map(chr, draw.sample(range(32, 0x2000), 50)))}, ensure_ascii=False
+    )
+    reference, ours = standardwebhooks.Webhook(secret), signed(body, secret=secret)
+    sent = datetime.fromtimestamp(int(ours["webhook-timestamp"]), timezone.utc)
+    assert reference.sign(ours["webhook-id"], sent, body) == ours["webhook-signature"]
+    assert reference.verify(body, ours)["id"] == webhooks.verify(body, ours, secret).id == "evt_1"
+    place = draw.randrange(len(body))
+    changed = body[:place] + chr(ord(body[place]) + 1) + body[place + 1 :]
+    with pytest.raises(WebhookVerificationError):
+        webhooks.verify(changed, ours, secret)
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        reference.verify(changed, ours)
 
 
 def test_what_the_host_signed_is_given_back() -> None:

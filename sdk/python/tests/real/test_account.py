@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
+import standardwebhooks
 
 from blindtune import AsyncClient, Client, WebhookVerificationError
 from blindtune import errors as e
@@ -85,6 +86,7 @@ def test_webhooks_come_and_verify(hosts: list[RealHost], receiver: Receiver) -> 
     assert receiver.came.wait(15)
     (body, headers), *_ = receiver.got
     assert client.webhooks.verify(body, headers, hook.secret).type == "webhook.test"
+    assert standardwebhooks.Webhook(hook.secret).verify(body, headers)["type"] == "webhook.test"
     with pytest.raises(WebhookVerificationError):
         client.webhooks.verify(body + b" ", headers, hook.secret)
     assert sent.id in [delivery.id for delivery in client.webhooks.deliveries(hook.id)]

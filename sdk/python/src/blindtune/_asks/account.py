@@ -8,9 +8,9 @@ from typing import TypedDict
 
 from typing_extensions import Unpack
 
+from .._generated.api.governance import get_api_key, get_usage, list_api_keys, list_audit_log, revoke_api_key
 from ..objects import ApiKey, AuditEntry, Usage
-from . import core
-from .core import Ask, Listing, get, post, reads, to
+from .core import Ask, Listing, nothing, post, reads
 
 
 class KeyLimits(TypedDict, total=False):
@@ -26,8 +26,8 @@ def usage(
     start_date: str | date | None = None, end_date: str | date | None = None, *, group_by: Sequence[str] = ()
 ) -> Ask[Usage]:
     """Requests, steps, tokens, bytes and device seconds, by any of `key`, `model` and `day`."""
-    start, end = (None if day is None else str(day) for day in (start_date, end_date))
-    return get("usage", reads(Usage), start_date=start, end_date=end, group_by=",".join(group_by) or None)
+    start, end = (date.fromisoformat(day) if isinstance(day, str) else day for day in (start_date, end_date))
+    return Ask.of(get_usage, reads(Usage), start_date=start, end_date=end, group_by=",".join(group_by) or None)
 
 
 def create_key(
@@ -40,19 +40,19 @@ def create_key(
 
 def list_keys(limit: int | None = None) -> Listing[ApiKey]:
     """The project's keys, without the keys themselves."""
-    return Listing("api_keys", ApiKey.read, {"limit": limit})
+    return Listing.of(list_api_keys, ApiKey.read, limit=limit)
 
 
 def retrieve_key(key_id: str) -> Ask[ApiKey]:
     """One key, without the key itself."""
-    return get(to("api_keys", key_id), reads(ApiKey))
+    return Ask.of(get_api_key, reads(ApiKey), key_id=key_id)
 
 
 def delete_key(key_id: str) -> Ask[None]:
     """Revoke it: from now on nothing is done for it."""
-    return core.delete(to("api_keys", key_id))
+    return Ask.of(revoke_api_key, nothing, key_id=key_id)
 
 
 def audit_log(limit: int | None = None) -> Listing[AuditEntry]:
     """What was done with which key, newest first."""
-    return Listing("audit_log", AuditEntry.read, {"limit": limit})
+    return Listing.of(list_audit_log, AuditEntry.read, limit=limit)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .._generated.api.fine_tuning import (
+    delete_checkpoint,
+    get_checkpoint,
+    get_checkpoint_content,
+    list_checkpoints,
+)
 from ..objects import Checkpoint
 from ..peft_folders import unpack
-from . import core
-from .core import Ask, Listing, expiry, get, patch, post, reads, to
+from .core import Ask, Listing, expiry, nothing, patch, post, reads, to
 
 
 def _path(job_id: str, *rest: str) -> str:
@@ -22,12 +27,12 @@ def create(job_id: str, *, expires_after_s: int | None = None) -> Ask[Checkpoint
 
 def list(job_id: str, limit: int | None = None) -> Listing[Checkpoint]:
     """Saved states, newest first."""
-    return Listing(_path(job_id), Checkpoint.read, {"limit": limit})
+    return Listing.of(list_checkpoints, Checkpoint.read, job_id=job_id, limit=limit)
 
 
 def retrieve(job_id: str, checkpoint_id: str) -> Ask[Checkpoint]:
     """One saved state."""
-    return get(_path(job_id, checkpoint_id), reads(Checkpoint))
+    return Ask.of(get_checkpoint, reads(Checkpoint), job_id=job_id, checkpoint_id=checkpoint_id)
 
 
 def update(job_id: str, checkpoint_id: str, *, expires_after_s: int | None, anchor: str = "now") -> Ask[Checkpoint]:
@@ -37,11 +42,12 @@ def update(job_id: str, checkpoint_id: str, *, expires_after_s: int | None, anch
 
 def delete(job_id: str, checkpoint_id: str) -> Ask[None]:
     """Remove it from the host."""
-    return core.delete(_path(job_id, checkpoint_id))
+    return Ask.of(delete_checkpoint, nothing, job_id=job_id, checkpoint_id=checkpoint_id)
 
 
 def download(
     job_id: str, checkpoint_id: str, folder: str | Path, *, adapter_set: int | None = None
 ) -> Ask[tuple[Path, ...]]:
     """Write its adapters into `folder`, one PEFT folder for each set; or one set's two files. The folders' paths."""
-    return get(_path(job_id, checkpoint_id, "content"), lambda body: unpack(body, Path(folder)), set=adapter_set)
+    wanted = {"job_id": job_id, "checkpoint_id": checkpoint_id, "set_": adapter_set}
+    return Ask.of(get_checkpoint_content, lambda body: unpack(body, Path(folder)), **wanted)

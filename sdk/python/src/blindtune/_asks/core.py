@@ -123,12 +123,6 @@ def nothing(_body: bytes) -> None:
     """A reader of answers that say nothing new."""
 
 
-def get(path: str, read: Callable[[bytes], T], **query: Any) -> Ask[T]:
-    """A GET; what is None is left out of the query."""
-    given = {key: value for key, value in query.items() if value is not None}
-    return Ask("GET", path, read, {"params": given} if given else {})
-
-
 def post(path: str, read: Callable[[bytes], T], body: Mapping[str, Any] | None = None) -> Ask[T]:
     """A POST that makes something. Without `body` it has none; what is None in it is left out."""
     return Ask("POST", path, read, {} if body is None else {"json": given(body)}, makes=True)
@@ -142,11 +136,6 @@ def compute(path: str, read: Callable[[bytes], T], body: Mapping[str, Any]) -> A
 def patch(path: str, read: Callable[[bytes], T], body: Mapping[str, Any]) -> Ask[T]:
     """A PATCH. What is None in `body` is sent: it takes something away."""
     return Ask("PATCH", path, read, {"json": dict(body)})
-
-
-def delete(path: str) -> Ask[None]:
-    """A DELETE."""
-    return Ask("DELETE", path, nothing)
 
 
 def given(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,14 +11,17 @@ from .._generated.api.fine_tuning import (
     cancel_job,
     complete_job,
     get_job,
+    list_events,
+    list_jobs,
     list_ledger,
     pause_job,
     report_metrics,
     resume_job,
 )
-from .._generated.models import MetricsBody
+from .._generated.api.fine_tuning import capabilities as get_capabilities
+from .._generated.models import ListJobsMetadata, MetricsBody
 from ..objects import Capabilities, Estimate, Event, Job, LedgerEntry
-from .core import Ask, Listing, compute, get, nothing, post, reads, to
+from .core import Ask, Listing, compute, nothing, post, reads
 
 JOBS = "fine_tuning/jobs"
 
@@ -58,8 +61,8 @@ def create(model: str, method: Mapping[str, Any] | None = None, **fields: Unpack
 
 def list(limit: int | None = None, *, metadata: Mapping[str, str] | None = None) -> Listing[Job]:
     """All jobs, newest first, or those that were given this `metadata`; `limit` is the page size."""
-    wanted = {f"metadata[{key}]": value for key, value in (metadata or {}).items()}
-    return Listing(JOBS, Job.read, {"limit": limit, **wanted})
+    wanted = ListJobsMetadata.from_dict({f"metadata[{key}]": value for key, value in (metadata or {}).items()})
+    return Listing.of(list_jobs, Job.read, limit=limit, metadata=wanted)
 
 
 def retrieve(job_id: str) -> Ask[Job]:
@@ -89,7 +92,7 @@ def complete(job_id: str) -> Ask[Job]:
 
 def events(job_id: str, limit: int | None = None, *, order: str | None = None) -> Listing[Event]:
     """What happened, newest first, or oldest first with `order="asc"`."""
-    return Listing(to("fine_tuning", "jobs", job_id, "events"), Event.read, {"limit": limit, "order": order})
+    return Listing.of(list_events, Event.read, job_id=job_id, limit=limit, order=order)
 
 
 def ledger(job_id: str) -> Listing[LedgerEntry]:
@@ -114,4 +117,4 @@ def estimate(model: str, **fields: Unpack[EstimateFields]) -> Ask[Estimate]:
 
 def capabilities() -> Ask[Capabilities]:
     """What this host can do: its models, methods, precisions and limits."""
-    return get("fine_tuning/capabilities", reads(Capabilities))
+    return Ask.of(get_capabilities, reads(Capabilities))

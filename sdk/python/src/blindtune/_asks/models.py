@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .._generated.api.models import delete_model, get_model, list_models
+from .._generated.api.models import delete_model, get_model, get_model_adapters, list_models
 from ..objects import Model
 from ..peft_folders import CONFIG, WEIGHTS, adapter_folders, unpack
-from .core import Ask, Listing, given, nothing, reads, to
+from .core import Ask, Listing, given, nothing, reads
 from .files import OCTETS
 
 
@@ -29,7 +29,7 @@ def delete(model: str) -> Ask[None]:
 
 def download_adapter(model: str, folder: str | Path) -> Ask[tuple[Path, ...]]:
     """Write a fine-tuned model's adapters into `folder`: one folder for each set, which PEFT loads. Their paths."""
-    return Ask("GET", to("adapters", model), lambda body: unpack(body, Path(folder)))
+    return Ask.of(get_model_adapters, lambda body: unpack(body, Path(folder)), model=model)
 
 
 def upload_adapter(

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..arrays import F32, AnyArray, decode, encode
 from ..calls import TENSORS
-from .core import Ask, decoded, get, nothing, to
+from .core import Ask, decoded, nothing, to
 
 
 def optim_step(job_id: str, settings: Mapping[str, Any]) -> Ask[dict[str, Any]]:
@@ -20,7 +20,7 @@ def optim_step(job_id: str, settings: Mapping[str, Any]) -> Ask[dict[str, Any]]:
 
 def adapters(job_id: str) -> Ask[dict[str, Any]]:
     """Layout of the flat adapter vector: names, shapes, offsets."""
-    return get(to("fine_tuning", "jobs", job_id, "adapters"), decoded)
+    return Ask("GET", to("fine_tuning", "jobs", job_id, "adapters"), decoded)
 
 
 def adapter(job_id: str, index: int, form: str = "peft") -> Ask[dict[str, AnyArray]]:

@@ -6,6 +6,7 @@ import hashlib
 from io import BytesIO
 from pathlib import Path
 
+from .._generated.api.uploads import cancel_upload
 from ..objects import Upload, UploadPart
 from .core import Ask, Plan, expiry, post, reads, to
 from .files import OCTETS
@@ -40,7 +41,7 @@ def complete(upload_id: str, part_ids: list[str], *, md5: str | None = None) -> 
 
 def cancel(upload_id: str) -> Ask[Upload]:
     """Forget what was sent."""
-    return post(to("uploads", upload_id, "cancel"), reads(Upload))
+    return Ask.of(cancel_upload, reads(Upload), upload_id=upload_id)
 
 
 def upload_file_chunked(

@@ -7,9 +7,16 @@ from typing import TypedDict
 
 from typing_extensions import Unpack
 
+from .._generated.api.webhooks import (
+    delete_webhook,
+    get_webhook,
+    list_deliveries,
+    list_webhooks,
+    replay_delivery,
+    test_webhook,
+)
 from ..objects import Webhook, WebhookDelivery
-from . import core
-from .core import Ask, Listing, get, patch, post, reads, to
+from .core import Ask, Listing, nothing, patch, post, reads, to
 
 
 class WebhookFields(TypedDict, total=False):
@@ -27,12 +34,12 @@ def create(url: str, events: Sequence[str] | None = None) -> Ask[Webhook]:
 
 def list(limit: int | None = None) -> Listing[Webhook]:
     """The project's webhooks."""
-    return Listing("webhooks", Webhook.read, {"limit": limit})
+    return Listing.of(list_webhooks, Webhook.read, limit=limit)
 
 
 def retrieve(webhook_id: str) -> Ask[Webhook]:
     """One webhook, without its secret."""
-    return get(to("webhooks", webhook_id), reads(Webhook))
+    return Ask.of(get_webhook, reads(Webhook), webhook_id=webhook_id)
 
 
 def update(webhook_id: str, **fields: Unpack[WebhookFields]) -> Ask[Webhook]:
@@ -42,19 +49,19 @@ def update(webhook_id: str, **fields: Unpack[WebhookFields]) -> Ask[Webhook]:
 
 def delete(webhook_id: str) -> Ask[None]:
     """Send nothing there any more."""
-    return core.delete(to("webhooks", webhook_id))
+    return Ask.of(delete_webhook, nothing, webhook_id=webhook_id)
 
 
 def test(webhook_id: str) -> Ask[WebhookDelivery]:
     """Send a `webhook.test` there."""
-    return post(to("webhooks", webhook_id, "test"), reads(WebhookDelivery))
+    return Ask.of(test_webhook, reads(WebhookDelivery), webhook_id=webhook_id)
 
 
 def deliveries(webhook_id: str, limit: int | None = None) -> Listing[WebhookDelivery]:
     """What was sent, newest first, and what came of it."""
-    return Listing(to("webhooks", webhook_id, "deliveries"), WebhookDelivery.read, {"limit": limit})
+    return Listing.of(list_deliveries, WebhookDelivery.read, webhook_id=webhook_id, limit=limit)
 
 
 def replay(webhook_id: str, delivery_id: str) -> Ask[WebhookDelivery]:
     """Send one again."""
-    return post(to("webhooks", webhook_id, "deliveries", delivery_id, "replay"), reads(WebhookDelivery))
+    return Ask.of(replay_delivery, reads(WebhookDelivery), webhook_id=webhook_id, delivery_id=delivery_id)
