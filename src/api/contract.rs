@@ -132,15 +132,21 @@ fn mend(value: &mut Value) {
             if is_unbounded_integer(fields) {
                 fields.insert("maximum".to_owned(), LARGEST_WHOLE.into());
             }
-            if fields.get("oneOf").and_then(Value::as_array).is_some_and(|choices| choices.len() == 1)
-                && let Some(only) = fields.shift_remove("oneOf")
-            {
-                fields.insert("allOf".to_owned(), only);
+            if let Some(only) = only_choice(fields) {
+                // Beside a reference no default may stand.
+                fields.retain(|name, _| name == "description");
+                fields.insert("$ref".to_owned(), only);
             }
             fields.values_mut().for_each(mend);
         }
         _ => {}
     }
+}
+
+/// The reference that is a choice's only one.
+fn only_choice(fields: &Map<String, Value>) -> Option<Value> {
+    let [only] = fields.get("oneOf")?.as_array()?.as_slice() else { return None };
+    only.get("$ref").cloned()
 }
 
 fn is_unbounded_integer(fields: &Map<String, Value>) -> bool {

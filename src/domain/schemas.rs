@@ -1,11 +1,13 @@
 //! Shapes of the contract that utoipa's attributes cannot say: bounds of what stands in lists and maps. Each says what a check
 //! elsewhere refuses; must never check anything itself.
 
+use serde_json::Value;
 use serde_json::json;
 use utoipa::openapi::ArrayBuilder;
 use utoipa::openapi::ObjectBuilder;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::Schema;
+use utoipa::openapi::schema::Object;
 use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::schema::Type;
 
@@ -47,6 +49,15 @@ pub fn map(name: ObjectBuilder, value: impl Into<Schema>) -> ObjectBuilder {
 /// The map, or null.
 pub fn map_or_null(map: ObjectBuilder) -> ObjectBuilder {
     map.schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+}
+
+/// Null and nothing else; generators want to be told of what.
+pub fn only_null(instead_of: Type, description: &str) -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([instead_of, Type::Null]))
+        .enum_values(Some([Value::Null]))
+        .description(Some(description))
+        .build()
 }
 
 fn modules() -> ArrayBuilder {

@@ -5,6 +5,7 @@ Loaded by schemathesis (see schemathesis.toml). Never: a check off; refusals are
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -49,6 +50,7 @@ BEYOND_SCHEMA = [
     ("too_large", r".*", "tokens of a batch, with the job's own tokenizer; bytes, by the host's own limits"),
 ]
 
+NUMBERS = itertools.count()
 LOCAL = r"\1://127.0.0.1:9"
 ROWS = [
     b'{"text": "w5 w6"}\n{"text": "w7"}\n',
@@ -103,10 +105,16 @@ def map_body(_context: Any, body: Any) -> Any:
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
-    """In each phase: let webhooks go to this machine only, and never revoke the run's own key (all would be 401)."""
+    """In each phase: let webhooks go to this machine only, and never revoke the run's own key (all would be 401).
+
+    In the stateful one a good Idempotency-Key is used once: a used one is answered with what it made, which may be gone.
+    """
     body, path = case.body, case.path_parameters or {}
     if "/webhooks" in case.operation.path and isinstance(body, dict) and isinstance(body.get("url"), str):
         case.body = body | {"url": re.sub(r"^(https?)://[^/?#]*", LOCAL, body["url"], flags=re.IGNORECASE)}
+    name = (case.headers or {}).get("Idempotency-Key", "")
+    if case.meta and case.meta.phase.name.value == "stateful" and 1 <= len(name) <= 200:
+        case.headers["Idempotency-Key"] = f"{name}{next(NUMBERS)}"
     if path.get("key_id") == os.environ["BLINDTUNE_FUZZ_KEY_ID"]:
         case.path_parameters = path | {"key_id": "key-" + "0" * 32}
 

@@ -7,7 +7,6 @@ use serde::Serialize;
 use utoipa::PartialSchema;
 use utoipa::ToSchema;
 use utoipa::openapi::ArrayBuilder;
-use utoipa::openapi::ObjectBuilder;
 use utoipa::openapi::OneOfBuilder;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::Schema;
@@ -71,8 +70,7 @@ impl ToSchema for InputJson {}
 const MOST_INPUTS: usize = 1024;
 
 fn only_null() -> Object {
-    let description = "Only null: an activation has the width that it has.";
-    ObjectBuilder::new().schema_type(Type::Null).description(Some(description)).build()
+    schemas::only_null(Type::Integer, "Only null: an activation has the width that it has.")
 }
 
 impl InputJson {

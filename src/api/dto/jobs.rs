@@ -142,8 +142,7 @@ pub fn split_of(method: Method) -> Result<SplitSettings> {
 }
 
 fn only_null() -> Object {
-    let description = "Only null: validation happens at the label holder.";
-    ObjectBuilder::new().schema_type(Type::Null).description(Some(description)).build()
+    schemas::only_null(Type::String, "Only null: validation happens at the label holder.")
 }
 
 /// A job to be made.
