@@ -107,7 +107,7 @@ def map_body(_context: Any, body: Any) -> Any:
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     """In each phase: let webhooks go to this machine only, and never revoke the run's own key (all would be 401).
 
-    In the stateful one a good Idempotency-Key is used once: a used one is answered with what it made, which may be gone.
+    In the stateful one a good Idempotency-Key is used once: one that was used is answered with what it made.
     """
     body, path = case.body, case.path_parameters or {}
     if "/webhooks" in case.operation.path and isinstance(body, dict) and isinstance(body.get("url"), str):
