@@ -23,6 +23,8 @@ use crate::domain::ids::CheckpointId;
 use crate::domain::ids::JobId;
 
 /// Get a checkpoint
+///
+/// Its size, its checksum, the step that it was saved at, and when it goes away.
 #[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}", tag = "fine-tuning", security(("key" = [])),
     params(("job_id" = String, Path, description = "Id of the job"), ("checkpoint_id" = String, Path, description = "Id of the checkpoint")),
     responses(
@@ -60,6 +62,8 @@ pub async fn update_checkpoint(
 }
 
 /// Delete a checkpoint
+///
+/// With its state. The newest one of a job that could still go on stays.
 #[utoipa::path(delete, path = "/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}", tag = "fine-tuning", security(("key" = [])),
     params(("job_id" = String, Path, description = "Id of the job"), ("checkpoint_id" = String, Path, description = "Id of the checkpoint")),
     responses(

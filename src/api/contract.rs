@@ -1,7 +1,9 @@
 //! The contract, OpenAPI 3.1. Owns what all operations have in common: authentication, refusals, headers. What an operation
 //! does stands at its handler.
 
+use serde_json::Map;
 use serde_json::Value;
+use serde_json::json;
 use utoipa::Modify;
 use utoipa::OpenApi as Contract;
 use utoipa::openapi::Content;
@@ -21,6 +23,9 @@ use utoipa::openapi::security::Http;
 use utoipa::openapi::security::HttpAuthScheme;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::security::SecurityScheme;
+
+use crate::api::examples::Examples;
+use crate::domain::limits::LARGEST_WHOLE;
 
 #[derive(Contract)]
 #[openapi(
@@ -91,11 +96,34 @@ fn is_governed(operation: &Operation) -> bool {
 fn patched(openapi: &OpenApi) -> serde_json::Result<OpenApi> {
     let mut document = serde_json::to_value(openapi)?;
     mend(&mut document);
+    name_things(&mut document);
+    close_forms(&mut document);
+    Examples::read()?.show(&mut document);
     serde_json::from_value(document)
 }
 
-/// Largest whole number that every JSON reader has exactly (RFC 8259, section 6).
-const LARGEST_WHOLE: u64 = (1 << 53) - 1;
+/// A list names what it lists, where utoipa writes the thing out once more.
+fn name_things(document: &mut Value) {
+    let Some(schemas) = document["components"]["schemas"].as_object_mut() else { return };
+    let known: Vec<String> = schemas.keys().cloned().collect();
+    for name in &known {
+        let Some(thing) = schemas.get_mut(&format!("List_{name}")) else { continue };
+        thing["properties"]["data"]["items"] = json!({"$ref": format!("#/components/schemas/{name}")});
+    }
+}
+
+/// A form takes no fields but its own.
+fn close_forms(document: &mut Value) {
+    let operations = document["paths"].as_object().into_iter().flat_map(Map::values);
+    let operations = operations.flat_map(|path| path.as_object().into_iter().flat_map(Map::values));
+    let forms = operations.filter_map(|operation| {
+        let form = &operation["requestBody"]["content"]["multipart/form-data"]["schema"]["$ref"];
+        Some(form.as_str()?.rsplit('/').next()?.to_owned())
+    });
+    for form in forms.collect::<Vec<_>>() {
+        document["components"]["schemas"][&form]["additionalProperties"] = json!(false);
+    }
+}
 
 fn mend(value: &mut Value) {
     match value {
@@ -104,10 +132,10 @@ fn mend(value: &mut Value) {
             if is_unbounded_integer(fields) {
                 fields.insert("maximum".to_owned(), LARGEST_WHOLE.into());
             }
-            if fields.get("oneOf").and_then(Value::as_array).is_some_and(|choices| choices.len() == 1)
-                && let Some(only) = fields.shift_remove("oneOf")
-            {
-                fields.insert("allOf".to_owned(), only);
+            if let Some(only) = only_choice(fields) {
+                // Beside a reference no default may stand.
+                fields.retain(|name, _| name == "description");
+                fields.insert("$ref".to_owned(), only);
             }
             fields.values_mut().for_each(mend);
         }
@@ -115,7 +143,13 @@ fn mend(value: &mut Value) {
     }
 }
 
-fn is_unbounded_integer(fields: &serde_json::Map<String, Value>) -> bool {
+/// The reference that is a choice's only one.
+fn only_choice(fields: &Map<String, Value>) -> Option<Value> {
+    let [only] = fields.get("oneOf")?.as_array()?.as_slice() else { return None };
+    only.get("$ref").cloned()
+}
+
+fn is_unbounded_integer(fields: &Map<String, Value>) -> bool {
     let integer = match fields.get("type") {
         Some(Value::String(kind)) => kind == "integer",
         Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "integer"),
@@ -152,9 +186,20 @@ const OF_BODIES: [(&str, &str); 5] = [
     ("422", "The Idempotency-Key was used with another body"),
 ];
 
+/// And a call that is carried out once, which reads a body even where the operation has none.
+const OF_REPEATS: [(&str, &str); 5] = [
+    ("400", "The Idempotency-Key is empty or too long"),
+    ("408", "The body did not come in time"),
+    ("409", "An earlier request with this Idempotency-Key is still at work, or showed a secret"),
+    ("413", "The body is too large"),
+    ("422", "The Idempotency-Key was used with another body"),
+];
+
 fn refuse_alike(operation: &mut Operation) {
     let body = operation.request_body.is_some();
-    for (status, description) in ALIKE.into_iter().chain(OF_BODIES.into_iter().filter(|_| body)) {
+    let once = operation.parameters.iter().flatten().any(|parameter| parameter.name == "Idempotency-Key");
+    let bodies = OF_BODIES.into_iter().filter(|_| body);
+    for (status, description) in ALIKE.into_iter().chain(bodies).chain(OF_REPEATS.into_iter().filter(|_| once)) {
         let answers = &mut operation.responses.responses;
         answers.entry(status.to_owned()).or_insert_with(|| RefOr::T(refusal(description)));
     }

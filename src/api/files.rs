@@ -114,11 +114,16 @@ impl Upload {
     fn life(&self) -> Result<Option<i64>, ServiceError> {
         let (anchor, seconds) = match (&self.anchor, &self.seconds) {
             (None, None) => return Ok(None),
-            (anchor, seconds) => (anchor.clone().unwrap_or_default(), seconds.as_deref().unwrap_or_default()),
+            // There is one anchor, so it need not be named.
+            (None, Some(seconds)) => ("created_at".to_owned(), seconds.as_str()),
+            (Some(anchor), seconds) => (anchor.clone(), seconds.as_deref().unwrap_or_default()),
         };
         // What is no number is out of bounds.
         let after = ExpiresAfter { anchor, seconds: seconds.parse().unwrap_or(0) };
-        Ok(Some(after.of_file()?))
+        Ok(Some(after.of_file().map_err(|bad| {
+            let place = format!("expires_after[{}]", bad.field);
+            ServiceError::from(bad).at(place)
+        })?))
     }
 
     async fn finish(mut self, app: &App) -> Result<(Draft, String, Option<i64>), ApiError> {

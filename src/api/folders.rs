@@ -157,11 +157,15 @@ impl Parts {
             ApiError::from(ServiceError::invalid("field_missing", message).at(field))
         };
         let base_model = self.base_model.take().ok_or_else(|| missing("base_model"))?;
-        if self.configs.is_empty() || self.configs.len() < self.weights.len() {
+        if self.configs.is_empty() {
             return Err(missing("config"));
         }
-        if self.weights.len() < self.configs.len() {
+        if self.weights.is_empty() {
             return Err(missing("weights"));
+        }
+        if self.weights.len() != self.configs.len() {
+            let message = "Send as many weights as config, one of each for a set.";
+            return Err(ServiceError::invalid("uneven_sets", message).at("weights").into());
         }
         let folders = self.configs.drain(..).zip(self.weights.drain(..));
         let sets = folders.map(|(config, weights)| AdapterSet { config, weights }).collect();

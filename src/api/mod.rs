@@ -7,6 +7,7 @@ mod checkpoints;
 mod contract;
 pub mod dto;
 pub mod error;
+mod examples;
 pub mod extract;
 mod files;
 mod folders;
@@ -208,6 +209,11 @@ pub fn router(app: App, settings: &StackSettings) -> Router {
 
 /// The contract as YAML.
 pub fn openapi_yaml() -> anyhow::Result<String> {
+    Ok(openapi()?.to_yaml()?)
+}
+
+/// The contract, with the limits that a host has by default.
+fn openapi() -> anyhow::Result<utoipa::openapi::OpenApi> {
     let settings = StackSettings {
         max_requests_in_flight: 1,
         body_idle_timeout: std::time::Duration::from_secs(1),
@@ -216,7 +222,7 @@ pub fn openapi_yaml() -> anyhow::Result<String> {
     let (_, mut openapi) = routes(&Limits::default(), &settings).split_for_parts();
     openapi.merge(health_routes().split_for_parts().1);
     contract::complete(&mut openapi);
-    Ok(openapi.to_yaml()?)
+    Ok(openapi)
 }
 
 async fn no_route() -> ApiError {

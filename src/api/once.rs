@@ -71,7 +71,12 @@ pub async fn run(app: &App, caller: &Principal, path: &str, request: Request, ne
     }
     let url = format!("{} {}", path, request.uri());
     let (request, body) = match is_form {
-        true => (request, Bytes::new()),
+        // Too large to be read before it is handled: known by its length.
+        true => {
+            let length = request.headers().get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes).unwrap_or_default();
+            let length = Bytes::copy_from_slice(length);
+            (request, length)
+        }
         false => match whole(request).await {
             Ok(whole) => whole,
             Err(refused) => return refused.into_response(),

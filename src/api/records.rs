@@ -13,6 +13,7 @@ use crate::api::auth::JobsRead;
 use crate::api::auth::StepsWrite;
 use crate::api::dto::jobs::CheckpointObject;
 use crate::api::dto::jobs::CreateCheckpoint;
+use crate::api::dto::jobs::EventMessage;
 use crate::api::dto::jobs::EventObject;
 use crate::api::dto::list::List;
 use crate::api::dto::list::Order;
@@ -34,7 +35,9 @@ use crate::api::to_the_end;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
+use crate::domain::limits::LARGEST_WHOLE;
 use crate::service::Sent;
+use crate::service::ServiceError;
 
 /// Which events, and in which form.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -42,8 +45,8 @@ use crate::service::Sent;
 pub struct EventQuery {
     /// Cursor: the id after which the page, or the stream, begins.
     pub after: Option<String>,
-    /// Longest page wanted.
-    #[param(minimum = 1)]
+    /// Longest page wanted; the host gives at most 100.
+    #[param(minimum = 1, maximum = 10000)]
     pub limit: Option<u32>,
     /// Order by creation time; newest first by default. A stream is always oldest first.
     #[param(inline)]
@@ -75,7 +78,7 @@ pub struct LastEvent {
         LastEvent,
     ), responses(
         (status = 200, description = "A page of events, or a stream of them",
-            content((List<EventObject> = "application/json"), (String = "text/event-stream"))),
+            content((List<EventObject> = "application/json"), (EventMessage = "text/event-stream"))),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
         (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
@@ -205,7 +208,11 @@ pub async fn list_ledger(
     ApiQuery(paging): ApiQuery<LedgerPaging>,
 ) -> Result<Json<List<LedgerEntry>>, ApiError> {
     let limit = page::<JobId>(None, paging.limit, None, &app.limits)?.limit;
-    let found = app.jobs.ledger(caller.project, id, paging.after.unwrap_or(0), limit).await?;
+    let after = paging.after.unwrap_or(0);
+    if after > LARGEST_WHOLE {
+        return Err(ServiceError::invalid("invalid_query", "after: is not an id of this list.").at("after").into());
+    }
+    let found = app.jobs.ledger(caller.project, id, after, limit).await?;
     let data = found.rows.into_iter().map(LedgerEntry::from).collect();
     Ok(Json(List::new(data, found.has_more, |entry: &LedgerEntry| entry.id.clone())))
 }

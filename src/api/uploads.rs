@@ -73,15 +73,34 @@ pub async fn create_upload_part(
     let Some(field) = form.next_field().await.map_err(broken_form)? else {
         return Err(invalid("The form has no field 'data'.").at("data"));
     };
-    match field.name().unwrap_or_default().to_owned() {
-        name if name == "data" => {}
-        name if is_label_name(&name) => return Err(ServiceError::label_present(&name, name.clone()).into()),
-        name => {
-            let message = format!("There is no field '{name}' in a part.");
-            return Err(ServiceError::invalid("unknown_field", message).at(name).into());
+    match field.name().unwrap_or_default() {
+        "data" => {}
+        name => return Err(unknown(name)),
+    }
+    let part = app.uploads.receive_part(caller.project, id, field.map_err(FormError)).await?;
+    if let Err(refused) = refuse_more(&mut form).await {
+        app.uploads.forget_part(&part).await?;
+        return Err(refused);
+    }
+    Ok(Json(app.uploads.keep_part(caller.project, id, &part).await?.into()))
+}
+
+/// A part's form has one field.
+async fn refuse_more(form: &mut Multipart) -> Result<(), ApiError> {
+    match form.next_field().await.map_err(broken_form)? {
+        None => Ok(()),
+        Some(field) => Err(unknown(field.name().unwrap_or_default())),
+    }
+}
+
+fn unknown(name: &str) -> ApiError {
+    match is_label_name(name) {
+        true => ServiceError::label_present(name, name).into(),
+        false => {
+            let message = format!("A part has the field 'data', once, and no field '{name}'.");
+            ServiceError::invalid("unknown_field", message).at(name).into()
         }
     }
-    Ok(Json(app.uploads.add_part(caller.project, id, field.map_err(FormError)).await?.into()))
 }
 
 /// Complete an upload

@@ -76,6 +76,8 @@ pub async fn list_webhooks(
 }
 
 /// Get a webhook
+///
+/// Without its secret, which was shown when it was made.
 #[utoipa::path(get, path = "/webhooks/{webhook_id}", tag = "webhooks", security(("key" = [])),
     params(("webhook_id" = String, Path, description = "Id of the webhook")), responses(
         (status = 200, description = "The webhook", body = WebhookObject),

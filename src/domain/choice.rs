@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::domain::schemas;
 use crate::domain::settings::BadSetting;
 use crate::domain::settings::Custody;
 use crate::domain::settings::LoraSettings;
@@ -21,18 +22,22 @@ pub struct LoraChoice {
     #[schema(minimum = 1, maximum = 1024)]
     pub rank: Option<usize>,
     /// Numerator of the scale `alpha / rank`; 16.
+    #[schema(exclusive_minimum = 0.0, maximum = 1e300)]
     pub alpha: Option<f64>,
     /// Dropout on the input of the update, while training; 0.
     #[schema(minimum = 0.0, maximum = 0.95)]
     pub dropout: Option<f64>,
     /// Linear layers that get an update: full module names or their last parts, or `all-linear`; empty (the default) means the
     /// family's PEFT default.
+    #[schema(schema_with = schemas::target_modules_or_null)]
     pub target_modules: Option<Vec<String>>,
     /// Scale by `alpha / sqrt(rank)` instead (rank-stabilised LoRA, arXiv 2312.03732).
     pub use_rslora: Option<bool>,
     /// Rank for modules whose name ends in the key.
+    #[schema(schema_with = schemas::rank_pattern_or_null)]
     pub rank_pattern: Option<BTreeMap<String, usize>>,
     /// Alpha for modules whose name ends in the key.
+    #[schema(schema_with = schemas::alpha_pattern_or_null)]
     pub alpha_pattern: Option<BTreeMap<String, f64>>,
 }
 

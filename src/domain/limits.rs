@@ -3,6 +3,12 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+/// Larger numbers are written to the database in a way that cannot be read back.
+pub const LARGEST_NUMBER: f64 = 1e300;
+
+/// Largest whole number that every JSON reader has exactly (RFC 8259, section 6).
+pub const LARGEST_WHOLE: i64 = (1 << 53) - 1;
+
 /// What the host accepts. See `config/default.toml` for the defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -13,6 +13,7 @@ pub mod labels;
 pub mod limits;
 pub mod principal;
 pub mod quota;
+pub mod schemas;
 pub mod settings;
 pub mod steps;
 pub mod tensor;

@@ -6,6 +6,8 @@ use std::time::Instant;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::domain::limits::LARGEST_WHOLE;
+
 /// What a key or a project may use. `None`: no limit of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
@@ -20,14 +22,15 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// The field that cannot be used, if any: rates are at least 1, budgets at least 0.
+    /// The field that cannot be used, if any: rates are at least 1, budgets at least 0, and all are whole numbers that JSON has.
     pub fn wrong_field(&self) -> Option<&'static str> {
-        let below = |value: Option<i64>, least: i64| value.is_some_and(|value| value < least);
+        let outside =
+            |value: Option<i64>, least: i64| value.is_some_and(|value| !(least..=LARGEST_WHOLE).contains(&value));
         [
-            ("requests_per_minute", below(self.requests_per_minute, 1)),
-            ("tokens_per_minute", below(self.tokens_per_minute, 1)),
-            ("monthly_tokens", below(self.monthly_tokens, 0)),
-            ("monthly_device_seconds", below(self.monthly_device_seconds, 0)),
+            ("requests_per_minute", outside(self.requests_per_minute, 1)),
+            ("tokens_per_minute", outside(self.tokens_per_minute, 1)),
+            ("monthly_tokens", outside(self.monthly_tokens, 0)),
+            ("monthly_device_seconds", outside(self.monthly_device_seconds, 0)),
         ]
         .into_iter()
         .find_map(|(name, wrong)| wrong.then_some(name))
@@ -172,5 +175,7 @@ mod tests {
         assert_eq!(device.exceeded(&Used { tokens: 9, device_us: 2_000_000 }), Some("monthly_device_seconds"));
         assert_eq!(Quota::default().exceeded(&Used { tokens: i64::MAX, device_us: i64::MAX }), None);
         assert_eq!(Quota { tokens_per_minute: Some(0), ..Quota::default() }.wrong_field(), Some("tokens_per_minute"));
+        let above = Quota { monthly_tokens: Some(LARGEST_WHOLE + 1), ..Quota::default() };
+        assert_eq!(above.wrong_field(), Some("monthly_tokens"));
     }
 }

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::domain::limits::LARGEST_NUMBER;
 use crate::domain::limits::Limits;
+use crate::domain::schemas;
 
 /// Who holds adapter weights and optimizer state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -86,14 +88,16 @@ pub struct LoraSettings {
     /// Dropout on the input of the update, while training.
     #[schema(minimum = 0.0, maximum = 0.95)]
     pub dropout: f64,
-    #[schema(max_items = 256)]
     /// Linear layers that get an update: full module names or their last parts, or `all-linear`; empty means the family's PEFT default.
+    #[schema(schema_with = schemas::target_modules)]
     pub target_modules: Vec<String>,
     /// Scale by `alpha / sqrt(rank)` instead (rank-stabilised LoRA, arXiv 2312.03732).
     pub use_rslora: bool,
     /// Rank for modules whose name ends in the key.
+    #[schema(schema_with = schemas::rank_pattern)]
     pub rank_pattern: BTreeMap<String, usize>,
     /// Alpha for modules whose name ends in the key.
+    #[schema(schema_with = schemas::alpha_pattern)]
     pub alpha_pattern: BTreeMap<String, f64>,
 }
 
@@ -185,14 +189,15 @@ impl LoraSettings {
         }
         let alphas = self.alpha_pattern.iter().map(|(name, alpha)| (format!("lora.alpha_pattern.{name}"), *alpha));
         for (param, alpha) in std::iter::once(("lora.alpha".to_owned(), self.alpha)).chain(alphas) {
-            if !(alpha.is_finite() && alpha > 0.0) {
-                return Err(bad(&param, "must be a positive number"));
+            if !(alpha > 0.0 && alpha <= LARGEST_NUMBER) {
+                return Err(bad(&param, "must be a positive number of at most 1e300"));
             }
         }
         if !(0.0..=0.95).contains(&self.dropout) {
             return Err(bad("lora.dropout", "must be from 0 to 0.95"));
         }
-        if self.target_modules.len() > 256 || self.target_modules.iter().any(|name| name.is_empty() || name.len() > 256)
+        if self.target_modules.len() > 256
+            || self.target_modules.iter().any(|name| name.is_empty() || name.chars().count() > 256)
         {
             return Err(bad("lora.target_modules", "at most 256 names of 1 to 256 characters"));
         }

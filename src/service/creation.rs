@@ -12,6 +12,7 @@ use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::job::JobState;
 use crate::domain::labels::is_label_name;
+use crate::domain::settings::BadSetting;
 use crate::domain::settings::SplitSettings;
 use crate::engine::snapshot_adapters;
 use crate::service::Context;
@@ -168,7 +169,8 @@ async fn begin(
         let message = "The settings that this model was made with are not known; start from its backbone.";
         ServiceError::invalid("unsupported_model", message).at("model")
     })?;
-    let settings = choice.continuing(&made_with)?;
+    let differs = |bad: BadSetting| ServiceError::invalid("settings_differ", format!("{bad}.")).at(bad.param);
+    let settings = choice.continuing(&made_with).map_err(differs)?;
     settings.check(&context.limits)?;
     let settings = families::settle(&backbone.family, settings)?;
     Ok(Beginning { backbone, settings, origin: Some(Origin { name: name.to_owned(), adapters }) })

@@ -256,7 +256,7 @@ impl Estimates {
             && tokens_per_row > info.max_tokens
         {
             let message = format!("tokens_per_row: the model takes at most {}.", info.max_tokens);
-            return Err(ServiceError::invalid("invalid_setting", message).at("tokens_per_row"));
+            return Err(ServiceError::invalid("row_too_long", message).at("tokens_per_row"));
         }
         let base = request.base.unwrap_or(settings.custody == Custody::Client);
         Ok(Plan { request, settings, session, info, file, rows, base })

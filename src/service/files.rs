@@ -235,10 +235,11 @@ impl Files {
 
 /// Refuses a name that is none, or that names a folder.
 pub fn check_filename(filename: &str, param: &str) -> Result<()> {
-    match filename.is_empty() || filename.len() > 255 || filename.contains(['/', '\\', '\0']) {
+    match !(1..=255).contains(&filename.chars().count()) || filename.contains(['/', '\\', '\0']) {
         false => Ok(()),
         true => {
-            Err(ServiceError::invalid("invalid_filename", "The file needs a plain name of 1 to 255 bytes.").at(param))
+            Err(ServiceError::invalid("invalid_filename", "The file needs a plain name of 1 to 255 characters.")
+                .at(param))
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::domain::ids::ProjectId;
 use crate::domain::job::JobEvent;
 use crate::domain::job::JobState;
 use crate::domain::labels::is_label_name;
+use crate::domain::limits::LARGEST_NUMBER;
+use crate::domain::limits::LARGEST_WHOLE;
 use crate::domain::limits::Limits;
 use crate::service::Context;
 use crate::service::PageRequest;
@@ -202,15 +204,18 @@ impl Jobs {
         if job.status.is_final() {
             return Err(ServiceError::conflict("job_not_running", format!("The job is {}.", job.status)));
         }
+        if step > LARGEST_WHOLE.unsigned_abs() {
+            return Err(ServiceError::invalid("invalid_metric", "step: at most 9007199254740991.").at("step"));
+        }
         for (name, value) in &metrics {
             let place = format!("metrics.{name}");
             if is_label_name(name) {
                 return Err(ServiceError::label_present(name, place));
             }
-            if name.is_empty() || name.len() > 64 || value.is_nan() || value.abs() > LARGEST_METRIC {
+            if name.is_empty() || name.chars().count() > 64 || value.is_nan() || value.abs() > LARGEST_NUMBER {
                 return Err(ServiceError::invalid(
                     "invalid_metric",
-                    format!("{place}: a name of at most 64 bytes and a number of at most 1e300."),
+                    format!("{place}: a name of 1 to 64 characters and a number of at most 1e300."),
                 )
                 .at(place));
             }
@@ -240,9 +245,6 @@ impl Jobs {
         Ok(event)
     }
 }
-
-/// Larger numbers are written to the database in a way that cannot be read back.
-const LARGEST_METRIC: f64 = 1e300;
 
 /// There is no such job for the caller.
 pub fn missing(id: JobId) -> ServiceError {

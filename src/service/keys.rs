@@ -201,7 +201,8 @@ fn check_quota(quota: &Quota) -> Result<()> {
     match quota.wrong_field() {
         None => Ok(()),
         Some(field) => {
-            let message = format!("{field}: a rate is at least 1, a budget at least 0.");
+            let message =
+                format!("{field}: a rate is at least 1, a budget at least 0, and both at most 9007199254740991.");
             Err(ServiceError::invalid("invalid_limit", message).at(field))
         }
     }

@@ -18,6 +18,7 @@ use crate::domain::ids::FileId;
 use crate::domain::ids::PartId;
 use crate::domain::ids::ProjectId;
 use crate::domain::ids::UploadId;
+use crate::domain::limits::LARGEST_WHOLE;
 use crate::service::Context;
 use crate::service::Result;
 use crate::service::ServiceError;
@@ -45,7 +46,7 @@ const PENDING: i64 = 100;
 /// How long an upload may take.
 const UPLOAD_SECONDS: i64 = 3600;
 /// Longest media type.
-const MIME_BYTES: usize = 255;
+const MIME_LENGTH: usize = 255;
 
 /// An upload that a client announces.
 #[derive(Debug, Clone)]
@@ -73,14 +74,18 @@ impl Uploads {
             let message = format!("purpose must be '{INPUTS}'.");
             return Err(ServiceError::invalid("invalid_purpose", message).at("purpose"));
         }
-        if new.mime_type.len() > MIME_BYTES {
-            let message = format!("mime_type: at most {MIME_BYTES} bytes.");
+        if new.mime_type.chars().count() > MIME_LENGTH {
+            let message = format!("mime_type: at most {MIME_LENGTH} characters.");
             return Err(ServiceError::invalid("invalid_mime_type", message).at("mime_type"));
         }
         let most = self.0.limits.file_bytes;
-        if !(1..=most).contains(&new.bytes) {
-            let message = format!("bytes: a file has 1 to {most} bytes (limits.file_bytes).");
+        if !(1..=LARGEST_WHOLE.unsigned_abs()).contains(&new.bytes) {
+            let message = "bytes: a file has 1 to 9007199254740991.";
             return Err(ServiceError::invalid("invalid_size", message).at("bytes"));
+        }
+        if new.bytes > most {
+            let message = format!("bytes: a file has at most {most} (limits.file_bytes).");
+            return Err(ServiceError::too_large(message).at("bytes"));
         }
         let file_seconds = new.expires_after.map(|after| after.of_file()).transpose()?;
         let mut transaction = self.0.begin().await?;
@@ -106,24 +111,33 @@ impl Uploads {
         Ok(row)
     }
 
-    /// Streams a part to the blob store.
-    pub async fn add_part<E>(
+    /// Streams a part to the blob store. It is kept, or forgotten, by another call.
+    pub async fn receive_part<E>(
         &self,
         project: ProjectId,
         id: UploadId,
         body: impl Stream<Item = std::result::Result<Bytes, E>>,
-    ) -> Result<PartRow>
+    ) -> Result<BlobRef>
     where
         ServiceError: From<E>,
     {
         let found = uploads::get(&mut *self.0.connection().await?, project, id).await?;
         pending(id, found)?;
-        let blob = receive(&self.0, BlobKind::Parts, body, PART_BYTES).await?;
-        let stored = self.store_part(project, id, &blob).await;
+        receive(&self.0, BlobKind::Parts, body, PART_BYTES).await
+    }
+
+    /// Makes what was received a part of the upload.
+    pub async fn keep_part(&self, project: ProjectId, id: UploadId, blob: &BlobRef) -> Result<PartRow> {
+        let stored = self.store_part(project, id, blob).await;
         if stored.is_err() {
-            self.0.blobs.delete(&blob.path).await?;
+            self.forget_part(blob).await?;
         }
         stored
+    }
+
+    /// Deletes what was received.
+    pub async fn forget_part(&self, blob: &BlobRef) -> Result<()> {
+        Ok(self.0.blobs.delete(&blob.path).await?)
     }
 
     async fn store_part(&self, project: ProjectId, id: UploadId, blob: &BlobRef) -> Result<PartRow> {

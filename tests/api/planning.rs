@@ -108,7 +108,7 @@ async fn an_estimate_that_makes_no_sense_is_refused_by_its_field() {
         (json!({}), 400, "inputs_missing", "training_file"),
         (json!({"training_file": file, "rows": 10}), 400, "inputs_missing", "training_file"),
         (json!({"rows": 0, "tokens_per_row": 5}), 400, "invalid_setting", "rows"),
-        (json!({"rows": 10, "tokens_per_row": 41}), 400, "invalid_setting", "tokens_per_row"),
+        (json!({"rows": 10, "tokens_per_row": 41}), 400, "row_too_long", "tokens_per_row"),
         (json!({"batch_size": 0}), 400, "invalid_setting", "batch_size"),
         (json!({"n_epochs": 0}), 400, "invalid_setting", "n_epochs"),
         (json!({"shares": 9}), 400, "invalid_setting", "shares"),

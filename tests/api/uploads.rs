@@ -112,9 +112,10 @@ async fn a_cancelled_upload_takes_nothing_any_more() {
 #[tokio::test]
 async fn each_wrong_field_of_an_announcement_is_named() {
     let world = World::new().await;
+    let big = json!({"bytes": 1_048_577, "filename": "a.jsonl", "mime_type": "", "purpose": "fine-tune"});
+    world.client.post(UPLOADS, &big).await.refused(413, "too_large");
     let cases = [
         ("bytes", json!(0), "invalid_size", "bytes"),
-        ("bytes", json!(1_048_577), "invalid_size", "bytes"),
         ("bytes", json!(-1), "invalid_json", "bytes"),
         ("filename", json!("a/b.jsonl"), "invalid_filename", "filename"),
         ("filename", json!(""), "invalid_filename", "filename"),
@@ -145,6 +146,8 @@ async fn parts_that_are_empty_or_too_many_bytes_are_refused() {
     let path = format!("{UPLOADS}/{upload}/parts");
     world.client.form_to(&path, Form::new().text("label", "1")).await.refused(400, "label_present");
     world.client.form_to(&path, Form::new().text("file", "1")).await.refused(400, "unknown_field");
+    let more = Form::new().text("data", "1").text("colour", "red");
+    assert_eq!(world.client.form_to(&path, more).await.refused(400, "unknown_field")["param"], "colour");
     world.client.post(&path, &json!({})).await.refused(400, "invalid_form");
 }
 

@@ -60,25 +60,25 @@ pub struct FileUpload {
     #[schema(format = Binary, content_media_type = "application/octet-stream", value_type = String)]
     file: Vec<u8>,
     /// `fine-tune`.
-    #[schema(example = "fine-tune")]
+    #[schema(example = "fine-tune", pattern = "^fine-tune$")]
     purpose: String,
     /// `created_at`, with `expires_after[seconds]`.
-    #[schema(rename = "expires_after[anchor]", nullable = false, example = "created_at")]
+    #[schema(rename = "expires_after[anchor]", nullable = false, example = "created_at", pattern = "^created_at$")]
     expires_after_anchor: Option<String>,
     /// How long the file lives, 3600 to 2592000 seconds; for ever when absent.
     #[schema(rename = "expires_after[seconds]", nullable = false, minimum = 3600, maximum = 2_592_000)]
     expires_after_seconds: Option<i64>,
 }
 
-/// How long a thing lives.
+/// How long a file lives.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpiresAfterJson {
-    /// What the time counts from: `created_at`; for checkpoints also `now`.
-    #[schema(example = "created_at", pattern = "^(created_at|now)$")]
+    /// What the time counts from: `created_at`.
+    #[schema(example = "created_at", pattern = "^created_at$")]
     pub anchor: String,
-    /// Seconds from then on: a file lives 3600 to 2592000, a checkpoint up to 315360000.
-    #[schema(example = 3600, minimum = 3600)]
+    /// Seconds from then on, an hour to 30 days.
+    #[schema(example = 86400, minimum = 3600, maximum = 2_592_000)]
     pub seconds: i64,
 }
 
@@ -94,8 +94,8 @@ impl From<ExpiresAfterJson> for ExpiresAfter {
 pub struct FileListQuery {
     /// Cursor: the id after which the page begins.
     pub after: Option<String>,
-    /// Longest page wanted.
-    #[param(minimum = 1)]
+    /// Longest page wanted; the host gives at most 100.
+    #[param(minimum = 1, maximum = 10000)]
     pub limit: Option<u32>,
     /// Order by creation time; newest first by default.
     #[param(inline)]

@@ -2,16 +2,22 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use serde_json::json;
 use time::Date;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use utoipa::IntoParams;
 use utoipa::ToSchema;
+use utoipa::openapi::ArrayBuilder;
+use utoipa::openapi::ObjectBuilder;
+use utoipa::openapi::Schema;
+use utoipa::openapi::schema::Type;
 
 use crate::api::error::ApiError;
 use crate::domain::principal::Scope;
 use crate::domain::principal::scopes_of;
 use crate::domain::quota::Quota;
+use crate::domain::schemas;
 use crate::service::AuditRow;
 use crate::service::Grouping;
 use crate::service::KeyRow;
@@ -19,6 +25,17 @@ use crate::service::NewKey;
 use crate::service::Report;
 use crate::service::ServiceError;
 use crate::service::UsageRow;
+
+/// Words for scopes.
+fn scopes() -> Schema {
+    let kinds = ["jobs:*", "files:*", "models:*", "steps:*"];
+    let words = Scope::ALL.map(Scope::as_str).into_iter().chain(kinds);
+    let word = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+    let list = schemas::or_null(ArrayBuilder::new().items(word).min_items(Some(1)));
+    list.description(Some("What it may do; everything but `admin` when absent. `files:*` stands for all of a kind."))
+        .examples([json!(["jobs:read", "files:*"])])
+        .into()
+}
 
 /// A key to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -28,7 +45,7 @@ pub struct CreateApiKey {
     #[schema(example = "nightly training", min_length = 1, max_length = 200)]
     pub name: String,
     /// What it may do; everything but `admin` when absent. `files:*` stands for all of a kind.
-    #[schema(example = json!(["jobs:read", "files:*"]), min_items = 1)]
+    #[schema(schema_with = scopes)]
     pub scopes: Option<Vec<String>>,
     /// Life in days; 90 when absent.
     #[schema(minimum = 1, maximum = 366, example = 30)]
@@ -154,13 +171,13 @@ pub struct NewApiKey {
 #[into_params(parameter_in = Query)]
 pub struct UsageQuery {
     /// First day (UTC), `2026-11-01`; 29 days before `end_date` when absent.
-    #[param(format = Date, value_type = Option<String>)]
+    #[param(format = Date, value_type = Option<String>, pattern = r"^\d{4}-\d{2}-\d{2}$")]
     pub start_date: Option<String>,
     /// Last day (UTC); today when absent.
-    #[param(format = Date, value_type = Option<String>)]
+    #[param(format = Date, value_type = Option<String>, pattern = r"^\d{4}-\d{2}-\d{2}$")]
     pub end_date: Option<String>,
     /// `key`, `model` and `day`, comma-separated; one row for all when absent.
-    #[param(example = "model,day")]
+    #[param(example = "model,day", pattern = "^(key|model|day)(,(key|model|day))*$")]
     pub group_by: Option<String>,
 }
 
@@ -173,7 +190,7 @@ impl UsageQuery {
     /// How rows are put together.
     pub fn grouping(&self) -> Result<Grouping, ApiError> {
         let mut by = Grouping::default();
-        for word in self.group_by.as_deref().unwrap_or_default().split(',').filter(|word| !word.is_empty()) {
+        for word in self.group_by.iter().flat_map(|words| words.split(',')) {
             match word {
                 "key" => by.key = true,
                 "model" => by.model = true,

@@ -4,11 +4,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::PartialSchema;
 use utoipa::ToSchema;
+use utoipa::openapi::ArrayBuilder;
+use utoipa::openapi::OneOfBuilder;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::Schema;
+use utoipa::openapi::schema::Object;
+use utoipa::openapi::schema::Type;
 
 use crate::api::dto::steps::AdaptersJson;
 use crate::api::dto::steps::TensorJson;
 use crate::api::dto::steps::TensorMap;
+use crate::domain::schemas;
 use crate::domain::settings::Pooling;
 use crate::service::ActivationsRequest;
 use crate::service::Embeddings;
@@ -18,7 +26,7 @@ use crate::service::ServiceError;
 use crate::service::Which;
 
 /// One text, or a list: of texts, of pairs of texts, of token ids (one input), or of lists of token ids.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum InputJson {
     /// A text.
@@ -28,7 +36,7 @@ pub enum InputJson {
 }
 
 /// An element of a list of inputs.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum InputItem {
     /// A text.
@@ -39,6 +47,30 @@ pub enum InputItem {
     Tokens(Vec<i64>),
     /// A pair of texts.
     Pair(Vec<String>),
+}
+
+impl PartialSchema for InputJson {
+    fn schema() -> RefOr<Schema> {
+        let tokens = || ArrayBuilder::new().items(schemas::count()).min_items(Some(1));
+        let forms = OneOfBuilder::new()
+            .item(schemas::some_text())
+            .item(schemas::some(schemas::some_text(), MOST_INPUTS))
+            .item(schemas::some(schemas::pair(), MOST_INPUTS))
+            .item(tokens())
+            .item(schemas::some(tokens(), MOST_INPUTS));
+        let description =
+            "One text, or a list: of texts, of pairs of texts, of token ids (one input), or of lists of token ids.";
+        forms.description(Some(description)).into()
+    }
+}
+
+impl ToSchema for InputJson {}
+
+/// Most inputs of a call, as `limits.batch_rows` has it by default.
+const MOST_INPUTS: usize = 1024;
+
+fn only_null() -> Object {
+    schemas::only_null(Type::Integer, "Only null: an activation has the width that it has.")
 }
 
 impl InputJson {
@@ -156,6 +188,7 @@ pub struct EmbeddingsBody {
     #[schema(example = "float", pattern = "^(float|base64)$")]
     pub encoding_format: Option<String>,
     /// Must be absent or null: an activation has the width that it has.
+    #[schema(schema_with = only_null)]
     pub dimensions: Option<i64>,
     /// Taken for compatibility; not read.
     pub user: Option<String>,

@@ -7,16 +7,21 @@ use serde::Serialize;
 use serde_json::Number;
 use serde_json::Value;
 use serde_json::json;
+use utoipa::PartialSchema;
 use utoipa::ToSchema;
+use utoipa::openapi::OneOfBuilder;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::Object;
 use utoipa::openapi::schema::ObjectBuilder;
-use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::schema::Type;
 
-use crate::api::dto::files::ExpiresAfterJson;
 use crate::domain::choice::SplitChoice;
+use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
+use crate::domain::limits::LARGEST_NUMBER;
+use crate::domain::limits::LARGEST_WHOLE;
+use crate::domain::schemas;
 use crate::domain::settings::SplitSettings;
 use crate::service::CheckpointRow;
 use crate::service::EventRow;
@@ -31,7 +36,7 @@ use crate::service::ServiceError;
 pub struct Method {
     /// `split`: the label holder drives each step and keeps the labels.
     #[serde(rename = "type")]
-    #[schema(example = "split")]
+    #[schema(example = "split", pattern = "^split$")]
     pub kind: String,
     /// Settings of method `split`; defaults where absent.
     #[serde(default)]
@@ -40,14 +45,7 @@ pub struct Method {
 
 /// Up to 16 pairs of text.
 fn metadata() -> Schema {
-    let text = |least: usize, most: usize| {
-        ObjectBuilder::new().schema_type(Type::String).min_length(Some(least)).max_length(Some(most))
-    };
-    let map = ObjectBuilder::new()
-        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
-        .property_names(Some(text(1, 64)))
-        .additional_properties(Some(Schema::from(text(0, 512))))
-        .max_properties(Some(16));
+    let map = schemas::map_or_null(schemas::map(schemas::text(1, 64), schemas::text(0, 512))).max_properties(Some(16));
     map.description(Some("Up to 16 notes of your own.")).examples([json!({"team": "radiology"})]).into()
 }
 
@@ -57,25 +55,35 @@ fn metadata() -> Schema {
 pub struct MethodChoice {
     /// `split`: the label holder drives each step and keeps the labels.
     #[serde(rename = "type")]
-    #[schema(example = "split")]
+    #[schema(example = "split", pattern = "^split$")]
     pub kind: String,
     /// Settings of method `split`.
     pub split: Option<SplitChoice>,
 }
 
 /// A number, or the word `auto`.
-#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum AutoOrNumber {
     /// A number, more than zero.
-    #[schema(value_type = f64)]
     Number(Number),
     /// `auto`.
     Word(Auto),
 }
 
+impl PartialSchema for AutoOrNumber {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0.0)).maximum(Some(1e300));
+        let word = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["auto"]));
+        let either = OneOfBuilder::new().item(number).item(word);
+        either.description(Some("A number, more than zero, or the word `auto`.")).into()
+    }
+}
+
+impl ToSchema for AutoOrNumber {}
+
 /// The word.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Auto {
     /// The label holder's loop decides.
@@ -107,11 +115,13 @@ impl Hyperparameters {
         for (name, value) in fields {
             let good = match value {
                 None | Some(AutoOrNumber::Word(Auto::Auto)) => true,
-                Some(AutoOrNumber::Number(number)) => number.as_f64().is_some_and(|number| number > 0.0),
+                Some(AutoOrNumber::Number(number)) => {
+                    number.as_f64().is_some_and(|number| number > 0.0 && number <= LARGEST_NUMBER)
+                }
             };
             if !good {
                 let place = format!("hyperparameters.{name}");
-                let message = format!("{place}: a positive number or 'auto'.");
+                let message = format!("{place}: a positive number of at most 1e300, or 'auto'.");
                 return Err(ServiceError::invalid("invalid_hyperparameter", message).at(place));
             }
         }
@@ -132,8 +142,7 @@ pub fn split_of(method: Method) -> Result<SplitSettings> {
 }
 
 fn only_null() -> Object {
-    let description = "Only null: validation happens at the label holder.";
-    ObjectBuilder::new().schema_type(Type::Null).description(Some(description)).build()
+    schemas::only_null(Type::String, "Only null: validation happens at the label holder.")
 }
 
 /// A job to be made.
@@ -159,6 +168,7 @@ pub struct CreateJob {
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$", example = "night-shift")]
     pub suffix: Option<String>,
     /// Seed of the adapters' start and of dropout.
+    #[schema(minimum = -9007199254740991)]
     pub seed: Option<i64>,
     /// Up to 16 notes of your own.
     #[schema(schema_with = metadata)]
@@ -188,6 +198,9 @@ impl TryFrom<CreateJob> for NewJob {
             let message =
                 "integrations: only null or []. This host sends nothing elsewhere; report from your own loop.";
             return Err(ServiceError::invalid("unsupported_field", message).at("integrations"));
+        }
+        if body.seed.is_some_and(|seed| seed.abs_diff(0) > LARGEST_WHOLE.unsigned_abs()) {
+            return Err(ServiceError::invalid("invalid_seed", "seed: at most 9007199254740991.").at("seed"));
         }
         let hyperparameters = match &body.hyperparameters {
             Some(given) => {
@@ -366,6 +379,21 @@ pub struct EventObject {
     pub data: Value,
 }
 
+/// A message of an event stream.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes a stream")]
+pub struct EventMessage {
+    /// Id of the event: what `Last-Event-ID` takes.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// `job.status`, `job.metrics`, `checkpoint.created` or `job.message`. The end has none, which is read as `message`.
+    #[schema(nullable = false, pattern = r"^(job\.(status|metrics|message)|checkpoint\.created|message)$")]
+    event: Option<String>,
+    /// The event as the list has it, in JSON; `[DONE]` at the end of a job that is over.
+    #[schema(example = "[DONE]")]
+    data: String,
+}
+
 impl From<EventRow> for EventObject {
     fn from(row: EventRow) -> Self {
         Self {
@@ -425,12 +453,30 @@ impl From<CheckpointRow> for CheckpointObject {
     }
 }
 
+/// How long a checkpoint lives.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointLife {
+    /// What the time counts from: `created_at` or `now`.
+    #[schema(example = "now", pattern = "^(created_at|now)$")]
+    pub anchor: String,
+    /// Seconds from then on, an hour to ten years.
+    #[schema(example = 604800, minimum = 3600, maximum = 315_360_000)]
+    pub seconds: i64,
+}
+
+impl From<CheckpointLife> for ExpiresAfter {
+    fn from(json: CheckpointLife) -> Self {
+        Self { anchor: json.anchor, seconds: json.seconds }
+    }
+}
+
 /// A checkpoint to be saved; the body may be left out.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateCheckpoint {
     /// How long it lives; as long as its job when absent.
-    pub expires_after: Option<ExpiresAfterJson>,
+    pub expires_after: Option<CheckpointLife>,
 }
 
 /// A change to a checkpoint.
@@ -440,5 +486,5 @@ pub struct UpdateCheckpoint {
     /// How long it lives; null takes the end away.
     #[serde(deserialize_with = "Option::deserialize")]
     #[schema(required)]
-    pub expires_after: Option<ExpiresAfterJson>,
+    pub expires_after: Option<CheckpointLife>,
 }

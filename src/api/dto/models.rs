@@ -4,7 +4,10 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::IntoParams;
 use utoipa::ToSchema;
+use utoipa::openapi::ArrayBuilder;
+use utoipa::openapi::Schema;
 
+use crate::domain::schemas;
 use crate::domain::settings::Pooling;
 use crate::service::ModelRow;
 
@@ -58,6 +61,19 @@ impl From<ModelRow> for ModelObject {
     }
 }
 
+fn files(media: &str, description: &str) -> Schema {
+    let file = schemas::some_text().content_media_type(media);
+    ArrayBuilder::new().items(file).min_items(Some(1)).max_items(Some(8)).description(Some(description)).into()
+}
+
+fn configs() -> Schema {
+    files("application/json", "`adapter_config.json`: plain LoRA.")
+}
+
+fn weights() -> Schema {
+    files("application/octet-stream", "`adapter_model.safetensors`, in float32.")
+}
+
 /// PEFT folders to be taken over as a model. `config` and `weights` come once for each adapter set, in order.
 #[derive(ToSchema)]
 #[allow(dead_code)]
@@ -66,16 +82,22 @@ pub struct AdapterUpload {
     #[schema(example = "all-MiniLM-L6-v2")]
     base_model: String,
     /// Part of the model's name.
-    #[schema(max_length = 64, nullable = false)]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9._-]+$",
+        nullable = false,
+        example = "night-shift"
+    )]
     suffix: Option<String>,
     /// Where the backbone is cut; the family's own cut when absent.
     #[schema(nullable = false)]
     pooling: Option<Pooling>,
     /// `adapter_config.json`: plain LoRA.
-    #[schema(content_media_type = "application/json", value_type = Vec<String>)]
+    #[schema(schema_with = configs)]
     config: Vec<Vec<u8>>,
     /// `adapter_model.safetensors`, in float32.
-    #[schema(content_media_type = "application/octet-stream", value_type = Vec<String>)]
+    #[schema(schema_with = weights)]
     weights: Vec<Vec<u8>>,
 }
 

@@ -45,22 +45,22 @@ pub struct EstimateBody {
     /// Id of an uploaded file.
     pub training_file: Option<String>,
     /// Rows, where there is no file yet.
-    #[schema(minimum = 1, example = 1000)]
+    #[schema(minimum = 1, maximum = 1_000_000_000_000_i64, example = 1000)]
     pub rows: Option<u64>,
     /// Tokens of each row, where there is no file yet.
     #[schema(minimum = 1, example = 32)]
     pub tokens_per_row: Option<usize>,
     /// Rows of a step.
     #[serde(default = "default_batch")]
-    #[schema(minimum = 1, default = 32)]
+    #[schema(minimum = 1, maximum = 1024, default = 32)]
     pub batch_size: usize,
     /// Passes over the rows; need not be whole.
     #[serde(default = "default_epochs")]
-    #[schema(default = 3.0)]
+    #[schema(exclusive_minimum = 0.0, maximum = 10000.0, default = 3.0)]
     pub n_epochs: f64,
     /// Tensors that each set's gradient is sent as.
     #[serde(default = "default_shares")]
-    #[schema(minimum = 1, default = 2)]
+    #[schema(minimum = 1, maximum = 8, default = 2)]
     pub shares: usize,
     /// Whether each step asks for the bare backbone's activations too; default true in client custody, false in host custody.
     pub base: Option<bool>,

@@ -8,12 +8,18 @@ use serde::Deserialize;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::IntoParams;
+use utoipa::PartialSchema;
 use utoipa::ToSchema;
 use utoipa::openapi::ArrayBuilder;
 use utoipa::openapi::ObjectBuilder;
+use utoipa::openapi::OneOfBuilder;
+use utoipa::openapi::Ref;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::Type;
 
+use crate::domain::limits::LARGEST_NUMBER;
+use crate::domain::schemas;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
 use crate::service::AdamW;
@@ -24,13 +30,13 @@ use crate::service::ServiceError;
 #[serde(deny_unknown_fields)]
 pub struct TensorJson {
     /// Element type: `F32`, `I64` or `I32`.
-    #[schema(example = "F32")]
+    #[schema(example = "F32", pattern = "^(F32|I64|I32)$")]
     pub dtype: String,
     /// Dimensions, outermost first.
     #[schema(example = json!([1, 2]), max_items = 4)]
     pub shape: Vec<usize>,
     /// The elements, little endian, in base64.
-    #[schema(example = "AACAPwAAAEA=")]
+    #[schema(example = "AACAPwAAAEA=", pattern = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")]
     pub data: String,
 }
 
@@ -73,13 +79,14 @@ pub struct ForwardQuery {
     /// Whether it is a training step (keeps a graph for a backward); default true.
     pub train: Option<bool>,
     /// Adapter sets to run: `all` (default), `none`, or numbers such as `0,1`.
+    #[param(pattern = "^(all|none|[0-9]{1,4}(,[0-9]{1,4})*)$", example = "all")]
     pub adapters: Option<String>,
     /// Whether the bare backbone's activations are wanted too; default false.
     pub base: Option<bool>,
 }
 
 /// Adapter sets of a forward: `"all"`, `"none"` or a list of numbers.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum AdaptersJson {
     /// `all` or `none`.
@@ -88,14 +95,73 @@ pub enum AdaptersJson {
     Sets(Vec<usize>),
 }
 
+impl PartialSchema for AdaptersJson {
+    fn schema() -> RefOr<Schema> {
+        let word = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["all", "none"]));
+        let either = OneOfBuilder::new().item(word).item(ArrayBuilder::new().items(schemas::count()));
+        either.description(Some("Adapter sets: `all`, `none` or a list of numbers.")).into()
+    }
+}
+
+impl ToSchema for AdaptersJson {}
+
 /// One input as text: a text, or a pair of texts.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum TextJson {
     /// A text.
     One(String),
     /// A pair of texts.
     Pair(Vec<String>),
+}
+
+impl PartialSchema for TextJson {
+    fn schema() -> RefOr<Schema> {
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let pair = ArrayBuilder::new().items(text()).min_items(Some(2)).max_items(Some(2));
+        let either = OneOfBuilder::new().item(text()).item(pair);
+        either.description(Some("One input as text: a text, or a pair of texts.")).into()
+    }
+}
+
+impl ToSchema for TextJson {}
+
+/// Token ids of at most 1024 inputs.
+fn token_lists(description: &str) -> Schema {
+    let inputs = ArrayBuilder::new().items(ArrayBuilder::new().items(schemas::count()).min_items(Some(1)));
+    schemas::or_null(inputs.min_items(Some(1)).max_items(Some(1024))).description(Some(description)).into()
+}
+
+fn input_ids() -> Schema {
+    token_lists("Token ids, one list an input.")
+}
+
+fn token_type_ids() -> Schema {
+    token_lists("Segment of each token, shaped as `input_ids`.")
+}
+
+fn rows() -> Schema {
+    let rows = schemas::or_null(schemas::some(schemas::count(), 1024));
+    rows.description(Some("Rows of the job's training file, from 0.")).into()
+}
+
+/// Tensors whose names have this form.
+fn tensors(pattern: &str, description: &str) -> ObjectBuilder {
+    let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
+    ObjectBuilder::new()
+        .property_names(Some(name))
+        .additional_properties(Some(Ref::from_schema_name("TensorJson")))
+        .description(Some(description))
+}
+
+fn theta() -> Schema {
+    let values = "New adapter values by set: `{\"0\": tensor}`, each F32 `[P]`.";
+    schemas::map_or_null(tensors("^[0-9]{1,4}$", values)).into()
+}
+
+fn shares() -> Schema {
+    let shares = tensors(r"^s\.[0-9]{1,4}\.[0-7]$", "Shares `s.{i}.{j}`, each shaped as `h.{i}`.");
+    shares.min_properties(Some(1)).into()
 }
 
 /// A forward in JSON form. The batch comes as exactly one of `rows`, `texts` or `input_ids`.
@@ -112,19 +178,19 @@ pub struct ForwardBody {
     /// Whether the bare backbone's activations are wanted too; default false.
     pub base: Option<bool>,
     /// Rows of the job's training file, from 0.
-    #[schema(min_items = 1, max_items = 1024)]
+    #[schema(schema_with = rows)]
     pub rows: Option<Vec<i64>>,
     /// Texts, or pairs of texts.
     #[schema(example = json!(["The scan shows no change.", ["A question?", "A passage."]]), min_items = 1, max_items = 1024)]
     pub texts: Option<Vec<TextJson>>,
     /// Token ids, one list an input.
-    #[schema(min_items = 1, max_items = 1024)]
+    #[schema(schema_with = input_ids)]
     pub input_ids: Option<Vec<Vec<i64>>>,
     /// Segment of each token, shaped as `input_ids`.
-    #[schema(min_items = 1, max_items = 1024)]
+    #[schema(schema_with = token_type_ids)]
     pub token_type_ids: Option<Vec<Vec<i64>>>,
     /// New adapter values by set: `{"0": tensor}`, each F32 `[P]`.
-    #[schema(value_type = Option<BTreeMap<String, TensorJson>>)]
+    #[schema(schema_with = theta)]
     pub theta: Option<TensorMap>,
 }
 
@@ -166,7 +232,7 @@ pub struct BackwardBody {
     /// The forward it belongs to.
     pub forward_id: String,
     /// Shares `s.{i}.{j}`, each shaped as `h.{i}`.
-    #[schema(value_type = BTreeMap<String, TensorJson>)]
+    #[schema(schema_with = shares)]
     pub shares: TensorMap,
 }
 
@@ -229,15 +295,15 @@ impl OptimStepBody {
     pub fn adamw(&self) -> Result<AdamW, ServiceError> {
         let bad =
             |name: &str, reason: &str| ServiceError::invalid("invalid_setting", format!("{name}: {reason}")).at(name);
-        let good = |value: f64| value.is_finite() && value >= 0.0;
+        let good = |value: f64| (0.0..=LARGEST_NUMBER).contains(&value);
         if !good(self.lr) || !good(self.weight_decay) || !good(self.eps) {
-            return Err(bad("lr", "lr, eps and weight_decay must be numbers, zero or more."));
+            return Err(bad("lr", "lr, eps and weight_decay must be numbers from 0 to 1e300."));
         }
         if ![self.betas.0, self.betas.1].iter().all(|beta| (0.0..1.0).contains(beta)) {
             return Err(bad("betas", "each must be from 0 to below 1."));
         }
-        if self.max_grad_norm.is_some_and(|norm| !(norm.is_finite() && norm > 0.0)) {
-            return Err(bad("max_grad_norm", "must be positive."));
+        if self.max_grad_norm.is_some_and(|norm| !(norm > 0.0 && norm <= LARGEST_NUMBER)) {
+            return Err(bad("max_grad_norm", "must be positive and at most 1e300."));
         }
         Ok(AdamW {
             lr: self.lr,
@@ -350,9 +416,8 @@ fn betas() -> Schema {
 
 /// Scalars by name.
 fn metrics() -> Schema {
-    let name = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(64));
     let value = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(-1e300)).maximum(Some(1e300));
-    let map = ObjectBuilder::new().property_names(Some(name)).additional_properties(Some(Schema::from(value)));
+    let map = schemas::map(schemas::text(1, 64), value);
     map.description(Some("Name and value.")).examples([json!({"learning_rate": 0.001})]).into()
 }
 

@@ -3,9 +3,12 @@
 use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::ArrayBuilder;
+use utoipa::openapi::Schema;
 
 use crate::api::dto::files::ExpiresAfterJson;
 use crate::api::dto::files::FileObject;
+use crate::domain::schemas;
 use crate::service::Announced;
 use crate::service::FileRow;
 use crate::service::PartRow;
@@ -19,13 +22,13 @@ pub struct CreateUpload {
     #[schema(example = 1024, minimum = 1)]
     pub bytes: u64,
     /// Name of the file; its ending tells the format.
-    #[schema(example = "notes.jsonl", max_length = 255)]
+    #[schema(example = "notes.jsonl", min_length = 1, max_length = 255, pattern = r"^[^/\\]*$")]
     pub filename: String,
     /// Media type, kept and not believed.
     #[schema(example = "application/jsonl", max_length = 255)]
     pub mime_type: String,
     /// `fine-tune`.
-    #[schema(example = "fine-tune")]
+    #[schema(example = "fine-tune", pattern = "^fine-tune$")]
     pub purpose: String,
     /// How long the file lives; for ever when absent.
     pub expires_after: Option<ExpiresAfterJson>,
@@ -85,8 +88,8 @@ impl UploadObject {
 #[derive(ToSchema)]
 #[allow(dead_code)]
 pub struct PartUpload {
-    /// The bytes, at most 64 MiB.
-    #[schema(format = Binary, content_media_type = "application/octet-stream", value_type = String)]
+    /// The bytes, 1 to 64 MiB of them.
+    #[schema(min_length = 1, format = Binary, content_media_type = "application/octet-stream", value_type = String)]
     data: Vec<u8>,
 }
 
@@ -115,13 +118,20 @@ impl From<PartRow> for PartObject {
     }
 }
 
+/// Each part once.
+fn parts() -> Schema {
+    let ids = ArrayBuilder::new().items(schemas::some_text()).min_items(Some(1)).unique_items(true);
+    ids.description(Some("Ids of the parts, in the order of the file.")).into()
+}
+
 /// The parts in order.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompleteUpload {
     /// Ids of the parts, in the order of the file.
+    #[schema(schema_with = parts)]
     pub part_ids: Vec<String>,
     /// MD5 of the whole, in hex, to be checked.
-    #[schema(min_length = 32, max_length = 32)]
+    #[schema(pattern = "^[0-9A-Fa-f]{32}$", example = "d41d8cd98f00b204e9800998ecf8427e")]
     pub md5: Option<String>,
 }

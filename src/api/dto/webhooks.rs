@@ -62,7 +62,12 @@ same!(
 #[serde(deny_unknown_fields)]
 pub struct CreateWebhook {
     /// Where messages are posted. Must be https and lead to the public internet, unless the host allows others.
-    #[schema(format = "uri", example = "https://example.com/hooks/blindtune")]
+    #[schema(
+        format = "uri",
+        pattern = "^https?://",
+        max_length = 2000,
+        example = "https://example.com/hooks/blindtune"
+    )]
     pub url: String,
     /// What it is told; everything when absent.
     #[schema(min_items = 1)]
@@ -74,7 +79,7 @@ pub struct CreateWebhook {
 #[serde(deny_unknown_fields)]
 pub struct UpdateWebhook {
     /// Where messages are posted.
-    #[schema(format = "uri")]
+    #[schema(format = "uri", pattern = "^https?://", max_length = 2000)]
     pub url: Option<String>,
     /// What it is told.
     #[schema(min_items = 1)]

@@ -110,7 +110,7 @@ async fn what_shapes_the_adapters_must_be_the_origins() {
         (json!({"lora": {"target_modules": ["query"]}}), "method.split.lora.target_modules"),
     ] {
         let body = json!({"model": name, "method": {"type": "split", "split": split}});
-        let error = world.client.post(JOBS, &body).await.refused(400, "invalid_setting");
+        let error = world.client.post(JOBS, &body).await.refused(400, "settings_differ");
         assert_eq!(error["param"], param);
     }
 }

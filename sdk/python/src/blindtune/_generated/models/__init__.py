@@ -4,15 +4,19 @@ from .activations_answer import ActivationsAnswer
 from .activations_answer_tensors import ActivationsAnswerTensors
 from .activations_body import ActivationsBody
 from .adapter_upload import AdapterUpload
+from .adapters_json_type_0 import AdaptersJsonType0
 from .api_key_object import ApiKeyObject
-from .auto import Auto
+from .audit_entry import AuditEntry
+from .auto_or_number_type_1 import AutoOrNumberType1
 from .capabilities_object import CapabilitiesObject
 from .capabilities_object_features import CapabilitiesObjectFeatures
 from .capabilities_object_limits import CapabilitiesObjectLimits
+from .checkpoint_life import CheckpointLife
 from .checkpoint_object import CheckpointObject
 from .checkpoint_object_metrics import CheckpointObjectMetrics
 from .complete_upload import CompleteUpload
 from .create_api_key import CreateApiKey
+from .create_api_key_scopes_type_0_item import CreateApiKeyScopesType0Item
 from .create_checkpoint import CreateCheckpoint
 from .create_job import CreateJob
 from .create_job_integrations_type_0_item import CreateJobIntegrationsType0Item
@@ -31,6 +35,7 @@ from .error_body import ErrorBody
 from .error_envelope import ErrorEnvelope
 from .estimate_body import EstimateBody
 from .estimate_object import EstimateObject
+from .event_message import EventMessage
 from .event_object import EventObject
 from .event_object_data import EventObjectData
 from .expires_after_json import ExpiresAfterJson
@@ -42,32 +47,19 @@ from .job_object import JobObject
 from .job_object_hyperparameters import JobObjectHyperparameters
 from .job_object_integrations_type_0_item import JobObjectIntegrationsType0Item
 from .job_object_metadata_type_0 import JobObjectMetadataType0
+from .ledger_entry import LedgerEntry
 from .list_api_key_object import ListApiKeyObject
-from .list_api_key_object_data_item import ListApiKeyObjectDataItem
 from .list_audit_entry import ListAuditEntry
-from .list_audit_entry_data_item import ListAuditEntryDataItem
 from .list_checkpoint_object import ListCheckpointObject
-from .list_checkpoint_object_data_item import ListCheckpointObjectDataItem
-from .list_checkpoint_object_data_item_metrics import ListCheckpointObjectDataItemMetrics
 from .list_delivery_object import ListDeliveryObject
-from .list_delivery_object_data_item import ListDeliveryObjectDataItem
 from .list_event_object import ListEventObject
-from .list_event_object_data_item import ListEventObjectDataItem
-from .list_event_object_data_item_data import ListEventObjectDataItemData
 from .list_events_order import ListEventsOrder
 from .list_file_object import ListFileObject
-from .list_file_object_data_item import ListFileObjectDataItem
 from .list_files_order import ListFilesOrder
 from .list_job_object import ListJobObject
-from .list_job_object_data_item import ListJobObjectDataItem
-from .list_job_object_data_item_hyperparameters import ListJobObjectDataItemHyperparameters
-from .list_job_object_data_item_integrations_type_0_item import ListJobObjectDataItemIntegrationsType0Item
-from .list_job_object_data_item_metadata_type_0 import ListJobObjectDataItemMetadataType0
 from .list_jobs_metadata import ListJobsMetadata
 from .list_ledger_entry import ListLedgerEntry
-from .list_ledger_entry_data_item import ListLedgerEntryDataItem
 from .list_webhook_object import ListWebhookObject
-from .list_webhook_object_data_item import ListWebhookObjectDataItem
 from .lora_choice import LoraChoice
 from .lora_choice_alpha_pattern_type_0 import LoraChoiceAlphaPatternType0
 from .lora_choice_rank_pattern_type_0 import LoraChoiceRankPatternType0
@@ -105,16 +97,20 @@ __all__ = (
     "ActivationsAnswer",
     "ActivationsAnswerTensors",
     "ActivationsBody",
+    "AdaptersJsonType0",
     "AdapterUpload",
     "ApiKeyObject",
-    "Auto",
+    "AuditEntry",
+    "AutoOrNumberType1",
     "CapabilitiesObject",
     "CapabilitiesObjectFeatures",
     "CapabilitiesObjectLimits",
+    "CheckpointLife",
     "CheckpointObject",
     "CheckpointObjectMetrics",
     "CompleteUpload",
     "CreateApiKey",
+    "CreateApiKeyScopesType0Item",
     "CreateCheckpoint",
     "CreatedWebhook",
     "CreateJob",
@@ -133,6 +129,7 @@ __all__ = (
     "ErrorEnvelope",
     "EstimateBody",
     "EstimateObject",
+    "EventMessage",
     "EventObject",
     "EventObjectData",
     "ExpiresAfterJson",
@@ -144,32 +141,19 @@ __all__ = (
     "JobObjectHyperparameters",
     "JobObjectIntegrationsType0Item",
     "JobObjectMetadataType0",
+    "LedgerEntry",
     "ListApiKeyObject",
-    "ListApiKeyObjectDataItem",
     "ListAuditEntry",
-    "ListAuditEntryDataItem",
     "ListCheckpointObject",
-    "ListCheckpointObjectDataItem",
-    "ListCheckpointObjectDataItemMetrics",
     "ListDeliveryObject",
-    "ListDeliveryObjectDataItem",
     "ListEventObject",
-    "ListEventObjectDataItem",
-    "ListEventObjectDataItemData",
     "ListEventsOrder",
     "ListFileObject",
-    "ListFileObjectDataItem",
     "ListFilesOrder",
     "ListJobObject",
-    "ListJobObjectDataItem",
-    "ListJobObjectDataItemHyperparameters",
-    "ListJobObjectDataItemIntegrationsType0Item",
-    "ListJobObjectDataItemMetadataType0",
     "ListJobsMetadata",
     "ListLedgerEntry",
-    "ListLedgerEntryDataItem",
     "ListWebhookObject",
-    "ListWebhookObjectDataItem",
     "LoraChoice",
     "LoraChoiceAlphaPatternType0",
     "LoraChoiceRankPatternType0",

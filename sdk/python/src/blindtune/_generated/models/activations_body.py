@@ -8,6 +8,8 @@ from attrs import field as _attrs_field
 
 from ..types import UNSET, Unset
 
+from ..models.adapters_json_type_0 import AdaptersJsonType0
+from ..models.adapters_json_type_0 import check_adapters_json_type_0
 from ..models.pooling import check_pooling
 from ..models.pooling import Pooling
 from ..types import UNSET, Unset
@@ -28,17 +30,17 @@ class ActivationsBody:
 
         Attributes:
             model (str): A backbone, or a fine-tuned model of the project. Example: all-MiniLM-L6-v2.
-            input_ (list[int | list[int] | list[str] | str] | str): One text, or a list: of texts, of pairs of texts, of
-                token ids (one input), or of lists of token ids.
-            adapters (list[int] | None | str | Unset):
+            input_ (list[int] | list[list[int]] | list[list[str]] | list[str] | str): One text, or a list: of texts, of
+                pairs of texts, of token ids (one input), or of lists of token ids.
+            adapters (AdaptersJsonType0 | list[int] | None | Unset):
             base (bool | None | Unset): Whether the bare backbone's activations are wanted too; default false. A backbone
                 gives them always.
             pooling (None | Pooling | Unset):
      """
 
     model: str
-    input_: list[int | list[int] | list[str] | str] | str
-    adapters: list[int] | None | str | Unset = UNSET
+    input_: list[int] | list[list[int]] | list[list[str]] | list[str] | str
+    adapters: AdaptersJsonType0 | list[int] | None | Unset = UNSET
     base: bool | None | Unset = UNSET
     pooling: None | Pooling | Unset = UNSET
 
@@ -49,22 +51,31 @@ class ActivationsBody:
     def to_dict(self) -> dict[str, Any]:
         model = self.model
 
-        input_: list[int | list[int] | list[str] | str] | str
+        input_: list[int] | list[list[int]] | list[list[str]] | list[str] | str
         if isinstance(self.input_, list):
+            input_ = self.input_
+
+
+        elif isinstance(self.input_, list):
             input_ = []
-            for componentsschemas_input_json_type_1_item_data in self.input_:
-                componentsschemas_input_json_type_1_item: int | list[int] | list[str] | str
-                if isinstance(componentsschemas_input_json_type_1_item_data, list):
-                    componentsschemas_input_json_type_1_item = componentsschemas_input_json_type_1_item_data
+            for componentsschemas_input_json_type_2_item_data in self.input_:
+                componentsschemas_input_json_type_2_item = componentsschemas_input_json_type_2_item_data
 
 
-                elif isinstance(componentsschemas_input_json_type_1_item_data, list):
-                    componentsschemas_input_json_type_1_item = componentsschemas_input_json_type_1_item_data
+                input_.append(componentsschemas_input_json_type_2_item)
 
 
-                else:
-                    componentsschemas_input_json_type_1_item = componentsschemas_input_json_type_1_item_data
-                input_.append(componentsschemas_input_json_type_1_item)
+        elif isinstance(self.input_, list):
+            input_ = self.input_
+
+
+        elif isinstance(self.input_, list):
+            input_ = []
+            for componentsschemas_input_json_type_4_item_data in self.input_:
+                componentsschemas_input_json_type_4_item = componentsschemas_input_json_type_4_item_data
+
+
+                input_.append(componentsschemas_input_json_type_4_item)
 
 
         else:
@@ -73,6 +84,8 @@ class ActivationsBody:
         adapters: list[int] | None | str | Unset
         if isinstance(self.adapters, Unset):
             adapters = UNSET
+        elif isinstance(self.adapters, str):
+            adapters = self.adapters
         elif isinstance(self.adapters, list):
             adapters = self.adapters
 
@@ -117,49 +130,69 @@ class ActivationsBody:
         d = dict(src_dict)
         model = d.pop("model")
 
-        def _parse_input_(data: object) -> list[int | list[int] | list[str] | str] | str:
+        def _parse_input_(data: object) -> list[int] | list[list[int]] | list[list[str]] | list[str] | str:
             try:
                 if not isinstance(data, list):
                     raise TypeError()
-                componentsschemas_input_json_type_1 = []
-                _componentsschemas_input_json_type_1 = data
-                for componentsschemas_input_json_type_1_item_data in (_componentsschemas_input_json_type_1):
-                    def _parse_componentsschemas_input_json_type_1_item(data: object) -> int | list[int] | list[str] | str:
-                        try:
-                            if not isinstance(data, list):
-                                raise TypeError()
-                            componentsschemas_input_item_type_2 = cast(list[int], data)
-
-                            return componentsschemas_input_item_type_2
-                        except (TypeError, ValueError, AttributeError, KeyError):
-                            pass
-                        try:
-                            if not isinstance(data, list):
-                                raise TypeError()
-                            componentsschemas_input_item_type_3 = cast(list[str], data)
-
-                            return componentsschemas_input_item_type_3
-                        except (TypeError, ValueError, AttributeError, KeyError):
-                            pass
-                        return cast(int | list[int] | list[str] | str, data)
-
-                    componentsschemas_input_json_type_1_item = _parse_componentsschemas_input_json_type_1_item(componentsschemas_input_json_type_1_item_data)
-
-                    componentsschemas_input_json_type_1.append(componentsschemas_input_json_type_1_item)
+                componentsschemas_input_json_type_1 = cast(list[str], data)
 
                 return componentsschemas_input_json_type_1
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(list[int | list[int] | list[str] | str] | str, data)
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                componentsschemas_input_json_type_2 = []
+                _componentsschemas_input_json_type_2 = data
+                for componentsschemas_input_json_type_2_item_data in (_componentsschemas_input_json_type_2):
+                    componentsschemas_input_json_type_2_item = cast(list[str], componentsschemas_input_json_type_2_item_data)
+
+                    componentsschemas_input_json_type_2.append(componentsschemas_input_json_type_2_item)
+
+                return componentsschemas_input_json_type_2
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                componentsschemas_input_json_type_3 = cast(list[int], data)
+
+                return componentsschemas_input_json_type_3
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                componentsschemas_input_json_type_4 = []
+                _componentsschemas_input_json_type_4 = data
+                for componentsschemas_input_json_type_4_item_data in (_componentsschemas_input_json_type_4):
+                    componentsschemas_input_json_type_4_item = cast(list[int], componentsschemas_input_json_type_4_item_data)
+
+                    componentsschemas_input_json_type_4.append(componentsschemas_input_json_type_4_item)
+
+                return componentsschemas_input_json_type_4
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[int] | list[list[int]] | list[list[str]] | list[str] | str, data)
 
         input_ = _parse_input_(d.pop("input"))
 
 
-        def _parse_adapters(data: object) -> list[int] | None | str | Unset:
+        def _parse_adapters(data: object) -> AdaptersJsonType0 | list[int] | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
                 return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                componentsschemas_adapters_json_type_0 = check_adapters_json_type_0(data)
+
+
+
+                return componentsschemas_adapters_json_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
             try:
                 if not isinstance(data, list):
                     raise TypeError()
@@ -168,7 +201,7 @@ class ActivationsBody:
                 return componentsschemas_adapters_json_type_1
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(list[int] | None | str | Unset, data)
+            return cast(AdaptersJsonType0 | list[int] | None | Unset, data)
 
         adapters = _parse_adapters(d.pop("adapters", UNSET))
 

@@ -32,7 +32,7 @@ class AdapterUpload:
             base_model (str): Name of the backbone. Example: all-MiniLM-L6-v2.
             config (list[str]): `adapter_config.json`: plain LoRA.
             weights (list[str]): `adapter_model.safetensors`, in float32.
-            suffix (str | Unset): Part of the model's name.
+            suffix (str | Unset): Part of the model's name. Example: night-shift.
             pooling (Pooling | Unset): Where the backbone is cut: what of the last layer becomes the activations.
      """
 
@@ -41,7 +41,6 @@ class AdapterUpload:
     weights: list[str]
     suffix: str | Unset = UNSET
     pooling: Pooling | Unset = UNSET
-    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
 
 
@@ -67,7 +66,7 @@ class AdapterUpload:
 
 
         field_dict: dict[str, Any] = {}
-        field_dict.update(self.additional_properties)
+
         field_dict.update({
             "base_model": base_model,
             "config": config,
@@ -111,10 +110,6 @@ class AdapterUpload:
 
 
 
-        for prop_name, prop in self.additional_properties.items():
-            files.append((prop_name, (None, str(prop).encode(), "text/plain")))
-
-
 
         return files
 
@@ -150,22 +145,5 @@ class AdapterUpload:
             pooling=pooling,
         )
 
-
-        adapter_upload.additional_properties = d
         return adapter_upload
 
-    @property
-    def additional_keys(self) -> list[str]:
-        return list(self.additional_properties.keys())
-
-    def __getitem__(self, key: str) -> Any:
-        return self.additional_properties[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.additional_properties[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self.additional_properties[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.additional_properties

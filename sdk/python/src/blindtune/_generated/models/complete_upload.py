@@ -26,7 +26,7 @@ class CompleteUpload:
 
         Attributes:
             part_ids (list[str]): Ids of the parts, in the order of the file.
-            md5 (None | str | Unset): MD5 of the whole, in hex, to be checked.
+            md5 (None | str | Unset): MD5 of the whole, in hex, to be checked. Example: d41d8cd98f00b204e9800998ecf8427e.
      """
 
     part_ids: list[str]

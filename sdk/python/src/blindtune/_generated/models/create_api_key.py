@@ -8,6 +8,8 @@ from attrs import field as _attrs_field
 
 from ..types import UNSET, Unset
 
+from ..models.create_api_key_scopes_type_0_item import check_create_api_key_scopes_type_0_item
+from ..models.create_api_key_scopes_type_0_item import CreateApiKeyScopesType0Item
 from ..types import UNSET, Unset
 from typing import cast
 
@@ -26,8 +28,8 @@ class CreateApiKey:
 
         Attributes:
             name (str): What the key is called in lists. Example: nightly training.
-            scopes (list[str] | None | Unset): What it may do; everything but `admin` when absent. `files:*` stands for all
-                of a kind. Example: ['jobs:read', 'files:*'].
+            scopes (list[CreateApiKeyScopesType0Item] | None | Unset): What it may do; everything but `admin` when absent.
+                `files:*` stands for all of a kind.
             days (int | None | Unset): Life in days; 90 when absent. Example: 30.
             requests_per_minute (int | None | Unset): Requests a minute. Example: 600.
             tokens_per_minute (int | None | Unset): Tokens that the device reads a minute.
@@ -36,7 +38,7 @@ class CreateApiKey:
      """
 
     name: str
-    scopes: list[str] | None | Unset = UNSET
+    scopes: list[CreateApiKeyScopesType0Item] | None | Unset = UNSET
     days: int | None | Unset = UNSET
     requests_per_minute: int | None | Unset = UNSET
     tokens_per_minute: int | None | Unset = UNSET
@@ -54,7 +56,10 @@ class CreateApiKey:
         if isinstance(self.scopes, Unset):
             scopes = UNSET
         elif isinstance(self.scopes, list):
-            scopes = self.scopes
+            scopes = []
+            for scopes_type_0_item_data in self.scopes:
+                scopes_type_0_item: str = scopes_type_0_item_data
+                scopes.append(scopes_type_0_item)
 
 
         else:
@@ -118,7 +123,7 @@ class CreateApiKey:
         d = dict(src_dict)
         name = d.pop("name")
 
-        def _parse_scopes(data: object) -> list[str] | None | Unset:
+        def _parse_scopes(data: object) -> list[CreateApiKeyScopesType0Item] | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -126,12 +131,19 @@ class CreateApiKey:
             try:
                 if not isinstance(data, list):
                     raise TypeError()
-                scopes_type_0 = cast(list[str], data)
+                scopes_type_0 = []
+                _scopes_type_0 = data
+                for scopes_type_0_item_data in (_scopes_type_0):
+                    scopes_type_0_item = check_create_api_key_scopes_type_0_item(scopes_type_0_item_data)
+
+
+
+                    scopes_type_0.append(scopes_type_0_item)
 
                 return scopes_type_0
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(list[str] | None | Unset, data)
+            return cast(list[CreateApiKeyScopesType0Item] | None | Unset, data)
 
         scopes = _parse_scopes(d.pop("scopes", UNSET))
 

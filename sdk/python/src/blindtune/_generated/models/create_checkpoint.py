@@ -12,7 +12,7 @@ from ..types import UNSET, Unset
 from typing import cast
 
 if TYPE_CHECKING:
-  from ..models.expires_after_json import ExpiresAfterJson
+  from ..models.checkpoint_life import CheckpointLife
 
 
 
@@ -27,21 +27,21 @@ class CreateCheckpoint:
     """ A checkpoint to be saved; the body may be left out.
 
         Attributes:
-            expires_after (ExpiresAfterJson | None | Unset):
+            expires_after (CheckpointLife | None | Unset):
      """
 
-    expires_after: ExpiresAfterJson | None | Unset = UNSET
+    expires_after: CheckpointLife | None | Unset = UNSET
 
 
 
 
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.expires_after_json import ExpiresAfterJson # noqa: PLC0415
+        from ..models.checkpoint_life import CheckpointLife # noqa: PLC0415
         expires_after: dict[str, Any] | None | Unset
         if isinstance(self.expires_after, Unset):
             expires_after = UNSET
-        elif isinstance(self.expires_after, ExpiresAfterJson):
+        elif isinstance(self.expires_after, CheckpointLife):
             expires_after = self.expires_after.to_dict()
         else:
             expires_after = self.expires_after
@@ -60,9 +60,9 @@ class CreateCheckpoint:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.expires_after_json import ExpiresAfterJson # noqa: PLC0415
+        from ..models.checkpoint_life import CheckpointLife # noqa: PLC0415
         d = dict(src_dict)
-        def _parse_expires_after(data: object) -> ExpiresAfterJson | None | Unset:
+        def _parse_expires_after(data: object) -> CheckpointLife | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -70,14 +70,14 @@ class CreateCheckpoint:
             try:
                 if not isinstance(data, dict):
                     raise TypeError()
-                expires_after_type_1 = ExpiresAfterJson.from_dict(data)
+                expires_after_type_1 = CheckpointLife.from_dict(data)
 
 
 
                 return expires_after_type_1
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(ExpiresAfterJson | None | Unset, data)
+            return cast(CheckpointLife | None | Unset, data)
 
         expires_after = _parse_expires_after(d.pop("expires_after", UNSET))
 

@@ -35,7 +35,7 @@ class CreateJob:
             training_file (None | str | Unset): Id of an uploaded file, for steps that name rows of it.
             method (MethodChoice | None | Unset):
             hyperparameters (Hyperparameters | None | Unset):
-            validation_file (None | Unset): Only null: validation happens at the label holder.
+            validation_file (None | Unset):  Default: None.
             integrations (list[CreateJobIntegrationsType0Item] | None | Unset): Only null or empty.
             suffix (None | str | Unset): Part of the fine-tuned model's name. Example: night-shift.
             seed (int | None | Unset): Seed of the adapters' start and of dropout.
@@ -46,7 +46,7 @@ class CreateJob:
     training_file: None | str | Unset = UNSET
     method: MethodChoice | None | Unset = UNSET
     hyperparameters: Hyperparameters | None | Unset = UNSET
-    validation_file: None | Unset = UNSET
+    validation_file: None | Unset = None
     integrations: list[CreateJobIntegrationsType0Item] | None | Unset = UNSET
     suffix: None | str | Unset = UNSET
     seed: int | None | Unset = UNSET

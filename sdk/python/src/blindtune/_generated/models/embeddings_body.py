@@ -26,18 +26,18 @@ class EmbeddingsBody:
 
         Attributes:
             model (str): A backbone, or a fine-tuned model of the project. Example: all-MiniLM-L6-v2.
-            input_ (list[int | list[int] | list[str] | str] | str): One text, or a list: of texts, of pairs of texts, of
-                token ids (one input), or of lists of token ids.
+            input_ (list[int] | list[list[int]] | list[list[str]] | list[str] | str): One text, or a list: of texts, of
+                pairs of texts, of token ids (one input), or of lists of token ids.
             encoding_format (None | str | Unset): `float` (the default), or `base64`: little-endian 32-bit floats. Example:
                 float.
-            dimensions (int | None | Unset): Must be absent or null: an activation has the width that it has.
+            dimensions (None | Unset):  Default: None.
             user (None | str | Unset): Taken for compatibility; not read.
      """
 
     model: str
-    input_: list[int | list[int] | list[str] | str] | str
+    input_: list[int] | list[list[int]] | list[list[str]] | list[str] | str
     encoding_format: None | str | Unset = UNSET
-    dimensions: int | None | Unset = UNSET
+    dimensions: None | Unset = None
     user: None | str | Unset = UNSET
 
 
@@ -47,22 +47,31 @@ class EmbeddingsBody:
     def to_dict(self) -> dict[str, Any]:
         model = self.model
 
-        input_: list[int | list[int] | list[str] | str] | str
+        input_: list[int] | list[list[int]] | list[list[str]] | list[str] | str
         if isinstance(self.input_, list):
+            input_ = self.input_
+
+
+        elif isinstance(self.input_, list):
             input_ = []
-            for componentsschemas_input_json_type_1_item_data in self.input_:
-                componentsschemas_input_json_type_1_item: int | list[int] | list[str] | str
-                if isinstance(componentsschemas_input_json_type_1_item_data, list):
-                    componentsschemas_input_json_type_1_item = componentsschemas_input_json_type_1_item_data
+            for componentsschemas_input_json_type_2_item_data in self.input_:
+                componentsschemas_input_json_type_2_item = componentsschemas_input_json_type_2_item_data
 
 
-                elif isinstance(componentsschemas_input_json_type_1_item_data, list):
-                    componentsschemas_input_json_type_1_item = componentsschemas_input_json_type_1_item_data
+                input_.append(componentsschemas_input_json_type_2_item)
 
 
-                else:
-                    componentsschemas_input_json_type_1_item = componentsschemas_input_json_type_1_item_data
-                input_.append(componentsschemas_input_json_type_1_item)
+        elif isinstance(self.input_, list):
+            input_ = self.input_
+
+
+        elif isinstance(self.input_, list):
+            input_ = []
+            for componentsschemas_input_json_type_4_item_data in self.input_:
+                componentsschemas_input_json_type_4_item = componentsschemas_input_json_type_4_item_data
+
+
+                input_.append(componentsschemas_input_json_type_4_item)
 
 
         else:
@@ -74,11 +83,7 @@ class EmbeddingsBody:
         else:
             encoding_format = self.encoding_format
 
-        dimensions: int | None | Unset
-        if isinstance(self.dimensions, Unset):
-            dimensions = UNSET
-        else:
-            dimensions = self.dimensions
+        dimensions = self.dimensions
 
         user: None | str | Unset
         if isinstance(self.user, Unset):
@@ -109,40 +114,50 @@ class EmbeddingsBody:
         d = dict(src_dict)
         model = d.pop("model")
 
-        def _parse_input_(data: object) -> list[int | list[int] | list[str] | str] | str:
+        def _parse_input_(data: object) -> list[int] | list[list[int]] | list[list[str]] | list[str] | str:
             try:
                 if not isinstance(data, list):
                     raise TypeError()
-                componentsschemas_input_json_type_1 = []
-                _componentsschemas_input_json_type_1 = data
-                for componentsschemas_input_json_type_1_item_data in (_componentsschemas_input_json_type_1):
-                    def _parse_componentsschemas_input_json_type_1_item(data: object) -> int | list[int] | list[str] | str:
-                        try:
-                            if not isinstance(data, list):
-                                raise TypeError()
-                            componentsschemas_input_item_type_2 = cast(list[int], data)
-
-                            return componentsschemas_input_item_type_2
-                        except (TypeError, ValueError, AttributeError, KeyError):
-                            pass
-                        try:
-                            if not isinstance(data, list):
-                                raise TypeError()
-                            componentsschemas_input_item_type_3 = cast(list[str], data)
-
-                            return componentsschemas_input_item_type_3
-                        except (TypeError, ValueError, AttributeError, KeyError):
-                            pass
-                        return cast(int | list[int] | list[str] | str, data)
-
-                    componentsschemas_input_json_type_1_item = _parse_componentsschemas_input_json_type_1_item(componentsschemas_input_json_type_1_item_data)
-
-                    componentsschemas_input_json_type_1.append(componentsschemas_input_json_type_1_item)
+                componentsschemas_input_json_type_1 = cast(list[str], data)
 
                 return componentsschemas_input_json_type_1
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(list[int | list[int] | list[str] | str] | str, data)
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                componentsschemas_input_json_type_2 = []
+                _componentsschemas_input_json_type_2 = data
+                for componentsschemas_input_json_type_2_item_data in (_componentsschemas_input_json_type_2):
+                    componentsschemas_input_json_type_2_item = cast(list[str], componentsschemas_input_json_type_2_item_data)
+
+                    componentsschemas_input_json_type_2.append(componentsschemas_input_json_type_2_item)
+
+                return componentsschemas_input_json_type_2
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                componentsschemas_input_json_type_3 = cast(list[int], data)
+
+                return componentsschemas_input_json_type_3
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                componentsschemas_input_json_type_4 = []
+                _componentsschemas_input_json_type_4 = data
+                for componentsschemas_input_json_type_4_item_data in (_componentsschemas_input_json_type_4):
+                    componentsschemas_input_json_type_4_item = cast(list[int], componentsschemas_input_json_type_4_item_data)
+
+                    componentsschemas_input_json_type_4.append(componentsschemas_input_json_type_4_item)
+
+                return componentsschemas_input_json_type_4
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[int] | list[list[int]] | list[list[str]] | list[str] | str, data)
 
         input_ = _parse_input_(d.pop("input"))
 
@@ -157,15 +172,7 @@ class EmbeddingsBody:
         encoding_format = _parse_encoding_format(d.pop("encoding_format", UNSET))
 
 
-        def _parse_dimensions(data: object) -> int | None | Unset:
-            if data is None:
-                return data
-            if isinstance(data, Unset):
-                return data
-            return cast(int | None | Unset, data)
-
-        dimensions = _parse_dimensions(d.pop("dimensions", UNSET))
-
+        dimensions = d.pop("dimensions", UNSET)
 
         def _parse_user(data: object) -> None | str | Unset:
             if data is None:

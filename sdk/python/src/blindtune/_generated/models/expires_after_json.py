@@ -20,11 +20,11 @@ T = TypeVar("T", bound="ExpiresAfterJson")
 
 @_attrs_define
 class ExpiresAfterJson:
-    """ How long a thing lives.
+    """ How long a file lives.
 
         Attributes:
-            anchor (str): What the time counts from: `created_at`; for checkpoints also `now`. Example: created_at.
-            seconds (int): Seconds from then on: a file lives 3600 to 2592000, a checkpoint up to 315360000. Example: 3600.
+            anchor (str): What the time counts from: `created_at`. Example: created_at.
+            seconds (int): Seconds from then on, an hour to 30 days. Example: 86400.
      """
 
     anchor: str

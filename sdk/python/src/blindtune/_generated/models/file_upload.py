@@ -39,7 +39,6 @@ class FileUpload:
     purpose: str
     expires_afteranchor: str | Unset = UNSET
     expires_afterseconds: int | Unset = UNSET
-    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
 
 
@@ -57,7 +56,7 @@ class FileUpload:
 
 
         field_dict: dict[str, Any] = {}
-        field_dict.update(self.additional_properties)
+
         field_dict.update({
             "file": file,
             "purpose": purpose,
@@ -92,10 +91,6 @@ class FileUpload:
 
 
 
-        for prop_name, prop in self.additional_properties.items():
-            files.append((prop_name, (None, str(prop).encode(), "text/plain")))
-
-
 
         return files
 
@@ -123,22 +118,5 @@ class FileUpload:
             expires_afterseconds=expires_afterseconds,
         )
 
-
-        file_upload.additional_properties = d
         return file_upload
 
-    @property
-    def additional_keys(self) -> list[str]:
-        return list(self.additional_properties.keys())
-
-    def __getitem__(self, key: str) -> Any:
-        return self.additional_properties[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.additional_properties[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self.additional_properties[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.additional_properties

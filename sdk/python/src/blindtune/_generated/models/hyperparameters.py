@@ -8,8 +8,8 @@ from attrs import field as _attrs_field
 
 from ..types import UNSET, Unset
 
-from ..models.auto import Auto
-from ..models.auto import check_auto
+from ..models.auto_or_number_type_1 import AutoOrNumberType1
+from ..models.auto_or_number_type_1 import check_auto_or_number_type_1
 from ..types import UNSET, Unset
 from typing import cast
 
@@ -27,14 +27,14 @@ class Hyperparameters:
     """ OpenAI's hyperparameters, for the client's own records: the label holder's loop decides them.
 
         Attributes:
-            n_epochs (Auto | float | None | Unset):
-            batch_size (Auto | float | None | Unset):
-            learning_rate_multiplier (Auto | float | None | Unset):
+            n_epochs (AutoOrNumberType1 | float | None | Unset):
+            batch_size (AutoOrNumberType1 | float | None | Unset):
+            learning_rate_multiplier (AutoOrNumberType1 | float | None | Unset):
      """
 
-    n_epochs: Auto | float | None | Unset = UNSET
-    batch_size: Auto | float | None | Unset = UNSET
-    learning_rate_multiplier: Auto | float | None | Unset = UNSET
+    n_epochs: AutoOrNumberType1 | float | None | Unset = UNSET
+    batch_size: AutoOrNumberType1 | float | None | Unset = UNSET
+    learning_rate_multiplier: AutoOrNumberType1 | float | None | Unset = UNSET
 
 
 
@@ -84,7 +84,7 @@ class Hyperparameters:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
-        def _parse_n_epochs(data: object) -> Auto | float | None | Unset:
+        def _parse_n_epochs(data: object) -> AutoOrNumberType1 | float | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -92,19 +92,19 @@ class Hyperparameters:
             try:
                 if not isinstance(data, str):
                     raise TypeError()
-                componentsschemas_auto_or_number_type_1 = check_auto(data)
+                componentsschemas_auto_or_number_type_1 = check_auto_or_number_type_1(data)
 
 
 
                 return componentsschemas_auto_or_number_type_1
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(Auto | float | None | Unset, data)
+            return cast(AutoOrNumberType1 | float | None | Unset, data)
 
         n_epochs = _parse_n_epochs(d.pop("n_epochs", UNSET))
 
 
-        def _parse_batch_size(data: object) -> Auto | float | None | Unset:
+        def _parse_batch_size(data: object) -> AutoOrNumberType1 | float | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -112,19 +112,19 @@ class Hyperparameters:
             try:
                 if not isinstance(data, str):
                     raise TypeError()
-                componentsschemas_auto_or_number_type_1 = check_auto(data)
+                componentsschemas_auto_or_number_type_1 = check_auto_or_number_type_1(data)
 
 
 
                 return componentsschemas_auto_or_number_type_1
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(Auto | float | None | Unset, data)
+            return cast(AutoOrNumberType1 | float | None | Unset, data)
 
         batch_size = _parse_batch_size(d.pop("batch_size", UNSET))
 
 
-        def _parse_learning_rate_multiplier(data: object) -> Auto | float | None | Unset:
+        def _parse_learning_rate_multiplier(data: object) -> AutoOrNumberType1 | float | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -132,14 +132,14 @@ class Hyperparameters:
             try:
                 if not isinstance(data, str):
                     raise TypeError()
-                componentsschemas_auto_or_number_type_1 = check_auto(data)
+                componentsschemas_auto_or_number_type_1 = check_auto_or_number_type_1(data)
 
 
 
                 return componentsschemas_auto_or_number_type_1
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(Auto | float | None | Unset, data)
+            return cast(AutoOrNumberType1 | float | None | Unset, data)
 
         learning_rate_multiplier = _parse_learning_rate_multiplier(d.pop("learning_rate_multiplier", UNSET))
 

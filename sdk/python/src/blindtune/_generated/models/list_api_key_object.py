@@ -11,7 +11,7 @@ from ..types import UNSET, Unset
 from typing import cast
 
 if TYPE_CHECKING:
-  from ..models.list_api_key_object_data_item import ListApiKeyObjectDataItem
+  from ..models.api_key_object import ApiKeyObject
 
 
 
@@ -27,14 +27,14 @@ class ListApiKeyObject:
 
         Attributes:
             object_ (str): Always `list`. Example: list.
-            data (list[ListApiKeyObjectDataItem]): The things, in the order asked for.
+            data (list[ApiKeyObject]): The things, in the order asked for.
             has_more (bool): Whether there are more after these.
             first_id (None | str): Id of the first thing.
             last_id (None | str): Id of the last thing: the cursor for the next page.
      """
 
     object_: str
-    data: list[ListApiKeyObjectDataItem]
+    data: list[ApiKeyObject]
     has_more: bool
     first_id: None | str
     last_id: None | str
@@ -45,7 +45,7 @@ class ListApiKeyObject:
 
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.list_api_key_object_data_item import ListApiKeyObjectDataItem # noqa: PLC0415
+        from ..models.api_key_object import ApiKeyObject # noqa: PLC0415
         object_ = self.object_
 
         data = []
@@ -80,14 +80,14 @@ class ListApiKeyObject:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.list_api_key_object_data_item import ListApiKeyObjectDataItem # noqa: PLC0415
+        from ..models.api_key_object import ApiKeyObject # noqa: PLC0415
         d = dict(src_dict)
         object_ = d.pop("object")
 
         data = []
         _data = d.pop("data")
         for data_item_data in (_data):
-            data_item = ListApiKeyObjectDataItem.from_dict(data_item_data)
+            data_item = ApiKeyObject.from_dict(data_item_data)
 
 
 

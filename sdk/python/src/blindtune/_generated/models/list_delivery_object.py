@@ -11,7 +11,7 @@ from ..types import UNSET, Unset
 from typing import cast
 
 if TYPE_CHECKING:
-  from ..models.list_delivery_object_data_item import ListDeliveryObjectDataItem
+  from ..models.delivery_object import DeliveryObject
 
 
 
@@ -27,14 +27,14 @@ class ListDeliveryObject:
 
         Attributes:
             object_ (str): Always `list`. Example: list.
-            data (list[ListDeliveryObjectDataItem]): The things, in the order asked for.
+            data (list[DeliveryObject]): The things, in the order asked for.
             has_more (bool): Whether there are more after these.
             first_id (None | str): Id of the first thing.
             last_id (None | str): Id of the last thing: the cursor for the next page.
      """
 
     object_: str
-    data: list[ListDeliveryObjectDataItem]
+    data: list[DeliveryObject]
     has_more: bool
     first_id: None | str
     last_id: None | str
@@ -45,7 +45,7 @@ class ListDeliveryObject:
 
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.list_delivery_object_data_item import ListDeliveryObjectDataItem # noqa: PLC0415
+        from ..models.delivery_object import DeliveryObject # noqa: PLC0415
         object_ = self.object_
 
         data = []
@@ -80,14 +80,14 @@ class ListDeliveryObject:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.list_delivery_object_data_item import ListDeliveryObjectDataItem # noqa: PLC0415
+        from ..models.delivery_object import DeliveryObject # noqa: PLC0415
         d = dict(src_dict)
         object_ = d.pop("object")
 
         data = []
         _data = d.pop("data")
         for data_item_data in (_data):
-            data_item = ListDeliveryObjectDataItem.from_dict(data_item_data)
+            data_item = DeliveryObject.from_dict(data_item_data)
 
 
 

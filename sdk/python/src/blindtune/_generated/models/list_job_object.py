@@ -11,7 +11,7 @@ from ..types import UNSET, Unset
 from typing import cast
 
 if TYPE_CHECKING:
-  from ..models.list_job_object_data_item import ListJobObjectDataItem
+  from ..models.job_object import JobObject
 
 
 
@@ -27,14 +27,14 @@ class ListJobObject:
 
         Attributes:
             object_ (str): Always `list`. Example: list.
-            data (list[ListJobObjectDataItem]): The things, in the order asked for.
+            data (list[JobObject]): The things, in the order asked for.
             has_more (bool): Whether there are more after these.
             first_id (None | str): Id of the first thing.
             last_id (None | str): Id of the last thing: the cursor for the next page.
      """
 
     object_: str
-    data: list[ListJobObjectDataItem]
+    data: list[JobObject]
     has_more: bool
     first_id: None | str
     last_id: None | str
@@ -45,7 +45,7 @@ class ListJobObject:
 
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.list_job_object_data_item import ListJobObjectDataItem # noqa: PLC0415
+        from ..models.job_object import JobObject # noqa: PLC0415
         object_ = self.object_
 
         data = []
@@ -80,14 +80,14 @@ class ListJobObject:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.list_job_object_data_item import ListJobObjectDataItem # noqa: PLC0415
+        from ..models.job_object import JobObject # noqa: PLC0415
         d = dict(src_dict)
         object_ = d.pop("object")
 
         data = []
         _data = d.pop("data")
         for data_item_data in (_data):
-            data_item = ListJobObjectDataItem.from_dict(data_item_data)
+            data_item = JobObject.from_dict(data_item_data)
 
 
 

@@ -11,7 +11,7 @@ from ..types import UNSET, Unset
 from typing import cast
 
 if TYPE_CHECKING:
-  from ..models.list_ledger_entry_data_item import ListLedgerEntryDataItem
+  from ..models.ledger_entry import LedgerEntry
 
 
 
@@ -27,14 +27,14 @@ class ListLedgerEntry:
 
         Attributes:
             object_ (str): Always `list`. Example: list.
-            data (list[ListLedgerEntryDataItem]): The things, in the order asked for.
+            data (list[LedgerEntry]): The things, in the order asked for.
             has_more (bool): Whether there are more after these.
             first_id (None | str): Id of the first thing.
             last_id (None | str): Id of the last thing: the cursor for the next page.
      """
 
     object_: str
-    data: list[ListLedgerEntryDataItem]
+    data: list[LedgerEntry]
     has_more: bool
     first_id: None | str
     last_id: None | str
@@ -45,7 +45,7 @@ class ListLedgerEntry:
 
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.list_ledger_entry_data_item import ListLedgerEntryDataItem # noqa: PLC0415
+        from ..models.ledger_entry import LedgerEntry # noqa: PLC0415
         object_ = self.object_
 
         data = []
@@ -80,14 +80,14 @@ class ListLedgerEntry:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.list_ledger_entry_data_item import ListLedgerEntryDataItem # noqa: PLC0415
+        from ..models.ledger_entry import LedgerEntry # noqa: PLC0415
         d = dict(src_dict)
         object_ = d.pop("object")
 
         data = []
         _data = d.pop("data")
         for data_item_data in (_data):
-            data_item = ListLedgerEntryDataItem.from_dict(data_item_data)
+            data_item = LedgerEntry.from_dict(data_item_data)
 
 
 

@@ -32,8 +32,7 @@ class LoraChoice:
             alpha (float | None | Unset): Numerator of the scale `alpha / rank`; 16.
             dropout (float | None | Unset): Dropout on the input of the update, while training; 0.
             target_modules (list[str] | None | Unset): Linear layers that get an update: full module names or their last
-                parts, or `all-linear`; empty (the default) means the
-                family's PEFT default.
+                parts, or `all-linear`; empty (the default) means the family's PEFT default.
             use_rslora (bool | None | Unset): Scale by `alpha / sqrt(rank)` instead (rank-stabilised LoRA, arXiv
                 2312.03732).
             rank_pattern (LoraChoiceRankPatternType0 | None | Unset): Rank for modules whose name ends in the key.

@@ -32,7 +32,7 @@ class LoraSettings:
             alpha (float | Unset): Numerator of the scale `alpha / rank`. Default: 16.0.
             dropout (float | Unset): Dropout on the input of the update, while training. Default: 0.0.
             target_modules (list[str] | Unset): Linear layers that get an update: full module names or their last parts, or
-                `all-linear`; empty means the family's PEFT default.
+                `all-linear`; empty (the default) means the family's PEFT default.
             use_rslora (bool | Unset): Scale by `alpha / sqrt(rank)` instead (rank-stabilised LoRA, arXiv 2312.03732).
                 Default: False.
             rank_pattern (LoraSettingsRankPattern | Unset): Rank for modules whose name ends in the key.

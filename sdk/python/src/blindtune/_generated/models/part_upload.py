@@ -27,11 +27,10 @@ class PartUpload:
     """ A piece of a file.
 
         Attributes:
-            data (File): The bytes, at most 64 MiB.
+            data (File): The bytes, 1 to 64 MiB of them.
      """
 
     data: File
-    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
 
 
@@ -43,7 +42,7 @@ class PartUpload:
 
 
         field_dict: dict[str, Any] = {}
-        field_dict.update(self.additional_properties)
+
         field_dict.update({
             "data": data,
         })
@@ -57,10 +56,6 @@ class PartUpload:
         files.append(("data", self.data.to_tuple()))
 
 
-
-
-        for prop_name, prop in self.additional_properties.items():
-            files.append((prop_name, (None, str(prop).encode(), "text/plain")))
 
 
 
@@ -81,22 +76,5 @@ class PartUpload:
             data=data,
         )
 
-
-        part_upload.additional_properties = d
         return part_upload
 
-    @property
-    def additional_keys(self) -> list[str]:
-        return list(self.additional_properties.keys())
-
-    def __getitem__(self, key: str) -> Any:
-        return self.additional_properties[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.additional_properties[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self.additional_properties[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.additional_properties

@@ -33,21 +33,20 @@ class SplitSettings:
     """ Settings of method `split`.
 
         Attributes:
-            custody (Custody | Unset): Who holds adapter weights and optimizer state. Default: 'client'.
+            custody (Custody | Unset): Who holds adapter weights and optimizer state.
             adapter_sets (int | Unset): Number n of adapter sets. Default: 2.
             lora (LoraSettings | Unset): LoRA settings, as in PEFT's `LoraConfig`.
             pooling (None | Pooling | Unset):
             precision (Precision | Unset): Arithmetic of the frozen backbone. Adapters and shares are always float32.
-                Default: 'float32'.
             double_quant (bool | Unset): With precision `nf4`: whether the scales of the 4-bit blocks are quantized too.
                 Default: False.
      """
 
-    custody: Custody | Unset = 'client'
+    custody: Custody | Unset = UNSET
     adapter_sets: int | Unset = 2
     lora: LoraSettings | Unset = UNSET
     pooling: None | Pooling | Unset = UNSET
-    precision: Precision | Unset = 'float32'
+    precision: Precision | Unset = UNSET
     double_quant: bool | Unset = False
 
 

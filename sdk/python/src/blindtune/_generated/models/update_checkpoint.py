@@ -11,7 +11,7 @@ from ..types import UNSET, Unset
 from typing import cast
 
 if TYPE_CHECKING:
-  from ..models.expires_after_json import ExpiresAfterJson
+  from ..models.checkpoint_life import CheckpointLife
 
 
 
@@ -26,19 +26,19 @@ class UpdateCheckpoint:
     """ A change to a checkpoint.
 
         Attributes:
-            expires_after (ExpiresAfterJson | None):
+            expires_after (CheckpointLife | None):
      """
 
-    expires_after: ExpiresAfterJson | None
+    expires_after: CheckpointLife | None
 
 
 
 
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.expires_after_json import ExpiresAfterJson # noqa: PLC0415
+        from ..models.checkpoint_life import CheckpointLife # noqa: PLC0415
         expires_after: dict[str, Any] | None
-        if isinstance(self.expires_after, ExpiresAfterJson):
+        if isinstance(self.expires_after, CheckpointLife):
             expires_after = self.expires_after.to_dict()
         else:
             expires_after = self.expires_after
@@ -56,22 +56,22 @@ class UpdateCheckpoint:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.expires_after_json import ExpiresAfterJson # noqa: PLC0415
+        from ..models.checkpoint_life import CheckpointLife # noqa: PLC0415
         d = dict(src_dict)
-        def _parse_expires_after(data: object) -> ExpiresAfterJson | None:
+        def _parse_expires_after(data: object) -> CheckpointLife | None:
             if data is None:
                 return data
             try:
                 if not isinstance(data, dict):
                     raise TypeError()
-                expires_after_type_1 = ExpiresAfterJson.from_dict(data)
+                expires_after_type_1 = CheckpointLife.from_dict(data)
 
 
 
                 return expires_after_type_1
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(ExpiresAfterJson | None, data)
+            return cast(CheckpointLife | None, data)
 
         expires_after = _parse_expires_after(d.pop("expires_after"))
 

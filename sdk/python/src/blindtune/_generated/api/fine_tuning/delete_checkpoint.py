@@ -116,6 +116,8 @@ def sync_detailed(
 ) -> Response[Deleted | ErrorEnvelope]:
     """ Delete a checkpoint
 
+     With its state. The newest one of a job that could still go on stays.
+
     Args:
         job_id (str):
         checkpoint_id (str):
@@ -150,6 +152,8 @@ def sync(
 ) -> Deleted | ErrorEnvelope | None:
     """ Delete a checkpoint
 
+     With its state. The newest one of a job that could still go on stays.
+
     Args:
         job_id (str):
         checkpoint_id (str):
@@ -178,6 +182,8 @@ async def asyncio_detailed(
 
 ) -> Response[Deleted | ErrorEnvelope]:
     """ Delete a checkpoint
+
+     With its state. The newest one of a job that could still go on stays.
 
     Args:
         job_id (str):
@@ -212,6 +218,8 @@ async def asyncio(
 
 ) -> Deleted | ErrorEnvelope | None:
     """ Delete a checkpoint
+
+     With its state. The newest one of a job that could still go on stays.
 
     Args:
         job_id (str):

@@ -11,7 +11,6 @@ from ... import errors
 from ...models.error_envelope import ErrorEnvelope
 from ...models.estimate_body import EstimateBody
 from ...models.estimate_object import EstimateObject
-from ...types import UNSET, Unset
 from typing import cast
 
 
@@ -19,13 +18,9 @@ from typing import cast
 def _get_kwargs(
     *,
     body: EstimateBody,
-    idempotency_key: str | Unset = UNSET,
 
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
-    if not isinstance(idempotency_key, Unset):
-        headers["Idempotency-Key"] = idempotency_key
-
 
 
     
@@ -157,7 +152,6 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: EstimateBody,
-    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | EstimateObject]:
     """ Estimate a job
@@ -167,7 +161,6 @@ def sync_detailed(
     trained and nothing is kept. One estimate is made at a time.
 
     Args:
-        idempotency_key (str | Unset):
         body (EstimateBody): A job to be estimated. The inputs are a `training_file`, or `rows`
             with `tokens_per_row`.
 
@@ -182,7 +175,6 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         body=body,
-idempotency_key=idempotency_key,
 
     )
 
@@ -196,7 +188,6 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: EstimateBody,
-    idempotency_key: str | Unset = UNSET,
 
 ) -> ErrorEnvelope | EstimateObject | None:
     """ Estimate a job
@@ -206,7 +197,6 @@ def sync(
     trained and nothing is kept. One estimate is made at a time.
 
     Args:
-        idempotency_key (str | Unset):
         body (EstimateBody): A job to be estimated. The inputs are a `training_file`, or `rows`
             with `tokens_per_row`.
 
@@ -222,7 +212,6 @@ def sync(
     return sync_detailed(
         client=client,
 body=body,
-idempotency_key=idempotency_key,
 
     ).parsed
 
@@ -230,7 +219,6 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: EstimateBody,
-    idempotency_key: str | Unset = UNSET,
 
 ) -> Response[ErrorEnvelope | EstimateObject]:
     """ Estimate a job
@@ -240,7 +228,6 @@ async def asyncio_detailed(
     trained and nothing is kept. One estimate is made at a time.
 
     Args:
-        idempotency_key (str | Unset):
         body (EstimateBody): A job to be estimated. The inputs are a `training_file`, or `rows`
             with `tokens_per_row`.
 
@@ -255,7 +242,6 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         body=body,
-idempotency_key=idempotency_key,
 
     )
 
@@ -269,7 +255,6 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: EstimateBody,
-    idempotency_key: str | Unset = UNSET,
 
 ) -> ErrorEnvelope | EstimateObject | None:
     """ Estimate a job
@@ -279,7 +264,6 @@ async def asyncio(
     trained and nothing is kept. One estimate is made at a time.
 
     Args:
-        idempotency_key (str | Unset):
         body (EstimateBody): A job to be estimated. The inputs are a `training_file`, or `rows`
             with `tokens_per_row`.
 
@@ -295,6 +279,5 @@ async def asyncio(
     return (await asyncio_detailed(
         client=client,
 body=body,
-idempotency_key=idempotency_key,
 
     )).parsed

@@ -109,6 +109,8 @@ def sync_detailed(
 ) -> Response[CheckpointObject | ErrorEnvelope]:
     """ Get a checkpoint
 
+     Its size, its checksum, the step that it was saved at, and when it goes away.
+
     Args:
         job_id (str):
         checkpoint_id (str):
@@ -143,6 +145,8 @@ def sync(
 ) -> CheckpointObject | ErrorEnvelope | None:
     """ Get a checkpoint
 
+     Its size, its checksum, the step that it was saved at, and when it goes away.
+
     Args:
         job_id (str):
         checkpoint_id (str):
@@ -171,6 +175,8 @@ async def asyncio_detailed(
 
 ) -> Response[CheckpointObject | ErrorEnvelope]:
     """ Get a checkpoint
+
+     Its size, its checksum, the step that it was saved at, and when it goes away.
 
     Args:
         job_id (str):
@@ -205,6 +211,8 @@ async def asyncio(
 
 ) -> CheckpointObject | ErrorEnvelope | None:
     """ Get a checkpoint
+
+     Its size, its checksum, the step that it was saved at, and when it goes away.
 
     Args:
         job_id (str):

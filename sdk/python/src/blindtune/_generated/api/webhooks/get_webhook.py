@@ -107,6 +107,8 @@ def sync_detailed(
 ) -> Response[ErrorEnvelope | WebhookObject]:
     """ Get a webhook
 
+     Without its secret, which was shown when it was made.
+
     Args:
         webhook_id (str):
 
@@ -138,6 +140,8 @@ def sync(
 ) -> ErrorEnvelope | WebhookObject | None:
     """ Get a webhook
 
+     Without its secret, which was shown when it was made.
+
     Args:
         webhook_id (str):
 
@@ -163,6 +167,8 @@ async def asyncio_detailed(
 
 ) -> Response[ErrorEnvelope | WebhookObject]:
     """ Get a webhook
+
+     Without its secret, which was shown when it was made.
 
     Args:
         webhook_id (str):
@@ -194,6 +200,8 @@ async def asyncio(
 
 ) -> ErrorEnvelope | WebhookObject | None:
     """ Get a webhook
+
+     Without its secret, which was shown when it was made.
 
     Args:
         webhook_id (str):

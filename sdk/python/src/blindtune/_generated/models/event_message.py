@@ -8,22 +8,31 @@ from attrs import field as _attrs_field
 
 from ..types import UNSET, Unset
 
+from ..types import UNSET, Unset
 
 
 
 
 
 
-T = TypeVar("T", bound="ListCheckpointObjectDataItemMetrics")
+T = TypeVar("T", bound="EventMessage")
 
 
 
 @_attrs_define
-class ListCheckpointObjectDataItemMetrics:
-    """ Empty: metrics stay with the label holder.
+class EventMessage:
+    """ A message of an event stream.
 
+        Attributes:
+            data (str): The event as the list has it, in JSON; `[DONE]` at the end of a job that is over. Example: [DONE].
+            id (str | Unset): Id of the event: what `Last-Event-ID` takes.
+            event (str | Unset): `job.status`, `job.metrics`, `checkpoint.created` or `job.message`. The end has none, which
+                is read as `message`.
      """
 
+    data: str
+    id: str | Unset = UNSET
+    event: str | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
 
@@ -31,9 +40,22 @@ class ListCheckpointObjectDataItemMetrics:
 
 
     def to_dict(self) -> dict[str, Any]:
-        
+        data = self.data
+
+        id = self.id
+
+        event = self.event
+
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
+        field_dict.update({
+            "data": data,
+        })
+        if id is not UNSET:
+            field_dict["id"] = id
+        if event is not UNSET:
+            field_dict["event"] = event
 
         return field_dict
 
@@ -42,12 +64,21 @@ class ListCheckpointObjectDataItemMetrics:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
-        list_checkpoint_object_data_item_metrics = cls(
+        data = d.pop("data")
+
+        id = d.pop("id", UNSET)
+
+        event = d.pop("event", UNSET)
+
+        event_message = cls(
+            data=data,
+            id=id,
+            event=event,
         )
 
 
-        list_checkpoint_object_data_item_metrics.additional_properties = d
-        return list_checkpoint_object_data_item_metrics
+        event_message.additional_properties = d
+        return event_message
 
     @property
     def additional_keys(self) -> list[str]:

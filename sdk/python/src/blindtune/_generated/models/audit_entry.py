@@ -10,40 +10,38 @@ from ..types import UNSET, Unset
 
 from typing import cast
 
-if TYPE_CHECKING:
-  from ..models.list_event_object_data_item_data import ListEventObjectDataItemData
 
 
 
 
 
-T = TypeVar("T", bound="ListEventObjectDataItem")
+T = TypeVar("T", bound="AuditEntry")
 
 
 
 @_attrs_define
-class ListEventObjectDataItem:
-    """ Something that happened to a job.
+class AuditEntry:
+    """ Something that a key changed.
 
         Attributes:
-            id (str): Id, `ftevent-...`.
-            object_ (str): Always `fine_tuning.job.event`. Example: fine_tuning.job.event.
+            id (str): Id, `audit-...`.
+            object_ (str): Always `audit_entry`. Example: audit_entry.
             created_at (int): When, seconds since 1970.
-            level (str): `info`, `warn` or `error`.
-            message (str): Sentence for people.
-            type_ (str): `message` or `metrics`.
-            data (ListEventObjectDataItemData): For `metrics`: the scalars that the client chose to report. For a change of
-                state `{"status": ...}`, for a checkpoint
-                `{"checkpoint": id}`, else empty.
+            key_id (str): The key.
+            action (str): Name of the operation, as in this contract. Example: create_job.
+            resource (None | str): The thing that it was about.
+            status (int): How it was answered. Example: 200.
+            request_id (str): The answer's `x-request-id`.
      """
 
     id: str
     object_: str
     created_at: int
-    level: str
-    message: str
-    type_: str
-    data: ListEventObjectDataItemData
+    key_id: str
+    action: str
+    resource: None | str
+    status: int
+    request_id: str
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
 
@@ -51,20 +49,22 @@ class ListEventObjectDataItem:
 
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.list_event_object_data_item_data import ListEventObjectDataItemData # noqa: PLC0415
         id = self.id
 
         object_ = self.object_
 
         created_at = self.created_at
 
-        level = self.level
+        key_id = self.key_id
 
-        message = self.message
+        action = self.action
 
-        type_ = self.type_
+        resource: None | str
+        resource = self.resource
 
-        data = self.data.to_dict()
+        status = self.status
+
+        request_id = self.request_id
 
 
         field_dict: dict[str, Any] = {}
@@ -73,10 +73,11 @@ class ListEventObjectDataItem:
             "id": id,
             "object": object_,
             "created_at": created_at,
-            "level": level,
-            "message": message,
-            "type": type_,
-            "data": data,
+            "key_id": key_id,
+            "action": action,
+            "resource": resource,
+            "status": status,
+            "request_id": request_id,
         })
 
         return field_dict
@@ -85,7 +86,6 @@ class ListEventObjectDataItem:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.list_event_object_data_item_data import ListEventObjectDataItemData # noqa: PLC0415
         d = dict(src_dict)
         id = d.pop("id")
 
@@ -93,30 +93,36 @@ class ListEventObjectDataItem:
 
         created_at = d.pop("created_at")
 
-        level = d.pop("level")
+        key_id = d.pop("key_id")
 
-        message = d.pop("message")
+        action = d.pop("action")
 
-        type_ = d.pop("type")
+        def _parse_resource(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
 
-        data = ListEventObjectDataItemData.from_dict(d.pop("data"))
+        resource = _parse_resource(d.pop("resource"))
 
 
+        status = d.pop("status")
 
+        request_id = d.pop("request_id")
 
-        list_event_object_data_item = cls(
+        audit_entry = cls(
             id=id,
             object_=object_,
             created_at=created_at,
-            level=level,
-            message=message,
-            type_=type_,
-            data=data,
+            key_id=key_id,
+            action=action,
+            resource=resource,
+            status=status,
+            request_id=request_id,
         )
 
 
-        list_event_object_data_item.additional_properties = d
-        return list_event_object_data_item
+        audit_entry.additional_properties = d
+        return audit_entry
 
     @property
     def additional_keys(self) -> list[str]:

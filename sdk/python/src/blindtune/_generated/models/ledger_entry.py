@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 
-T = TypeVar("T", bound="ListLedgerEntryDataItem")
+T = TypeVar("T", bound="LedgerEntry")
 
 
 
 @_attrs_define
-class ListLedgerEntryDataItem:
+class LedgerEntry:
     """ One call in the ledger: what the host was sent, never the contents.
 
         Attributes:
@@ -126,7 +126,7 @@ class ListLedgerEntryDataItem:
             tensors.append(tensors_item)
 
 
-        list_ledger_entry_data_item = cls(
+        ledger_entry = cls(
             id=id,
             object_=object_,
             created_at=created_at,
@@ -138,8 +138,8 @@ class ListLedgerEntryDataItem:
         )
 
 
-        list_ledger_entry_data_item.additional_properties = d
-        return list_ledger_entry_data_item
+        ledger_entry.additional_properties = d
+        return ledger_entry
 
     @property
     def additional_keys(self) -> list[str]:
