@@ -94,7 +94,7 @@ fn is_governed(operation: &Operation) -> bool {
 
 /// What the macros cannot say: whole numbers have bounds, and a choice of one is none.
 fn patched(openapi: &OpenApi) -> serde_json::Result<OpenApi> {
-    let mut document = serde_json::to_value(&*openapi)?;
+    let mut document = serde_json::to_value(openapi)?;
     mend(&mut document);
     name_things(&mut document);
     close_forms(&mut document);
