@@ -150,4 +150,6 @@ def filter_failure(_context: Any, failure: Any, case: Any, response: Any) -> boo
         return place != "part_ids"  # the upload is there: it is the part that is not
     if failure.code != "ST202" or response.status_code not in (400, 413, 422):
         return True
-    return not any(error.get("code") == code and re.fullmatch(field, place) for code, field, _why in BEYOND_SCHEMA)
+    return not any(
+        error.get("code") == code and re.fullmatch(field, place, re.DOTALL) for code, field, _why in BEYOND_SCHEMA
+    )
