@@ -156,3 +156,24 @@ async fn a_text_that_the_database_cannot_hold_is_refused_wherever_it_stands() {
     let most = json!({"step": 1, "metrics": {"loss": -1e300}});
     assert_eq!(world.client.post(&job.path("/metrics"), &most).await.ok_json()["data"]["loss"], -1e300);
 }
+
+#[tokio::test]
+async fn numbers_that_not_every_reader_has_exactly_are_refused_by_their_field() {
+    let world = World::new().await;
+    let job = world.job(json!({"custody": "host"})).await;
+    let most = (1u64 << 53) - 1;
+    let seed = |seed: u64| json!({"model": MODEL, "seed": seed});
+    assert_eq!(world.client.post(JOBS, &seed(most)).await.ok_json()["seed"], most);
+    assert_eq!(world.client.post(JOBS, &seed(most + 1)).await.refused(400, "invalid_seed")["param"], "seed");
+    let metrics = json!({"step": most + 1, "metrics": {"loss": 1}});
+    assert_eq!(world.client.post(&job.path("/metrics"), &metrics).await.status, 400);
+    for (field, value) in [("lr", json!(1e301)), ("eps", json!(1e301)), ("max_grad_norm", json!(1e301))] {
+        let mut body = json!({"seq": 1, "lr": 0.1});
+        body[field] = value;
+        world.client.post(&job.path("/optim_step"), &body).await.refused(400, "invalid_setting");
+    }
+    let alpha = json!({"model": MODEL, "method": {"type": "split", "split": {"lora": {"alpha": 1e301}}}});
+    let error = world.client.post(JOBS, &alpha).await.refused(400, "invalid_setting");
+    assert_eq!(error["param"], "method.split.lora.alpha");
+    assert_eq!(job.next_seq().await, 1);
+}

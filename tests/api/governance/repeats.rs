@@ -160,6 +160,7 @@ async fn an_upload_with_a_key_makes_one_file() {
     upload("{\"text\": \"w5\", \"label\": 1}").await.refused(400, "label_present");
     let first = upload("{\"text\": \"w5\"}").await.ok();
     assert_eq!(upload("{\"text\": \"w5\"}").await.ok().body, first.body);
+    upload("{\"text\": \"w5 w6\"}").await.refused(422, "idempotency_conflict");
     let files = world.client.get("/v1/files").await.ok_json();
     assert_eq!(files["data"].as_array().map(Vec::len), Some(1));
 }
