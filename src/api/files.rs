@@ -161,15 +161,22 @@ impl Upload {
 
 /// A field of a form that is a short text.
 pub async fn short_text(mut field: Field<'_>) -> Result<String, ApiError> {
-    let mut text = Vec::new();
+    let (name, mut text) = (field.name().unwrap_or_default().to_owned(), Vec::new());
     while let Some(chunk) = field.chunk().await.map_err(broken_form)? {
         text.extend_from_slice(&chunk);
         if text.len() > 256 {
             return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "A form field is too long."));
         }
     }
-    String::from_utf8(text)
-        .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "A form field is not UTF-8."))
+    let unreadable = |_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "A form field is not UTF-8.");
+    let text = String::from_utf8(text).map_err(unreadable)?;
+    match text.contains('\0') {
+        false => Ok(text),
+        true => {
+            let message = format!("{name}: has the character U+0000, which no text may have.");
+            Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_text", message).at(name))
+        }
+    }
 }
 
 /// A form that broke off, or ran over the limit.
@@ -190,7 +197,10 @@ impl From<FormError> for ServiceError {
 pub fn broken_form(error: MultipartError) -> ApiError {
     match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
-        _ => ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "The form cannot be read."),
+        _ => {
+            let message = format!("The form cannot be read: {}.", error.body_text());
+            ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", message)
+        }
     }
 }
 

@@ -150,6 +150,9 @@ async fn a_text_that_the_database_cannot_hold_is_refused_wherever_it_stands() {
         world.client.get(&format!("{JOBS}?{query}")).await.refused(400, "invalid_query");
     }
     world.client.get("/v1/models/%00").await.refused(404, "not_found");
+    let form = "--x\r\ncontent-disposition: form-data; name=\"base_model\"\r\n\r\na\0b\r\n--x--\r\n";
+    let call = world.client.call(Method::POST, "/v1/adapters").body("multipart/form-data; boundary=x", form.into());
+    assert_eq!(call.send().await.refused(400, "invalid_text")["param"], "base_model");
     let huge = "{\"step\": 1, \"metrics\": {\"loss\": 1.7e308}}";
     let call = world.client.call(Method::POST, &job.path("/metrics")).body("application/json", huge.into());
     call.send().await.refused(400, "invalid_metric");
