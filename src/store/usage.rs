@@ -51,7 +51,7 @@ pub struct UsageRow {
     pub amounts: Amounts,
 }
 
-/// Adds to today's counters of a project, key and model.
+/// Adds to today's counters of a project, key and model, in one of several rows: calls at the same time do not wait for each other.
 pub async fn add(
     conn: &mut Connection,
     (project, key, model): (ProjectId, KeyId, &str),
@@ -59,9 +59,9 @@ pub async fn add(
 ) -> Result<()> {
     sqlx::query!(
         "insert into usage as u (project_id, key_id, model, day, requests, steps, training_tokens, inference_tokens,
-             bytes_in, bytes_out, device_us)
-         values ($1, $2, $3, (now() at time zone 'UTC')::date, $4, $5, $6, $7, $8, $9, $10)
-         on conflict (project_id, day, key_id, model) do update set requests = u.requests + excluded.requests,
+             bytes_in, bytes_out, device_us, shard)
+         values ($1, $2, $3, (now() at time zone 'UTC')::date, $4, $5, $6, $7, $8, $9, $10, floor(random() * 16))
+         on conflict (project_id, day, key_id, model, shard) do update set requests = u.requests + excluded.requests,
              steps = u.steps + excluded.steps, training_tokens = u.training_tokens + excluded.training_tokens,
              inference_tokens = u.inference_tokens + excluded.inference_tokens,
              bytes_in = u.bytes_in + excluded.bytes_in, bytes_out = u.bytes_out + excluded.bytes_out,
