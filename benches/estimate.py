@@ -1,6 +1,6 @@
 """How near `/v1/fine_tuning/estimate` is to the run that follows: the SDK's P3EFT on MiniLM with 64 rows a step.
 
-Owns: its own host (private Postgres, durable), its own port, and the end of both. Loopback only. Texts are made up.
+Owns: the run and the comparison. The host is `hosts.py`'s; loopback only. Texts are made up.
 Tokens and bytes must agree to the byte; seconds are those of the host (waiting for it) and of the whole run.
 Run it by `python benches/estimate.py`.
 """
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import numpy as np
 from blindtune.client import Client
 from blindtune.data import Dataset, upload_bytes
 from blindtune.trainer import P3EFT
+from hosts import Hosts
 
 ROOT = Path(__file__).resolve().parents[1]
 BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtune"))
@@ -54,12 +53,6 @@ def texts() -> tuple[str, ...]:
     """Of 4 to 40 words, as SST-2's are."""
     draw = np.random.default_rng(0)
     return tuple(" ".join(draw.choice(WORDS, size=draw.integers(4, 40))) for _ in range(ROWS))
-
-
-def command(state: Path, *words: str) -> str:
-    """One call of the command line on this bench's host."""
-    done = subprocess.run([BINARY, *words, "--state-dir", state], check=True, capture_output=True, text=True)
-    return done.stdout.strip().splitlines()[-1]
 
 
 class Timed(Client):
@@ -107,20 +100,9 @@ def once(base_url: str, key: str, sets: int) -> dict[str, float]:
 
 def main() -> int:
     """Print a table; exit 1 when the host's seconds are off by more than a fifth."""
-    with tempfile.TemporaryDirectory(prefix="blindtune-bench-") as folder:
-        state = Path(folder) / "host"
-        Path(folder).chmod(0o755)  # the private Postgres runs under another account
-        command(state, "models", "add", str(BACKBONE), "--name", "mini")
-        key = command(state, "keys", "create")
-        serve = [BINARY, "serve", "--port", "0", "--state-dir", state]
-        host = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=os.environ | {"RUST_LOG": "warn"})
-        try:
-            assert host.stdout is not None
-            base_url = host.stdout.readline().removeprefix("listening on ").strip()
-            rows = [once(base_url, key, 1 + number % 2) for number in range(ROUNDS)]
-        finally:
-            host.terminate()
-            host.wait(30)
+    with Hosts(BINARY, {"engine.threads": "0"}, {"mini": BACKBONE}) as hosts:
+        host = hosts.get()
+        rows = [once(host.url, host.key, 1 + number % 2) for number in range(ROUNDS)]
     print("differences of steps, tokens, bytes; seconds")
     for row in rows:
         row["off"] = row["estimated_s"] / row["host_s"] - 1

@@ -1,6 +1,6 @@
 """Embeddings of one short text on MiniLM: requests per second, with one caller and with sixteen at once.
 
-Owns: its own host (private Postgres), its own port, and the end of both. Loopback only.
+Owns: the calls. Hosts are `hosts.py`'s; loopback only.
 Each number of callers runs with passes that are shared and without (`engine.stack_tokens = 0`).
 Run it by `python benches/inference.py`.
 """
@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 import httpx
 import numpy as np
+from hosts import Hosts
 
 ROOT = Path(__file__).resolve().parents[1]
 BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtune"))
 BACKBONE = Path(os.environ.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2"))
 SECONDS = float(os.environ.get("SECONDS_EACH", "8"))
 TEXT = "The scan shows no change since the last visit."
-
-
-def command(state: Path, *words: str) -> str:
-    """One call of the command line on this bench's host."""
-    done = subprocess.run([BINARY, *words, "--state-dir", state], check=True, capture_output=True, text=True)
-    return done.stdout.strip().splitlines()[-1]
 
 
 def drive(base_url: str, key: str, until: float, times: list[float]) -> None:
@@ -56,31 +49,15 @@ def measure(base_url: str, key: str, callers: int, shared: bool) -> dict[str, fl
     return {"callers": callers, "shared": shared, "per_s": len(times) / SECONDS, "p50_ms": p50, "p95_ms": p95}
 
 
-def host(folder: Path, shared: bool) -> list[dict[str, float | bool]]:
-    """A host of its own, and what it did."""
-    state = folder / ("shared" if shared else "alone")
-    command(state, "models", "add", str(BACKBONE), "--name", "mini")
-    key = command(state, "keys", "create")
-    environment = os.environ | {"RUST_LOG": "warn"}
-    if not shared:
-        environment["BLINDTUNE_ENGINE__STACK_TOKENS"] = "0"
-    # One engine thread: a core is left for the service and the callers.
-    serve = [BINARY, "serve", "--port", "0", "--threads", "1", "--state-dir", state]
-    process = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        assert process.stdout is not None
-        base_url = process.stdout.readline().removeprefix("listening on ").strip()
-        return [measure(base_url, key, callers, shared) for callers in (1, 16)]
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
 def main() -> int:
     """Print a table."""
-    with tempfile.TemporaryDirectory(prefix="blindtune-bench-") as folder:
-        Path(folder).chmod(0o755)  # the private Postgres runs under another account
-        results = [row for shared in (False, True) for row in host(Path(folder), shared)]
+    results = []
+    # One engine thread: a core is left for the service and the callers.
+    with Hosts(BINARY, {"engine.threads": "1"}, {"mini": BACKBONE}) as hosts:
+        for shared in (False, True):
+            host = hosts.get({} if shared else {"engine.stack_tokens": "0"})
+            results += [measure(host.url, host.key, callers, shared) for callers in (1, 16)]
+            hosts.stop()
     print(f"embeddings of {TEXT!r}")
     print(f"{'callers':>8}{'shared':>8}{'per s':>9}{'p50 ms':>9}{'p95 ms':>9}")
     for row in results:

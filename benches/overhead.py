@@ -1,6 +1,6 @@
 """Service overhead: a one-token forward over HTTP less the engine's own time (its `Server-Timing`).
 
-Owns: its own host (private Postgres, durable), its own port, and the end of both. Loopback only.
+Owns: the steps and their times. The host is `hosts.py`'s, with a durable Postgres; loopback only.
 Run it by `make bench-overhead`.
 """
 
@@ -8,27 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 import httpx
 import numpy as np
+from hosts import Hosts
 from safetensors.numpy import save
 
 ROOT = Path(__file__).resolve().parents[1]
 BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtune"))
 BACKBONE = Path(os.environ.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2"))
 REQUESTS = int(os.environ.get("REQUESTS", "400"))
-
-
-def command(state: Path, *words: str) -> str:
-    """One call of the command line on this bench's host."""
-    done = subprocess.run([BINARY, *words, "--state-dir", state], check=True, capture_output=True, text=True)
-    return done.stdout.strip().splitlines()[-1]
 
 
 def make_job(client: httpx.Client) -> str:
@@ -88,26 +81,10 @@ def measure(base_url: str, key: str, clients: int) -> dict[str, float]:
 
 def main() -> int:
     """Print a table; exit 1 when the p95 of one client is not under 5 ms."""
-    with tempfile.TemporaryDirectory(prefix="blindtune-bench-") as folder:
-        state = Path(folder) / "host"
-        Path(folder).chmod(0o755)  # the private Postgres runs under another account
-        command(state, "models", "add", str(BACKBONE), "--name", "mini")
-        key = command(state, "keys", "create")
-        environment = os.environ | {
-            "BLINDTUNE_LIMITS__STEPS_IN_FLIGHT_PER_PROJECT": "64",
-            "BLINDTUNE_LIMITS__RUNNING_PER_PROJECT": "64",
-            "RUST_LOG": "warn",
-        }
-        # One engine thread: a core is left for the service, the client and Postgres.
-        serve = [BINARY, "serve", "--port", "0", "--threads", "1", "--state-dir", state]
-        host = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=environment)
-        try:
-            assert host.stdout is not None
-            base_url = host.stdout.readline().removeprefix("listening on ").strip()
-            results = [measure(base_url, key, clients) for clients in (1, 8)]
-        finally:
-            host.terminate()
-            host.wait(30)
+    # One engine thread: a core is left for the service, the client and Postgres.
+    with Hosts(BINARY, {"engine.threads": "1"}, {"mini": BACKBONE}) as hosts:
+        host = hosts.get()
+        results = [measure(host.url, host.key, clients) for clients in (1, 8)]
     print("overhead of one-token forwards over HTTP (auth, codec, Postgres with fsync), less the engine's time")
     print(f"{'clients':>8}{'steps':>8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'steps/s':>9}")
     for row in results:
