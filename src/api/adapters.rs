@@ -42,10 +42,8 @@ use crate::service::parse_body;
 #[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/adapters", tag = "steps", security(("key" = [])),
     params(("job_id" = String, Path, description = "Id of the job")), responses(
         (status = 200, description = "The layout", body = AdapterLayout),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
         (status = 409, description = "The job does not run", body = ErrorEnvelope),
-        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
     ))]
 pub async fn get_adapters(
     State(app): State<App>,
@@ -64,10 +62,8 @@ pub async fn get_adapters(
     responses(
         (status = 200, description = "The adapters", content((AdapterBody = "application/json"), (Binary = "application/octet-stream"))),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job or set", body = ErrorEnvelope),
         (status = 409, description = "`adapters_needed`, `job_not_running`", body = ErrorEnvelope),
-        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
     ))]
 pub async fn get_adapter(
     State(app): State<App>,
@@ -97,12 +93,10 @@ pub async fn get_adapter(
     responses(
         (status = 200, description = "The layout", body = AdapterLayout),
         (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job or set", body = ErrorEnvelope),
         (status = 409, description = "The job does not run", body = ErrorEnvelope),
         (status = 415, description = "Unknown media type", body = ErrorEnvelope),
         (status = 422, description = "A tensor cannot be used", body = ErrorEnvelope),
-        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
     ))]
 pub async fn put_adapter(
     State(app): State<App>,

@@ -29,7 +29,6 @@ use crate::domain::ids::JobId;
     params(("job_id" = String, Path, description = "Id of the job"), ("checkpoint_id" = String, Path, description = "Id of the checkpoint")),
     responses(
         (status = 200, description = "The checkpoint", body = CheckpointObject),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such checkpoint", body = ErrorEnvelope),
     ))]
 pub async fn get_checkpoint(
@@ -48,7 +47,6 @@ pub async fn get_checkpoint(
     request_body = UpdateCheckpoint, responses(
         (status = 200, description = "The checkpoint", body = CheckpointObject),
         (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such checkpoint", body = ErrorEnvelope),
     ))]
 pub async fn update_checkpoint(
@@ -68,7 +66,6 @@ pub async fn update_checkpoint(
     params(("job_id" = String, Path, description = "Id of the job"), ("checkpoint_id" = String, Path, description = "Id of the checkpoint")),
     responses(
         (status = 200, description = "It is gone", body = Deleted),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such checkpoint", body = ErrorEnvelope),
         (status = 409, description = "An open job would go on from it", body = ErrorEnvelope),
     ))]
@@ -90,9 +87,7 @@ pub async fn delete_checkpoint(
     responses(
         (status = 200, description = "The zip", content_type = "application/zip", body = Binary),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such checkpoint or set", body = ErrorEnvelope),
-        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
     ))]
 pub async fn get_checkpoint_content(
     State(app): State<App>,

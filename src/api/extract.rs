@@ -28,11 +28,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if content_type(request.headers()) != Some(Media::Json) {
-            return Err(unsupported_media("application/json"));
-        }
+        need_json(request.headers())?;
         let ApiBytes(body) = ApiBytes::from_request(request, state).await?;
         parse_json(&body).map(Self)
+    }
+}
+
+/// Reads a JSON body whose bytes the handler wants as well.
+pub fn json_of<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
+    need_json(headers)?;
+    parse_json(body)
+}
+
+fn need_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    match content_type(headers) {
+        Some(Media::Json) => Ok(()),
+        _ => Err(unsupported_media("application/json")),
     }
 }
 

@@ -46,7 +46,6 @@ use crate::service::ServiceError;
     responses(
         (status = 200, description = "The file", body = FileObject),
         (status = 400, description = "A row is malformed or carries a label", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 413, description = "Too large", body = ErrorEnvelope),
     ))]
 pub async fn create_file(
@@ -210,7 +209,6 @@ pub fn broken_form(error: MultipartError) -> ApiError {
 #[utoipa::path(get, path = "/files", tag = "files", security(("key" = [])), params(FileListQuery), responses(
     (status = 200, description = "A page of files", body = List<FileObject>),
     (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
 ))]
 pub async fn list_files(
     State(app): State<App>,
@@ -229,7 +227,6 @@ pub async fn list_files(
 #[utoipa::path(get, path = "/files/{file_id}", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
     responses(
         (status = 200, description = "The file", body = FileObject),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such file", body = ErrorEnvelope),
     ))]
 pub async fn get_file(
@@ -246,7 +243,6 @@ pub async fn get_file(
 #[utoipa::path(delete, path = "/files/{file_id}", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
     responses(
         (status = 200, description = "It is gone", body = Deleted),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such file", body = ErrorEnvelope),
         (status = 409, description = "A job that is not over reads it", body = ErrorEnvelope),
     ))]
@@ -265,7 +261,6 @@ pub async fn delete_file(
 #[utoipa::path(get, path = "/files/{file_id}/content", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
     responses(
         (status = 200, description = "The bytes", content_type = "application/octet-stream", body = Binary),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such file", body = ErrorEnvelope),
     ))]
 pub async fn get_file_content(

@@ -50,9 +50,7 @@ const CONFIG_BYTES: usize = 64 * 1024;
     params(("model" = String, Path, description = "Name of the model"), FolderQuery), responses(
         (status = 200, description = "The zip", content_type = "application/zip", body = Binary),
         (status = 400, description = "The model has no adapters, or a parameter is wrong", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such model or set", body = ErrorEnvelope),
-        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
     ))]
 pub async fn get_model_adapters(
     State(app): State<App>,
@@ -81,11 +79,9 @@ pub fn archive(folder: Folder) -> Response {
     request_body(content = AdapterUpload, content_type = "multipart/form-data"), responses(
         (status = 200, description = "The model", body = ModelObject),
         (status = 400, description = "A field is wrong; the configuration is not plain LoRA", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such backbone", body = ErrorEnvelope),
         (status = 413, description = "Too large", body = ErrorEnvelope),
         (status = 422, description = "A matrix does not fit", body = ErrorEnvelope),
-        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
     ))]
 pub async fn create_model_adapters(
     State(app): State<App>,

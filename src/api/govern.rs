@@ -29,7 +29,6 @@ use crate::api::auth::bearer;
 use crate::api::error::ApiError;
 use crate::api::once;
 use crate::domain::principal::Principal;
-use crate::domain::quota::Level;
 use crate::service::Deed;
 use crate::service::Denied;
 use crate::service::ServiceError;
@@ -114,12 +113,10 @@ pub async fn govern(
     let method = request.method().clone();
     let action = actions.get(&method, path.as_str());
     let device = action.is_some_and(|action| action.device);
-    let (standing, denied) = match app.governor.admit(&caller, device).await {
-        Ok(admitted) => admitted,
+    match app.governor.admit(&caller, device).await {
+        Ok(None) => {}
+        Ok(Some(denied)) => return shown(refuse(&denied).into_response(), &app.governor.standing(&caller)),
         Err(error) => return ApiError::from(error).into_response(),
-    };
-    if let Some(denied) = denied {
-        return shown(refuse(&denied).into_response(), &standing);
     }
     request.extensions_mut().insert(caller.clone());
     let changes = action.filter(|action| !action.device && method != Method::GET);
@@ -210,20 +207,26 @@ fn refuse(denied: &Denied) -> ApiError {
 /// How the caller stands, in OpenAI's headers.
 fn shown(mut response: Response, standing: &Standing) -> Response {
     let headers = response.headers_mut();
-    for (of, Level { limit, remaining, reset }) in [("requests", standing.requests), ("tokens", standing.tokens)] {
-        let values = [
-            ("limit", HeaderValue::from(limit)),
-            ("remaining", HeaderValue::from(remaining)),
-            ("reset", HeaderValue::from_str(&duration(reset.as_millis())).unwrap_or(HeaderValue::from_static("0ms"))),
-        ];
-        for (what, value) in values {
-            if let Ok(name) = HeaderName::from_bytes(format!("x-ratelimit-{what}-{of}").as_bytes()) {
-                headers.insert(name, value);
-            }
-        }
+    for ([limit, remaining, reset], level) in [(OF_REQUESTS, standing.requests), (OF_TOKENS, standing.tokens)] {
+        let after = HeaderValue::from_str(&duration(level.reset.as_millis()));
+        headers.insert(limit, HeaderValue::from(level.limit));
+        headers.insert(remaining, HeaderValue::from(level.remaining));
+        headers.insert(reset, after.unwrap_or(HeaderValue::from_static("0ms")));
     }
     response
 }
+
+/// Limit, remaining and reset.
+const OF_REQUESTS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+const OF_TOKENS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
 
 /// `12ms`, `3.5s` or `6m0s`, as OpenAI writes durations.
 fn duration(ms: u128) -> String {

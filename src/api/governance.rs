@@ -35,9 +35,6 @@ use crate::domain::ids::KeyId;
 #[utoipa::path(get, path = "/api_keys", tag = "governance", security(("key" = [])), params(Paging), responses(
     (status = 200, description = "A page of keys", body = List<ApiKeyObject>),
     (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
-    (status = 403, description = "The key lacks the scope", body = ErrorEnvelope),
-    (status = 429, description = "Too many requests", body = ErrorEnvelope),
 ))]
 pub async fn list_api_keys(
     State(app): State<App>,
@@ -56,13 +53,10 @@ pub async fn list_api_keys(
 #[utoipa::path(post, path = "/api_keys", tag = "governance", security(("key" = [])), request_body = CreateApiKey, responses(
     (status = 200, description = "The key, shown this once", body = NewApiKey),
     (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
-    (status = 403, description = "The key lacks the scope", body = ErrorEnvelope),
     (status = 409, description = "An earlier request with this Idempotency-Key made it", body = ErrorEnvelope),
     (status = 413, description = "The body is too large", body = ErrorEnvelope),
     (status = 415, description = "The body is not JSON", body = ErrorEnvelope),
     (status = 422, description = "The Idempotency-Key was used with another body", body = ErrorEnvelope),
-    (status = 429, description = "Too many requests", body = ErrorEnvelope),
 ))]
 pub async fn create_api_key(
     State(app): State<App>,
@@ -82,10 +76,7 @@ pub async fn create_api_key(
 #[utoipa::path(get, path = "/api_keys/{key_id}", tag = "governance", security(("key" = [])),
     params(("key_id" = String, Path, description = "Id of the key")), responses(
     (status = 200, description = "The key", body = ApiKeyObject),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
-    (status = 403, description = "The key lacks the scope", body = ErrorEnvelope),
     (status = 404, description = "No such key", body = ErrorEnvelope),
-    (status = 429, description = "Too many requests", body = ErrorEnvelope),
 ))]
 pub async fn get_api_key(
     State(app): State<App>,
@@ -101,10 +92,7 @@ pub async fn get_api_key(
 #[utoipa::path(delete, path = "/api_keys/{key_id}", tag = "governance", security(("key" = [])),
     params(("key_id" = String, Path, description = "Id of the key")), responses(
     (status = 200, description = "It is revoked", body = Deleted),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
-    (status = 403, description = "The key lacks the scope", body = ErrorEnvelope),
     (status = 404, description = "No such key, or it is revoked", body = ErrorEnvelope),
-    (status = 429, description = "Too many requests", body = ErrorEnvelope),
 ))]
 pub async fn revoke_api_key(
     State(app): State<App>,
@@ -122,9 +110,6 @@ pub async fn revoke_api_key(
 #[utoipa::path(get, path = "/usage", tag = "governance", security(("key" = [])), params(UsageQuery), responses(
     (status = 200, description = "The report", body = UsageReport),
     (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
-    (status = 403, description = "The key lacks the scope", body = ErrorEnvelope),
-    (status = 429, description = "Too many requests", body = ErrorEnvelope),
 ))]
 pub async fn get_usage(
     State(app): State<App>,
@@ -140,9 +125,6 @@ pub async fn get_usage(
 #[utoipa::path(get, path = "/audit_log", tag = "governance", security(("key" = [])), params(Paging), responses(
     (status = 200, description = "A page of entries", body = List<AuditEntry>),
     (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
-    (status = 403, description = "The key lacks the scope", body = ErrorEnvelope),
-    (status = 429, description = "Too many requests", body = ErrorEnvelope),
 ))]
 pub async fn list_audit_log(
     State(app): State<App>,

@@ -40,15 +40,12 @@ use crate::api::steps::safetensors;
     (status = 200, description = "The activations", content(
         (ActivationsAnswer = "application/json"), (Binary = "application/octet-stream"))),
     (status = 400, description = "A field is wrong, unknown, or looks like a label; too many inputs", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
-    (status = 403, description = "The key lacks the scope steps:write", body = ErrorEnvelope),
     (status = 404, description = "No such model", body = ErrorEnvelope),
     (status = 409, description = "`settings_unknown`: the model was made before its settings were kept", body = ErrorEnvelope),
     (status = 413, description = "Inputs or body too large; the limit is named", body = ErrorEnvelope),
     (status = 415, description = "Not JSON", body = ErrorEnvelope),
     (status = 422, description = "An input cannot be used: too long, or a token that does not exist", body = ErrorEnvelope),
     (status = 429, description = "Too many calls in flight, or the device is busy", body = ErrorEnvelope),
-    (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
 ))]
 pub async fn create_activations(
     State(app): State<App>,
@@ -84,15 +81,12 @@ pub async fn create_activations(
 #[utoipa::path(post, path = "/embeddings", tag = "inference", security(("key" = [])), request_body = EmbeddingsBody, responses(
     (status = 200, description = "The vectors", body = EmbeddingsAnswer),
     (status = 400, description = "A field is wrong, unknown, or looks like a label; too many inputs; `dimensions` is set", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
-    (status = 403, description = "The key lacks the scope steps:write", body = ErrorEnvelope),
     (status = 404, description = "No such model", body = ErrorEnvelope),
     (status = 409, description = "`settings_unknown`: the model was made before its settings were kept", body = ErrorEnvelope),
     (status = 413, description = "Inputs or body too large; the limit is named", body = ErrorEnvelope),
     (status = 415, description = "Not JSON", body = ErrorEnvelope),
     (status = 422, description = "An input cannot be used: too long, or a token that does not exist", body = ErrorEnvelope),
     (status = 429, description = "Too many calls in flight, or the device is busy", body = ErrorEnvelope),
-    (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
 ))]
 pub async fn create_embeddings(
     State(app): State<App>,
@@ -108,7 +102,7 @@ pub async fn create_embeddings(
 }
 
 /// Bytes of the body, as its length was announced.
-fn announced(headers: &HeaderMap) -> u64 {
+fn announced(headers: &HeaderMap) -> usize {
     headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 

@@ -36,7 +36,6 @@ use crate::service::ServiceError;
 #[utoipa::path(post, path = "/fine_tuning/jobs", tag = "fine-tuning", security(("key" = [])), request_body = CreateJob, responses(
     (status = 200, description = "The job", body = JobObject),
     (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
     (status = 404, description = "No such model or file", body = ErrorEnvelope),
     (status = 429, description = "Too many open jobs", body = ErrorEnvelope),
 ))]
@@ -59,7 +58,6 @@ pub async fn create_job(
     responses(
         (status = 200, description = "A page of jobs", body = List<JobObject>),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
     ))]
 pub async fn list_jobs(
     State(app): State<App>,
@@ -106,7 +104,6 @@ macro_rules! job_verb {
         #[utoipa::path(post, path = $path, tag = "fine-tuning", security(("key" = [])),
             params(("job_id" = String, Path, description = "Id of the job")), responses(
             (status = 200, description = "The job", body = JobObject),
-            (status = 401, description = "No valid key", body = ErrorEnvelope),
             (status = 404, description = "No such job", body = ErrorEnvelope),
             (status = 409, description = "The job's state does not allow it", body = ErrorEnvelope),
         ))]
@@ -152,7 +149,6 @@ job_verb!(
 #[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}", tag = "fine-tuning", security(("key" = [])),
     params(("job_id" = String, Path, description = "Id of the job")), responses(
         (status = 200, description = "The job", body = JobObject),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
     ))]
 pub async fn get_job(

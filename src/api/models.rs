@@ -19,7 +19,6 @@ use crate::api::extract::ApiId;
 /// All backbones of the host and the project's own fine-tuned models.
 #[utoipa::path(get, path = "/models", tag = "models", security(("key" = [])), responses(
     (status = 200, description = "The models", body = ModelList),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
 ))]
 pub async fn list_models(State(app): State<App>, caller: Caller<ModelsRead>) -> Result<Json<ModelList>, ApiError> {
     let data = app.models.list(caller.project).await?.into_iter().map(ModelObject::from).collect();
@@ -32,7 +31,6 @@ pub async fn list_models(State(app): State<App>, caller: Caller<ModelsRead>) -> 
 #[utoipa::path(get, path = "/models/{*model}", tag = "models", security(("key" = [])), params(("model" = String, Path, description = "Name of the model")),
     responses(
         (status = 200, description = "The model", body = ModelObject),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such model", body = ErrorEnvelope),
     ))]
 pub async fn get_model(
@@ -49,7 +47,6 @@ pub async fn get_model(
 #[utoipa::path(delete, path = "/models/{*model}", tag = "models", security(("key" = [])), params(("model" = String, Path, description = "Name of the model")),
     responses(
         (status = 200, description = "It is gone", body = Deleted),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 403, description = "A backbone cannot be deleted", body = ErrorEnvelope),
         (status = 404, description = "No such model", body = ErrorEnvelope),
     ))]

@@ -22,15 +22,12 @@ use crate::api::to_the_end;
 #[utoipa::path(post, path = "/fine_tuning/estimate", tags = ["fine-tuning", "inference"], security(("key" = [])), request_body = EstimateBody, responses(
     (status = 200, description = "What the job would cost", body = EstimateObject),
     (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
-    (status = 403, description = "The key lacks the scope steps:write", body = ErrorEnvelope),
     (status = 404, description = "No such model or file", body = ErrorEnvelope),
     (status = 409, description = "`settings_unknown`: the model was made before its settings were kept", body = ErrorEnvelope),
     (status = 413, description = "A step would be too large; the limit is named", body = ErrorEnvelope),
     (status = 415, description = "Not JSON", body = ErrorEnvelope),
     (status = 422, description = "A setting does not fit the backbone, or a row cannot be read by it", body = ErrorEnvelope),
     (status = 429, description = "The device is busy", body = ErrorEnvelope),
-    (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
 ))]
 pub async fn estimate(
     State(app): State<App>,
@@ -49,9 +46,6 @@ pub async fn estimate(
 /// What this host takes: methods, custody, precisions, backbones with their cuts and modules, and every limit by name.
 #[utoipa::path(get, path = "/fine_tuning/capabilities", tag = "fine-tuning", security(("key" = [])), responses(
     (status = 200, description = "What this host can do", body = CapabilitiesObject),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
-    (status = 403, description = "The key lacks the scope jobs:read", body = ErrorEnvelope),
-    (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
 ))]
 pub async fn capabilities(
     State(app): State<App>,

@@ -26,10 +26,7 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiBytes;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiQuery;
-use crate::api::extract::Media;
-use crate::api::extract::content_type;
-use crate::api::extract::parse_json;
-use crate::api::extract::unsupported_media;
+use crate::api::extract::json_of;
 use crate::api::streams;
 use crate::api::to_the_end;
 use crate::domain::ids::CheckpointId;
@@ -80,7 +77,6 @@ pub struct LastEvent {
         (status = 200, description = "A page of events, or a stream of them",
             content((List<EventObject> = "application/json"), (EventMessage = "text/event-stream"))),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
         (status = 503, description = "`too_many_streams`, or a part of the host is away", body = ErrorEnvelope),
     ))]
@@ -107,7 +103,6 @@ pub async fn list_events(
     params(("job_id" = String, Path, description = "Id of the job"), Paging), responses(
         (status = 200, description = "A page of checkpoints", body = List<CheckpointObject>),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
     ))]
 pub async fn list_checkpoints(
@@ -129,7 +124,6 @@ pub async fn list_checkpoints(
     params(("job_id" = String, Path, description = "Id of the job")), request_body = Option<CreateCheckpoint>, responses(
         (status = 200, description = "The checkpoint", body = CheckpointObject),
         (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
         (status = 409, description = "The job does not run, or the host lacks its adapters", body = ErrorEnvelope),
     ))]
@@ -142,10 +136,7 @@ pub async fn create_checkpoint(
 ) -> Result<Json<CheckpointObject>, ApiError> {
     let body: CreateCheckpoint = match bytes.is_empty() {
         true => CreateCheckpoint::default(),
-        false if content_type(&headers) == Some(Media::Json) => {
-            parse_json::<Option<CreateCheckpoint>>(&bytes)?.unwrap_or_default()
-        }
-        false => return Err(unsupported_media("application/json")),
+        false => json_of::<Option<CreateCheckpoint>>(&headers, &bytes)?.unwrap_or_default(),
     };
     let life = body.expires_after.map(Into::into);
     let sent = Sent::new(caller.key, "checkpoint", "", &bytes);
@@ -161,7 +152,6 @@ pub async fn create_checkpoint(
     params(("job_id" = String, Path, description = "Id of the job")), request_body = MetricsBody, responses(
         (status = 200, description = "The event", body = EventObject),
         (status = 400, description = "A name or value is wrong, or looks like a label", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
         (status = 409, description = "The job is over", body = ErrorEnvelope),
     ))]
@@ -172,10 +162,7 @@ pub async fn report_metrics(
     headers: axum::http::HeaderMap,
     ApiBytes(bytes): ApiBytes,
 ) -> Result<Json<EventObject>, ApiError> {
-    if content_type(&headers) != Some(Media::Json) {
-        return Err(unsupported_media("application/json"));
-    }
-    let body: MetricsBody = parse_json(&bytes)?;
+    let body: MetricsBody = json_of(&headers, &bytes)?;
     let sent = Sent::new(caller.key, "metrics", "", &bytes);
     Ok(Json(app.jobs.metrics(caller.project, id, (body.step, body.metrics), sent).await?.into()))
 }
@@ -198,7 +185,6 @@ pub struct LedgerPaging {
     params(("job_id" = String, Path, description = "Id of the job"), LedgerPaging), responses(
         (status = 200, description = "A page of the ledger", body = List<LedgerEntry>),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
     ))]
 pub async fn list_ledger(

@@ -39,6 +39,7 @@ use crate::api::extract::ApiId;
 use crate::api::extract::Media;
 use crate::api::extract::accepted;
 use crate::api::extract::content_type;
+use crate::api::extract::json_of;
 use crate::api::extract::parse_json;
 use crate::api::extract::parse_query;
 use crate::api::extract::unsupported_media;
@@ -73,14 +74,12 @@ const TAKES: &str = "application/octet-stream (safetensors) or application/json"
         (status = 200, description = "The activations `h.{i}` and `h.base`; `forward_id` for the backward", content(
             (ForwardAnswer = "application/json"), (Binary = "application/octet-stream"))),
         (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
         (status = 409, description = "`step_out_of_order`, `answer_expired`, `adapters_needed`, `job_not_running`", body = ErrorEnvelope),
         (status = 413, description = "Batch or body too large; the limit is named", body = ErrorEnvelope),
         (status = 415, description = "Unknown media type", body = ErrorEnvelope),
         (status = 422, description = "A tensor cannot be used, or the seq was used with other bytes", body = ErrorEnvelope),
         (status = 429, description = "The device is busy", body = ErrorEnvelope),
-        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
     ))]
 pub async fn forward(
     State(app): State<App>,
@@ -167,14 +166,12 @@ fn text((number, text): (usize, TextJson)) -> Result<(String, Option<String>), A
         (status = 200, description = "The products, or in host custody the norms", content(
             (BackwardAnswer = "application/json"), (Binary = "application/octet-stream"))),
         (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job or forward", body = ErrorEnvelope),
         (status = 409, description = "`step_out_of_order`, `answer_expired`, `forward_lost`, `job_not_running`", body = ErrorEnvelope),
         (status = 413, description = "Body too large", body = ErrorEnvelope),
         (status = 415, description = "Unknown media type", body = ErrorEnvelope),
         (status = 422, description = "A share has the wrong shape or is not finite, or the seq was used with other bytes", body = ErrorEnvelope),
         (status = 429, description = "The device is busy", body = ErrorEnvelope),
-        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
     ))]
 pub async fn backward(
     State(app): State<App>,
@@ -210,11 +207,9 @@ pub async fn backward(
     params(("job_id" = String, Path, description = "Id of the job")), request_body = OptimStepBody, responses(
         (status = 200, description = "The step", body = OptimStepAnswer),
         (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
         (status = 409, description = "`step_out_of_order`, `client_custody`, `job_not_running`", body = ErrorEnvelope),
         (status = 422, description = "The step would not be finite, or the seq was used with other bytes", body = ErrorEnvelope),
-        (status = 503, description = "A part of the host is away", body = ErrorEnvelope),
     ))]
 pub async fn optim_step(
     State(app): State<App>,
@@ -223,10 +218,7 @@ pub async fn optim_step(
     headers: HeaderMap,
     ApiBytes(body): ApiBytes,
 ) -> Result<Response, ApiError> {
-    if content_type(&headers) != Some(Media::Json) {
-        return Err(unsupported_media("application/json"));
-    }
-    let step: OptimStepBody = parse_json(&body)?;
+    let step: OptimStepBody = json_of(&headers, &body)?;
     let sent = Sent::new(caller.key, "optim_step", "", &body);
     let request = OptimRequest { seq: step.seq, adamw: step.adamw()?, sent };
     let answer = to_the_end(async move { app.steps.optim_step(caller.project, job, request).await }).await?;

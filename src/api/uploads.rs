@@ -35,7 +35,6 @@ use crate::service::ServiceError;
 #[utoipa::path(post, path = "/uploads", tag = "uploads", security(("key" = [])), request_body = CreateUpload, responses(
     (status = 200, description = "The upload", body = UploadObject),
     (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
     (status = 429, description = "Too many pending uploads", body = ErrorEnvelope),
 ))]
 pub async fn create_upload(
@@ -56,7 +55,6 @@ pub async fn create_upload(
     request_body(content = PartUpload, content_type = "multipart/form-data"), responses(
         (status = 200, description = "The part", body = PartObject),
         (status = 400, description = "The form cannot be read", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such upload", body = ErrorEnvelope),
         (status = 409, description = "The upload takes no parts any more", body = ErrorEnvelope),
         (status = 413, description = "Too large", body = ErrorEnvelope),
@@ -111,7 +109,6 @@ fn unknown(name: &str) -> ApiError {
     params(("upload_id" = String, Path, description = "Id of the upload")), request_body = CompleteUpload, responses(
         (status = 200, description = "The upload with its file", body = UploadObject),
         (status = 400, description = "A row is malformed or carries a label; sizes or checksum differ", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such upload or part", body = ErrorEnvelope),
         (status = 409, description = "The upload is not pending", body = ErrorEnvelope),
     ))]
@@ -134,7 +131,6 @@ pub async fn complete_upload(
 #[utoipa::path(post, path = "/uploads/{upload_id}/cancel", tag = "uploads", security(("key" = [])),
     params(("upload_id" = String, Path, description = "Id of the upload")), responses(
         (status = 200, description = "The upload", body = UploadObject),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such upload", body = ErrorEnvelope),
         (status = 409, description = "The upload is not pending", body = ErrorEnvelope),
     ))]

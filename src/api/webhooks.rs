@@ -40,7 +40,6 @@ use crate::service::ServiceError;
 #[utoipa::path(post, path = "/webhooks", tag = "webhooks", security(("key" = [])), request_body = CreateWebhook, responses(
     (status = 200, description = "The webhook, with its secret", body = CreatedWebhook),
     (status = 400, description = "The URL may not be called, or a field is wrong or unknown", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
     (status = 409, description = "The project has 20 webhooks", body = ErrorEnvelope),
 ))]
 pub async fn create_webhook(
@@ -62,7 +61,6 @@ pub async fn create_webhook(
 #[utoipa::path(get, path = "/webhooks", tag = "webhooks", security(("key" = [])), params(Paging), responses(
     (status = 200, description = "A page of webhooks", body = List<WebhookObject>),
     (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-    (status = 401, description = "No valid key", body = ErrorEnvelope),
 ))]
 pub async fn list_webhooks(
     State(app): State<App>,
@@ -81,7 +79,6 @@ pub async fn list_webhooks(
 #[utoipa::path(get, path = "/webhooks/{webhook_id}", tag = "webhooks", security(("key" = [])),
     params(("webhook_id" = String, Path, description = "Id of the webhook")), responses(
         (status = 200, description = "The webhook", body = WebhookObject),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such webhook", body = ErrorEnvelope),
     ))]
 pub async fn get_webhook(
@@ -99,7 +96,6 @@ pub async fn get_webhook(
     params(("webhook_id" = String, Path, description = "Id of the webhook")), request_body = UpdateWebhook, responses(
         (status = 200, description = "The webhook", body = WebhookObject),
         (status = 400, description = "The URL may not be called, or a field is wrong or unknown", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such webhook", body = ErrorEnvelope),
     ))]
 pub async fn update_webhook(
@@ -117,7 +113,6 @@ pub async fn update_webhook(
 #[utoipa::path(delete, path = "/webhooks/{webhook_id}", tag = "webhooks", security(("key" = [])),
     params(("webhook_id" = String, Path, description = "Id of the webhook")), responses(
         (status = 200, description = "It is deleted", body = Deleted),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such webhook", body = ErrorEnvelope),
     ))]
 pub async fn delete_webhook(
@@ -135,7 +130,6 @@ pub async fn delete_webhook(
 #[utoipa::path(post, path = "/webhooks/{webhook_id}/test", tag = "webhooks", security(("key" = [])),
     params(("webhook_id" = String, Path, description = "Id of the webhook")), responses(
         (status = 200, description = "The message, on its way", body = DeliveryObject),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such webhook", body = ErrorEnvelope),
         (status = 409, description = "The webhook is disabled", body = ErrorEnvelope),
     ))]
@@ -154,7 +148,6 @@ pub async fn test_webhook(
     params(("webhook_id" = String, Path, description = "Id of the webhook"), Paging), responses(
         (status = 200, description = "A page of deliveries", body = List<DeliveryObject>),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such webhook", body = ErrorEnvelope),
     ))]
 pub async fn list_deliveries(
@@ -178,7 +171,6 @@ pub async fn list_deliveries(
         ("delivery_id" = String, Path, description = "Id of the delivery"),
     ), responses(
         (status = 200, description = "The delivery, pending again", body = DeliveryObject),
-        (status = 401, description = "No valid key", body = ErrorEnvelope),
         (status = 404, description = "No such webhook or delivery", body = ErrorEnvelope),
     ))]
 pub async fn replay_delivery(

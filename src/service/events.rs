@@ -22,6 +22,7 @@ use crate::domain::ids::ProjectId;
 use crate::service::Context;
 use crate::service::Result;
 use crate::service::ServiceError;
+use crate::service::locked;
 use crate::store::events;
 use crate::store::events::EventRow;
 use crate::store::jobs;
@@ -98,7 +99,7 @@ impl Events {
     }
 
     fn feed(&self, project: ProjectId, job: JobId, place: i64) -> Arc<Feed> {
-        let mut feeds = self.feeds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut feeds = locked(&self.feeds);
         if let Some(feed) = feeds.get(&job).and_then(Weak::upgrade) {
             return feed;
         }
@@ -110,7 +111,7 @@ impl Events {
 
     /// Wakes the listeners of this job, or of all jobs.
     fn wake(&self, job: Option<JobId>) {
-        let feeds = self.feeds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let feeds = locked(&self.feeds);
         let woken: Vec<Arc<Feed>> = match job {
             Some(job) => feeds.get(&job).and_then(Weak::upgrade).into_iter().collect(),
             None => feeds.values().filter_map(Weak::upgrade).collect(),

@@ -4,8 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -18,6 +16,7 @@ use crate::domain::quota::Quota;
 use crate::domain::quota::Used;
 use crate::service::Context;
 use crate::service::Result;
+use crate::service::locked;
 use crate::store::usage;
 use crate::store::usage::Amounts;
 
@@ -79,23 +78,23 @@ impl Governor {
     }
 
     /// Counts a request against the caller's limits. `device`: whether it makes the device work, so that tokens and budgets
-    /// count as well. Gives how the caller stands after it, and why it is refused, if it is.
-    pub async fn admit(&self, caller: &Principal, device: bool) -> Result<(Standing, Option<Denied>)> {
+    /// count as well. Gives why it is refused, if it is.
+    pub async fn admit(&self, caller: &Principal, device: bool) -> Result<Option<Denied>> {
         let denied = self.too_fast(caller, device);
         let denied = match denied {
             None if device => self.over_budget(caller).await?,
             denied => denied,
         };
         if denied.is_none() {
-            self.take(caller, |buckets, now| buckets.requests.take(1.0, now));
+            self.each(caller, |buckets, now| buckets.requests.take(1.0, now));
         }
-        *lock(&self.answered).entry((caller.project, caller.key)).or_default() += 1;
-        Ok((self.standing(caller), denied))
+        *locked(&self.answered).entry((caller.project, caller.key)).or_default() += 1;
+        Ok(denied)
     }
 
     /// Charges tokens that a call turned out to need.
     pub fn charge(&self, caller: &Principal, tokens: u64) {
-        self.take(caller, |buckets, now| buckets.tokens.take(tokens as f64, now));
+        self.each(caller, |buckets, now| buckets.tokens.take(tokens as f64, now));
     }
 
     /// How the caller stands.
@@ -135,7 +134,7 @@ impl Governor {
     }
 
     async fn month(&self, project: ProjectId, holder: Holder) -> Result<Used> {
-        let known = lock(&self.months).get(&holder).copied();
+        let known = locked(&self.months).get(&holder).copied();
         if let Some((at, used)) = known
             && at.elapsed() < MONTH_FRESH
         {
@@ -146,19 +145,15 @@ impl Governor {
             Holder::Project(_) => None,
         };
         let used = usage::this_month(&mut *self.context.connection().await?, project, key).await?;
-        lock(&self.months).insert(holder, (Instant::now(), used));
+        locked(&self.months).insert(holder, (Instant::now(), used));
         Ok(used)
-    }
-
-    fn take(&self, caller: &Principal, take: impl Fn(&mut Buckets, Instant)) {
-        self.each(caller, |buckets, now| take(buckets, now));
     }
 
     /// The project's buckets, and the key's where it has limits of its own.
     fn each(&self, caller: &Principal, mut with: impl FnMut(&mut Buckets, Instant)) {
         let now = Instant::now();
         let limits = &self.context.limits;
-        let mut buckets = lock(&self.buckets);
+        let mut buckets = locked(&self.buckets);
         let mut one = |holder: Holder, quota: &Quota| {
             let requests = quota.requests_per_minute.unwrap_or(i64::from(limits.requests_per_minute));
             let tokens = quota.tokens_per_minute.unwrap_or(limits.tokens_per_minute.cast_signed());
@@ -177,7 +172,7 @@ impl Governor {
 
     /// Writes the counted requests down. What cannot be written is counted again later.
     pub async fn flush(&self) -> Result<()> {
-        let counted: Vec<_> = lock(&self.answered).drain().collect();
+        let counted: Vec<_> = locked(&self.answered).drain().collect();
         for ((project, key), requests) in counted {
             let amounts = Amounts { requests, ..Amounts::default() };
             let written = async {
@@ -185,7 +180,7 @@ impl Governor {
                 Ok(())
             };
             if let Err(error) = written.await {
-                *lock(&self.answered).entry((project, key)).or_default() += requests;
+                *locked(&self.answered).entry((project, key)).or_default() += requests;
                 return Err(error);
             }
         }
@@ -194,8 +189,3 @@ impl Governor {
 }
 
 const NOTHING: Level = Level { limit: 0, remaining: 0, reset: Duration::ZERO };
-
-/// The maps behind these locks are whole at every moment.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -11,7 +11,6 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::domain::families;
@@ -34,7 +33,9 @@ use crate::engine::Start;
 use crate::service::Context;
 use crate::service::Result;
 use crate::service::ServiceError;
+use crate::service::metering::Effect;
 use crate::service::metering::size;
+use crate::service::permits::Permits;
 use crate::service::requests::Which;
 use crate::store::models;
 use crate::store::models::AdapterBlobs;
@@ -165,13 +166,14 @@ impl Slot {
 pub struct Inference {
     context: Arc<Context>,
     slots: Mutex<HashMap<SessionKey, Arc<Slot>>>,
-    permits: Mutex<HashMap<ProjectId, Arc<Semaphore>>>,
+    permits: Permits,
 }
 
 impl Inference {
     /// No sessions yet.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, slots: Mutex::default(), permits: Mutex::default() }
+        let permits = Permits::new(context.limits.inference_in_flight_per_project);
+        Self { context, slots: Mutex::default(), permits }
     }
 
     /// Activations of a model.
@@ -217,15 +219,10 @@ impl Inference {
         &self,
         (project, key): (ProjectId, KeyId),
         answer: &InferenceAnswer,
-        bytes_in: u64,
+        bytes_in: usize,
     ) -> Result<()> {
-        let amounts = Amounts {
-            inference_tokens: answer.tokens as i64,
-            bytes_in: bytes_in.cast_signed(),
-            bytes_out: size(&answer.tensors) as i64,
-            device_us: answer.engine.as_micros() as i64,
-            ..Amounts::default()
-        };
+        let effect = Effect { device: answer.engine, bytes_out: size(&answer.tensors), ..Effect::default() };
+        let amounts = Amounts { inference_tokens: answer.tokens as i64, ..effect.amounts(bytes_in) };
         let mut connection = self.context.connection().await?;
         Ok(usage::add(&mut connection, (project, key, &answer.model), &amounts).await?)
     }
@@ -240,12 +237,10 @@ impl Inference {
 
     fn permit(&self, project: ProjectId) -> Result<OwnedSemaphorePermit> {
         let places = self.context.limits.inference_in_flight_per_project;
-        let mut permits = self.permits.lock().map_err(ServiceError::internal)?;
-        let semaphore = Arc::clone(permits.entry(project).or_insert_with(|| Arc::new(Semaphore::new(places))));
         let refusal = || {
             format!("A project may have {places} inference calls in flight (limits.inference_in_flight_per_project).")
         };
-        semaphore.try_acquire_owned().map_err(|_| ServiceError::busy("too_many_inference_calls", refusal()))
+        self.permits.take(project).ok_or_else(|| ServiceError::busy("too_many_inference_calls", refusal()))
     }
 
     async fn attempt(&self, project: ProjectId, request: &ActivationsRequest) -> Result<InferenceAnswer> {

@@ -25,6 +25,7 @@ use crate::service::ServiceError;
 use crate::service::checkpoints;
 use crate::service::commit;
 use crate::service::known_cursor;
+use crate::service::metering;
 use crate::service::models::tuned_name;
 use crate::service::requests::Sent;
 use crate::service::results;
@@ -45,8 +46,6 @@ use crate::store::jobs::MetadataFilter;
 use crate::store::ledger;
 use crate::store::ledger::LedgerKind;
 use crate::store::ledger::LedgerRow;
-use crate::store::ledger::NewLedgerEntry;
-use crate::store::ledger::SentTensors;
 use crate::store::models;
 use crate::store::models::AdapterBlobs;
 use crate::store::models::TunedModel;
@@ -221,15 +220,7 @@ impl Jobs {
             }
         }
         let mut transaction = self.context.begin().await?;
-        let entry = NewLedgerEntry {
-            job: id,
-            seq: None,
-            kind: LedgerKind::Metrics,
-            tensors: &SentTensors::default(),
-            bytes: sent.bytes as u64,
-            sha256: &sent.digest,
-        };
-        ledger::append(&mut transaction, &entry).await?;
+        ledger::append(&mut transaction, &metering::entry(id, LedgerKind::Metrics, None, &sent)).await?;
         let mut data = json!(metrics);
         data["step"] = json!(step);
         let event = NewEvent {

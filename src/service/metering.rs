@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use crate::domain::ids::KeyId;
-use crate::domain::ids::ProjectId;
+use crate::domain::ids::JobId;
 use crate::domain::tensor::WireTensor;
+use crate::service::Result;
 use crate::service::requests::Sent;
 use crate::service::sessions::Session;
+use crate::store::Connection;
+use crate::store::ledger;
 use crate::store::ledger::LedgerKind;
 use crate::store::ledger::NewLedgerEntry;
+use crate::store::usage;
 use crate::store::usage::Amounts;
 
 /// What a call did, for the job's counters and the record of use.
@@ -26,19 +29,14 @@ pub struct Effect {
 
 impl Effect {
     /// The amounts that every kind of call has.
-    pub fn amounts(&self, sent: &Sent) -> Amounts {
+    pub fn amounts(&self, bytes_in: usize) -> Amounts {
         Amounts {
-            bytes_in: sent.bytes as i64,
+            bytes_in: bytes_in as i64,
             bytes_out: self.bytes_out as i64,
             device_us: self.device.as_micros() as i64,
             ..Amounts::default()
         }
     }
-}
-
-/// For whom a call's use is counted.
-pub fn used_by<'a>(session: &'a Session, sent: &Sent) -> (ProjectId, KeyId, &'a str) {
-    (session.job.project, sent.key, &session.job.model_name)
 }
 
 /// Bytes of tensors.
@@ -47,13 +45,18 @@ pub fn size(tensors: &[WireTensor]) -> usize {
 }
 
 /// A call as the ledger has it.
-pub fn entry<'a>(session: &Session, kind: LedgerKind, seq: Option<u64>, sent: &'a Sent) -> NewLedgerEntry<'a> {
-    NewLedgerEntry {
-        job: session.job.id,
-        seq,
-        kind,
-        tensors: &sent.tensors,
-        bytes: sent.bytes as u64,
-        sha256: &sent.digest,
-    }
+pub fn entry(job: JobId, kind: LedgerKind, seq: Option<u64>, sent: &Sent) -> NewLedgerEntry<'_> {
+    NewLedgerEntry { job, seq, kind, tensors: &sent.tensors, bytes: sent.bytes as u64, sha256: &sent.digest }
+}
+
+/// Writes a call of a job into the ledger, and counts what it used for the key that sent it.
+pub async fn write(
+    connection: &mut Connection,
+    session: &Session,
+    (kind, seq, sent): (LedgerKind, Option<u64>, &Sent),
+    amounts: &Amounts,
+) -> Result<()> {
+    let job = &session.job;
+    ledger::append(connection, &entry(job.id, kind, seq, sent)).await?;
+    Ok(usage::add(connection, (job.project, sent.key, &job.model_name), amounts).await?)
 }

@@ -21,6 +21,7 @@ mod models;
 mod once;
 mod outbound;
 mod peft;
+mod permits;
 mod requests;
 mod results;
 mod rowformat;
@@ -35,6 +36,9 @@ mod usage;
 mod webhooks;
 
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -185,6 +189,11 @@ impl Context {
     pub(crate) async fn begin(&self) -> Result<Tx> {
         Ok(store::pool::begin(&self.pool).await?)
     }
+}
+
+/// Locks a map that is whole at every moment: a panic elsewhere does not spoil it.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Commits, so that whoever reads after the answer sees what was written.

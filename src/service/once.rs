@@ -93,9 +93,9 @@ impl Requests {
             Repeat::Silent { again: true } => SILENT,
             Repeat::Silent { again: false } => Duration::ZERO,
         };
-        idempotency::expire(&mut *self.0.connection().await?, &once.request(), age).await?;
+        let mut connection = self.0.connection().await?;
+        idempotency::expire(&mut connection, &once.request(), age).await?;
         loop {
-            let mut connection = self.0.connection().await?;
             let Some(known) = idempotency::reserve(&mut connection, &once.request(), (owner, resource)).await? else {
                 return Ok(Begun::Fresh(Ticket { once, owner, resource }));
             };
@@ -114,6 +114,7 @@ impl Requests {
                 return Err(ServiceError::unavailable("request_in_progress", message));
             }
             tokio::time::sleep(LOOK).await;
+            connection = self.0.connection().await?;
         }
     }
 

@@ -27,6 +27,7 @@ use crate::service::checkpoints;
 use crate::service::commit;
 use crate::service::jobs;
 use crate::service::lease_lost;
+use crate::service::locked;
 use crate::service::models::read_adapters;
 use crate::service::results;
 use crate::service::steps::Answer;
@@ -117,11 +118,7 @@ impl Sessions {
 
     /// Waits for the job's place, without opening the session.
     pub async fn place(&self, job: JobId) -> Place {
-        let place = match self.places.lock() {
-            Ok(mut places) => Arc::clone(places.entry(job).or_default()),
-            Err(poisoned) => Arc::clone(poisoned.into_inner().entry(job).or_default()),
-        };
-        place.lock_owned().await
+        self.cell(job).lock_owned().await
     }
 
     /// Opens the job's session where it is not open, and locks it for one call. The job must be the project's.
@@ -368,10 +365,13 @@ impl Sessions {
         Ok(())
     }
 
+    fn cell(&self, job: JobId) -> Arc<tokio::sync::Mutex<Option<Session>>> {
+        Arc::clone(locked(&self.places).entry(job).or_default())
+    }
+
     /// The job's place, unless a call holds it.
     fn place_of(&self, job: JobId) -> Option<Place> {
-        let place = Arc::clone(self.places.lock().ok()?.entry(job).or_default());
-        place.try_lock_owned().ok()
+        self.cell(job).try_lock_owned().ok()
     }
 
     fn try_place(&self, job: JobId) -> Option<Place> {

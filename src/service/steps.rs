@@ -1,14 +1,11 @@
 //! The split step: forward, backward, optimizer step, adapters. Owns their order and their idempotency; an answer leaves only
 //! after its row is committed. Activations and gradients are never stored past their step, and never in Postgres.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::domain::ids::ForwardId;
@@ -30,10 +27,10 @@ use crate::service::ServiceError;
 use crate::service::checkpoints;
 use crate::service::commit;
 use crate::service::lease_lost;
+use crate::service::metering;
 use crate::service::metering::Effect;
-use crate::service::metering::entry;
 use crate::service::metering::size;
-use crate::service::metering::used_by;
+use crate::service::permits::Permits;
 use crate::service::requests::BackwardRequest;
 use crate::service::requests::Batch;
 use crate::service::requests::ForwardRequest;
@@ -43,11 +40,9 @@ use crate::service::sessions::Place;
 use crate::service::sessions::Session;
 use crate::service::sessions::Sessions;
 use crate::store::files;
-use crate::store::ledger;
 use crate::store::ledger::LedgerKind;
 use crate::store::steps;
 use crate::store::steps::NewStep;
-use crate::store::usage;
 use crate::store::usage::Amounts;
 
 /// The answer to a step call.
@@ -123,22 +118,21 @@ struct Call<'a> {
 pub struct Steps {
     pub(super) context: Arc<Context>,
     pub(super) sessions: Arc<Sessions>,
-    permits: Mutex<HashMap<ProjectId, Arc<Semaphore>>>,
+    permits: Permits,
 }
 
 impl Steps {
     /// Steps on the sessions of this host.
     pub fn new(context: Arc<Context>, sessions: Arc<Sessions>) -> Self {
-        Self { context, sessions, permits: Mutex::default() }
+        let permits = Permits::new(context.limits.steps_in_flight_per_project);
+        Self { context, sessions, permits }
     }
 
     fn permit(&self, project: ProjectId) -> Result<OwnedSemaphorePermit> {
         let places = self.context.limits.steps_in_flight_per_project;
-        let mut permits = self.permits.lock().map_err(ServiceError::internal)?;
-        let semaphore = Arc::clone(permits.entry(project).or_insert_with(|| Arc::new(Semaphore::new(places))));
         let refusal =
             || format!("A project may have {places} step calls in flight (limits.steps_in_flight_per_project).");
-        semaphore.try_acquire_owned().map_err(|_| ServiceError::busy("too_many_steps", refusal()))
+        self.permits.take(project).ok_or_else(|| ServiceError::busy("too_many_steps", refusal()))
     }
 
     /// Runs a forward: a training step when it carries a seq, an evaluation otherwise.
@@ -386,10 +380,9 @@ impl Steps {
             StepKind::Backward => LedgerKind::Backward,
             StepKind::OptimStep => LedgerKind::OptimStep,
         };
-        ledger::append(&mut transaction, &entry(session, kind, Some(call.seq), call.sent)).await?;
         let training_tokens = call.effect.tokens as i64;
-        let amounts = Amounts { steps: 1, training_tokens, ..call.effect.amounts(call.sent) };
-        usage::add(&mut transaction, used_by(session, call.sent), &amounts).await?;
+        let amounts = Amounts { steps: 1, training_tokens, ..call.effect.amounts(call.sent.bytes) };
+        metering::write(&mut transaction, session, (kind, Some(call.seq), call.sent), &amounts).await?;
         commit(transaction).await?;
         session.progress.next_seq = call.seq + 1;
         if call.effect.new_adapters {
@@ -408,9 +401,8 @@ impl Steps {
     ) -> Result<()> {
         let mut transaction = self.context.begin().await?;
         steps::touch(&mut transaction, session.job.id, session.attempt, effect.new_adapters).await.map_err(lost)?;
-        ledger::append(&mut transaction, &entry(session, kind, None, sent)).await?;
-        let amounts = Amounts { inference_tokens: effect.tokens as i64, ..effect.amounts(sent) };
-        usage::add(&mut transaction, used_by(session, sent), &amounts).await?;
+        let amounts = Amounts { inference_tokens: effect.tokens as i64, ..effect.amounts(sent.bytes) };
+        metering::write(&mut transaction, session, (kind, None, sent), &amounts).await?;
         commit(transaction).await?;
         session.adapter_version += i64::from(effect.new_adapters);
         Ok(())
