@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import FILLER, sentiment
 from fake_host import FakeHost
-from test_trainer import SMALL, Hosts, clients, prepared
+from test_trainer import SMALL, Hosts, clients, kill_before_backward, prepared
 
 from blindtune import P3EFT, Dataset, RunError, SettingsError
 from blindtune.arrays import decode
@@ -222,16 +222,7 @@ def test_a_killed_client_continues_bit_for_bit(
     digest = expected.fit(data).adapter_sha256
     hosts, run = fake_hosts(count), prepared(tmp_path, "shaken")
     tuner = P3EFT("toy", clients(hosts), run=run, **settings)
-    backward = tuner._backward
-
-    def killed(*arguments: object) -> object:
-        if tuner._ready().step == stop_at:
-            raise SystemExit
-        return backward(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(tuner, "_backward", killed)
-    with pytest.raises(SystemExit):
-        tuner.fit(data)
+    kill_before_backward(tuner, data, stop_at, monkeypatch)
     again = P3EFT("toy", clients(hosts), run=run, **settings)
     assert again.fit(data).adapter_sha256 == digest
     for mine, theirs in zip(

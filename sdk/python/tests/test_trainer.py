@@ -103,6 +103,20 @@ def test_runs_differ_in_secret_and_agree_with_it(fake_hosts: Hosts, tmp_path: Pa
     assert other != first
 
 
+def kill_before_backward(tuner: P3EFT, data: Dataset, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit until that step's forward is done, and end there as a killed client does."""
+    backward = tuner._backward
+
+    def killed(*arguments: object) -> object:
+        if tuner._ready().step == step:
+            raise SystemExit
+        return backward(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tuner, "_backward", killed)
+    with pytest.raises(SystemExit):
+        tuner.fit(data)
+
+
 @pytest.mark.parametrize("stop_at", [2, 7, 20])
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_killed_client_ends_with_the_same_adapters(
@@ -113,16 +127,7 @@ def test_a_killed_client_ends_with_the_same_adapters(
     expected = straight_hash(fake_hosts(count), tmp_path, data)
     hosts, run = fake_hosts(count), prepared(tmp_path)
     tuner = P3EFT("toy", clients(hosts), run=run, **SMALL)
-    backward = tuner._backward
-
-    def killed(*arguments: object) -> object:
-        if tuner._ready().step == stop_at:
-            raise SystemExit
-        return backward(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(tuner, "_backward", killed)
-    with pytest.raises(SystemExit):
-        tuner.fit(data)
+    kill_before_backward(tuner, data, stop_at, monkeypatch)
     again = P3EFT("toy", clients(hosts), run=run, **SMALL)
     result = again.fit(data)
     assert result.adapter_sha256 == expected and result.steps == 30
