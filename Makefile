@@ -7,7 +7,7 @@ PYTHON := .deps/venv/bin/python
 BIN := target/debug/blindtune
 SDK := sdk/python
 
-.PHONY: help setup build demo test test-rust test-sdk test-dist docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
+.PHONY: help setup build demo demo-seeds test test-rust test-sdk test-dist docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ build: setup ## build the host
 
 demo: build ## train a private classifier over HTTP: table, picture and report in var/demo (DATA=folder for your own)
 	@$(PYTHON) examples/demo/demo.py
+
+demo-seeds: build ## the p3eft part of the demo under twenty secrets, each held to the demo's bars (SEEDS=)
+	@$(PYTHON) examples/demo/seeds.py
 
 serve: build ## run a host on http://127.0.0.1:8080 with the MiniLM backbone added
 	@scripts/serve.sh

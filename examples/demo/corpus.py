@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 SEED = 20241222
 TRAIN_ROWS = 4000
-DEV_ROWS = 800
+DEV_ROWS = 2000
 LABEL_NOISE = 0.03
 LABEL_NAMES = ("no", "yes")
 CLOSING_SHARE = 0.5

@@ -5,6 +5,7 @@ Owns: the order train, evaluate, audit, and the samples for the picture. Must ne
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 from blindtune import P3EFT, Client, Dataset, LeakReport
+from blindtune.audit import Recorder
+from blindtune.runfolder import RunFolder
 from plan import Plan
 
 F32 = npt.NDArray[np.float32]
@@ -21,13 +24,21 @@ I64 = npt.NDArray[np.int64]
 KINDS = ("activations", "shifts", "differences", "gradients")
 
 
+HOST_ATTACKS = (0, 1, 2)
+"""Tiers of attacks that need no label and no adapters of earlier steps (SECURITY.md)."""
+
+
 class Leak(TypedDict):
-    """How well the host guesses the labels from each kind of tensor; None where it never gets one."""
+    """How well the host guesses the labels from each kind of tensor; None where it never gets one.
+
+    `worst` is the best of all attacks that know no label, on any of these tensors or several at once.
+    """
 
     activations: float | None
     shifts: float | None
     differences: float | None
     gradients: float | None
+    worst: float
 
 
 class MethodReport(TypedDict):
@@ -56,25 +67,35 @@ class Outcome:
 
     report: MethodReport
     host_learns: tuple[str, ...]
-    norm_ratio: float
+    worst_attack: str
     activations: Seen
     gradients: Seen | None
 
 
-def train_method(method: str, plan: Plan, train: Dataset, dev: Dataset, hosts: Sequence[Client]) -> Outcome:
+def train_method(
+    method: str, plan: Plan, train: Dataset, dev: Dataset, hosts: Sequence[Client], progress: bool = True
+) -> Outcome:
     """Train on `train`, measure on `dev`. Seconds and bytes are those of the training, from upload to last step."""
-    before = _traffic(hosts)
-    started = time.monotonic()
-    tuner = P3EFT(plan.model, hosts, **plan.training(method))
+    with tempfile.TemporaryDirectory(prefix="blindtune-demo-") as folder:
+        secret = plan.secret(method)
+        if secret is not None:
+            RunFolder(folder).write("secret", secret.hex().encode())
+        tuner = P3EFT(plan.model, hosts, run=folder, progress=progress, **plan.training(method))
+        # A host keeps everything it saw, so the attacks get every step: with a part of the rows their luck grows.
+        tuner.recorder = Recorder(rows=plan.steps * plan.batch_size)
+        return _train(tuner, train, dev)
+
+
+def _train(tuner: P3EFT, train: Dataset, dev: Dataset) -> Outcome:
+    before, started = _traffic(tuner.clients), time.monotonic()
     fit = tuner.fit(train)
-    seconds = time.monotonic() - started
-    after = _traffic(hosts)
+    seconds, after = time.monotonic() - started, _traffic(tuner.clients)
     accuracy = tuner.evaluate(dev)["accuracy"]
     leak = tuner.audit(dev)
     report: MethodReport = {
         "accuracy": round(accuracy, 4),
         "leak": _leak_of(leak),
-        "hosts": len(hosts),
+        "hosts": len(tuner.clients),
         "steps": fit.steps,
         "seconds": round(seconds, 1),
         "bytes_up": after[0] - before[0],
@@ -83,7 +104,7 @@ def train_method(method: str, plan: Plan, train: Dataset, dev: Dataset, hosts: S
     activations = Seen(tuner.activations(dev.texts)[0][_worst_set(leak)], dev.labels)
     gradients = _worst_gradients(tuner, leak)
     tuner.complete()
-    return Outcome(report, leak.exposure, fit.norm_ratio, activations, gradients)
+    return Outcome(report, leak.exposure, _worst_attack(leak)[0], activations, gradients)
 
 
 def _traffic(hosts: Sequence[Client]) -> tuple[int, int]:
@@ -99,7 +120,15 @@ def _leak_of(leak: LeakReport) -> Leak:
         "shifts": rounded(leak.shifts),
         "differences": rounded(leak.differences),
         "gradients": rounded(leak.gradients),
+        "worst": round(_worst_attack(leak)[1], 4),
     }
+
+
+def _worst_attack(leak: LeakReport) -> tuple[str, float]:
+    """Name and score of the best attack of the tiers of HOST_ATTACKS."""
+    reached = [f for f in leak.findings if f.tier in HOST_ATTACKS and not f.picked_with_labels]
+    best = max(reached, key=lambda finding: finding.score)
+    return best.name, float(best.score)
 
 
 def _worst_set(leak: LeakReport) -> int:

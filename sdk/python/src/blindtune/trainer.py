@@ -145,7 +145,7 @@ class P3EFT:
         labels = TrainingLabels.draw(mine, self.settings, run.home.task, run.secret)
         frozen = self._frozen_activations(mine, batches, steps) if run.frozen else None
         recent = self.folder.steps()[: run.step]
-        with tqdm(total=steps, initial=run.step, disable=not self.progress, unit="step") as bar:
+        with tqdm(total=steps, initial=run.step, disable=None if self.progress else True, unit="step") as bar:
             while run.step < steps:
                 rows = batches.rows(run.step)
                 recent.append(self._step(rows, labels.take(rows), steps, frozen))

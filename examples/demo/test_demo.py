@@ -16,16 +16,17 @@ from corpus import COMPLAINTS, LABEL_NAMES, LABEL_NOISE, PATTERNS, Note, make_co
 from demo import dataset
 from methods import MethodReport, Outcome, Seen
 from picture import draw
-from plan import Plan, read_plan
-from report import failures, make_report, table, write_report
+from plan import Bars, Plan, read_plan
+from report import describe, judge_p3eft, make_report, table, write_report
+from seeds import SeedReport, conclude, distances
 
-SHA256 = "b4239545b04a5eefd31c0e01e0a7c2faa4774a660144f568f8b6cdb5a68bedd9"
+SHA256 = "3dc94567ddf73bc3e8d63700a4271d461764ad494c87b540de3ee9e9ac264bd0"
 
 
 def outcome(accuracy: float, gradients: float | None, hosts: int = 1) -> Outcome:
     report: MethodReport = {
         "accuracy": accuracy,
-        "leak": {"activations": 0.55, "shifts": None, "differences": None, "gradients": gradients},
+        "leak": {"activations": 0.55, "shifts": None, "differences": None, "gradients": gradients, "worst": 0.7},
         "hosts": hosts,
         "steps": 150,
         "seconds": 12.3,
@@ -34,7 +35,7 @@ def outcome(accuracy: float, gradients: float | None, hosts: int = 1) -> Outcome
     }
     rows = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
     seen = Seen(rows, np.arange(40, dtype=np.int64) % 2)
-    return Outcome(report, ("the texts",), 0.8, seen, None if gradients is None else seen)
+    return Outcome(report, ("the texts",), "activations/h0/ica", seen, None if gradients is None else seen)
 
 
 def good() -> dict[str, Outcome]:
@@ -47,7 +48,7 @@ def plan(tmp_path: Path) -> Plan:
 
 def test_one_seed_gives_one_corpus() -> None:
     corpus = make_corpus()
-    assert (len(corpus.train), len(corpus.dev)) == (4000, 800)
+    assert (len(corpus.train), len(corpus.dev)) == (4000, 2000)
     assert corpus.sha256() == SHA256
     assert make_corpus(seed=1).sha256() != SHA256
 
@@ -94,12 +95,13 @@ def test_a_label_does_not_change_the_upload() -> None:
 def test_the_report_has_the_promised_form(tmp_path: Path) -> None:
     write_report(make_report(plan(tmp_path), good()), tmp_path / "report.json")
     report = json.loads((tmp_path / "report.json").read_text())
-    assert list(report) == ["model", "seed", "data", "methods"]
+    assert list(report) == ["model", "seed", "data", "secret", "methods", "bars"]
     assert (report["model"], report["seed"], report["data"]) == ("all-MiniLM-L6-v2", 0, "made-up")
+    assert all(bar["reached"] for bar in report["bars"]) and len(report["bars"]) == 4
     assert list(report["methods"]) == ["frozen", "lora", "p3eft"]
     for method in report["methods"].values():
         assert list(method) == ["accuracy", "leak", "hosts", "steps", "seconds", "bytes_up", "bytes_down"]
-        assert list(method["leak"]) == ["activations", "shifts", "differences", "gradients"]
+        assert list(method["leak"]) == ["activations", "shifts", "differences", "gradients", "worst"]
     assert report["methods"]["frozen"]["leak"]["gradients"] is None
 
 
@@ -113,13 +115,41 @@ def test_table_and_picture_can_be_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "accuracy", "gradients", "words"),
     [
-        ("lora", 0.81, 1.0, "above frozen's"),
+        ("lora", 0.81, 1.0, "well above frozen's"),
         ("lora", 0.98, 0.94, "give the labels away"),
-        ("p3eft", 0.94, 0.52, "below lora's"),
-        ("p3eft", 0.975, 0.61, "the limit is 0.6"),
+        ("p3eft", 0.94, 0.52, "close to lora's"),
+        ("p3eft", 0.975, 0.61, "give little away"),
     ],
 )
-def test_each_missed_bar_is_named(tmp_path: Path, method: str, accuracy: float, gradients: float, words: str) -> None:
-    assert failures(plan(tmp_path), good()) == []
-    found = failures(plan(tmp_path), good() | {method: outcome(accuracy, gradients)})
-    assert any(words in line for line in found), found
+def test_each_broken_promise_is_named(
+    tmp_path: Path, method: str, accuracy: float, gradients: float, words: str
+) -> None:
+    bars = make_report(plan(tmp_path), good() | {method: outcome(accuracy, gradients)})["bars"]
+    broken = [describe(bar) for bar in bars if not bar["reached"]]
+    assert len(broken) == 1 and words in broken[0] and broken[0].strip().startswith("NO"), broken
+
+
+def test_own_data_are_measured_and_not_judged(tmp_path: Path) -> None:
+    mine = replace(read_plan({"DATA": str(tmp_path)}), out=tmp_path)
+    report = make_report(mine, good() | {"p3eft": outcome(0.5, 1.0)})
+    assert report["bars"] == [] and report["secret"] == "random"
+    assert all(mine.secret(method) is None for method in ("lora", "p3eft"))
+
+
+def test_one_seed_gives_one_secret_and_another_seed_another(tmp_path: Path) -> None:
+    secrets = {replace(plan(tmp_path), seed=seed).secret(method) for seed in range(3) for method in ("lora", "p3eft")}
+    assert len(secrets) == 6 and plan(tmp_path).secret("lora") in secrets
+
+
+def seed_report(seed: int, accuracy: float, gradients: float) -> SeedReport:
+    report = outcome(accuracy, gradients, hosts=2).report
+    return {"seed": seed, "p3eft": report, "worst_attack": "a", "bars": judge_p3eft(Bars(), 0.98, report)}
+
+
+def test_seeds_pass_only_together_and_away_from_their_bars() -> None:
+    good_ones = [seed_report(k, 0.97 + 0.001 * (k % 3), 0.52 + 0.004 * (k % 2)) for k in range(6)]
+    assert conclude(good_ones) == 0
+    assert conclude([*good_ones, seed_report(6, 0.94, 0.52)]) == 1, "a seed that breaks a promise"
+    wide = [seed_report(k, 0.971, 0.50 + 0.015 * k) for k in range(6)]
+    assert all(bar["reached"] for one in wide for bar in one["bars"])
+    assert min(distance for _, distance in distances(wide)) < 4 and conclude(wide) == 1, "kept by luck"
