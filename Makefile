@@ -7,7 +7,7 @@ PYTHON := .deps/venv/bin/python
 BIN := target/debug/blindtune
 SDK := sdk/python
 
-.PHONY: help setup build demo test test-rust test-sdk test-dist docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
+.PHONY: help setup build demo test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -29,15 +29,23 @@ demo: build ## train a private classifier over HTTP: table, picture and report i
 serve: build ## run a host on http://127.0.0.1:8080 with the MiniLM backbone added
 	@scripts/serve.sh
 
-test: build test-rust test-sdk test-bench test-openai test-api-contract test-generator ## run all tests
+test: ## run all tests, whatever fails on the way, and end with a table (PARTS="rust sdk" for some; logs in var/test)
+	@python3 scripts/run_tests.py $(PARTS)
+
+test-tools: setup # the scripts that run the tests and look at dependencies, and that versions agree
+	@cd scripts/tests && "$(CURDIR)/$(PYTHON)" -m pytest
 
 test-rust: build
-	@cargo test --locked
+	@cargo test --locked --no-fail-fast
 
 test-sdk: build
 	@cd $(SDK) && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/$(PYTHON)" -m pytest
+
+test-demo: setup
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m pytest -q
-	@SHORT=1 scripts/test-dist.sh
+
+test-portable: setup ## the numeric tests as other processors run them, with 1 and 2 threads (ROWS="blas onednn-AVX2" for some; SHORT=1)
+	@python3 scripts/portable.py $(ROWS)
 
 test-dist: setup ## the SDK's wheel and sdist in clean environments, on each Python from 3.10 to 3.13 that is here
 	@scripts/test-dist.sh
@@ -74,6 +82,11 @@ lint: build lint-api ## check format, clippy, types, the contract
 	@cd $(SDK) && "$(CURDIR)/$(PYTHON)" -m ruff check . && "$(CURDIR)/$(PYTHON)" -m ruff format --check . && "$(CURDIR)/$(PYTHON)" -m mypy
 	@$(PYTHON) -m ruff check --config $(SDK)/pyproject.toml examples benches scripts tests && $(PYTHON) -m ruff format --check --config $(SDK)/pyproject.toml examples benches scripts tests
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m mypy --strict --ignore-missing-imports *.py
+	@$(PYTHON) scripts/supply_chain.py
+
+audit-deps: setup ## licences, copies and sources of all dependencies, and what is known against them, where a registry tells
+	@$(PYTHON) scripts/supply_chain.py
+	@scripts/audit/audit.sh
 
 lint-api: setup ## lint openapi.yaml
 	@scripts/setup/redocly.sh
