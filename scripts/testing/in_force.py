@@ -12,6 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 CHECKED = pytest.StashKey[bool]()
+ALSO_CALLED = {"Prescott": ("Katmai",), "Zen": ("Haswell",)}
+"""The first name that OpenBLAS finds for a set of kernels: the wheels of numpy and scipy have one set for Katmai to
+Prescott, and for Zen they have Haswell's."""
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -21,7 +24,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         item.config.stash[CHECKED] = True
         wrong = differences()
         if wrong:
-            pytest.exit(f"not as wished: {'; '.join(wrong)}", returncode=3)
+            item.session.shouldfail = "the setting is not in force"
+            pytest.fail(f"not as wished: {'; '.join(wrong)}", pytrace=False)
     yield
 
 
@@ -36,7 +40,7 @@ def differences() -> list[str]:
     pools = [pool for pool in threadpool_info() if pool["internal_api"] == "openblas"]
     wrong = [] if pools else ["no OpenBLAS is loaded"]
     for pool in pools:
-        if core and pool["architecture"] != core:
+        if core and pool["architecture"] not in (core, *ALSO_CALLED.get(core, ())):
             wrong.append(f"OpenBLAS {pool['version']} runs as {pool['architecture']}, not as {core}")
         if pool["num_threads"] != threads:
             wrong.append(f"OpenBLAS {pool['version']} has {pool['num_threads']} threads, not {threads}")

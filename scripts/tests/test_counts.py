@@ -53,3 +53,10 @@ def test_nothing_said_is_not_counted(reader: object) -> None:
 
 def test_a_pytest_that_wrote_no_report_is_not_counted() -> None:
     assert counts.read_pytest(NO, "1 passed") is None
+
+
+def test_the_contract_counts_operations_and_its_own_failures() -> None:
+    log = "API Operations:\n  Selected: 56/56\n  Tested: 56\n\nTest cases:\n  563 generated, 563 passed, 83 skipped\n"
+    assert counts.read_contract(NO, log) == Counts(56)
+    old = counts.read_contract(NO, "schemathesis needs Python 3.11 or newer: the contract is not tried here\n")
+    assert old is not None and old.passed == 0 and len(old.skips) == 1
