@@ -5,9 +5,11 @@ SHELL := /bin/bash
 
 PYTHON := .deps/venv/bin/python
 BIN := target/debug/blindtune
+# What benches measure.
+RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtune"
 SDK := sdk/python
 
-.PHONY: help setup build demo demo-seeds test test-rust test-sdk test-dist docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
+.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -23,6 +25,9 @@ build: setup ## build the host
 	@echo "[build] the host (the first time takes some minutes: it compiles the bindings of LibTorch)" >&2
 	@cargo build --locked
 
+release: setup ## build the host as it is deployed and measured (target/release; takes several times as long)
+	@cargo build --release --locked
+
 demo: build ## train a private classifier over HTTP: table, picture and report in var/demo (DATA=folder for your own)
 	@$(PYTHON) examples/demo/demo.py
 
@@ -32,15 +37,23 @@ demo-seeds: build ## the p3eft part of the demo under twenty secrets, each held 
 serve: build ## run a host on http://127.0.0.1:8080 with the MiniLM backbone added
 	@scripts/serve.sh
 
-test: build test-rust test-sdk test-bench test-openai test-api-contract test-generator ## run all tests
+test: ## run all tests, whatever fails on the way, and end with a table (PARTS="rust sdk" for some; logs in var/test)
+	@python3 scripts/run_tests.py $(PARTS)
+
+test-tools: setup # the scripts that run the tests and look at dependencies, and that versions agree
+	@cd scripts/tests && "$(CURDIR)/$(PYTHON)" -m pytest
 
 test-rust: build
-	@cargo test --locked
+	@cargo test --locked --no-fail-fast
 
 test-sdk: build
 	@cd $(SDK) && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/$(PYTHON)" -m pytest
+
+test-demo: setup
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m pytest -q
-	@SHORT=1 scripts/test-dist.sh
+
+test-portable: setup ## the numeric tests as other processors run them, with 1 and 2 threads (ROWS="blas onednn-AVX2" for some; SHORT=1)
+	@python3 scripts/portable.py $(ROWS)
 
 test-dist: setup ## the SDK's wheel and sdist in clean environments, on each Python from 3.10 to 3.13 that is here
 	@scripts/test-dist.sh
@@ -77,6 +90,11 @@ lint: build lint-api ## check format, clippy, types, the contract
 	@cd $(SDK) && "$(CURDIR)/$(PYTHON)" -m ruff check . && "$(CURDIR)/$(PYTHON)" -m ruff format --check . && "$(CURDIR)/$(PYTHON)" -m mypy
 	@$(PYTHON) -m ruff check --config $(SDK)/pyproject.toml examples benches scripts tests && $(PYTHON) -m ruff format --check --config $(SDK)/pyproject.toml examples benches scripts tests
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m mypy --strict --ignore-missing-imports *.py
+	@$(PYTHON) scripts/supply_chain.py
+
+audit-deps: setup ## licences, copies and sources of all dependencies, and what is known against them, where a registry tells
+	@$(PYTHON) scripts/supply_chain.py
+	@scripts/audit/audit.sh
 
 lint-api: setup ## lint openapi.yaml
 	@scripts/setup/redocly.sh
@@ -98,34 +116,34 @@ sdk: openapi ## generate the SDK's core from openapi.yaml
 sqlx-prepare: setup ## check every query against the migrated schema and write .sqlx
 	@scripts/sqlx-prepare.sh
 
-bench: build ## the host over HTTP against transformers + PEFT in-process (CASES=, ROUNDS=, THREADS=; SHORT=1 without PEFT)
+bench: release ## the host over HTTP against transformers + PEFT in-process (CASES=, ROUNDS=, THREADS=; SHORT=1 without PEFT)
 	@[ "$${SHORT:-0}" != 0 ] || scripts/setup/peft.sh
-	@$(PYTHON) benches/bench.py
+	@$(RELEASE) $(PYTHON) benches/bench.py
 
-bench-gpu: build ## the same on a CUDA device: tokens/s and share of peak at 7B (GPU_SMOKE=1 tries the harness without one)
+bench-gpu: release ## the same on a CUDA device: tokens/s and share of peak at 7B (GPU_SMOKE=1 tries the harness without one)
 	@scripts/setup/peft.sh
-	@$(PYTHON) benches/gpu.py
+	@$(RELEASE) $(PYTHON) benches/gpu.py
 
-bench-overhead: build ## time of a one-token forward over HTTP less the engine's own time
-	@$(PYTHON) benches/overhead.py
+bench-overhead: release ## time of a one-token forward over HTTP less the engine's own time
+	@$(RELEASE) $(PYTHON) benches/overhead.py
 
-bench-nf4: build ## memory of a LLaMA-2-7B-shaped backbone in 4 bits (LAYERS=; writes 13 GB for a while)
-	@$(PYTHON) benches/fourbit.py
+bench-nf4: release ## memory of a LLaMA-2-7B-shaped backbone in 4 bits (LAYERS=; writes 13 GB for a while)
+	@$(RELEASE) $(PYTHON) benches/fourbit.py
 
 bench-products: setup ## products of a frozen layer by BLAS, oneDNN and oneDNN on packed weights
 	@scripts/setup/peft.sh
 	@.deps/peft/bin/python benches/products.py
 
-science: build ## SST-2 with MiniLM, method by method, attacked: benches/results/science.json (DATA=, MINUTES=75; resumable)
-	@$(PYTHON) benches/science.py
-	@$(PYTHON) benches/inversion.py
+science: release ## SST-2 with MiniLM, method by method, attacked: benches/results/science.json (DATA=, MINUTES=75; resumable)
+	@$(RELEASE) $(PYTHON) benches/science.py
+	@$(RELEASE) $(PYTHON) benches/inversion.py
 	@$(PYTHON) scripts/privacy_page.py
 
 load: build ## 500 control requests a second for a minute, without and with 1,000 event listeners (LOAD_SECONDS=)
 	@cargo test --locked --test load -- --ignored --nocapture
 
-soak: build ## memory over 10,000 steps (STEPS=), after resting
-	@$(PYTHON) benches/soak.py
+soak: release ## memory over 10,000 steps (STEPS=), after resting
+	@$(RELEASE) $(PYTHON) benches/soak.py
 
 clean: ## remove what was built and what the hosts stored; downloads stay in the cache
 	rm -rf target var .deps

@@ -5,7 +5,7 @@ need python3 "Python" "Install Python 3.10 or newer (Debian or Ubuntu: apt-get i
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "Python 3.10 or newer is needed; this is $(python3 --version)"
 lock="$root/sdk/python/requirements-dev.lock"
 stamp="$deps/venv/.ready"
-want=$(cat "$lock" "$root/sdk/python/pyproject.toml" | sha256sum | cut -d' ' -f1)
+want=$(cat "$lock" "$root/sdk/python/pyproject.toml" "$root/sdk/python/src/blindtune/_version.py" | sha256sum | cut -d' ' -f1)
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && exit 0
 say "making the Python environment in .deps/venv"
 [ -x "$deps/venv/bin/python" ] || python3 -m venv "$deps/venv" || die "python3 -m venv failed. On Debian or Ubuntu: apt-get install python3-venv"

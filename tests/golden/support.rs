@@ -131,8 +131,10 @@ pub struct World {
     pub info: SessionInfo,
 }
 
+/// One thread, so that the same bits come out; `make test-portable` asks for two.
 pub fn config() -> EngineConfig {
-    EngineConfig { threads: 1, ..EngineConfig::default() }
+    let asked = std::env::var("BLINDTUNE_TEST_THREADS").ok().and_then(|text| text.parse().ok());
+    EngineConfig { threads: asked.unwrap_or(1), ..EngineConfig::default() }
 }
 
 pub fn spec(job: JobId, case: &Case, custody: Custody) -> SessionSpec {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -18,9 +19,9 @@ FILLER = ["the", "a", "film", "plot", "actor", "scene", "music", "story", "with"
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Spinning BLAS and OpenMP threads make small problems slow on a busy machine."""
-    with threadpool_limits(1):
+def few_threads() -> Iterator[None]:
+    """Spinning BLAS and OpenMP threads make small problems slow on a busy machine; test-portable asks for two."""
+    with threadpool_limits(int(os.environ.get("BLINDTUNE_TEST_THREADS", "1"))):
         yield
 
 

@@ -4,6 +4,7 @@ The label holder's side: `P3EFT` trains, evaluates and audits; `Client` and `Asy
 """
 
 from ._transport import RetryPolicy
+from ._version import __version__
 from .audit import LeakReport
 from .calls import BackwardRequest, ForwardRequest, StepAnswer
 from .client import AsyncClient, Client
@@ -11,8 +12,6 @@ from .data import DataError, Dataset, read_dataset
 from .errors import ApiConnectionError, ApiError, BlindtuneError, RunError, WebhookVerificationError
 from .settings import Settings, SettingsError
 from .trainer import P3EFT, FitResult
-
-__version__ = "0.1.0"
 
 __all__ = [
     "P3EFT",

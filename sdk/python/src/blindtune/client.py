@@ -20,6 +20,7 @@ from ._asks import steps
 from ._asks.core import Ask, Listing
 from ._asks.jobs import ledger
 from ._transport import UNREAD, AsyncRetryingTransport, RetryingTransport, RetryPolicy, Traffic
+from ._version import __version__
 from .arrays import F32, AnyArray
 from .calls import TENSORS, BackwardRequest, Call, ForwardRequest, StepAnswer, step_answer
 from .errors import ApiConnectionError, BlindtuneError, error_from
@@ -75,7 +76,9 @@ class _Connection:
 
     def _options(self, api_key: str | None, timeout_s: float) -> dict[str, Any]:
         key = api_key or os.environ.get(API_KEY_VARIABLE) or ""
-        headers = {"User-Agent": "blindtune-python/0.1.0"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        headers = {"User-Agent": f"blindtune-python/{__version__}"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
         return {"base_url": self.base_url, "headers": headers, "timeout": httpx.Timeout(timeout_s, connect=5.0)}
 
     def _lost(self, error: httpx.TransportError) -> ApiConnectionError:

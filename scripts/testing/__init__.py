@@ -1,0 +1,1 @@
+"""The runner behind `make test` and `make test-portable`; see parts.py."""
