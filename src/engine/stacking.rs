@@ -2,7 +2,7 @@
 //! take little longer than one. Owns what may be stacked, and the way from a stacked pass to each job's own answer.
 //!
 //! Every row meets its own job's adapters only, attention runs input by input, and each answer is cut out of the pass by the job's
-//! own rows: an answer equals the job run alone to rounding (1e-6). A request that fails fails alone, and so does its job.
+//! own rows: an answer equals the job run alone to rounding (1e-5). A request that fails fails alone, and so does its job.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Requests of several jobs in one pass: each answer is the job's own, to 1e-6, whoever else was in the pass.
+//! Requests of several jobs in one pass: each answer is the job's own, to rounding, whoever else was in the pass.
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use blindtune::engine::Share;
 use futures::future::join_all;
 
 use crate::support::Case;
+use crate::support::ROUNDING;
 use crate::support::call;
 use crate::support::config;
 use crate::support::difference;
@@ -25,7 +26,6 @@ use crate::support::job;
 use crate::support::mild_cases;
 use crate::support::spec;
 
-const MOST: f64 = 1e-6;
 const JOBS: u128 = 6;
 
 /// Long enough that the requests of a test meet.
@@ -104,7 +104,7 @@ async fn every_answer_equals_the_job_alone() {
                 assert_eq!(got.name(), expected.name());
                 if got.name() != "lengths" {
                     let difference = difference(got, expected);
-                    assert!(difference <= MOST, "{name}: {} of job {number} differs by {difference:e}", got.name());
+                    assert!(difference <= ROUNDING, "{name}: {} of job {number} differs by {difference:e}", got.name());
                 }
             }
         }
@@ -120,7 +120,7 @@ async fn a_backward_whose_mates_stay_away_equals_the_one_with_them() {
         let reply = &all[number as usize].0;
         let again = gradients(engine.backward(job(number), id(1), shares(reply)).await.expect("runs"));
         for (got, expected) in again.iter().zip(&all[number as usize].1) {
-            assert!(difference(got, expected) <= MOST);
+            assert!(difference(got, expected) <= ROUNDING);
         }
     }
 }
