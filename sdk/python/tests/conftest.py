@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -19,8 +20,8 @@ FILLER = ["the", "a", "film", "plot", "actor", "scene", "music", "story", "with"
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Spinning BLAS and OpenMP threads make small problems slow on a busy machine."""
-    with threadpool_limits(1):
+    """Spinning BLAS and OpenMP threads make small problems slow on a busy machine; who wants more says so."""
+    with threadpool_limits(int(os.environ.get("OPENBLAS_NUM_THREADS", "1"))):
         yield
 
 
