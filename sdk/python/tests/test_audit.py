@@ -135,7 +135,7 @@ def test_what_only_the_difference_tells_is_found_there() -> None:
 
 
 def test_independent_components_pick_two_heaps_without_labels() -> None:
-    """The label is the smallest of ten directions: no principal component is it, the flattest source is.
+    """The label is one of ten directions of the same size: no principal component is it, the flattest source is.
 
     The search ends in a local optimum for one data set in twenty, hence the median of seven.
     """
@@ -143,12 +143,12 @@ def test_independent_components_pick_two_heaps_without_labels() -> None:
     for seed in range(7):
         rng = np.random.default_rng(seed)
         labels = rng.integers(0, 2, 600)
-        mixed = np.concatenate([(2 * labels - 1)[:, None], rng.laplace(size=(600, 9))], axis=1)
+        mixed = np.concatenate([(2 * labels - 1)[:, None], rng.laplace(size=(600, 9)) / np.sqrt(2)], axis=1)
         x = (mixed @ np.linalg.qr(rng.normal(size=(10, 10)))[0]).astype(np.float32)
         scores = on_activations([x], None, labels, 2).attacks
         found.append([scores[f"activations/h0/{name}"] for name in ("ica", "ica-any", "pc1")])
     ica, best, principal = np.median(found, axis=0)
-    assert ica > 0.95 and principal < 0.65
+    assert ica > 0.95 and principal < 0.8
     assert best >= ica
 
 

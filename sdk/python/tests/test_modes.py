@@ -107,7 +107,6 @@ def test_a_regression(fake_host: FakeHost, method: str, tmp_path: Path) -> None:
     scores = tuner.evaluate(dev)
     assert dev.values is not None
     assert scores["spearman"] > 0.6 and scores["rmse"] < 0.75 * float(dev.values.std())
-    assert scores["accuracy"] > 0.7
     loaded = P3EFT.load(tmp_path / "run", clients([fake_host]), progress=False)
     assert np.array_equal(loaded.predict_values(dev.texts), tuner.predict_values(dev.texts))
     assert loaded.evaluate(dev) == scores
