@@ -135,7 +135,7 @@ def test_adamw_is_inverted_while_gradients_keep_their_size() -> None:
     for before, after, g in walk(lambda p: AdamW(p, settings), gradients):
         read = reader.read(before, after, 1e-3)
         errors.append(np.abs(read.gradient - g)[100:] / np.abs(g[100:]))
-    assert np.median(errors) < 0.01 and np.quantile(errors, 0.9) < 0.1
+    assert np.median(errors) < 0.015 and np.quantile(errors, 0.9) < 0.1
 
 
 def test_a_jump_with_a_smaller_twin_is_marked_unknown() -> None:
