@@ -148,7 +148,7 @@ def test_independent_components_pick_two_heaps_without_labels() -> None:
         scores = on_activations([x], None, labels, 2).attacks
         found.append([scores[f"activations/h0/{name}"] for name in ("ica", "ica-any", "pc1")])
     ica, best, principal = np.median(found, axis=0)
-    assert ica > 0.95 and principal < 0.8
+    assert ica > 0.95 and principal < 0.85
     assert best >= ica
 
 
