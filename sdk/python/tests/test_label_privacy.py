@@ -83,5 +83,5 @@ def test_correction_finds_the_true_probabilities(secret: SecretStream) -> None:
         logits = logits - 8.0 * gradient.sum(axis=0, keepdims=True)
     p = np.exp(logits[0, 0]) / np.exp(logits[0]).sum()
     shown_as_0, certainty = np.mean(shown == 0), matrix[0, 0] - matrix[1, 0]
-    assert shown_as_0 < 0.7 and p == pytest.approx((shown_as_0 - matrix[1, 0]) / certainty, abs=1e-4)
+    assert shown_as_0 < 0.75 and p == pytest.approx((shown_as_0 - matrix[1, 0]) / certainty, abs=1e-4)
     assert p == pytest.approx(0.9, abs=4 * (0.25 / N) ** 0.5 / certainty)
