@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from blindtune.audit import (
+    Finding,
     Guess,
     LeakReport,
     activation_attacks,
@@ -23,7 +24,9 @@ from blindtune.audit import (
     worst,
 )
 
-N, H = 500, 30
+N, H = 1200, 30
+"""By luck alone the best of all attacks reads 0.54 on so many rows, give or take 0.01: bounds of 0.58 and more say
+something. Bounds here keep four standard errors, as 20 seeds of the data show them, from what is measured."""
 
 
 def tuned(kind: str, size: float = 2.0, classes: int = 2) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
@@ -34,7 +37,7 @@ def tuned(kind: str, size: float = 2.0, classes: int = 2) -> tuple[list[np.ndarr
     centres = np.zeros((classes, H))
     centres[:, -classes:] = (np.eye(classes) - 1 / classes) * 2 * size
     signal = centres[labels]
-    common = rng.normal(size=(N, H)) * (2 if kind == "difference" else 0)
+    common = rng.normal(size=(N, H)) * (4 if kind == "difference" else 0)
     drift = [common + rng.normal(size=(N, H)) * 0.2 for _ in range(2)]
     plan = {"nothing": (0, 0), "set": (1, 1), "difference": (1, -1), "second": (0, 1)}[kind]
     sets = [(base + d + p * signal).astype(np.float32) for d, p in zip(drift, plan, strict=True)]
@@ -62,7 +65,7 @@ def test_separable_data_leaks_all(classes: int) -> None:
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_shuffled_labels_read_chance(classes: int) -> None:
-    x, labels = blobs(classes, 10)
+    x, labels = blobs(classes, 10, 4000)
     shuffled = np.random.default_rng(1).permutation(labels)
     leak = worst(attack(x, shuffled, classes), classes)
     assert leak is not None and 1 / classes <= leak <= 1 / classes + 0.06
@@ -91,7 +94,7 @@ def test_principal_scores_agree_with_a_full_decomposition() -> None:
 
 def test_batchwise_is_corrected_for_luck() -> None:
     rng = np.random.default_rng(3)
-    batches = [rng.normal(size=(32, 20)).astype(np.float32) for _ in range(40)]
+    batches = [rng.normal(size=(32, 20)).astype(np.float32) for _ in range(160)]
     labels = [rng.integers(0, 2, 32) for _ in batches]
     assert batchwise_leak(batches, labels, 2) <= 0.53
     open_batches = [x + 20 * (2 * y[:, None] - 1) for x, y in zip(batches, labels, strict=True)]
@@ -126,20 +129,27 @@ def test_whitening_finds_what_the_authors_attacks_miss() -> None:
 
 def test_what_only_the_difference_tells_is_found_there() -> None:
     scores = report_on("difference", 0.6).attacks
-    assert scores["differences/d01/spectral"] > 0.95 and scores["shifts/s0/spectral"] < 0.8
+    assert scores["differences/d01/spectral"] > 0.95 and scores["shifts/s0/spectral"] < 0.65
     assert scores["views/mean/generalized-pc1"] < 0.6
     assert {"views/concatenated/pc1", "views/concatenated-shifts/generalized-ica"} <= set(scores)
 
 
 def test_independent_components_pick_two_heaps_without_labels() -> None:
-    """The label is one of ten directions of the same size: no principal component is it, the flattest source is."""
-    rng = np.random.default_rng(6)
-    labels = rng.integers(0, 2, N)
-    mixed = np.concatenate([(2 * labels - 1)[:, None], rng.laplace(size=(N, 9)) / np.sqrt(2)], axis=1)
-    x = (mixed @ np.linalg.qr(rng.normal(size=(10, 10)))[0]).astype(np.float32)
-    scores = on_activations([x], None, labels, 2).attacks
-    assert scores["activations/h0/ica"] > 0.95 and scores["activations/h0/pc1"] < 0.8
-    assert scores["activations/h0/ica-any"] >= scores["activations/h0/ica"]
+    """The label is one of ten directions of the same size: no principal component is it, the flattest source is.
+
+    The search ends in a local optimum for one data set in twenty, hence the median of seven.
+    """
+    found = []
+    for seed in range(7):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, 2, 600)
+        mixed = np.concatenate([(2 * labels - 1)[:, None], rng.laplace(size=(600, 9)) / np.sqrt(2)], axis=1)
+        x = (mixed @ np.linalg.qr(rng.normal(size=(10, 10)))[0]).astype(np.float32)
+        scores = on_activations([x], None, labels, 2).attacks
+        found.append([scores[f"activations/h0/{name}"] for name in ("ica", "ica-any", "pc1")])
+    ica, best, principal = np.median(found, axis=0)
+    assert ica > 0.95 and principal < 0.85
+    assert best >= ica
 
 
 def test_nothing_to_find_reads_chance() -> None:
@@ -154,7 +164,8 @@ def test_the_control_reads_chance_whatever_the_leak(kind: str) -> None:
     findings = report_on(kind).findings
     assert {f.tier for f in findings} == {0, 1, 4}
     for finding in findings:
-        luck = 0.58 if finding.picked_with_labels else 0.55
+        once = finding.name.endswith("cross-validated")  # its control is that of one shuffle, the others' of eight
+        luck = 0.6 if once else 0.58 if finding.picked_with_labels else 0.55
         assert 0.5 <= finding.control < luck, finding.name
         assert 0.5 <= finding.low <= finding.score <= finding.high <= 1.0, finding.name
 
@@ -199,27 +210,30 @@ def test_known_labels_beat_the_backbone_only_where_tuning_left_some() -> None:
     assert scores["probes/tuned/16-labels"] < 0.56
 
 
-def test_the_interval_covers_the_truth() -> None:
-    """Two normal heaps one unit apart have an AUC of 0.760; 95 % intervals of 60 samples of 150 rows."""
-    hits = 0
-    for seed in range(60):
+def intervals(shift: float, samples: int, rows: int) -> list[Finding]:
+    """What is found in samples of two normal heaps `shift` apart."""
+    found = []
+    for seed in range(samples):
         rng = np.random.default_rng(seed)
-        labels = rng.integers(0, 2, 150)
-        finding = evaluate(Guess(1, "views", "a", "", scores=rng.normal(size=150) + labels), labels, 2)
-        assert finding is not None and finding.high - finding.low < 0.2
-        hits += finding.low <= 0.760 <= finding.high
-    assert 51 <= hits <= 60
+        labels = rng.integers(0, 2, rows)
+        finding = evaluate(Guess(1, "views", "a", "", scores=rng.normal(size=rows) + shift * labels), labels, 2)
+        assert finding is not None
+        found.append(finding)
+    return found
+
+
+def test_the_interval_covers_the_truth() -> None:
+    """Two heaps one unit apart have an AUC of 0.760. So many samples give the share that covers it to 0.01."""
+    found = intervals(1.0, 600, 150)
+    covered = np.mean([f.low <= 0.760 <= f.high for f in found])
+    assert 0.89 <= covered <= 0.98
+    width = np.mean([f.high - f.low for f in found])
+    assert width == pytest.approx(2 * 1.96 * np.std([f.score for f in found]), rel=0.15)
 
 
 def test_the_interval_of_nothing_reaches_chance() -> None:
-    reached = 0
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        labels = rng.integers(0, 2, 200)
-        finding = evaluate(Guess(1, "views", "a", "", scores=rng.normal(size=200)), labels, 2)
-        assert finding is not None
-        reached += finding.low <= 0.501
-    assert reached >= 33
+    """19 of 20 do; so many samples give the share to 0.01."""
+    assert np.mean([f.low <= 0.501 for f in intervals(0.0, 500, 200)]) >= 0.9
 
 
 def test_excess_compares_with_the_same_attack_on_fresh_rows() -> None:

@@ -9,10 +9,14 @@ import pytest
 
 from blindtune.audit import Finding, Seen, SeenBackward, SeenForward, run
 from blindtune.audit.recombine import Mixture, aligned_average, consistent, lowest_rank
+from blindtune.audit.score import evaluate
+from blindtune.audit.tier2 import guesses, steps_of
 from blindtune.secret import SecretStream
 from blindtune.shares import split
 
-N, B, H, STEPS = 1200, 48, 40, 24
+N, B, H, STEPS = 2400, 48, 40, 48
+"""With decoys an attack that is lucky with one step's mixture is unlucky with the next one's: many steps, not only many
+rows, make a score sure. Bounds here keep four standard errors, as 20 seeds show them, from what is measured."""
 Mix = Callable[[np.ndarray, int, int], tuple[np.ndarray, ...]]
 """Gradient, step and set to what travels."""
 
@@ -51,9 +55,9 @@ def wire(mix: Mix, rows: int = N, told_by_text: bool = False) -> tuple[Seen, np.
 def scores(seen: Seen, y: np.ndarray) -> dict[str, Finding]:
     """Tier 2 by the end of the name, the worse of the sets."""
     found: dict[str, Finding] = {}
-    for f in run(seen, y, 2).findings:
-        key = f.attack.split("/", 1)[1].replace("set0", "set").replace("set1", "set") if f.tier == 2 else ""
-        if key and (key not in found or f.score > found[key].score):
+    for guess in guesses(steps_of(seen, 0), 0, 2):
+        f, key = evaluate(guess, y, 2), guess.attack.split("/", 1)[1].replace("set0", "set").replace("set1", "set")
+        if f is not None and (key not in found or f.score > found[key].score):
             found[key] = f
     return found
 
@@ -83,7 +87,7 @@ def decoys(fixed: bool, same: bool) -> Mix:
 def test_one_share_of_two_is_noise() -> None:
     seen, y = wire(shares_of(2, 1), told_by_text=True)
     report = run(seen, y, 2)
-    assert report.tiers[2] <= 0.57 and report.gradients is not None and report.gradients <= 0.58
+    assert report.tiers[2] <= 0.65 and report.gradients is not None and report.gradients <= 0.65
 
 
 def test_all_shares_on_one_host_are_the_gradient() -> None:
@@ -96,17 +100,17 @@ def test_all_shares_on_one_host_are_the_gradient() -> None:
 def test_decoys_that_differ_between_sets_are_told_apart() -> None:
     told = scores(*wire(decoys(fixed=False, same=False)))["sets/shared-direction"]
     assert told.score > 0.95
-    assert scores(*wire(decoys(fixed=False, same=True)))["sets/shared-direction"].score < 0.9
+    assert scores(*wire(decoys(fixed=False, same=True)))["sets/shared-direction"].score < 0.85
 
 
 def test_decoys_that_texts_do_not_predict_are_told_apart() -> None:
     told = scores(*wire(decoys(fixed=False, same=True), told_by_text=True))
     silent = scores(*wire(decoys(fixed=False, same=True), told_by_text=False))
-    assert told["set/texts-span"].score > 0.85 and silent["set/texts-span"].score < 0.6
+    assert told["set/texts-span"].score > 0.85 and silent["set/texts-span"].score < 0.7
 
 
 def test_decoys_that_change_between_epochs_are_told_apart() -> None:
-    told = scores(*wire(decoys(fixed=False, same=True), rows=150))
+    told = scores(*wire(decoys(fixed=False, same=True), rows=300))
     assert told["set/epochs"].score > 0.85 and told["set/epochs"].control < 0.58
     assert "set/epochs" not in scores(*wire(shares_of(2, 1))), "too few rows came twice"
 
@@ -126,8 +130,8 @@ def test_averaging_turns_steps_the_same_way() -> None:
     rows = [rng.permutation(100)[:60] for _ in range(30)]
     v = rng.normal(size=H)
     noisy = [
-        (rng.choice([-1, 1]) * (np.outer(1 - 2 * y[r], v) + 4 * rng.normal(size=(60, H)))).astype(np.float32)
-        for r in rows
+        ((-1) ** t * (np.outer(1 - 2 * y[r], v) + 4 * rng.normal(size=(60, H)))).astype(np.float32)
+        for t, r in enumerate(rows)
     ]
     found = aligned_average(noisy, rows)
     assert found is not None
@@ -137,7 +141,7 @@ def test_averaging_turns_steps_the_same_way() -> None:
         [np.mean([s[r == k].sum(0) for s, r in zip(noisy, rows, strict=True)], axis=0) for k in range(100)]
     )
     agreement = np.mean(np.sign(plain @ v) == 1 - 2 * y)
-    assert max(agreement, 1 - agreement) < 0.9
+    assert max(agreement, 1 - agreement) < 0.75
 
 
 def test_rows_that_never_come_again_agree_on_nothing() -> None:

@@ -45,7 +45,7 @@ def test_two_labellings_never_move_an_update_by_more_than_twice_the_clip() -> No
 def test_noise_has_the_stated_size_whatever_the_gradient() -> None:
     noise = UpdateNoise(0.5, 4.0, SECRET)
     for scale in (0.0, 1e-6, 1e3):
-        given = [np.full(20_000, scale, np.float32)]
+        given = [np.full(80_000, scale, np.float32)]
         added = noise.apply(given, 0)[0] - UpdateNoise(0.5, 0.0, SECRET).apply(given, 0)[0]
         assert added.std() == pytest.approx(2.0, rel=0.03) and abs(added.mean()) < 0.05
 

@@ -135,15 +135,13 @@ def _kill_in_second_point(words: list[str], points: Path) -> None:
 
 
 def test_the_budget_ends_a_point_and_names_the_rest(fake_host: FakeHost, tmp_path: Path) -> None:
-    points = (GridPoint("lora", {**BASE, "method": "lora", "steps": 3000}), GridPoint("p3eft", {**BASE, "steps": 30}))
-    started = time.monotonic()
-    found = run_frontier(plan(fake_host, tmp_path, points, budget_s=1.0))
-    assert time.monotonic() - started < 10
+    points = (GridPoint("lora", {**BASE, "method": "lora", "steps": 30_000}), GridPoint("p3eft", {**BASE, "steps": 30}))
+    found = run_frontier(plan(fake_host, tmp_path, points, budget_s=2.0))
     assert found.points == ()
     assert [(e.name, e.status) for e in found.left_out] == [("lora", "unfinished"), ("p3eft", "over budget")]
     assert "the same command continues it" in found.left_out[0].reason
     done = int(re.findall(r"after (\d+) steps", found.left_out[0].reason)[0])
-    assert 0 < done < 3000
+    assert 0 < done < 30_000
     again = run_frontier(plan(fake_host, tmp_path, points[1:], budget_s=60.0))
     assert [p.name for p in again.points] == ["p3eft"] and again.left_out == ()
 

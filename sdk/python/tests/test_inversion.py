@@ -77,11 +77,15 @@ def test_unknown_parameters_are_not_used() -> None:
 
 def test_noise_far_above_the_gradient_hides_it() -> None:
     jacobian, (labels, g) = DenseJacobian(), secrets()
-    clear = jacobian.vjp(g)
-    noise = np.random.default_rng(4).normal(size=PARAMETERS) * 300.0 * np.linalg.norm(clear) / np.sqrt(PARAMETERS)
-    found = invert(jacobian, everything(clear + noise))
-    finding = evaluate(guesses(found, np.arange(ROWS), 2, "a")[-1], labels, 2)
-    assert finding is not None and finding.score < 0.8
+    clear, rng = jacobian.vjp(g), np.random.default_rng(4)
+    scores = []
+    for _ in range(10):  # 24 rows say little; ten draws of the noise, to 0.02
+        noise = rng.normal(size=PARAMETERS) * 300.0 * np.linalg.norm(clear) / np.sqrt(PARAMETERS)
+        found = invert(jacobian, everything(clear + noise))
+        finding = evaluate(guesses(found, np.arange(ROWS), 2, "a")[-1], labels, 2)
+        assert finding is not None
+        scores.append(finding.score)
+    assert np.mean(scores) < 0.75
 
 
 def test_a_zero_gradient_is_no_error() -> None:
@@ -127,11 +131,11 @@ def test_adamw_is_inverted_while_gradients_keep_their_size() -> None:
     rng = np.random.default_rng(8)
     base = rng.normal(size=200) * 1e-3
     gradients = base * (0.9 ** np.arange(12))[:, None] * (1.0 + 0.1 * rng.normal(size=(12, 200)))
-    reader = AdamWReader(settings)
+    reader, errors = AdamWReader(settings), []
     for before, after, g in walk(lambda p: AdamW(p, settings), gradients):
         read = reader.read(before, after, 1e-3)
-        error = np.abs(read.gradient - g)[100:] / np.abs(g[100:])
-        assert np.median(error) < 0.01 and np.quantile(error, 0.9) < 0.1
+        errors.append(np.abs(read.gradient - g)[100:] / np.abs(g[100:]))
+    assert np.median(errors) < 0.015 and np.quantile(errors, 0.9) < 0.1
 
 
 def test_a_jump_with_a_smaller_twin_is_marked_unknown() -> None:
@@ -147,12 +151,12 @@ def test_a_jump_with_a_smaller_twin_is_marked_unknown() -> None:
 
 def test_adamw_can_be_taken_up_with_its_moments() -> None:
     settings = AdamWSettings()
-    theta = np.zeros(200, np.float32)
+    theta = np.zeros(2000, np.float32)
     optimizer, rng = AdamW([theta], settings), np.random.default_rng(9)
     for _ in range(20):
-        optimizer.step([rng.normal(size=200).astype(np.float32)], 1e-3)
+        optimizer.step([rng.normal(size=2000).astype(np.float32)], 1e-3)
     reader = AdamWReader(settings, optimizer.first[0].copy(), optimizer.second[0].copy(), optimizer.step_count)
-    before, g = theta.copy(), rng.normal(size=200).astype(np.float32)
+    before, g = theta.copy(), rng.normal(size=2000).astype(np.float32)
     optimizer.step([g], 1e-3)
     read = reader.read(before, theta, 1e-3)
     assert read.known.mean() > 0.9

@@ -7,7 +7,7 @@ import pytest
 from conftest import sentiment
 
 from blindtune import SettingsError
-from blindtune.audit import attack
+from blindtune.audit.tier0 import spectral_auc
 from blindtune.obfuscation import Context, Decoys, GaussianShares, Obfuscation, Plain, plausible_labels
 from blindtune.obfuscation.decoys import orthogonal
 from blindtune.secret import SecretStream
@@ -32,12 +32,12 @@ def context(secret: SecretStream, name: int = 0) -> Context:
 @pytest.mark.parametrize("obfuscation", ALL, ids=lambda o: f"{o.name}-{o.statement(2).tensors}")
 def test_the_gradient_comes_back_with_the_error_that_was_stated(obfuscation: Obfuscation, secret: SecretStream) -> None:
     g = rank_one(np.random.default_rng(1).integers(0, 2, B))
-    jacobian = np.random.default_rng(2).normal(size=(B * H, 30)).astype(np.float32)
+    jacobian = np.random.default_rng(2).normal(size=(B * H, 300)).astype(np.float32)
     hidden = obfuscation.obfuscate(g, context(secret))
     statement = obfuscation.statement(2)
     assert len(hidden.tensors) == len(hidden.weights) == statement.tensors
     assert all(t.dtype == np.float32 and t.shape == g.shape for t in hidden.tensors)
-    assert hidden.kappa <= statement.kappa * 1.05
+    assert hidden.kappa <= statement.kappa * 1.1
     exact = g.ravel().astype(np.float64) @ jacobian.astype(np.float64)
     joined = hidden.reconstruct([t.ravel() @ jacobian for t in hidden.tensors])
     assert np.linalg.norm(joined - exact) <= 4 * statement.error * np.linalg.norm(exact)
@@ -66,23 +66,22 @@ def test_decoys_leave_no_tensor_that_is_the_gradient(secret: SecretStream) -> No
     labels = np.random.default_rng(3).integers(0, 2, B)
     g = rank_one(labels)
 
-    def leak(count: int) -> float:
-        scores = []
-        for k in range(20):
-            for tensor in Decoys(count).obfuscate(g, context(secret, k)).tensors:
-                scores.append(attack(tensor, labels, 2)["spectral"])
-        return float(np.mean(scores))
+    def leaks(count: int) -> np.ndarray:
+        """Of every tensor of 20 draws, [20, count + 1]."""
+        draws = [Decoys(count).obfuscate(g, context(secret, k)).tensors for k in range(20)]
+        return np.array([[spectral_auc(tensor, labels) for tensor in tensors] for tensors in draws])
 
-    assert attack(g, labels, 2)["spectral"] == 1.0
-    assert leak(15) < leak(3) < 0.85
-    assert leak(15) < 0.68
+    few, many = leaks(3), leaks(15)
+    assert spectral_auc(g, labels) == 1.0
+    assert many.mean() < few.mean() < 0.85 and many.mean() < 0.68
+    assert many.max(axis=1).mean() < 0.9, "the worst tensor of a draw, 1.0 if it were the gradient"
 
 
 def test_decoy_mixing_is_orthogonal_and_drawn_by_name(secret: SecretStream) -> None:
     q = orthogonal(5, secret, ("step", 1, 0))
     np.testing.assert_allclose(q @ q.T, np.eye(5), atol=1e-12)
     assert np.abs(q - orthogonal(5, secret, ("step", 2, 0))).max() > 0.1
-    first = np.array([orthogonal(3, secret, ("step", k, 0))[0, 0] for k in range(400)])
+    first = np.array([orthogonal(3, secret, ("step", k, 0))[0, 0] for k in range(1600)])
     assert abs(first.mean()) < 0.1 and first.std() == pytest.approx(3**-0.5, rel=0.1)
 
 

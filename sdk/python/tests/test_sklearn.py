@@ -37,12 +37,12 @@ def client(fake_host: FakeHost) -> Client:
 def test_it_learns_and_answers_in_the_labels_it_was_given(client: Client) -> None:
     texts, names = texts_and_names(400)
     model = PrivateClassifier("toy", [client], **SMALL).fit(texts, names)
-    fresh, truth = texts_and_names(200, seed=1)
+    fresh, truth = texts_and_names(1000, seed=1)
     assert model.classes_.tolist() == ["negative", "positive"]
     assert set(model.predict(fresh)) == {"negative", "positive"}
     assert model.score(fresh, truth) > 0.85
     found = model.predict_proba(fresh)
-    assert found.shape == (200, 2) and np.allclose(found.sum(axis=1), 1.0, atol=1e-5)
+    assert found.shape == (1000, 2) and np.allclose(found.sum(axis=1), 1.0, atol=1e-5)
 
 
 def test_labels_may_be_numbers_and_texts_pairs(client: Client) -> None:

@@ -41,10 +41,10 @@ def straight_hash(hosts: list[FakeHost], folder: Path, data: Dataset, **more: ob
 
 
 @pytest.mark.parametrize("method", ["p3eft", "lora", "frozen"])
-def test_methods_learn(fake_host: FakeHost, method: str) -> None:
-    tuner = P3EFT("toy", clients([fake_host]), method=method, **{**SMALL, "steps": 80})
+def test_methods_learn(fake_host: FakeHost, method: str, tmp_path: Path) -> None:
+    tuner = P3EFT("toy", clients([fake_host]), method=method, run=prepared(tmp_path), **{**SMALL, "steps": 80})
     result = tuner.fit(sentiment(400))
-    assert result.steps == 80 and tuner.evaluate(sentiment(200, seed=1))["accuracy"] > 0.85
+    assert result.steps == 80 and tuner.evaluate(sentiment(1000, seed=1))["accuracy"] > 0.8
     assert tuner.predict(["good lovely film", "awful dull plot"]) == ["positive", "negative"]
     report = tuner.audit(sentiment(200, seed=1), trained_on=sentiment(100))
     assert (report.gradients is None) == (method == "frozen")
@@ -61,7 +61,8 @@ def test_two_hosts_get_one_share_each_and_see_noise(fake_hosts: Hosts, tmp_path:
         assert names == {"s.0.0", "s.1.0"}
     report = tuner.audit(sentiment(200, seed=1))
     assert report.gradients is not None and report.gradients < 0.62
-    alone = P3EFT("toy", clients(fake_hosts(1)), obfuscation="shares", regularizer="probe", **{**SMALL, "steps": 60})
+    settings = {**SMALL, "obfuscation": "shares", "regularizer": "probe", "steps": 60}
+    alone = P3EFT("toy", clients(fake_hosts(1)), run=prepared(tmp_path, "alone"), **settings)
     alone.fit(sentiment(400))
     found = alone.audit(sentiment(200, seed=1)).gradients
     assert found is not None and found > 0.8
@@ -79,7 +80,7 @@ def test_shares_train_as_the_plain_gradient_does(fake_hosts: Hosts, tmp_path: Pa
 
 
 def test_nothing_that_says_a_label_travels(fake_host: FakeHost, tmp_path: Path) -> None:
-    data = sentiment(128)
+    data = sentiment(512)
     tuner = P3EFT("toy", clients([fake_host]), run=prepared(tmp_path), **SMALL)
     tuner.fit(data)
     tuner.evaluate(data)
@@ -229,7 +230,7 @@ def test_command_line(fake_host: FakeHost, tmp_path: Path, capsys: pytest.Captur
     lines = [f"{text}\t{names[label]}" for text, label in zip(data.texts, data.labels, strict=True)]
     file = tmp_path / "train.tsv"
     file.write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
-    run, host = str(tmp_path / "run"), ["--host", fake_host.url, "--api-key", "k"]
+    run, host = str(prepared(tmp_path)), ["--host", fake_host.url, "--api-key", "k"]
     arguments = ["train", "--data", str(file), "--dev", str(file), "--model", "toy", "--run", run, "--quiet", *host]
     arguments += ["--steps", "40", "--batch-size", "32", "--lr", "0.02", "--regularizer", "probe"]
     assert main(arguments) == 0

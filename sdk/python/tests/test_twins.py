@@ -108,7 +108,7 @@ def test_a_host_that_is_away_is_named_and_the_password_is_not(twin: str) -> None
     def away(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
-    options = {"base_url": "http://me:hidden@host:1", "retry": RetryPolicy(patience_s=0.05, first_wait_s=0.01)}
+    options = {"base_url": "http://me:hidden@host:1", "retry": RetryPolicy(patience_s=0.5, first_wait_s=0.01)}
     client: Any
     if twin == "sync":
         client = Client(transport=httpx.MockTransport(away), **options)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from blindtune import P3EFT, Client, Dataset
+from blindtune.runfolder import RunFolder
 
 from .conftest import MODEL, RealHost
 
@@ -36,9 +37,11 @@ def tuner(clients: Sequence[Client], **settings: object) -> P3EFT:
 @pytest.mark.parametrize("method", ["lora", "p3eft"])
 def test_it_learns_and_predicts(hosts: list[RealHost], method: str, tmp_path: Path) -> None:
     clients = [host.client() for host in hosts[: 2 if method == "p3eft" else 1]]
-    mine = tuner(clients, method=method, steps=40, batch_size=16, ramp_steps=30)
+    run = tmp_path / "run"
+    RunFolder(run).write("secret", b"same secret".hex().encode())
+    mine = tuner(clients, method=method, steps=40, batch_size=16, ramp_steps=30, run=run)
     mine.fit(notes(200))
-    dev = notes(60, seed=1)
+    dev = notes(240, seed=1)
     assert mine.evaluate(dev)["accuracy"] >= 0.85
     leak = mine.audit(dev)
     assert leak.gradients is not None
