@@ -7,7 +7,7 @@ PYTHON := .deps/venv/bin/python
 BIN := target/debug/blindtune
 SDK := sdk/python
 
-.PHONY: help setup build demo test test-rust test-sdk test-dist docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
+.PHONY: help setup build demo test test-rust test-sdk test-dist docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api format serve fixtures openapi sdk sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead soak load science clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -102,6 +102,12 @@ bench: build ## the host over HTTP against transformers + PEFT in-process (CASES
 bench-gpu: build ## the same on a CUDA device: tokens/s and share of peak at 7B (GPU_SMOKE=1 tries the harness without one)
 	@scripts/setup/peft.sh
 	@$(PYTHON) benches/gpu.py
+
+gpu-kit: setup ## a folder under 60 MiB that checks and measures the host on a bare machine with a card (docs/gpu-kit.md)
+	@scripts/gpu-kit.sh
+
+gpu-kit-smoke: build ## the kit on the CPU, with tiny shapes, from an empty environment (about 5 GB the first time)
+	@scripts/gpu-kit-smoke.sh
 
 bench-overhead: build ## time of a one-token forward over HTTP less the engine's own time
 	@$(PYTHON) benches/overhead.py

@@ -12,11 +12,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import ROOT, Options, Outcome, machine, make_model, same_libtorch, write
+from bench import Options, Outcome, machine, make_model, same_libtorch, write
+from blindtune import RetryPolicy
 from cases import Batch, make_batch, of_length
 from hosts import Hosts
 from measure import REFUSALS, Result, say
@@ -116,7 +118,19 @@ class Card:
     device: str
     blocks: int
     smoke: bool
+    layers: int | None = None
     peak: float = 0.0
+    # Is told what is known so far, for a run that may be cut short.
+    note: Callable[[dict[str, Any]], None] = lambda _: None
+
+    @classmethod
+    def read(cls) -> Card:
+        """From the environment."""
+        env = os.environ
+        smoke = env.get("GPU_SMOKE", "") not in ("", "0")
+        options = dataclasses.replace(Options.read(), threads=int(env.get("THREADS", "1" if smoke else "4")))
+        layers = int(env["LAYERS"]) if env.get("LAYERS") else None
+        return cls(options, "cpu" if smoke else "cuda:0", int(env.get("BLOCKS", "2")), smoke, layers)
 
     def link(self) -> PeerLink:
         """A PEFT worker on the device."""
@@ -140,7 +154,8 @@ def batches(card: Card, shape: Shape, parameters: int) -> list[Batch]:
 def host_block(card: Card, shape: Shape, work: Work) -> tuple[list[Sample], dict[str, Any]]:
     """A host, its steps, its end."""
     with card.hosts({shape.name: Path(work.folder)}) as hosts:
-        job = HostJob(hosts.get(), work, PRECISION)
+        # A repeat would be counted into the step's time.
+        job = HostJob(hosts.get(), work, PRECISION, retry=RetryPolicy(patience_s=0.0))
         samples = [job.step(batch) for batch in batches(card, shape, job.parameters)]
         job.close()
     return samples[WARM_UPS:], {"tensors": samples[0].tensors, "names": job.names, "parameters": job.parameters}
@@ -159,15 +174,18 @@ def peer_block(card: Card, shape: Shape, work: Work, parameters: int) -> tuple[l
 
 def run_shape(card: Card, shape: Shape) -> tuple[Result, list[Fact]]:
     """Both sides, block after block."""
-    folder = ROOT / f"var/bench/models/{shape.name}"
+    folder = card.options.models / shape.name
     with card.link() as link:
         make_model(link, folder, shape.config, PRECISION)
+    card.note({"model": shape.name, "rows": shape.rows, "tokens": shape.length})
     work = Work(shape.name, str(folder), shape.config["hidden_size"], 1, shape.pooling)
     measured = Measured({OURS: [], THEIRS: []}, {OURS: {}, THEIRS: {}})
     for block in range(card.blocks):
         say(f"  {shape.name}: block {block + 1} of {card.blocks}")
         ours, about = host_block(card, shape, work)
+        card.note({f"{OURS}, block {block + 1}": [sample.figures() for sample in ours]})
         theirs, of_peer = peer_block(card, shape, work, about["parameters"])
+        card.note({f"{THEIRS}, block {block + 1}": [sample.figures() for sample in theirs], "peak_flops": card.peak})
         if about["names"] != of_peer["names"]:
             raise ValueError(f"{shape.name}: the sides lay adapters out differently")
         measured.samples[OURS] += ours
@@ -190,14 +208,12 @@ def run_shape(card: Card, shape: Shape) -> tuple[Result, list[Fact]]:
 
 def main() -> int:
     """Measure and print; 1 when something could not be run."""
-    smoke = os.environ.get("GPU_SMOKE", "") not in ("", "0")
-    layers = os.environ.get("LAYERS")
-    options = dataclasses.replace(Options.read(), threads=int(os.environ.get("THREADS", "1" if smoke else "4")))
-    card = Card(options, "cpu" if smoke else "cuda:0", int(os.environ.get("BLOCKS", "2")), smoke)
+    card = Card.read()
+    options, smoke = card.options, card.smoke
     with card.link() as link:
         about = machine() | {"peer": link.ask("hello")}
     outcome = Outcome()
-    for shape in shapes(smoke, int(layers) if layers else None):
+    for shape in shapes(smoke, card.layers):
 
         def take(shape: Shape = shape) -> None:
             result, facts = run_shape(card, shape)
