@@ -6,7 +6,6 @@ Owns: what each step does, and what passes. Must never: import torch beside a ho
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -30,8 +29,7 @@ import httpx
 from bench import machine, make_model
 from blindtune import ApiError, RetryPolicy
 from cases import Batch, make_batch, of_length
-from hosts import Host
-from peerlink import PeerError
+from hosts import Host, HostError, Hosts
 from sides import HostJob, Work, difference
 
 TORCH = "2.11.0"
@@ -49,7 +47,6 @@ WIDE: dict[str, Any] = {
 SMOKE_MEMORY_BYTES = 64 << 30  # of addresses: a processor may promise memory that it does not have
 # A host refuses what its estimate says is larger than its budget (413 too_large): here the estimate must not help it.
 NO_BUDGET = {"engine.graph_bytes": str(1 << 50)}
-MEMORY_WORDS = ("out_of_memory", "OutOfMemoryError", "out of memory")
 # Both sides round to bfloat16 at every layer; what is unrelated differs by about 1.
 UNRELATED = 0.5
 
@@ -133,6 +130,10 @@ def step_host(card: gpu.Card, known: Known) -> str:
         if ready.status_code != 200:
             raise CheckError(f"/readyz answered {ready.status_code}")
         check_libraries(card, known.values["libraries"])
+    if card.smoke:
+        known.add({"cuda_half": cuda_half(card)})
+        if "libtorch_cuda.so" in known.values["cuda_half"] and torch_has_cuda():
+            raise CheckError(f"the host does not find LibTorch's CUDA half: {known.values['cuda_half']}")
     return f"ready after {known.values['ready_s']:.1f} s on {card.device}"
 
 
@@ -140,6 +141,21 @@ def libraries(host: Host) -> list[str]:
     """The files of LibTorch that the host has mapped."""
     maps = Path(f"/proc/{host.process.pid}/maps").read_text()
     return sorted(set(re.findall(r"/\S*/lib(?:torch|c10)\w*\.so\S*", maps)))
+
+
+def cuda_half(card: gpu.Card) -> str:
+    """What a host on cuda:0 says where there is no card: that, once it has found LibTorch's CUDA half."""
+    try:
+        with Hosts(card.options.binary, {"engine.device": "cuda:0"}, {}) as hosts:
+            hosts.get()
+    except HostError as error:
+        return str(error)
+    return "there is a card"
+
+
+def torch_has_cuda() -> bool:
+    """Whether the LibTorch in use comes with a CUDA half."""
+    return Path(os.environ["LD_LIBRARY_PATH"].split(":")[0], "libtorch_cuda.so").is_file()
 
 
 def check_libraries(card: gpu.Card, mapped: list[str]) -> None:
@@ -226,15 +242,7 @@ def step_bench(name: str, card: gpu.Card, known: Known) -> str:
             f"{free / 1e9:.0f} GB are free for a model of {needed / 1e9:.0f} GB: name another folder with --work"
         )
     card.note = known.add
-    while True:
-        try:
-            result, facts = gpu.run_shape(card, shape)
-            break
-        except (ApiError, PeerError) as error:
-            if shape.rows == 1 or not any(words in str(error) for words in MEMORY_WORDS):
-                raise
-            known.add({f"{shape.rows} rows": f"{type(error).__name__}: {error}"})
-            shape = dataclasses.replace(shape, rows=shape.rows // 2)
+    shape, result, facts = gpu.run_fitting(card, shape)
     row = result.rows[0]
     known.add({"comparison": row.record(), "flops": shape.flops, "rows": shape.rows})
     known.add({"facts": [fact.record() for fact in facts]})
