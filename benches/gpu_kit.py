@@ -35,7 +35,7 @@ KIT = STEPS_SCRIPT.parents[1]
 NOT_RUN, RUNNING, PASSED, FAILED = "not run", "running", "passed", "failed"
 OVER, INTERRUPTED = "over budget", "interrupted"
 ENDING_S = 8.0
-"""A step that is told to end has so long to stop what it started."""
+"""A step that is told to end has so long to stop what it started; it comes out of the step's own time."""
 TAIL_LINES = 30
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 
@@ -98,8 +98,8 @@ def run(steps: Sequence[Step], record: Record, budget_s: float, environment: Map
     record.write()
     try:
         for place, step in enumerate(steps):
-            deadline = deadline_of(steps, place, budget_s - (time.monotonic() - begun))
-            _take(step, deadline, record, environment)
+            share = deadline_of(steps, place, budget_s - (time.monotonic() - begun))
+            _take(step, share - ENDING_S, record, environment)
     except Interrupted as reason:
         end_descendants()
         record.about["interrupted"] = str(reason)

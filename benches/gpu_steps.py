@@ -94,7 +94,7 @@ def step_machine(card: gpu.Card, known: Known) -> str:
         raise CheckError(f"torch is {torch.__version__}; the host needs {TORCH}")
     if not card.smoke and not torch.cuda.is_available():
         raise CheckError("torch finds no CUDA device")
-    return known.values["nvidia_smi"].get("name", "no card")
+    return str(known.values["nvidia_smi"].get("name", "no card"))
 
 
 def nvidia_smi() -> dict[str, str]:
