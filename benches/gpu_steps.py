@@ -47,6 +47,7 @@ SMOKE_MEMORY_BYTES = 64 << 30  # of addresses: a processor may promise memory th
 NO_BUDGET = {"engine.graph_bytes": str(1 << 50)}
 # Both sides round to bfloat16 at every layer; what is unrelated differs by about 1.
 UNRELATED = 0.5
+CUDA_HALF_FOUND = ("no CUDA device", "there is a card")
 
 
 class CheckError(Exception):
@@ -132,7 +133,7 @@ def step_host(card: gpu.Card, known: Known) -> str:
         check_libraries(card, known.values["libraries"])
     if card.smoke:
         known.add({"cuda_half": cuda_half(card)})
-        if "libtorch_cuda.so" in known.values["cuda_half"] and torch_has_cuda():
+        if torch_has_cuda() and not any(words in known.values["cuda_half"] for words in CUDA_HALF_FOUND):
             raise CheckError(f"the host does not find LibTorch's CUDA half: {known.values['cuda_half']}")
     return f"ready after {known.values['ready_s']:.1f} s on {card.device}"
 
