@@ -9,7 +9,7 @@ BIN := target/debug/blindtune
 RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtune"
 SDK := sdk/python
 
-.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu bench-nf4 bench-products bench-overhead soak load science clean
+.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead soak load science clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -123,6 +123,12 @@ bench: release ## the host over HTTP against transformers + PEFT in-process (CAS
 bench-gpu: release ## the same on a CUDA device: tokens/s and share of peak at 7B (GPU_SMOKE=1 tries the harness without one)
 	@scripts/setup/peft.sh
 	@$(RELEASE) $(PYTHON) benches/gpu.py
+
+gpu-kit: setup ## a folder under 60 MiB that checks and measures the host on a bare machine with a card (docs/gpu-kit.md)
+	@scripts/gpu-kit.sh
+
+gpu-kit-smoke: build ## the kit on the CPU, with tiny shapes, from an empty environment (about 5 GB the first time)
+	@scripts/gpu-kit-smoke.sh
 
 bench-overhead: release ## time of a one-token forward over HTTP less the engine's own time
 	@$(RELEASE) $(PYTHON) benches/overhead.py

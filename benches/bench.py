@@ -49,6 +49,7 @@ class Options:
     minilm: Path
     data: Path
     out: Path
+    models: Path
     cases: str
     rounds: int
     threads: int
@@ -65,6 +66,7 @@ class Options:
             minilm=Path(env.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2")),
             data=Path(env.get("DATA", ROOT / "../shared/data/sst2/train.tsv")),
             out=Path(env.get("BENCH_OUT", ROOT / "var/bench")),
+            models=Path(env.get("BENCH_MODELS", ROOT / "var/bench/models")),
             cases=env.get("CASES", "*"),
             rounds=int(env.get("ROUNDS", "1" if short else "5")),
             threads=int(env.get("THREADS", "1")),
@@ -118,7 +120,7 @@ def run_long(options: Options) -> tuple[Outcome, dict[str, Any]]:
     outcome = Outcome()
     with PeerLink(options.peer, options.threads) as link:
         peer = link.ask("hello")
-        models = {name: ROOT / f"var/bench/models/{name}" for name in ("bert-base", "bert-64mib")}
+        models = {name: options.models / name for name in ("bert-base", "bert-64mib")}
         for name, config in (("bert-base", BERT_BASE), ("bert-64mib", BERT_64MIB)):
             make_model(link, models[name], config)
         sources = make_sources(options, link)
@@ -181,13 +183,16 @@ def machine() -> dict[str, Any]:
     """Where the figures come from."""
     info = Path("/proc/cpuinfo").read_text().splitlines()
     names = {line.partition(":")[2].strip() for line in info if line.startswith("model name")}
-    git = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    commit = ""
+    if shutil.which("git"):
+        git = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
+        commit = git.stdout.strip()
     return {
         "cpu": ", ".join(sorted(names)),
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
         "system": platform.platform(),
-        "commit": git.stdout.strip(),
+        "commit": commit,
     }
 
 

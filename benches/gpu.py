@@ -2,6 +2,7 @@
 
 Random models in the shapes of LLaMA-2-7B and DeBERTa-v2-XXLarge, bfloat16, one adapter set, one share. A card holds
 one side at a time, so the sides take turns by blocks: a process of one side, its steps, its end; then the other.
+A batch that one side has not the memory for is halved for both, and the title of its row says what was run.
 Options are environment variables: ROUNDS (steps of a block), BLOCKS (of each side), LAYERS, CASES, THREADS and
 GRAPH_BYTES. GPU_SMOKE=1 runs tiny shapes on the CPU, to check the harness. The host needs BLINDTUNE_TORCH=cuda.
 Owns: the run. Must never: call a figure of the smoke test a measurement.
@@ -12,15 +13,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import ROOT, Options, Outcome, machine, make_model, same_libtorch, write
+from bench import Options, Outcome, machine, make_model, same_libtorch, write
+from blindtune import ApiError, RetryPolicy
 from cases import Batch, make_batch, of_length
 from hosts import Hosts
 from measure import REFUSALS, Result, say
-from peerlink import PeerLink
+from peerlink import PeerError, PeerLink
 from sides import HostJob, PeerModel, Sample, Work, difference
 from table import Fact, Measured, compare, render
 
@@ -65,6 +68,10 @@ TINY = {
 }
 PRECISION = "bfloat16"
 WARM_UPS = 3
+# As PEFT: one graph at a time, and as large as the memory holds. The host's own bound goes by an estimate, which for
+# 16 x 512 tokens of LLaMA-2-7B is 102 GB, as if all of it were float32.
+ONE_GRAPH = {"engine.graphs_per_job": "1", "engine.graph_bytes": os.environ.get("GRAPH_BYTES", str(1 << 50))}
+NO_MEMORY = ("out_of_memory", "too_large", "OutOfMemoryError", "out of memory")
 OURS, THEIRS = "host bf16", "PEFT bf16"
 
 
@@ -116,7 +123,19 @@ class Card:
     device: str
     blocks: int
     smoke: bool
+    layers: int | None = None
     peak: float = 0.0
+    # Is told what is known so far, for a run that may be cut short.
+    note: Callable[[dict[str, Any]], None] = lambda _: None
+
+    @classmethod
+    def read(cls) -> Card:
+        """From the environment."""
+        env = os.environ
+        smoke = env.get("GPU_SMOKE", "") not in ("", "0")
+        options = dataclasses.replace(Options.read(), threads=int(env.get("THREADS", "1" if smoke else "4")))
+        layers = int(env["LAYERS"]) if env.get("LAYERS") else None
+        return cls(options, "cpu" if smoke else "cuda:0", int(env.get("BLOCKS", "2")), smoke, layers)
 
     def link(self) -> PeerLink:
         """A PEFT worker on the device."""
@@ -126,7 +145,7 @@ class Card:
         """Hosts on the device."""
         settings = {"engine.threads": str(self.options.threads)}
         if not self.smoke:
-            settings |= {"engine.device": self.device, "engine.graph_bytes": os.environ.get("GRAPH_BYTES", "0")}
+            settings |= {"engine.device": self.device}
         return Hosts(self.options.binary, settings, models)
 
 
@@ -140,7 +159,8 @@ def batches(card: Card, shape: Shape, parameters: int) -> list[Batch]:
 def host_block(card: Card, shape: Shape, work: Work) -> tuple[list[Sample], dict[str, Any]]:
     """A host, its steps, its end."""
     with card.hosts({shape.name: Path(work.folder)}) as hosts:
-        job = HostJob(hosts.get(), work, PRECISION)
+        # A repeat would be counted into the step's time.
+        job = HostJob(hosts.get(ONE_GRAPH), work, PRECISION, retry=RetryPolicy(patience_s=0.0))
         samples = [job.step(batch) for batch in batches(card, shape, job.parameters)]
         job.close()
     return samples[WARM_UPS:], {"tensors": samples[0].tensors, "names": job.names, "parameters": job.parameters}
@@ -159,15 +179,18 @@ def peer_block(card: Card, shape: Shape, work: Work, parameters: int) -> tuple[l
 
 def run_shape(card: Card, shape: Shape) -> tuple[Result, list[Fact]]:
     """Both sides, block after block."""
-    folder = ROOT / f"var/bench/models/{shape.name}"
+    folder = card.options.models / shape.name
     with card.link() as link:
         make_model(link, folder, shape.config, PRECISION)
+    card.note({"model": shape.name, "rows": shape.rows, "tokens": shape.length})
     work = Work(shape.name, str(folder), shape.config["hidden_size"], 1, shape.pooling)
     measured = Measured({OURS: [], THEIRS: []}, {OURS: {}, THEIRS: {}})
     for block in range(card.blocks):
         say(f"  {shape.name}: block {block + 1} of {card.blocks}")
         ours, about = host_block(card, shape, work)
+        card.note({f"{OURS}, block {block + 1}": [sample.figures() for sample in ours]})
         theirs, of_peer = peer_block(card, shape, work, about["parameters"])
+        card.note({f"{THEIRS}, block {block + 1}": [sample.figures() for sample in theirs], "peak_flops": card.peak})
         if about["names"] != of_peer["names"]:
             raise ValueError(f"{shape.name}: the sides lay adapters out differently")
         measured.samples[OURS] += ours
@@ -188,19 +211,30 @@ def run_shape(card: Card, shape: Shape) -> tuple[Result, list[Fact]]:
     return Result([row], {"differs": measured.differs, "rounds": rounds, "flops": shape.flops}), facts
 
 
+def run_fitting(card: Card, shape: Shape) -> tuple[Shape, Result, list[Fact]]:
+    """As `run_shape`, with half the rows until both sides have the memory."""
+    while True:
+        try:
+            return shape, *run_shape(card, shape)
+        except (ApiError, PeerError) as error:
+            if shape.rows == 1 or not any(words in str(error) for words in NO_MEMORY):
+                raise
+            say(f"  {shape.name}: {shape.rows} rows: {error}")
+            card.note({f"{shape.rows} rows": f"{type(error).__name__}: {error}"})
+            shape = dataclasses.replace(shape, rows=shape.rows // 2)
+
+
 def main() -> int:
     """Measure and print; 1 when something could not be run."""
-    smoke = os.environ.get("GPU_SMOKE", "") not in ("", "0")
-    layers = os.environ.get("LAYERS")
-    options = dataclasses.replace(Options.read(), threads=int(os.environ.get("THREADS", "1" if smoke else "4")))
-    card = Card(options, "cpu" if smoke else "cuda:0", int(os.environ.get("BLOCKS", "2")), smoke)
+    card = Card.read()
+    options, smoke = card.options, card.smoke
     with card.link() as link:
         about = machine() | {"peer": link.ask("hello")}
     outcome = Outcome()
-    for shape in shapes(smoke, int(layers) if layers else None):
+    for shape in shapes(smoke, card.layers):
 
         def take(shape: Shape = shape) -> None:
-            result, facts = run_shape(card, shape)
+            _, result, facts = run_fitting(card, shape)
             outcome.take(shape.name, result)
             outcome.facts += facts
 

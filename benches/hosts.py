@@ -1,6 +1,7 @@
 """Hosts of the bench: one process for each set of settings, with its CPU time and its memory.
 
-Owns: the processes, their state folders (temporary) and their keys. Must never: touch a process that it did not start.
+Owns: the processes, their state folders (temporary), their keys and their logs, which stay where BENCH_LOGS names a
+folder for them. Must never: touch a process that it did not start.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blindtune import Client
+from blindtune import Client, RetryPolicy
 
 READY_WITHIN_S = 120.0
 STOP_WITHIN_S = 30.0
@@ -58,8 +59,10 @@ class Host:
     def __init__(self, binary: Path, folder: Path, settings: Mapping[str, str], models: Mapping[str, Path]) -> None:
         self.binary, self.state, self.settings = binary, folder / "host", dict(settings)
         self.log = folder / "host.log"
+        if "BENCH_LOGS" in os.environ:
+            self.log = Path(os.environ["BENCH_LOGS"]) / f"{folder.name}.log"
         for name, path in models.items():
-            self._command("models", "add", str(path), "--name", name)
+            self.add(name, path)
         self.key = self._command("keys", "create")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -73,9 +76,13 @@ class Host:
             )
         self.url = self._address()
 
-    def client(self) -> Client:
+    def add(self, name: str, path: Path) -> None:
+        """Add a backbone; quicker while the host runs than before, for then Postgres does."""
+        self._command("models", "add", str(path), "--name", name)
+
+    def client(self, retry: RetryPolicy | None = None) -> Client:
         """A client of its own."""
-        return Client(self.url, self.key)
+        return Client(self.url, self.key, retry=retry)
 
     def cpu(self) -> Cpu:
         """CPU seconds so far, in ticks of 10 ms for what is not this process."""

@@ -32,9 +32,12 @@ class PeerLink:
                 f"there is no environment with transformers and PEFT at {python}: run scripts/setup/peft.sh"
             )
         self.folder = Path(tempfile.mkdtemp(prefix="blindtune-peer-"))
-        self._log = (self.folder / "peer.log").open("wb")
+        kept = os.environ.get("BENCH_LOGS")
+        self._log_path = Path(kept) / f"{self.folder.name}.log" if kept else self.folder / "peer.log"
+        self._log = self._log_path.open("wb")
         count = str(threads)
-        environment = os.environ | {
+        # Its packages are its own, wherever ours lie.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
             "OMP_NUM_THREADS": count,
             "MKL_NUM_THREADS": count,
             "OMP_WAIT_POLICY": "passive",
@@ -75,7 +78,7 @@ class PeerLink:
             pass  # its log says why
         line = self.process.stdout.readline()
         if not line:
-            tail = (self.folder / "peer.log").read_text(errors="replace").splitlines()[-8:]
+            tail = self._log_path.read_text(errors="replace").splitlines()[-8:]
             raise PeerError("the PEFT worker ended: " + " ".join(tail))
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:

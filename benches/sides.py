@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from blindtune import Client
+from blindtune import Client, RetryPolicy
 from blindtune.arrays import AnyArray
 from blindtune.calls import BackwardRequest, ForwardRequest
 from cases import LORA, SEED, Batch, Side
@@ -72,9 +72,16 @@ class Runner(Protocol):
 class HostJob:
     """A job of a client of its own."""
 
-    def __init__(self, host: Host, work: Work, precision: str = "float32", each: bool = False) -> None:
+    def __init__(
+        self,
+        host: Host,
+        work: Work,
+        precision: str = "float32",
+        each: bool = False,
+        retry: RetryPolicy | None = None,
+    ) -> None:
         self.host, self.each = host, each
-        self.client: Client = host.client()
+        self.client: Client = host.client(retry)
         split = {
             "custody": "client",
             "adapter_sets": work.sets,

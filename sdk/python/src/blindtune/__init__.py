@@ -1,17 +1,26 @@
 """Fine-tuning on somebody else's machine without sending a label (P3EFT, arXiv 2412.16669).
 
 The label holder's side: `P3EFT` trains, evaluates and audits; `Client` and `AsyncClient` talk to one host.
+
+A name's module is loaded when the name is first asked for: a `Client` alone costs neither scikit-learn nor SciPy.
 """
 
-from ._transport import RetryPolicy
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from ._version import __version__
-from .audit import LeakReport
-from .calls import BackwardRequest, ForwardRequest, StepAnswer
-from .client import AsyncClient, Client
-from .data import DataError, Dataset, read_dataset
-from .errors import ApiConnectionError, ApiError, BlindtuneError, RunError, WebhookVerificationError
-from .settings import Settings, SettingsError
-from .trainer import P3EFT, FitResult
+
+if TYPE_CHECKING:
+    from ._transport import RetryPolicy
+    from .audit import LeakReport
+    from .calls import BackwardRequest, ForwardRequest, StepAnswer
+    from .client import AsyncClient, Client
+    from .data import DataError, Dataset, read_dataset
+    from .errors import ApiConnectionError, ApiError, BlindtuneError, RunError, WebhookVerificationError
+    from .settings import Settings, SettingsError
+    from .trainer import P3EFT, FitResult
 
 __all__ = [
     "P3EFT",
@@ -35,3 +44,30 @@ __all__ = [
     "__version__",
     "read_dataset",
 ]
+
+_NAMES = {
+    "_transport": ("RetryPolicy",),
+    "audit": ("LeakReport",),
+    "calls": ("BackwardRequest", "ForwardRequest", "StepAnswer"),
+    "client": ("AsyncClient", "Client"),
+    "data": ("DataError", "Dataset", "read_dataset"),
+    "errors": ("ApiConnectionError", "ApiError", "BlindtuneError", "RunError", "WebhookVerificationError"),
+    "settings": ("Settings", "SettingsError"),
+    "trainer": ("P3EFT", "FitResult"),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+# Hidden from type checkers, which would take every misspelt name for one that this answers.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        module = _MODULE_OF.get(name, name if name in _NAMES else None)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        loaded = importlib.import_module(f"{__name__}.{module}")
+        if name in _MODULE_OF:
+            globals()[name] = getattr(loaded, name)
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,0 +1,50 @@
+"""The package's front door: every public name is behind it, and nobody pays for what was not asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import blindtune
+
+HEAVY = ("sklearn", "scipy", "pandas", "matplotlib", "torch")
+
+
+def loaded_by(code: str) -> set[str]:
+    """The heavy packages that a new interpreter has loaded after this code."""
+    asked = f"{code}\nimport sys\nprint(*(set({HEAVY!r}) & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_a_client_alone_loads_neither_scikit_learn_nor_scipy() -> None:
+    used = "from blindtune import BlindtuneError, Client, ForwardRequest, StepAnswer\nClient('http://127.0.0.1:9', 'k')"
+    assert loaded_by(used) == set()
+    assert "sklearn" in loaded_by("from blindtune import P3EFT"), "the check would notice"
+
+
+def test_every_public_name_is_there_however_it_is_asked_for() -> None:
+    names = set(blindtune.__all__)
+    assert names <= set(dir(blindtune))
+    star: dict[str, object] = {}
+    exec("from blindtune import *", star)
+    assert names <= star.keys()
+    for name in names - {"__version__"}:
+        found = getattr(blindtune, name)
+        assert star[name] is found and found.__name__ == name and found.__module__.startswith("blindtune.")
+
+
+def test_a_module_of_a_public_name_needs_no_import_of_its_own() -> None:
+    assert "LeakReport" in subprocess.check_output(
+        [sys.executable, "-c", "import blindtune; print(blindtune.audit.LeakReport)"], text=True
+    )
+
+
+def test_a_name_that_is_not_there_is_refused_as_python_does() -> None:
+    with pytest.raises(AttributeError, match="module 'blindtune' has no attribute 'Nothing'"):
+        blindtune.Nothing  # type: ignore[attr-defined] # noqa: B018
+    with pytest.raises(ImportError, match="Nothing"):
+        exec("from blindtune import Nothing")
