@@ -110,7 +110,7 @@ def test_decoys_that_texts_do_not_predict_are_told_apart() -> None:
 
 
 def test_decoys_that_change_between_epochs_are_told_apart() -> None:
-    told = scores(*wire(decoys(fixed=False, same=True), rows=300))
+    told = scores(*wire(decoys(fixed=False, same=True), rows=450))
     assert told["set/epochs"].score > 0.85 and told["set/epochs"].control < 0.58
     assert "set/epochs" not in scores(*wire(shares_of(2, 1))), "too few rows came twice"
 

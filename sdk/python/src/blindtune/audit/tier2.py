@@ -33,8 +33,8 @@ from .views import View, generalized, leading, whitener
 
 FEATURES = 64
 REPEATED = 400
-"""Rows that must have come at least twice before steps are joined over epochs. The standard error of an AUC over n rows is
-1 / sqrt(3 n), 0.029 here; on 70 rows such attacks read up to 0.67 from pure noise."""
+"""Rows that must have come at least twice before steps are joined over epochs. The standard error of an AUC over n rows
+is 1 / sqrt(3 n), 0.029 here; on 70 rows such attacks read up to 0.67 from pure noise."""
 
 ONE = "the host looks at one share by itself, and knows no label"
 BATCH = "the host looks at one batch at a time and learns its labels up to a swap"
