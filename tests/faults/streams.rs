@@ -49,7 +49,8 @@ async fn a_listener_at_another_host_hears_of_it_at_once() {
         let sent = Instant::now();
         report(&client, &job, step).await;
         assert_eq!(until_step(&mut stream, step).await, [step]);
-        assert!(sent.elapsed() < Duration::from_secs(2), "{:?}: that was a poll", sent.elapsed());
+        // A look by ping would come after 60 s.
+        assert!(sent.elapsed() < Duration::from_secs(20), "{:?}: that was a poll", sent.elapsed());
     }
 }
 
@@ -126,9 +127,9 @@ async fn open_streams_end_with_the_host_and_can_be_resumed_at_the_next() {
         assert!(frames.iter().all(|frame| frame.data != "[DONE]"), "the job goes on");
         last = frames.last().map(|frame| frame.id.clone()).unwrap_or(last);
     }
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    assert!(host.ended(Duration::from_secs(10)).await.success(), "{}", host.log());
-    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}: streams held the host", asked.elapsed());
+    // Held, it would take all of server.shutdown_secs, which is 25.
+    assert!(host.ended(Duration::from_secs(60)).await.success(), "{}", host.log());
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}: streams held the host", asked.elapsed());
     let there = client.at(&second.base());
     there.verb(&job.path("/cancel")).await.ok();
     let mut resumed = Stream::open(&there, &job.path("/events"), (!last.is_empty()).then_some(&last)).await;

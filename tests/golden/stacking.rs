@@ -141,7 +141,7 @@ async fn evaluations_are_stacked_and_keep_no_graph() {
 #[tokio::test]
 async fn a_request_that_is_refused_fails_alone() {
     let case = Case::read("bert-gelu-cls");
-    let engine = open(EngineConfig { stack_wait: Duration::from_millis(200), ..stacks() }, &case, 3).await;
+    let engine = open(EngineConfig { stack_wait: Duration::from_secs(2), ..stacks() }, &case, 3).await;
     let bad = ForwardCall { adapters: vec![7], ..forward(&case, 1) };
     let [a, b, c] = [forward(&case, 0), bad, forward(&case, 2)];
     let (a, b, c) = tokio::join!(engine.forward(job(0), a), engine.forward(job(1), b), engine.forward(job(2), c));

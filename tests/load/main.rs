@@ -80,7 +80,8 @@ async fn open(database: Option<&str>) -> (Host, Client) {
 async fn a_short_load_is_carried() {
     let (host, client) = open(None).await;
     let plan = Plan { title: "150/s", per_second: 150, time: Duration::from_secs(5), listeners: 50, jobs: 5 };
-    plan.run(&host, &client).await.check(Duration::from_secs(1));
+    // The time is for a machine that is busy with other tests; what must hold here are statuses and counts.
+    plan.run(&host, &client).await.check(Duration::from_secs(30));
 }
 
 /// The host runs its own Postgres, with fsync.

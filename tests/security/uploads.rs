@@ -91,7 +91,8 @@ async fn who_asks_before_sending_is_answered_at_once() {
     let asked = Instant::now();
     let answer = raw::send(&world.host.address(), &head, b"", 0).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    // A host that waits for the body would answer when the client gives up, after 30 s.
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
 }
 
 #[tokio::test]

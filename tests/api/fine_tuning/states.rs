@@ -166,7 +166,7 @@ async fn one_place() -> (Host, Client) {
 async fn becomes(job: &Job, state: &str) {
     let begun = Instant::now();
     while job.status().await != state {
-        assert!(begun.elapsed() < Duration::from_secs(15), "{} does not become {state}", job.status().await);
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} does not become {state}", job.status().await);
         tokio::time::sleep(POLL).await;
     }
 }

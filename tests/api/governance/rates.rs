@@ -54,8 +54,8 @@ async fn tokens_are_charged_when_they_are_known() {
     let refused = evaluate(&client, &job).await;
     let error = refused.refused(429, "rate_limit_exceeded");
     assert!(error["message"].as_str().is_some_and(|text| text.contains("tokens per minute")), "{error}");
-    // Two tokens too many were read, and one is wanted: three tokens at ten a minute.
-    assert!((15_000..=18_000).contains(&number(&refused, "retry-after-ms")), "{:?}", refused.headers);
+    // Two tokens too many were read, and one is wanted: three tokens at ten a minute, less the time since. Two take 12 s.
+    assert!((12_001..=18_000).contains(&number(&refused, "retry-after-ms")), "{:?}", refused.headers);
     client.get(&job.path("")).await.ok();
     evaluate(&world.client, &job).await.ok();
 }
@@ -67,7 +67,7 @@ async fn spent(client: &Client, job: &Job) -> Reply {
         if reply.status != 200 {
             return reply;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "the budget is never spent");
+        assert!(begun.elapsed() < Duration::from_secs(120), "the budget is never spent");
         tokio::time::sleep(POLL * 5).await;
     }
 }
@@ -107,7 +107,7 @@ async fn a_projects_limits_hold_for_all_its_keys_and_follow_the_operator() {
     limit(&[]).await;
     let begun = Instant::now();
     while evaluate(&other, &job).await.status != 200 {
-        assert!(begun.elapsed() < Duration::from_secs(10), "the host follows within the time of its cache");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the host follows within the time of its cache");
         tokio::time::sleep(POLL * 5).await;
     }
     let unknown = world.host.cli(&["projects", "limit", "no-such-project"]).await;

@@ -66,7 +66,7 @@ async fn requests_are_counted_soon_and_days_are_as_asked_for() {
     world.client.get("/v1/files/file-none").await.refused(404, "not_found");
     let begun = Instant::now();
     while world.client.get("/v1/usage").await.ok_json()["total"]["requests"].as_i64().unwrap_or(0) < 6 {
-        assert!(begun.elapsed() < Duration::from_secs(10), "requests are counted each second");
+        assert!(begun.elapsed() < Duration::from_secs(60), "requests are counted each second");
         tokio::time::sleep(POLL * 5).await;
     }
     let days = rows(&world.client, "?group_by=day").await;
