@@ -23,7 +23,7 @@ HOSTS = ("host-a", "host-b")
 USES = {
     "frozen": "A bare backbone on one host; only a head is trained, here. This is what you get without fine-tuning.",
     "lora": "Ordinary LoRA on one host, which is sent the gradients in clear. This is what you get without privacy.",
-    "p3eft": "P3EFT with the SDK's defaults on two hosts: each gets one share of every gradient, which alone is noise.",
+    "p3eft": "P3EFT on two hosts: the label is camouflaged, and each host gets one share of every gradient.",
 }
 
 
