@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def test_the_table_has_what_matters_first_and_every_line_once() -> None:
     for row in lines:
         plan = science.plan(row, science.Where("m", ("http://127.0.0.1:1",) * row.hosts), None, Path(), 1.0)
         plan.grid[0].resolve(row.seed)  # no line has settings that the trainer refuses
+
+
+def test_a_run_is_one_line_of_the_results() -> None:
+    """The file has what the report has, and a run that is measured again changes one line of it."""
+    report = Report.read(science.RESULTS)
+    text = science.compact(report)
+    assert json.loads(text) == report.to_dict()
+    lines = [json.loads(line.rstrip(",")) for line in text.splitlines() if line.startswith('{"name":')]
+    assert lines == [*report.to_dict()["points"], *report.to_dict()["left_out"]]
+    empty = science.compact(Report({}, ()))
+    assert json.loads(empty) == Report({}, ()).to_dict()
 
 
 @pytest.mark.skipif(not science.BINARY.is_file(), reason="no host program: make build")
