@@ -60,7 +60,7 @@ def local_hosts(
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         for name in names:
-            started.append(_Process(binary, out / name, _threads_each(len(names))))
+            started.append(_Process(binary, out / name))
         yield [process.prepare(backbone, model) for process in started]
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -71,13 +71,13 @@ def local_hosts(
 class _Process:
     """One `blindtune serve`."""
 
-    def __init__(self, binary: Path, state: Path, threads: int) -> None:
+    def __init__(self, binary: Path, state: Path) -> None:
         self.binary, self.state = binary, state
         self.log = state.with_suffix(".log")
         state.mkdir(parents=True, exist_ok=True)
         command = [str(binary), "serve", "--state-dir", str(state), "--port", "0"]
         # Two hosts share the cores: a thread that waits must not keep one busy.
-        environment = {"OMP_WAIT_POLICY": "passive", "BLINDTUNE_ENGINE__THREADS": str(threads)} | os.environ
+        environment = {"OMP_WAIT_POLICY": "passive"} | os.environ
         with self.log.open("wb") as log:
             # A session of its own: Ctrl-C reaches this program only, which then stops the hosts in order.
             self.process = subprocess.Popen(
@@ -144,11 +144,6 @@ class _Process:
     def _failed(self, what: str) -> HostError:
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES:])
         return HostError(f"{self.state.name} {what}; the end of {self.log}:\n{tail}")
-
-
-def _threads_each(hosts: int) -> int:
-    """Hosts compute at the same time: each gets its part of the cores."""
-    return max(1, len(os.sched_getaffinity(0)) // hosts)
 
 
 def _models(host: LocalHost) -> set[str]:

@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.lines import Line2D
-from methods import MethodReport, Outcome, Seen
+from methods import DOTS, MethodReport, Outcome, Seen
 from plan import METHODS
 
 F64 = npt.NDArray[np.float64]
@@ -31,7 +31,6 @@ BARS = (
     ("leak of activations and shifts, the authors' attacks", "#9ecae1"),
     ("leak of gradients", "#d62728"),
 )
-DOTS = 800
 TAIL = 1.0
 """Percent of points at each end that may fall outside the axes' reach."""
 

@@ -204,7 +204,7 @@ async fn a_model_whose_settings_were_not_kept_says_so() {
 async fn callers_at_once_share_passes_and_each_gets_its_own_numbers() {
     let host = Host::start(&[
         ("BLINDTUNE_ENGINE__STACK_TOKENS", "1024"),
-        ("BLINDTUNE_ENGINE__STACK_WAIT_MS", "2000"),
+        ("BLINDTUNE_ENGINE__STACK_WAIT_MS", "1000"),
         ("BLINDTUNE_ENGINE__QUEUE", "2"),
         ("BLINDTUNE_LIMITS__INFERENCE_IN_FLIGHT_PER_PROJECT", "24"),
         ("BLINDTUNE_LOG__FILTER", "info,blindtune=debug"),
