@@ -13,7 +13,7 @@ use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
 use crate::engine::loading::TokenBatch;
 use crate::model::Backbone;
-use crate::model::lora::LoraPass;
+use crate::model::lora_pass::LoraPass;
 
 /// Kept forwards of one job; the oldest makes room.
 const FORWARDS_PER_JOB: usize = 8;

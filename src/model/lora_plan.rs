@@ -1,5 +1,6 @@
 //! LoRA (arXiv 2106.09685) with PEFT's semantics: `y = x W^T + b + scale * dropout(x) A^T B^T`, n adapter sets over one batch
-//! with one frozen product for all of them, or one set for each row of a batch that several jobs share. Owns the layout of the flat vector theta and PEFT's names and initialisation.
+//! with one frozen product for all of them, or one set for each row of a batch that several jobs share. Owns which sites carry an
+//! update, the layout of the flat vector theta, and PEFT's names and initialisation; must never know a backbone.
 
 use std::hash::DefaultHasher;
 use std::hash::Hash;
@@ -10,33 +11,21 @@ use rand_chacha::rand_core::RngCore;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::Digest;
 use sha2::Sha256;
-use tch::Kind;
 use tch::Tensor;
 
 use crate::domain::settings::LoraSettings;
-use crate::model::Backbone;
-use crate::model::ModelError;
-use crate::model::TchResult;
-use crate::model::linear::LinearSite;
+use crate::model::error::ModelError;
+use crate::model::error::TchResult;
+use crate::model::lora_pass::LoraPass;
+use crate::model::lora_pass::Matrix;
+use crate::model::lora_pass::Spread;
+use crate::model::lora_pass::Update;
+use crate::model::lora_pass::leaf;
 use crate::model::packing::Rows;
-
-/// Below so many rows BLAS multiplies with other kernels, which sum in another order: a request must answer the same alone and
-/// stacked with others, so fewer rows are padded.
-const FEW_ROWS: i64 = 8;
+use crate::model::sites::LinearSite;
 
 /// PEFT's word for every linear layer.
 const ALL: &str = "all-linear";
-
-/// One matrix in the flat vector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Matrix {
-    /// PEFT's name.
-    pub name: String,
-    /// `[r, in]` for `lora_A`, `[out, r]` for `lora_B`.
-    pub shape: [usize; 2],
-    /// First element in the flat vector.
-    pub offset: usize,
-}
 
 #[derive(Debug)]
 struct Planned {
@@ -61,16 +50,20 @@ pub struct LoraPlan {
 }
 
 impl LoraPlan {
-    /// Plans the updates; refuses a target or a pattern that matches no linear layer.
-    pub fn new(backbone: &dyn Backbone, settings: &LoraSettings) -> Result<Self, ModelError> {
+    /// Plans the updates on `sites`, where no target is named on `default_targets`; refuses a target or a pattern that matches no linear layer.
+    pub fn new(
+        sites: &[LinearSite],
+        default_targets: &[&str],
+        other_modules: &[&str],
+        settings: &LoraSettings,
+    ) -> Result<Self, ModelError> {
         let targets = match settings.target_modules.is_empty() {
-            true => backbone.default_targets().iter().map(|&name| name.to_owned()).collect(),
+            true => default_targets.iter().map(|&name| name.to_owned()).collect(),
             false => settings.target_modules.clone(),
         };
-        let sites = backbone.linears();
         for target in &targets {
             if !sites.iter().any(|site| matches(&site.name, target)) {
-                return Err(ModelError::setting("lora.target_modules", unmatched(target, backbone)));
+                return Err(ModelError::setting("lora.target_modules", unmatched(target, sites, other_modules)));
             }
         }
         let chosen: Vec<usize> =
@@ -172,14 +165,6 @@ impl LoraPlan {
     }
 }
 
-/// `[S, rows, columns]` of one matrix, a view that collects gradients.
-fn leaf(theta: &Tensor, matrix: &Matrix) -> TchResult<Tensor> {
-    let [rows, columns] = matrix.shape.map(|dim| dim as i64);
-    let sets = theta.size().first().copied().unwrap_or(0);
-    let flat = theta.f_narrow(1, matrix.offset as i64, rows * columns)?; // (s, rows * columns)
-    flat.f_view([sets, rows, columns])?.f_detach()?.f_set_requires_grad(true)
-}
-
 fn fill(values: &mut [f32], inputs: usize, name: &str) {
     let mut random = ChaCha20Rng::from_seed(Sha256::digest(name.as_bytes()).into());
     let bound = 1.0 / (inputs as f64).sqrt();
@@ -234,91 +219,9 @@ pub fn short_names(sites: &[LinearSite]) -> Vec<&str> {
     names
 }
 
-fn unmatched(target: &str, backbone: &dyn Backbone) -> String {
-    let names = short_names(backbone.linears());
-    let other = backbone.other_modules().iter().any(|module| matches(target, module));
+fn unmatched(target: &str, sites: &[LinearSite], other_modules: &[&str]) -> String {
+    let names = short_names(sites);
+    let other = other_modules.iter().any(|module| matches(target, module));
     let what = if other { "names a module that is not a linear layer" } else { "matches no module" };
     format!("'{target}' {what}; the linear layers are {}", names.join(", "))
-}
-
-#[derive(Debug)]
-struct Update {
-    down: Tensor, // (s, r, in)
-    up: Tensor,   // (s, out, r)
-    scale: f64,
-}
-
-impl Update {
-    /// `[s, t, in]` to `[s, t, out]`.
-    fn forward(&self, x: &Tensor) -> TchResult<Tensor> {
-        let (_, rows, _) = x.size3()?;
-        if rows < FEW_ROWS {
-            let padded = x.f_constant_pad_nd([0, 0, 0, FEW_ROWS - rows])?;
-            return self.forward(&padded)?.f_narrow(1, 0, rows);
-        }
-        let low = x.f_bmm(&self.down.f_transpose(1, 2)?)?.f_mul_scalar(self.scale)?; // (s, t, r)
-        low.f_bmm(&self.up.f_transpose(1, 2)?)
-    }
-}
-
-/// Which sets a row of the batch meets.
-#[derive(Debug)]
-enum Spread {
-    /// All of them, side by side in the second dimension.
-    EverySet,
-    /// Its owner's, in a second dimension of 1: the tokens' owners, and the inputs'.
-    Owned([Rows; 2]),
-}
-
-/// The updates of S sets in one pass.
-#[derive(Debug)]
-pub struct LoraPass {
-    by_site: Vec<Option<Update>>,
-    leaves: Vec<Tensor>,
-    sets: i64,
-    dropout: f64,
-    spread: Spread,
-}
-
-impl LoraPass {
-    /// `scale * dropout(x) A^T B^T` of a site, float32: `[T, S, in]` (or `[T, 1, in]`) to `[T, S, out]`. `None` where the site has
-    /// no update.
-    pub fn delta(&self, site: usize, x: &Tensor) -> TchResult<Option<Tensor>> {
-        let Some(update) = self.by_site.get(site).and_then(Option::as_ref) else { return Ok(None) };
-        let x = x.f_to_kind(Kind::Float)?;
-        let delta = match &self.spread {
-            Spread::EverySet => self.every_set(&x, update)?,
-            Spread::Owned(rows) => self.owned(&x, update, rows)?,
-        };
-        Ok(Some(delta))
-    }
-
-    fn every_set(&self, x: &Tensor, update: &Update) -> TchResult<Tensor> {
-        let (tokens, _, inputs) = x.size3()?;
-        let x = x.f_expand([tokens, self.sets, inputs], false)?; // (t, s, in)
-        // The input is made whole first, so that each set draws a mask of its own.
-        let x = if self.dropout > 0.0 { x.f_contiguous()?.f_dropout(self.dropout, true)? } else { x };
-        update.forward(&x.f_transpose(0, 1)?)?.f_transpose(0, 1) // (t, s, out)
-    }
-
-    /// `[t, 1, in]` to `[t, 1, out]`, each row with its owner's matrices.
-    fn owned(&self, x: &Tensor, update: &Update, rows: &[Rows; 2]) -> TchResult<Tensor> {
-        let (count, _, inputs) = x.size3()?;
-        let rows = if count == rows[0].count { &rows[0] } else { &rows[1] };
-        let x = x.f_select(1, 0)?.f_index_select(0, &rows.gather)?.f_view([self.sets, -1, inputs])?; // (o, w, in)
-        let delta = update.forward(&x)?; // (o, w, out)
-        delta.f_flatten(0, 1)?.f_index_select(0, &rows.scatter)?.f_unsqueeze(1)
-    }
-
-    /// Vector-Jacobian product of `output` with `cotangent` (same shape, float32) for all sets at once: `[S, P]`.
-    /// The graph is kept, so that further products can follow.
-    pub fn vjp(&self, output: &Tensor, cotangent: &Tensor) -> TchResult<Tensor> {
-        let root = output.f_mul(cotangent)?.f_sum(Kind::Float)?;
-        let gradients = Tensor::f_run_backward(&[root], &self.leaves, true, false)?;
-        let flat = gradients.iter().zip(&self.leaves).map(|(gradient, leaf)| {
-            let whole = if gradient.defined() { gradient.shallow_clone() } else { leaf.f_zeros_like()? };
-            whole.f_reshape([self.sets, -1])
-        });
-        Tensor::f_cat(&flat.collect::<TchResult<Vec<_>>>()?, 1) // (s, p)
-    }
 }
