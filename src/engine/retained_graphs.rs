@@ -11,7 +11,7 @@ use tch::Tensor;
 
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
-use crate::engine::loading::TokenBatch;
+use crate::engine::inputs::TokenBatch;
 use crate::model::Backbone;
 use crate::model::lora_pass::LoraPass;
 

@@ -1,65 +1,20 @@
-//! Backbones and tokenizers. Owns the cache of backbones that sessions share, and turns inputs into checked token ids.
-//! Nothing unchecked passes to the device: ids, token types, lengths and batch size are all refused here, by input.
+//! Inputs, from texts or ids to checked token ids. Owns every check on them: nothing unchecked passes to the device. Ids, token types,
+//! lengths and batch size are all refused here, by input.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::path::PathBuf;
-use std::rc::Rc;
-use std::rc::Weak;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use tokenizers::EncodeInput;
 use tokenizers::Tokenizer;
 use tokenizers::TruncationParams;
 
 use crate::domain::limits::Limits;
-use crate::domain::settings::Precision;
-use crate::domain::settings::SplitSettings;
-use crate::engine::EngineError;
-use crate::engine::Inputs;
 use crate::engine::errors::invalid;
-use crate::model;
-use crate::model::Backbone;
+use crate::engine::interface::EngineError;
+use crate::engine::interface::Inputs;
 use crate::model::BackboneInfo;
-use crate::model::ModelError;
-use crate::model::Placement;
-
-/// Backbones in use, by folder and how they compute. A backbone leaves memory with its last session.
-pub struct Backbones {
-    loaded: HashMap<(PathBuf, Precision, bool), Weak<dyn Backbone>>,
-    placement: Placement,
-}
-
-impl Backbones {
-    /// None in use; they will be placed as `placement` says, each job with a precision of its own.
-    pub fn new(placement: Placement) -> Self {
-        Self { loaded: HashMap::new(), placement }
-    }
-
-    /// Where backbones compute.
-    pub fn placement(&self) -> Placement {
-        self.placement
-    }
-
-    /// The backbone of this folder, loaded unless a session already uses it.
-    pub fn get(&mut self, folder: &Path, settings: &SplitSettings) -> Result<Rc<dyn Backbone>, ModelError> {
-        let SplitSettings { precision, double_quant, .. } = *settings;
-        let key = (folder.to_path_buf(), precision, double_quant);
-        if let Some(backbone) = self.loaded.get(&key).and_then(Weak::upgrade) {
-            return Ok(backbone);
-        }
-        self.loaded.retain(|_, backbone| backbone.strong_count() > 0);
-        let begun = Instant::now();
-        let backbone = model::load(folder, Placement { precision, double_quant, ..self.placement })?;
-        let (load_us, bytes) = (begun.elapsed().as_micros() as u64, backbone.info().bytes);
-        tracing::info!(load_us, bytes, "loaded the backbone in {} ({precision:?}) in {load_us} us", folder.display());
-        self.loaded.insert(key, Rc::downgrade(&backbone));
-        Ok(backbone)
-    }
-}
 
 /// Checked inputs: no list is empty, every id and type is in its table, types have the shape of ids.
 #[derive(Debug)]

@@ -14,21 +14,21 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::oneshot;
 
 use crate::domain::ids::JobId;
-use crate::engine::BackwardReply;
-use crate::engine::EngineError;
-use crate::engine::ForwardReply;
 use crate::engine::accelerator;
-use crate::engine::device::DeviceSettings;
-use crate::engine::device::Host;
-use crate::engine::device::caught;
-use crate::engine::device::guarded;
-use crate::engine::device::settle;
-use crate::engine::leases::Part;
+use crate::engine::device_state::Host;
+use crate::engine::device_state::caught;
+use crate::engine::device_state::guarded;
+use crate::engine::device_state::settle;
+use crate::engine::interface::BackwardReply;
+use crate::engine::interface::EngineError;
+use crate::engine::interface::ForwardReply;
 use crate::engine::passes;
 use crate::engine::passes::BackwardCall;
 use crate::engine::passes::ReadCall;
 use crate::engine::passes::ReadyBackward;
 use crate::engine::passes::ReadyForward;
+use crate::engine::retained_graphs::Part;
+use crate::engine::settings::DeviceSettings;
 use crate::engine::stacking;
 
 /// How often an idle device looks for graphs that outlived their time, and gives free memory back.
