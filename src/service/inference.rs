@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
+use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::families;
 use crate::domain::ids::JobId;
 use crate::domain::ids::KeyId;
@@ -36,7 +37,6 @@ use crate::service::ServiceError;
 use crate::service::metering::Effect;
 use crate::service::metering::size;
 use crate::service::permits::Permits;
-use crate::service::requests::Which;
 use crate::store::models;
 use crate::store::models::AdapterBlobs;
 use crate::store::models::ModelRow;
@@ -69,7 +69,7 @@ pub struct ActivationsRequest {
     /// The inputs.
     pub inputs: Inputs,
     /// Adapter sets of a fine-tuned model; all when absent.
-    pub adapters: Option<Which>,
+    pub adapters: Option<AdapterSelection>,
     /// Whether the bare backbone's activations are asked for; for a backbone they always are.
     pub base: Option<bool>,
     /// Another cut than the model's own.
@@ -388,8 +388,8 @@ impl Inference {
 /// The sets that a call runs, and whether it runs the bare backbone.
 fn asked_of(model: &Runnable, request: &ActivationsRequest) -> Result<(Vec<usize>, bool)> {
     if model.adapters.0.is_empty() {
-        let none =
-            matches!(&request.adapters, None | Some(Which::All)) || request.adapters == Some(Which::Some(vec![]));
+        let none = matches!(&request.adapters, None | Some(AdapterSelection::All))
+            || request.adapters == Some(AdapterSelection::Some(vec![]));
         if !none || request.base == Some(false) {
             let message = "A backbone has no adapter sets: it gives h.base alone.";
             let param = if none { "base" } else { "adapters" };
@@ -397,7 +397,7 @@ fn asked_of(model: &Runnable, request: &ActivationsRequest) -> Result<(Vec<usize
         }
         return Ok((Vec::new(), true));
     }
-    let sets = request.adapters.as_ref().unwrap_or(&Which::All).resolve(model.settings.adapter_sets)?;
+    let sets = request.adapters.as_ref().unwrap_or(&AdapterSelection::All).resolve(model.settings.adapter_sets)?;
     let base = request.base.unwrap_or(false);
     match sets.is_empty() && !base {
         true => Err(ServiceError::invalid("invalid_adapters", "Nothing is asked for: name adapter sets or base.")

@@ -96,7 +96,6 @@ pub use requests::BackwardRequest;
 pub use requests::ForwardRequest;
 pub use requests::ForwardScalars;
 pub use requests::Sent;
-pub use requests::Which;
 pub use requests::parse_body;
 pub use requests::ragged;
 pub use sessions::Sessions;

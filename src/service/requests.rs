@@ -7,6 +7,7 @@ use bytes::Bytes;
 use sha2::Digest as _;
 use sha2::Sha256;
 
+use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::KeyId;
 use crate::domain::labels::is_label_name;
@@ -74,50 +75,6 @@ impl Sent {
     }
 }
 
-/// Which adapter sets a forward runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
-    /// Every set of the job.
-    All,
-    /// These; empty for none.
-    Some(Vec<usize>),
-}
-
-impl std::str::FromStr for Which {
-    type Err = ServiceError;
-
-    fn from_str(text: &str) -> Result<Self, ServiceError> {
-        match text {
-            "all" => Ok(Self::All),
-            "none" | "" => Ok(Self::Some(Vec::new())),
-            list => list.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map(Self::Some).map_err(
-                |_| {
-                    ServiceError::invalid("invalid_adapters", "adapters is 'all', 'none' or numbers such as '0,1'.")
-                        .at("adapters")
-                },
-            ),
-        }
-    }
-}
-
-impl Which {
-    /// The sets, for a job with `sets` of them; in order, without repeats.
-    pub fn resolve(&self, sets: usize) -> Result<Vec<usize>, ServiceError> {
-        let Self::Some(list) = self else { return Ok((0..sets).collect()) };
-        let mut list = list.clone();
-        list.sort_unstable();
-        list.dedup();
-        match list.iter().find(|set| **set >= sets) {
-            Some(set) => Err(ServiceError::invalid(
-                "invalid_adapters",
-                format!("There is no adapter set {set}: this job has sets 0 to {}.", sets - 1),
-            )
-            .at("adapters")),
-            None => Ok(list),
-        }
-    }
-}
-
 /// The batch of a forward.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Batch {
@@ -133,7 +90,7 @@ pub struct ForwardRequest {
     /// Step number; present exactly when training.
     pub seq: Option<u64>,
     /// Which adapter sets.
-    pub adapters: Which,
+    pub adapters: AdapterSelection,
     /// Whether the bare backbone's activations are asked for.
     pub base: bool,
     /// The batch.
@@ -152,7 +109,7 @@ pub struct ForwardScalars {
     /// Whether it is a training step.
     pub train: bool,
     /// Which adapter sets.
-    pub adapters: Which,
+    pub adapters: AdapterSelection,
     /// Whether the bare backbone's activations are asked for.
     pub base: bool,
 }
@@ -360,7 +317,7 @@ mod tests {
     use super::*;
 
     fn scalars(seq: Option<u64>, train: bool) -> ForwardScalars {
-        ForwardScalars { seq, train, adapters: Which::All, base: false }
+        ForwardScalars { seq, train, adapters: AdapterSelection::All, base: false }
     }
 
     fn integers_of(name: &str, values: &[i64]) -> WireTensor {
@@ -431,14 +388,5 @@ mod tests {
         ] {
             assert_eq!(read(&names).expect_err(code).code, code);
         }
-    }
-
-    #[test]
-    fn adapters_are_all_none_or_numbers() {
-        assert_eq!("all".parse::<Which>().expect("ok").resolve(2), Ok(vec![0, 1]));
-        assert_eq!("1,0,1".parse::<Which>().expect("ok").resolve(2), Ok(vec![0, 1]));
-        assert_eq!("none".parse::<Which>().expect("ok").resolve(2), Ok(vec![]));
-        assert!("2".parse::<Which>().expect("ok").resolve(2).is_err());
-        assert!("x".parse::<Which>().is_err());
     }
 }
