@@ -15,9 +15,9 @@ use crate::domain::settings::Pooling;
 use crate::domain::settings::Precision;
 use crate::engine::Description;
 use crate::engine::describe;
-use crate::service::Context;
-use crate::service::Result;
-use crate::service::ServiceError;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::error::ServiceError;
 use crate::store::models;
 use crate::store::models::ModelRow;
 

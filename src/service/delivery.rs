@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::ids::WebhookId;
 use crate::domain::webhooks::DeliveryState;
-use crate::service::Context;
-use crate::service::Result;
-use crate::service::commit;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::context::commit;
 use crate::service::outbound::Guard;
 use crate::store::deliveries;
 use crate::store::deliveries::Claimed;

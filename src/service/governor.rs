@@ -14,9 +14,9 @@ use crate::domain::quota::Bucket;
 use crate::domain::quota::Level;
 use crate::domain::quota::Quota;
 use crate::domain::quota::Used;
-use crate::service::Context;
-use crate::service::Result;
-use crate::service::locked;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::context::locked;
 use crate::store::usage;
 use crate::store::usage::Amounts;
 

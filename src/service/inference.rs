@@ -31,9 +31,9 @@ use crate::engine::ForwardReply;
 use crate::engine::Inputs;
 use crate::engine::SessionSpec;
 use crate::engine::Start;
-use crate::service::Context;
-use crate::service::Result;
-use crate::service::ServiceError;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::error::ServiceError;
 use crate::service::metering::Effect;
 use crate::service::metering::size;
 use crate::service::permits::Permits;
@@ -49,17 +49,6 @@ const MOST_INPUTS: usize = 2048;
 const ROWS_PER_FORWARD: usize = 64;
 /// Pause between two tries to get a place.
 const RETRY: Duration = Duration::from_millis(20);
-
-/// Settings of inference; units and defaults in `config/default.toml`.
-#[derive(Debug, Clone)]
-pub struct InferenceSettings {
-    /// Sessions kept open.
-    pub sessions: usize,
-    /// One that nobody asks is closed after this long.
-    pub idle: Duration,
-    /// How long a call waits for a place.
-    pub patience: Duration,
-}
 
 /// A call for activations.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::domain::ids::JobId;
 use crate::domain::tensor::WireTensor;
-use crate::service::Result;
+use crate::service::context::Result;
 use crate::service::requests::Sent;
 use crate::service::sessions::Session;
 use crate::store::Connection;

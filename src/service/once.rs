@@ -9,9 +9,9 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::domain::ids::ProjectId;
-use crate::service::Context;
-use crate::service::Result;
-use crate::service::ServiceError;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::error::ServiceError;
 use crate::store::idempotency;
 use crate::store::idempotency::Attempt;
 use crate::store::idempotency::Request;

@@ -16,8 +16,8 @@ use url::Host;
 use url::Url;
 
 use crate::domain::addresses::is_public;
-use crate::service::Result;
-use crate::service::ServiceError;
+use crate::service::context::Result;
+use crate::service::error::ServiceError;
 
 /// A look-up takes no longer.
 const LOOK_UP: Duration = Duration::from_secs(3);

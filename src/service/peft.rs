@@ -10,8 +10,8 @@ use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
 use crate::engine::SessionInfo;
 use crate::engine::Slot;
-use crate::service::Result;
-use crate::service::ServiceError;
+use crate::service::context::Result;
+use crate::service::error::ServiceError;
 use crate::service::sessions::Session;
 
 /// How a job's adapters are laid out.

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 
 use crate::domain::ids::ProjectId;
-use crate::service::locked;
+use crate::service::context::locked;
 
 /// So many places for each project.
 pub struct Permits {

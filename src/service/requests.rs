@@ -18,7 +18,7 @@ use crate::domain::tensor::WireTensor;
 use crate::engine::Inputs;
 use crate::engine::Share;
 use crate::engine::codec;
-use crate::service::ServiceError;
+use crate::service::error::ServiceError;
 use crate::store::ledger::SentTensor;
 use crate::store::ledger::SentTensors;
 

@@ -6,9 +6,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::domain::ids::FileId;
-use crate::service::Context;
-use crate::service::Result;
-use crate::service::ServiceError;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::error::ServiceError;
 use crate::service::jobs::note;
 use crate::store::Connection;
 use crate::store::blobs::BlobKind;

@@ -4,9 +4,9 @@
 use bytes::Bytes;
 
 use crate::engine::Inputs;
-use crate::service::Context;
-use crate::service::Result;
-use crate::service::ServiceError;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::error::ServiceError;
 use crate::service::rowformat::INDEX_ENTRY_BYTES;
 use crate::service::rowformat::Row;
 use crate::service::rowformat::Shape;

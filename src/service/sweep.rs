@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::service::Context;
-use crate::service::Result;
-use crate::service::commit;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::context::commit;
 use crate::store::blobs::BlobKind;
 use crate::store::checkpoints;
 use crate::store::files;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::domain::settings::Custody;
 use crate::domain::tensor::Dtype;
 use crate::engine::codec::safetensors_bytes;
-use crate::service::Result;
+use crate::service::context::Result;
 
 /// One step as it travels.
 #[derive(Debug, Clone)]
