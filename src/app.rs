@@ -27,6 +27,7 @@ use crate::api::server::serve;
 use crate::config::Config;
 use crate::engine::EngineConfig;
 use crate::engine::LocalEngine;
+use crate::service::AuditLog;
 use crate::service::Capabilities;
 use crate::service::Context;
 use crate::service::Delivery;
@@ -176,6 +177,7 @@ impl Host {
             inference,
             governor: Arc::new(Governor::new(Arc::clone(&context))),
             usage: Arc::new(Usage(Arc::clone(&context))),
+            audit_log: Arc::new(AuditLog(Arc::clone(&context))),
             requests: Arc::new(Requests(Arc::clone(&context))),
             events: Arc::new(Events::new(Arc::clone(&context), streams, closing.clone(), outbox)),
             webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard)),

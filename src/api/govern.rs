@@ -174,7 +174,7 @@ async fn change(
     let resource = resource.or_else(|| made(&body));
     let status = parts.status.as_u16();
     let deed = Deed { action: &action.name, resource: resource.as_deref(), status, request_id: &request_id };
-    if let Err(error) = app.usage.note(caller, &deed).await {
+    if let Err(error) = app.audit_log.note(caller, &deed).await {
         tracing::error!(%error, action = action.name, "the audit log could not be written: {error}");
     }
     Response::from_parts(parts, Body::from(body))

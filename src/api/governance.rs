@@ -132,7 +132,7 @@ pub async fn list_audit_log(
     ApiQuery(paging): ApiQuery<Paging>,
 ) -> Result<Json<List<AuditEntry>>, ApiError> {
     let page = page::<AuditId>(paging.after.as_deref(), paging.limit, None, &app.limits)?;
-    let found = app.usage.audit_log(caller.project, page).await?;
+    let found = app.audit_log.list(caller.project, page).await?;
     let data = found.rows.into_iter().map(AuditEntry::from).collect();
     Ok(Json(List::new(data, found.has_more, |entry: &AuditEntry| entry.id.clone())))
 }

@@ -41,6 +41,7 @@ use crate::api::error::ApiError;
 use crate::api::govern::Actions;
 use crate::api::govern::govern;
 use crate::domain::limits::Limits;
+use crate::service::AuditLog;
 use crate::service::Capabilities;
 use crate::service::Estimates;
 use crate::service::Events;
@@ -79,8 +80,10 @@ pub struct App {
     pub steps: Arc<Steps>,
     /// Rates and budgets.
     pub governor: Arc<Governor>,
-    /// Reports of use, audit log.
+    /// Reports of use.
     pub usage: Arc<Usage>,
+    /// The audit log.
+    pub audit_log: Arc<AuditLog>,
     /// Repeated requests.
     pub requests: Arc<Requests>,
     /// Streams of events.

@@ -1,6 +1,7 @@
 //! Use cases: files, models, keys, jobs, steps, checkpoints. Owns what happens in which order, with one transaction per use
 //! case; must never name HTTP or touch a tensor.
 
+mod accounting;
 mod adapters;
 mod adopted;
 mod capabilities;
@@ -17,7 +18,6 @@ mod governor;
 mod inference;
 mod jobs;
 mod keys;
-mod metering;
 mod models;
 mod once;
 mod outbound;
@@ -33,9 +33,13 @@ mod sweep;
 mod tokens;
 mod traffic;
 mod uploads;
-mod usage;
 mod webhooks;
 
+pub use accounting::audit_log::AuditLog;
+pub use accounting::audit_log::Deed;
+pub use accounting::sent::Sent;
+pub use accounting::usage::Report;
+pub use accounting::usage::Usage;
 pub use adopted::AdapterSet;
 pub use adopted::NewAdapters;
 pub use capabilities::Capabilities;
@@ -83,7 +87,6 @@ pub use peft::AdapterLayout;
 pub use requests::BackwardRequest;
 pub use requests::ForwardRequest;
 pub use requests::ForwardScalars;
-pub use requests::Sent;
 pub use requests::parse_body;
 pub use requests::ragged;
 pub use sessions::Sessions;
@@ -95,9 +98,6 @@ pub use tokens::Tokens;
 pub use uploads::Announced;
 pub use uploads::PART_BYTES;
 pub use uploads::Uploads;
-pub use usage::Deed;
-pub use usage::Report;
-pub use usage::Usage;
 pub use webhooks::WebhookWish;
 pub use webhooks::Webhooks;
 

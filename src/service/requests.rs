@@ -4,76 +4,18 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use sha2::Digest as _;
-use sha2::Sha256;
 
 use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::ids::ForwardId;
-use crate::domain::ids::KeyId;
 use crate::domain::labels::is_label_name;
 use crate::domain::limits::Limits;
-use crate::domain::steps::Digest;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
 use crate::engine::Inputs;
 use crate::engine::Share;
 use crate::engine::codec;
+use crate::service::accounting::sent::Sent;
 use crate::service::error::ServiceError;
-use crate::store::ledger::SentTensor;
-use crate::store::ledger::SentTensors;
-
-/// What a client sent in one call: the digest for idempotency, the rest for the ledger.
-#[derive(Debug, Clone)]
-pub struct Sent {
-    /// SHA-256 over kind, parameters and body.
-    pub digest: Digest,
-    /// Size of the body.
-    pub bytes: usize,
-    /// The named things in it.
-    pub tensors: SentTensors,
-    /// The key that sent it, for the record of use.
-    pub key: KeyId,
-}
-
-impl Sent {
-    /// Describes a call of `key` by its kind, its parameters and its body.
-    pub fn new(key: KeyId, kind: &str, parameters: &str, body: &[u8]) -> Self {
-        let mut hasher = Sha256::new();
-        for part in [kind.as_bytes(), b"\0", parameters.as_bytes(), b"\0", body] {
-            hasher.update(part);
-        }
-        let (digest, bytes) = (hasher.finalize().into(), body.len());
-        Self { digest, bytes, tensors: SentTensors::default(), key }
-    }
-
-    /// Writes down the tensors of the call.
-    pub fn note_all(&mut self, tensors: &[WireTensor]) {
-        tensors.iter().for_each(|tensor| self.note(tensor));
-    }
-
-    fn note(&mut self, tensor: &WireTensor) {
-        self.tensors.0.push(SentTensor {
-            name: tensor.name().to_owned(),
-            dtype: tensor.dtype().name().to_owned(),
-            shape: tensor.shape().iter().map(|dim| *dim as u64).collect(),
-            bytes: tensor.bytes().len() as u64,
-            sha256: hex::encode(Sha256::digest(tensor.bytes())),
-        });
-    }
-
-    fn note_texts(&mut self, texts: &[(String, Option<String>)]) {
-        let mut hasher = Sha256::new();
-        let mut bytes = 0u64;
-        for part in texts.iter().flat_map(|(text, pair)| std::iter::once(text).chain(pair)) {
-            hasher.update(part.as_bytes());
-            hasher.update(b"\0");
-            bytes += part.len() as u64;
-        }
-        let sha256 = hex::encode(hasher.finalize());
-        let shape = vec![texts.len() as u64];
-        self.tensors.0.push(SentTensor { name: "texts".into(), dtype: "TEXT".into(), shape, bytes, sha256 });
-    }
-}
 
 /// The batch of a forward.
 #[derive(Debug, Clone, PartialEq)]
@@ -315,6 +257,7 @@ pub fn ragged(name: &str, inputs: &[Vec<i64>]) -> Result<Vec<WireTensor>, Servic
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::KeyId;
 
     fn scalars(seq: Option<u64>, train: bool) -> ForwardScalars {
         ForwardScalars { seq, train, adapters: AdapterSelection::All, base: false }

@@ -21,20 +21,20 @@ use crate::engine::EngineError;
 use crate::engine::ForwardCall;
 use crate::engine::ForwardReply;
 use crate::engine::Inputs;
+use crate::service::accounting::metering;
+use crate::service::accounting::metering::Effect;
+use crate::service::accounting::metering::size;
+use crate::service::accounting::sent::Sent;
 use crate::service::checkpoints;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::context::lease_lost;
 use crate::service::error::ServiceError;
-use crate::service::metering;
-use crate::service::metering::Effect;
-use crate::service::metering::size;
 use crate::service::permits::Permits;
 use crate::service::requests::BackwardRequest;
 use crate::service::requests::Batch;
 use crate::service::requests::ForwardRequest;
-use crate::service::requests::Sent;
 use crate::service::rows::read_rows;
 use crate::service::sessions::Place;
 use crate::service::sessions::Session;
@@ -382,7 +382,7 @@ impl Steps {
         };
         let training_tokens = call.effect.tokens as i64;
         let amounts = Amounts { steps: 1, training_tokens, ..call.effect.amounts(call.sent.bytes) };
-        metering::write(&mut transaction, session, (kind, Some(call.seq), call.sent), &amounts).await?;
+        metering::write(&mut transaction, &session.job, (kind, Some(call.seq), call.sent), &amounts).await?;
         commit(transaction).await?;
         session.progress.next_seq = call.seq + 1;
         if call.effect.new_adapters {
@@ -402,7 +402,7 @@ impl Steps {
         let mut transaction = self.context.begin().await?;
         steps::touch(&mut transaction, session.job.id, session.attempt, effect.new_adapters).await.map_err(lost)?;
         let amounts = Amounts { inference_tokens: effect.tokens as i64, ..effect.amounts(sent.bytes) };
-        metering::write(&mut transaction, session, (kind, None, sent), &amounts).await?;
+        metering::write(&mut transaction, &session.job, (kind, None, sent), &amounts).await?;
         commit(transaction).await?;
         session.adapter_version += i64::from(effect.new_adapters);
         Ok(())

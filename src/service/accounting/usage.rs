@@ -1,24 +1,15 @@
-//! Reports of use, and the audit log. Owns who may see what of them; must never count anything itself.
+//! Reports of use. Owns what a report covers and how long it may be; must never count anything itself.
 
 use std::sync::Arc;
 
 use time::Date;
 use time::Duration;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
-use crate::domain::ids::AuditId;
 use crate::domain::ids::ProjectId;
-use crate::domain::principal::Principal;
 use crate::service::context::Context;
 use crate::service::context::Result;
-use crate::service::context::known_cursor;
 use crate::service::error::ServiceError;
-use crate::store::Page as PageRequest;
-use crate::store::Paged;
-use crate::store::audit;
-use crate::store::audit::AuditRow;
-use crate::store::audit::NewAuditEntry;
 use crate::store::usage;
 use crate::store::usage::Grouping;
 use crate::store::usage::UsageRow;
@@ -37,19 +28,6 @@ pub struct Report {
     pub rows: Vec<UsageRow>,
     /// All of it.
     pub total: UsageRow,
-}
-
-/// What was done, for the audit log.
-#[derive(Debug, Clone)]
-pub struct Deed<'a> {
-    /// Name of the operation.
-    pub action: &'a str,
-    /// The thing that it was about.
-    pub resource: Option<&'a str>,
-    /// How it was answered.
-    pub status: u16,
-    /// Id of the request.
-    pub request_id: &'a str,
 }
 
 /// Use cases on records of use.
@@ -74,18 +52,5 @@ impl Usage {
         let total = usage::report(&mut connection, project, (from, to), Grouping::default()).await?.into_iter().next();
         let nothing = UsageRow { key: None, model: None, day: None, amounts: usage::Amounts::default() };
         Ok(Report { from, to, rows, total: total.unwrap_or(nothing) })
-    }
-
-    /// A page of the audit log, newest first.
-    pub async fn audit_log(&self, project: ProjectId, page: PageRequest) -> Result<Paged<AuditRow>> {
-        known_cursor(audit::list(&mut *self.0.connection().await?, project, &page).await?)
-    }
-
-    /// Writes down what a caller did.
-    pub async fn note(&self, caller: &Principal, deed: &Deed<'_>) -> Result<()> {
-        let Deed { action, resource, status, request_id } = *deed;
-        let (project, key) = (caller.project, caller.key);
-        let entry = NewAuditEntry { id: AuditId(Uuid::now_v7()), project, key, action, resource, status, request_id };
-        Ok(audit::append(&mut *self.0.connection().await?, &entry).await?)
     }
 }

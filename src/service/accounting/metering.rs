@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::domain::ids::JobId;
 use crate::domain::tensor::WireTensor;
+use crate::service::accounting::sent::Sent;
 use crate::service::context::Result;
-use crate::service::requests::Sent;
-use crate::service::sessions::Session;
 use crate::store::Connection;
+use crate::store::jobs::JobRow;
 use crate::store::ledger;
 use crate::store::ledger::LedgerKind;
 use crate::store::ledger::NewLedgerEntry;
@@ -52,11 +52,10 @@ pub fn entry(job: JobId, kind: LedgerKind, seq: Option<u64>, sent: &Sent) -> New
 /// Writes a call of a job into the ledger, and counts what it used for the key that sent it.
 pub async fn write(
     connection: &mut Connection,
-    session: &Session,
+    job: &JobRow,
     (kind, seq, sent): (LedgerKind, Option<u64>, &Sent),
     amounts: &Amounts,
 ) -> Result<()> {
-    let job = &session.job;
     ledger::append(connection, &entry(job.id, kind, seq, sent)).await?;
     Ok(usage::add(connection, (job.project, sent.key, &job.model_name), amounts).await?)
 }
