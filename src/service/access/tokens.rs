@@ -1,5 +1,5 @@
 //! API keys as signed tokens (JWT, EdDSA). Owns the host's key pair and the claims; must never decide what a key may do:
-//! every call checks it against Postgres as well (`service::keys`).
+//! every call checks it against Postgres as well (`access::keys`).
 //!
 //! The rules are RFC 8725's: one algorithm, an explicit type, required issuer, audience, subject and expiry, no header that
 //! names a key of the sender's choice.
