@@ -20,6 +20,7 @@ use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::error::ServiceError;
+use crate::service::files::INPUTS;
 use crate::service::jobs::Jobs;
 use crate::service::jobs::admit;
 use crate::service::jobs::note;
@@ -39,9 +40,6 @@ use crate::store::models;
 use crate::store::models::AdapterBlobs;
 use crate::store::models::ModelRow;
 use crate::store::projects;
-
-/// The purpose of a file that a job can read.
-pub const INPUTS: &str = "fine-tune";
 
 /// What a client asks for.
 #[derive(Debug, Clone)]

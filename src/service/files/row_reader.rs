@@ -7,11 +7,11 @@ use crate::engine::Inputs;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
-use crate::service::rowformat::INDEX_ENTRY_BYTES;
-use crate::service::rowformat::Row;
-use crate::service::rowformat::Shape;
-use crate::service::rowformat::parse;
-use crate::service::rowformat::read_entry;
+use crate::service::files::row_format::INDEX_ENTRY_BYTES;
+use crate::service::files::row_format::Row;
+use crate::service::files::row_format::Shape;
+use crate::service::files::row_format::parse;
+use crate::service::files::row_format::read_entry;
 use crate::store::files::FileRow;
 
 /// The inputs in `numbers` (from 0) of `file`, in that order.

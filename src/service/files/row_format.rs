@@ -329,5 +329,5 @@ impl<R: Read> Read for FusedReader<R> {
 }
 
 #[cfg(test)]
-#[path = "rowformat_tests.rs"]
+#[path = "row_format_tests.rs"]
 mod tests;

@@ -23,10 +23,10 @@ use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::context::known_cursor;
 use crate::service::error::ServiceError;
-use crate::service::rowformat::BadRow;
-use crate::service::rowformat::Format;
-use crate::service::rowformat::Shape;
-use crate::service::rowformat::scan;
+use crate::service::files::row_format::BadRow;
+use crate::service::files::row_format::Format;
+use crate::service::files::row_format::Shape;
+use crate::service::files::row_format::scan;
 use crate::store::Connection;
 use crate::store::Page as PageRequest;
 use crate::store::Paged;
@@ -37,6 +37,9 @@ use crate::store::files;
 use crate::store::files::FileRow;
 use crate::store::files::NewFile;
 use crate::store::jobs;
+
+/// The purpose of a file that a job can read.
+pub const INPUTS: &str = "fine-tune";
 
 /// A file that has been received and checked, and that no row names yet.
 pub struct Draft {

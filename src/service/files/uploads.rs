@@ -22,11 +22,12 @@ use crate::domain::limits::LARGEST_WHOLE;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
-use crate::service::creation::INPUTS;
 use crate::service::error::ServiceError;
-use crate::service::files::Draft;
-use crate::service::files::Files;
-use crate::service::files::check_filename;
+use crate::service::files::files::Draft;
+use crate::service::files::files::Files;
+use crate::service::files::files::INPUTS;
+use crate::service::files::files::check_filename;
+use crate::service::files::receive::receive;
 use crate::store::StoreError;
 use crate::store::blobs::BlobKind;
 use crate::store::blobs::BlobRef;
@@ -226,41 +227,6 @@ fn one_after_the_other(blobs: Blobs, paths: Vec<String>) -> BoxStream<'static, s
         async move { blobs.stream(&path).await }
     };
     futures::stream::iter(paths).then(open).try_flatten().boxed()
-}
-
-/// Streams a body of at most `most` bytes into a blob; a body that is refused leaves none.
-pub async fn receive<E>(
-    context: &Context,
-    kind: BlobKind,
-    body: impl Stream<Item = std::result::Result<Bytes, E>>,
-    most: u64,
-) -> Result<BlobRef>
-where
-    ServiceError: From<E>,
-{
-    let mut body = std::pin::pin!(body);
-    let mut writer = context.blobs.writer(kind).await?;
-    while let Some(chunk) = body.next().await {
-        let refused = match chunk {
-            Err(error) => ServiceError::from(error),
-            Ok(chunk) if writer.len() + chunk.len() as u64 > most => {
-                ServiceError::too_large(format!("At most {most} bytes in one piece.")).at("data")
-            }
-            Ok(chunk) => {
-                writer.write(chunk).await?;
-                continue;
-            }
-        };
-        writer.abort().await?;
-        return Err(refused);
-    }
-    match writer.is_empty() {
-        false => Ok(writer.finish().await?),
-        true => {
-            writer.abort().await?;
-            Err(ServiceError::invalid("empty_part", "There are no bytes in it.").at("data"))
-        }
-    }
 }
 
 fn missing(id: UploadId) -> ServiceError {
