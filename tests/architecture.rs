@@ -22,7 +22,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("sqlx", &["store/", "service/context.rs"]),
     ("object_store", &["store/"]),
     // A host calls out for webhooks alone.
-    ("reqwest", &["service/delivery.rs", "service/outbound.rs"]),
+    ("reqwest", &["service/webhooks/"]),
     ("axum", &["api/", "app.rs"]),
     ("http", &["api/", "app.rs"]),
     ("hyper", &["api/"]),

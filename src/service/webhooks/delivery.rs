@@ -23,7 +23,7 @@ use crate::domain::webhooks::DeliveryState;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
-use crate::service::outbound::Guard;
+use crate::service::webhooks::url_guard::Guard;
 use crate::store::deliveries;
 use crate::store::deliveries::Claimed;
 use crate::store::deliveries::Outcome;

@@ -19,7 +19,7 @@ use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::context::known_cursor;
 use crate::service::error::ServiceError;
-use crate::service::outbound::Guard;
+use crate::service::webhooks::url_guard::Guard;
 use crate::store::Connection;
 use crate::store::Page as PageRequest;
 use crate::store::Paged;
