@@ -20,7 +20,7 @@ use crate::service::context::known_cursor;
 use crate::service::context::lease_lost;
 use crate::service::error::ServiceError;
 use crate::service::jobs::Jobs;
-use crate::service::jobs::note_with;
+use crate::service::lifecycle::transitions::note_with;
 use crate::service::sessions::Durable;
 use crate::service::sessions::Session;
 use crate::service::webhooks;

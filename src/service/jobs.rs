@@ -1,10 +1,9 @@
-//! Fine-tuning jobs. Owns their life after creation: admission, pause, resume, cancel, completion; every change of state goes
-//! through `JobState::on`, writes an event, and is checked by row count.
+//! Fine-tuning jobs. Owns what a client may do with one after its creation: look, pause, resume, cancel, complete, report; the rules of
+//! each change of state are `lifecycle`'s.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -12,11 +11,9 @@ use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::job::JobEvent;
-use crate::domain::job::JobState;
 use crate::domain::labels::is_label_name;
 use crate::domain::limits::LARGEST_NUMBER;
 use crate::domain::limits::LARGEST_WHOLE;
-use crate::domain::limits::Limits;
 use crate::service::accounting::metering;
 use crate::service::accounting::sent::Sent;
 use crate::service::checkpoints;
@@ -25,11 +22,16 @@ use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::context::known_cursor;
 use crate::service::error::ServiceError;
+use crate::service::lifecycle::result_file;
+use crate::service::lifecycle::transitions::admit;
+use crate::service::lifecycle::transitions::admit_next;
+use crate::service::lifecycle::transitions::apply;
+use crate::service::lifecycle::transitions::changed_meanwhile;
+use crate::service::lifecycle::transitions::missing;
+use crate::service::lifecycle::transitions::note_with;
 use crate::service::models::tuned_name;
-use crate::service::results;
 use crate::service::sessions::Sessions;
 use crate::service::webhooks;
-use crate::store::Connection;
 use crate::store::Page as PageRequest;
 use crate::store::Paged;
 use crate::store::blobs::BlobKind;
@@ -39,7 +41,6 @@ use crate::store::events::EventRow;
 use crate::store::events::Level;
 use crate::store::events::NewEvent;
 use crate::store::jobs;
-use crate::store::jobs::JobFailure;
 use crate::store::jobs::JobRow;
 use crate::store::jobs::Metadata;
 use crate::store::jobs::MetadataFilter;
@@ -49,7 +50,6 @@ use crate::store::ledger::LedgerRow;
 use crate::store::models;
 use crate::store::models::AdapterBlobs;
 use crate::store::models::TunedModel;
-use crate::store::projects;
 
 /// A job as its project sees it.
 pub type JobView = JobRow;
@@ -153,7 +153,7 @@ impl Jobs {
         };
         models::insert_tuned(&mut transaction, &tuned).await?;
         let done = jobs::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
-        let done = results::attach(&self.context, &mut transaction, done).await?;
+        let done = result_file::attach(&self.context, &mut transaction, done).await?;
         let data = json!({"status": done.status.as_str()});
         let message = format!("New fine-tuned model created: {name}");
         note_with(&mut transaction, &done, Level::Info, &message, Some(&data)).await?;
@@ -172,7 +172,7 @@ impl Jobs {
         let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
         let mut job = apply(&mut transaction, &job, event, None).await?;
         if job.status.is_final() {
-            job = results::attach(&self.context, &mut transaction, job).await?;
+            job = result_file::attach(&self.context, &mut transaction, job).await?;
         }
         admit_next(&mut transaction, &self.context.limits, project).await?;
         commit(transaction).await?;
@@ -235,94 +235,4 @@ impl Jobs {
         commit(transaction).await?;
         Ok(event)
     }
-}
-
-/// There is no such job for the caller.
-pub fn missing(id: JobId) -> ServiceError {
-    ServiceError::not_found("fine-tuning job", id)
-}
-
-/// Tells a job's listeners what happened.
-pub async fn note(connection: &mut Connection, job: &JobRow, level: Level, message: &str) -> Result<()> {
-    note_with(connection, job, level, message, None).await
-}
-
-/// The same, with `{"status": ...}` or `{"checkpoint": id}` for programs.
-pub async fn note_with(
-    connection: &mut Connection,
-    job: &JobRow,
-    level: Level,
-    message: &str,
-    data: Option<&Value>,
-) -> Result<()> {
-    let id = EventId(Uuid::now_v7());
-    let event = NewEvent { id, job: job.id, level, kind: EventKind::Message, message, data };
-    events::append(connection, &event).await?;
-    Ok(())
-}
-
-fn changed_meanwhile() -> ServiceError {
-    ServiceError::conflict("invalid_job_state", "The job changed meanwhile; look again.")
-}
-
-/// Changes a job's state by an event; refused when the life cycle does not know it.
-pub async fn apply(
-    connection: &mut Connection,
-    job: &JobRow,
-    event: JobEvent,
-    error: Option<JobFailure>,
-) -> Result<JobRow> {
-    let Some(next) = job.status.on(event) else {
-        let message = format!("The job is {}; it cannot be {}.", job.status, wish(event));
-        return Err(ServiceError::conflict("invalid_job_state", message));
-    };
-    if !jobs::set_state(connection, job.project, job.id, (job.status, next), error.as_ref()).await? {
-        return Err(changed_meanwhile());
-    }
-    let job = jobs::get(connection, job.project, job.id).await?.ok_or_else(|| missing(job.id))?;
-    let level = if next == JobState::Failed { Level::Error } else { Level::Info };
-    let data = json!({"status": next.as_str()});
-    note_with(connection, &job, level, &format!("Fine-tuning job is {next}"), Some(&data)).await?;
-    webhooks::announce(connection, &job).await?;
-    Ok(job)
-}
-
-fn wish(event: JobEvent) -> &'static str {
-    match event {
-        JobEvent::PauseAsked | JobEvent::IdleTooLong => "paused",
-        JobEvent::Resumed => "resumed",
-        JobEvent::CancelAsked => "cancelled",
-        JobEvent::Completed => "completed",
-        _ => "changed so",
-    }
-}
-
-/// Lets the job run that has queued longest, where there is one and room for it: whenever another stops running.
-pub async fn admit_next(connection: &mut Connection, limits: &Limits, project: ProjectId) -> Result<()> {
-    match jobs::next_queued(connection, project).await? {
-        Some(job) => admit(connection, limits, job).await.map(|_| ()),
-        None => Ok(()),
-    }
-}
-
-/// Lets a queued job run when the project has room; gives it back as it then is.
-pub async fn admit(connection: &mut Connection, limits: &Limits, job: JobRow) -> Result<JobRow> {
-    projects::hold(connection, job.project).await?;
-    let counts = jobs::counts(connection, job.project).await?;
-    match counts.running < i64::from(limits.running_per_project) {
-        true => apply(connection, &job, JobEvent::Admitted, None).await,
-        false => Ok(job),
-    }
-}
-
-/// Pauses a job that nobody called for long.
-pub async fn pause_idle(context: &Context, project: ProjectId, id: JobId) -> Result<()> {
-    let mut transaction = context.begin().await?;
-    let Some(job) = jobs::get_for_update(&mut transaction, project, id).await? else { return Ok(()) };
-    if job.status.on(JobEvent::IdleTooLong).is_some() {
-        apply(&mut transaction, &job, JobEvent::IdleTooLong, None).await?;
-        admit_next(&mut transaction, &context.limits, project).await?;
-        commit(transaction).await?;
-    }
-    Ok(())
 }

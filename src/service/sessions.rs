@@ -27,9 +27,9 @@ use crate::service::context::commit;
 use crate::service::context::lease_lost;
 use crate::service::context::locked;
 use crate::service::error::ServiceError;
-use crate::service::jobs;
+use crate::service::lifecycle::result_file;
+use crate::service::lifecycle::transitions;
 use crate::service::models::read_adapters;
-use crate::service::results;
 use crate::service::steps::Answer;
 use crate::store;
 use crate::store::Tx;
@@ -184,10 +184,10 @@ impl Sessions {
         let missing = || ServiceError::not_found("fine-tuning job", id);
         let mut job = store::jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(missing)?;
         if job.status == JobState::Paused {
-            job = jobs::apply(&mut transaction, &job, JobEvent::Resumed, None).await?;
+            job = transitions::apply(&mut transaction, &job, JobEvent::Resumed, None).await?;
         }
         if job.status == JobState::Queued {
-            job = jobs::admit(&mut transaction, &self.context.limits, job).await?;
+            job = transitions::admit(&mut transaction, &self.context.limits, job).await?;
         }
         match job.status {
             JobState::Running if job.barren_attempts >= self.context.jobs.max_barren_attempts => {
@@ -196,9 +196,9 @@ impl Sessions {
                     message: "The host died several times on this job without one step in between.".into(),
                     param: None,
                 };
-                let job = jobs::apply(&mut transaction, &job, JobEvent::Broke, Some(error)).await?;
-                let job = results::attach(&self.context, &mut transaction, job).await?;
-                jobs::admit_next(&mut transaction, &self.context.limits, project).await?;
+                let job = transitions::apply(&mut transaction, &job, JobEvent::Broke, Some(error)).await?;
+                let job = result_file::attach(&self.context, &mut transaction, job).await?;
+                transitions::admit_next(&mut transaction, &self.context.limits, project).await?;
                 commit(transaction).await?;
                 Err(not_running(&job))
             }
@@ -340,7 +340,7 @@ impl Sessions {
                 let project = place.as_ref().map(|session| session.job.project);
                 self.close(job, &mut place).await?;
                 if let Some(project) = project {
-                    jobs::pause_idle(&self.context, project, job).await?;
+                    transitions::pause_idle(&self.context, project, job).await?;
                 }
                 drop(place);
                 self.forget_place(job);
@@ -357,7 +357,7 @@ impl Sessions {
         for (project, job) in found {
             let Some(place) = self.place_of(job) else { continue };
             if place.is_none() {
-                jobs::pause_idle(&self.context, project, job).await?;
+                transitions::pause_idle(&self.context, project, job).await?;
             }
             drop(place);
             self.forget_place(job);

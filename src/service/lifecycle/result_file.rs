@@ -9,7 +9,7 @@ use crate::domain::ids::FileId;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
-use crate::service::jobs::note;
+use crate::service::lifecycle::transitions::note;
 use crate::store::Connection;
 use crate::store::blobs::BlobKind;
 use crate::store::events;
