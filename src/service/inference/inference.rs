@@ -2,7 +2,6 @@
 //! them, few at a time; calls of several callers meet on the device, in one pass. Nothing of a call is kept.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -37,16 +36,14 @@ use crate::service::accounting::metering::size;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
-use crate::store::models;
-use crate::store::models::AdapterBlobs;
-use crate::store::models::ModelRow;
+use crate::service::inference::runnable::Runnable;
+use crate::service::inference::runnable::rows_per_forward;
+use crate::service::inference::runnable::runnable;
 use crate::store::usage;
 use crate::store::usage::Amounts;
 
 /// As many inputs as OpenAI takes in one call.
 const MOST_INPUTS: usize = 2048;
-/// Inputs of one forward: others get their turn in between.
-const ROWS_PER_FORWARD: usize = 64;
 /// Pause between two tries to get a place.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -89,41 +86,6 @@ pub struct Embeddings {
     pub vectors: Vec<Vec<f32>>,
     /// What they were made of, and what they cost.
     pub answer: InferenceAnswer,
-}
-
-/// A model that can be run: its own settings, and those of its backbone.
-pub struct Runnable {
-    /// The model's id.
-    pub id: Uuid,
-    /// Its name.
-    pub name: String,
-    /// Folder of the backbone.
-    pub folder: PathBuf,
-    /// Family of the backbone.
-    pub family: String,
-    /// Settings of its adapters; one fresh set for a backbone.
-    pub settings: SplitSettings,
-    /// Its adapters; none for a backbone.
-    pub adapters: AdapterBlobs,
-}
-
-/// The project's model of that name, or the backbone.
-pub async fn runnable(context: &Context, project: ProjectId, name: &str) -> Result<Runnable> {
-    let mut connection = context.connection().await?;
-    let missing = || ServiceError::not_found("model", name).at("model");
-    let row = models::get_visible(&mut connection, project, name).await?.ok_or_else(missing)?;
-    let ModelRow { id, name, family, adapters, .. } = row;
-    let (folder, settings) = match row.base_model {
-        None => (row.folder, SplitSettings { adapter_sets: 1, ..SplitSettings::default() }),
-        Some(base) => {
-            let message = "The model was made before its settings were kept; complete its job again to make it anew.";
-            let unknown = || ServiceError::conflict("settings_unknown", message).at("model");
-            let settings = row.settings.ok_or_else(unknown)?;
-            (models::get(&mut connection, base).await?.and_then(|base| base.folder), settings)
-        }
-    };
-    let settings = families::settle(&family, settings)?;
-    Ok(Runnable { id, name, folder: PathBuf::from(folder.unwrap_or_default()), family, settings, adapters })
 }
 
 /// What the engine answers.
@@ -393,11 +355,6 @@ fn asked_of(model: &Runnable, request: &ActivationsRequest) -> Result<(Vec<usize
             .at("adapters")),
         false => Ok((sets, base)),
     }
-}
-
-/// Inputs that one forward can take whatever their length.
-pub fn rows_per_forward(limits: &Limits, most_tokens: usize) -> usize {
-    ROWS_PER_FORWARD.min(limits.batch_rows).min(limits.batch_tokens / most_tokens.max(1)).max(1)
 }
 
 /// How many inputs there are.
