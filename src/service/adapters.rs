@@ -12,7 +12,7 @@ use crate::service::accounting::sent::Sent;
 use crate::service::checkpoints;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
-use crate::service::peft::AdapterLayout;
+use crate::service::models::peft_layout::AdapterLayout;
 use crate::service::sessions::Session;
 use crate::service::steps::Steps;
 use crate::service::steps::open;
@@ -27,13 +27,13 @@ impl Steps {
         check_set(session, set)?;
         session.need_adapters([set])?;
         let theta = self.context.engine.adapter(job, set).await?;
-        Ok((theta, AdapterLayout::of_session(session)))
+        Ok((theta, layout_of(session)))
     }
 
     /// How a job's adapters are laid out.
     pub async fn layout(&self, project: ProjectId, job: JobId) -> Result<AdapterLayout> {
         let mut place = self.sessions.open(project, job).await?;
-        Ok(AdapterLayout::of_session(open(&mut place)?))
+        Ok(layout_of(open(&mut place)?))
     }
 
     /// Replaces an adapter set by a flat vector or by matrices with PEFT's names.
@@ -47,7 +47,7 @@ impl Steps {
         let mut place = self.sessions.open(project, job).await?;
         let session = open(&mut place)?;
         check_set(session, set)?;
-        let theta = AdapterLayout::of_session(session).flatten(set, tensors)?;
+        let theta = layout_of(session).flatten(set, tensors)?;
         self.context.engine.set_adapter(job, set, theta).await?;
         session.known_adapters[set] = true;
         session.last_used = Instant::now();
@@ -55,7 +55,7 @@ impl Steps {
         if session.is_host_custody() {
             checkpoints::save(&self.context, session, checkpoints::Kind::Automatic).await?;
         }
-        Ok(AdapterLayout::of_session(session))
+        Ok(layout_of(session))
     }
 
     /// Saves a checkpoint that stays, as long as its job or for some time.
@@ -79,4 +79,9 @@ fn check_set(session: &Session, set: usize) -> Result<()> {
         true => Ok(()),
         false => Err(ServiceError::not_found("adapter set", set)),
     }
+}
+
+/// How the adapters of an open session are laid out.
+fn layout_of(session: &Session) -> AdapterLayout {
+    AdapterLayout::new(&session.base_model, &session.job.settings, &session.info)
 }

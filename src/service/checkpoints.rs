@@ -13,6 +13,7 @@ use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
+use crate::engine::snapshot_adapters;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -21,6 +22,9 @@ use crate::service::context::lease_lost;
 use crate::service::error::ServiceError;
 use crate::service::jobs::Jobs;
 use crate::service::lifecycle::transitions::note_with;
+use crate::service::models::peft_export::Folder;
+use crate::service::models::peft_export::layout;
+use crate::service::models::peft_export::pack;
 use crate::service::sessions::Durable;
 use crate::service::sessions::Session;
 use crate::service::webhooks;
@@ -32,6 +36,7 @@ use crate::store::checkpoints::CheckpointRow;
 use crate::store::checkpoints::NewCheckpoint;
 use crate::store::events::Level;
 use crate::store::jobs;
+use crate::store::models;
 
 /// Automatic checkpoints kept for each job.
 const KEPT: u32 = 2;
@@ -103,6 +108,22 @@ impl Jobs {
     pub async fn checkpoint(&self, project: ProjectId, job: JobId, id: CheckpointId) -> Result<CheckpointRow> {
         let found = checkpoints::get(&mut *self.context.connection().await?, project, job, id).await?;
         found.ok_or_else(|| missing(id))
+    }
+
+    /// A checkpoint's adapters: a folder for each set, or the files of one.
+    pub async fn checkpoint_folder(
+        &self,
+        project: ProjectId,
+        (job, id): (JobId, CheckpointId),
+        set: Option<usize>,
+    ) -> Result<Folder> {
+        let saved = self.checkpoint(project, job, id).await?;
+        let job = self.get(project, job).await?;
+        let model = models::get(&mut *self.context.connection().await?, job.model).await?;
+        let backbone = model.ok_or_else(|| ServiceError::not_found("model", &job.model_name))?;
+        let layout = layout(&self.context, &backbone, &job.settings).await?;
+        let sets = snapshot_adapters(read(&self.context, &saved).await?)?;
+        pack(layout, sets, set).await
     }
 
     /// Gives a checkpoint a time to live, or takes it away.

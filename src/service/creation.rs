@@ -24,6 +24,7 @@ use crate::service::files::INPUTS;
 use crate::service::jobs::Jobs;
 use crate::service::lifecycle::transitions::admit;
 use crate::service::lifecycle::transitions::note;
+use crate::service::models::tuned::check_suffix;
 use crate::store::Connection;
 use crate::store::StoreError;
 use crate::store::Tx;
@@ -191,19 +192,6 @@ async fn check_file(connection: &mut Connection, project: ProjectId, id: FileId)
         false => {
             let message = format!("The file's purpose is '{}'; a training_file has '{INPUTS}'.", file.purpose);
             Err(ServiceError::invalid("invalid_purpose", message).at("training_file"))
-        }
-    }
-}
-
-/// Refuses a suffix that a model's name cannot carry.
-pub fn check_suffix(suffix: Option<&str>) -> Result<()> {
-    let Some(suffix) = suffix else { return Ok(()) };
-    let plain = suffix.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    match (1..=64).contains(&suffix.len()) && plain {
-        true => Ok(()),
-        false => {
-            let message = "suffix: 1 to 64 letters, digits, '-', '_' or '.'.";
-            Err(ServiceError::invalid("invalid_suffix", message).at("suffix"))
         }
     }
 }

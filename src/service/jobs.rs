@@ -29,7 +29,7 @@ use crate::service::lifecycle::transitions::apply;
 use crate::service::lifecycle::transitions::changed_meanwhile;
 use crate::service::lifecycle::transitions::missing;
 use crate::service::lifecycle::transitions::note_with;
-use crate::service::models::tuned_name;
+use crate::service::models::tuned::tuned_name;
 use crate::service::sessions::Sessions;
 use crate::service::webhooks;
 use crate::store::Page as PageRequest;

@@ -29,7 +29,7 @@ use crate::service::context::locked;
 use crate::service::error::ServiceError;
 use crate::service::lifecycle::result_file;
 use crate::service::lifecycle::transitions;
-use crate::service::models::read_adapters;
+use crate::service::models::tuned::read_adapters;
 use crate::service::steps::Answer;
 use crate::store;
 use crate::store::Tx;

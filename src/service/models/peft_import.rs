@@ -13,16 +13,16 @@ use crate::domain::settings::BadSetting;
 use crate::domain::settings::LoraSettings;
 use crate::domain::settings::Pooling;
 use crate::domain::settings::SplitSettings;
+use crate::engine::codec;
 use crate::service::context::Context;
 use crate::service::context::Result;
-use crate::service::creation::check_suffix;
 use crate::service::error::ServiceError;
 use crate::service::files::receive::receive;
-use crate::service::folders::layout;
-use crate::service::models::Models;
-use crate::service::models::tuned_name;
-use crate::service::peft::AdapterLayout;
-use crate::service::requests::parse_body;
+use crate::service::models::models::Models;
+use crate::service::models::peft_export::layout;
+use crate::service::models::peft_layout::AdapterLayout;
+use crate::service::models::tuned::check_suffix;
+use crate::service::models::tuned::tuned_name;
 use crate::store::blobs::BlobKind;
 use crate::store::blobs::BlobRef;
 use crate::store::models;
@@ -140,7 +140,8 @@ impl Models {
         if bytes.get(8) != Some(&b'{') && (bytes.starts_with(b"PK") || bytes.starts_with(&[0x80])) {
             return Err(pickle());
         }
-        let tensors = parse_body(bytes, &self.context.limits.for_adapters()).map_err(|error| error.at("weights"))?;
+        let parsed = codec::parse_safetensors(bytes, &self.context.limits.for_adapters());
+        let (tensors, _) = parsed.map_err(|error| ServiceError::from(error).at("weights"))?;
         let theta = layout.flatten(set, tensors)?;
         if theta.shape() != [layout.parameters] || !theta.floats().is_some_and(|all| all.iter().all(|x| x.is_finite()))
         {

@@ -12,7 +12,6 @@ use crate::engine::SessionInfo;
 use crate::engine::Slot;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
-use crate::service::sessions::Session;
 
 /// How a job's adapters are laid out.
 #[derive(Debug, Clone)]
@@ -28,11 +27,6 @@ pub struct AdapterLayout {
 }
 
 impl AdapterLayout {
-    /// The layout of an open session.
-    pub fn of_session(session: &Session) -> Self {
-        Self::new(&session.base_model, &session.job.settings, &session.info)
-    }
-
     /// The layout of a session with these settings on this backbone.
     pub fn new(base_model: &str, settings: &SplitSettings, info: &SessionInfo) -> Self {
         Self {

@@ -14,21 +14,16 @@ use zip::CompressionMethod;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::domain::ids::CheckpointId;
-use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::settings::SplitSettings;
 use crate::domain::tensor::WireTensor;
 use crate::engine::codec::write_safetensors;
-use crate::engine::snapshot_adapters;
-use crate::service::checkpoints;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
-use crate::service::jobs::Jobs;
-use crate::service::models::Models;
-use crate::service::models::read_adapters;
-use crate::service::peft::AdapterLayout;
+use crate::service::models::models::Models;
+use crate::service::models::peft_layout::AdapterLayout;
+use crate::service::models::tuned::read_adapters;
 use crate::store::models;
 use crate::store::models::ModelRow;
 
@@ -41,24 +36,6 @@ pub struct Folder {
     pub bytes: u64,
     /// Its bytes.
     pub stream: BoxStream<'static, std::io::Result<Bytes>>,
-}
-
-impl Jobs {
-    /// A checkpoint's adapters: a folder for each set, or the files of one.
-    pub async fn checkpoint_folder(
-        &self,
-        project: ProjectId,
-        (job, id): (JobId, CheckpointId),
-        set: Option<usize>,
-    ) -> Result<Folder> {
-        let saved = self.checkpoint(project, job, id).await?;
-        let job = self.get(project, job).await?;
-        let model = models::get(&mut *self.context.connection().await?, job.model).await?;
-        let backbone = model.ok_or_else(|| ServiceError::not_found("model", &job.model_name))?;
-        let layout = layout(&self.context, &backbone, &job.settings).await?;
-        let sets = snapshot_adapters(checkpoints::read(&self.context, &saved).await?)?;
-        pack(layout, sets, set).await
-    }
 }
 
 impl Models {
@@ -83,7 +60,8 @@ pub async fn layout(context: &Context, backbone: &ModelRow, settings: &SplitSett
     Ok(AdapterLayout::new(&backbone.name, settings, &info))
 }
 
-async fn pack(layout: AdapterLayout, sets: Vec<WireTensor>, only: Option<usize>) -> Result<Folder> {
+/// Writes adapters into an archive: a folder for each set, or the files of one.
+pub async fn pack(layout: AdapterLayout, sets: Vec<WireTensor>, only: Option<usize>) -> Result<Folder> {
     if let Some(set) = only.filter(|set| *set >= sets.len()) {
         return Err(ServiceError::not_found("adapter set", set));
     }

@@ -4,11 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use crate::domain::ids::ProjectId;
-use crate::domain::tensor::Dtype;
-use crate::domain::tensor::WireTensor;
 use crate::engine::inspect;
 use crate::service::context::Context;
 use crate::service::context::Result;
@@ -16,7 +12,6 @@ use crate::service::error::ServiceError;
 use crate::service::inference::Inference;
 use crate::store::files;
 use crate::store::models;
-use crate::store::models::AdapterBlobs;
 use crate::store::models::BaseModel;
 use crate::store::models::ModelRow;
 
@@ -94,21 +89,4 @@ impl Models {
         }
         self.inference.forget(model.id).await
     }
-}
-
-/// The name of a fine-tuned model.
-pub fn tuned_name(base_model: &str, project: ProjectId, suffix: Option<&str>, id: Uuid) -> String {
-    format!("ft:{base_model}:{}:{}:{}", project.0.simple(), suffix.unwrap_or_default(), id.simple())
-}
-
-/// The flat vectors `theta.{set}` `[P]` in the blobs of a model or of a job's origin.
-pub async fn read_adapters(context: &Context, adapters: &AdapterBlobs) -> Result<Vec<WireTensor>> {
-    let mut sets = Vec::new();
-    for (set, blob) in adapters.0.iter().enumerate() {
-        let bytes = context.blobs.get_verified(blob).await?;
-        let shape = vec![bytes.len() / Dtype::F32.size()];
-        let theta = WireTensor::new(format!("theta.{set}"), Dtype::F32, shape, bytes);
-        sets.push(theta.map_err(ServiceError::internal)?);
-    }
-    Ok(sets)
 }
