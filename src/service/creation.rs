@@ -15,7 +15,6 @@ use crate::domain::labels::is_label_name;
 use crate::domain::settings::BadSetting;
 use crate::domain::settings::SplitSettings;
 use crate::engine::snapshot_adapters;
-use crate::service::checkpoints;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -25,11 +24,12 @@ use crate::service::jobs::Jobs;
 use crate::service::lifecycle::transitions::admit;
 use crate::service::lifecycle::transitions::note;
 use crate::service::models::tuned::check_suffix;
+use crate::service::training::checkpointing;
 use crate::store::Connection;
 use crate::store::StoreError;
 use crate::store::Tx;
 use crate::store::blobs::BlobKind;
-use crate::store::checkpoints as saved;
+use crate::store::checkpoints;
 use crate::store::events::Level;
 use crate::store::files;
 use crate::store::jobs;
@@ -154,9 +154,9 @@ async fn begin(
             (model.base_model, model.settings, model.adapters)
         }
         None => {
-            let found = saved::get_by_name(transaction, project, name).await?.ok_or_else(unknown)?;
+            let found = checkpoints::get_by_name(transaction, project, name).await?.ok_or_else(unknown)?;
             let job = jobs::get(transaction, project, found.job).await?.ok_or_else(unknown)?;
-            let bytes = checkpoints::read(context, &found).await?;
+            let bytes = checkpointing::read(context, &found).await?;
             (Some(job.model), Some(job.settings), copy_adapters(context, bytes).await?)
         }
     };

@@ -16,7 +16,6 @@ use crate::domain::limits::LARGEST_NUMBER;
 use crate::domain::limits::LARGEST_WHOLE;
 use crate::service::accounting::metering;
 use crate::service::accounting::sent::Sent;
-use crate::service::checkpoints;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -30,7 +29,8 @@ use crate::service::lifecycle::transitions::changed_meanwhile;
 use crate::service::lifecycle::transitions::missing;
 use crate::service::lifecycle::transitions::note_with;
 use crate::service::models::tuned::tuned_name;
-use crate::service::sessions::Sessions;
+use crate::service::training::checkpointing;
+use crate::service::training::sessions::Sessions;
 use crate::service::webhooks;
 use crate::store::Page as PageRequest;
 use crate::store::Paged;
@@ -129,7 +129,7 @@ impl Jobs {
         let mut place = self.sessions.open(project, id).await?;
         let Some(session) = place.as_mut() else { return Err(missing(id)) };
         session.need_adapters(0..session.job.settings.adapter_sets)?;
-        let saved = checkpoints::save(&self.context, session, checkpoints::Kind::Asked(None)).await?;
+        let saved = checkpointing::save(&self.context, session, checkpointing::Kind::Asked(None)).await?;
         let mut adapters = AdapterBlobs::default();
         for set in 0..session.job.settings.adapter_sets {
             let theta = self.context.engine.adapter(id, set).await?;

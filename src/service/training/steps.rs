@@ -14,7 +14,6 @@ use crate::domain::ids::ProjectId;
 use crate::domain::steps::StepKind;
 use crate::domain::steps::Verdict;
 use crate::domain::steps::judge;
-use crate::domain::tensor::WireTensor;
 use crate::engine::AdamW;
 use crate::engine::BackwardReply;
 use crate::engine::EngineError;
@@ -26,73 +25,25 @@ use crate::service::accounting::metering;
 use crate::service::accounting::metering::Effect;
 use crate::service::accounting::metering::size;
 use crate::service::accounting::sent::Sent;
-use crate::service::checkpoints;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::context::lease_lost;
 use crate::service::error::ServiceError;
 use crate::service::files::row_reader::read_rows;
-use crate::service::requests::BackwardRequest;
-use crate::service::requests::Batch;
-use crate::service::requests::ForwardRequest;
-use crate::service::sessions::Place;
-use crate::service::sessions::Session;
-use crate::service::sessions::Sessions;
+use crate::service::training::answer::Answer;
+use crate::service::training::checkpointing;
+use crate::service::training::requests::BackwardRequest;
+use crate::service::training::requests::Batch;
+use crate::service::training::requests::ForwardRequest;
+use crate::service::training::session::Session;
+use crate::service::training::sessions::Place;
+use crate::service::training::sessions::Sessions;
 use crate::store::files;
 use crate::store::ledger::LedgerKind;
 use crate::store::steps;
 use crate::store::steps::NewStep;
 use crate::store::usage::Amounts;
-
-/// The answer to a step call.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// Activations.
-    Forward {
-        /// What a backward refers to; absent when evaluating.
-        forward: Option<ForwardId>,
-        /// Step number; absent when evaluating.
-        seq: Option<u64>,
-        /// Tokens read.
-        tokens: usize,
-        /// `h.{i}`, `h.base`, `lengths`.
-        tensors: Vec<WireTensor>,
-        /// What the engine took, its queue included.
-        engine: Duration,
-    },
-    /// `G.{i}.{j}` (client custody).
-    Gradients {
-        /// Step number.
-        seq: u64,
-        /// What the engine took, its queue included.
-        engine: Duration,
-        /// One tensor for each share.
-        tensors: Vec<WireTensor>,
-    },
-    /// Norms of the accumulated gradients (host custody).
-    Accumulated {
-        /// Step number.
-        seq: u64,
-        /// By set.
-        norms: Vec<f64>,
-    },
-    /// An optimizer step was taken (host custody).
-    Stepped {
-        /// Step number.
-        seq: u64,
-        /// Optimizer steps taken.
-        step: u64,
-        /// By set, before clipping.
-        norms: Vec<f64>,
-        /// Over all sets, after clipping.
-        clipped: f64,
-        /// Optimizer steps that survive a crash.
-        durable_step: u64,
-        /// Step calls that survive a crash.
-        durable_seq: u64,
-    },
-}
 
 /// An optimizer step, parsed.
 #[derive(Debug, Clone)]
@@ -327,7 +278,7 @@ impl Steps {
         let due = reply.step - session.durable.step >= self.context.jobs.checkpoint_every_steps
             || session.durable.at.elapsed() >= self.context.jobs.checkpoint_every;
         if due {
-            checkpoints::save(&self.context, session, checkpoints::Kind::Automatic).await?;
+            checkpointing::save(&self.context, session, checkpointing::Kind::Automatic).await?;
         }
         let answer = Answer::Stepped {
             seq,

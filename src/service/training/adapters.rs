@@ -9,13 +9,13 @@ use crate::domain::ids::ProjectId;
 use crate::domain::tensor::WireTensor;
 use crate::service::accounting::metering::Effect;
 use crate::service::accounting::sent::Sent;
-use crate::service::checkpoints;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
 use crate::service::models::peft_layout::AdapterLayout;
-use crate::service::sessions::Session;
-use crate::service::steps::Steps;
-use crate::service::steps::open;
+use crate::service::training::checkpointing;
+use crate::service::training::session::Session;
+use crate::service::training::steps::Steps;
+use crate::service::training::steps::open;
 use crate::store::checkpoints::CheckpointRow;
 use crate::store::ledger::LedgerKind;
 
@@ -53,7 +53,7 @@ impl Steps {
         session.last_used = Instant::now();
         self.note(session, LedgerKind::PutAdapter, &sent, Effect { new_adapters: true, ..Effect::default() }).await?;
         if session.is_host_custody() {
-            checkpoints::save(&self.context, session, checkpoints::Kind::Automatic).await?;
+            checkpointing::save(&self.context, session, checkpointing::Kind::Automatic).await?;
         }
         Ok(layout_of(session))
     }
@@ -70,7 +70,7 @@ impl Steps {
         let session = open(&mut place)?;
         session.need_adapters(0..session.job.settings.adapter_sets)?;
         self.note(session, LedgerKind::Checkpoint, &sent, Effect::default()).await?;
-        checkpoints::save(&self.context, session, checkpoints::Kind::Asked(seconds)).await
+        checkpointing::save(&self.context, session, checkpointing::Kind::Asked(seconds)).await
     }
 }
 

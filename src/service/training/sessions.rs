@@ -15,12 +15,8 @@ use crate::domain::ids::ProjectId;
 use crate::domain::job::JobEvent;
 use crate::domain::job::JobState;
 use crate::domain::settings::Custody;
-use crate::domain::steps::Digest;
-use crate::domain::steps::Progress;
-use crate::engine::SessionInfo;
 use crate::engine::SessionSpec;
 use crate::engine::Start;
-use crate::service::checkpoints;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -30,7 +26,9 @@ use crate::service::error::ServiceError;
 use crate::service::lifecycle::result_file;
 use crate::service::lifecycle::transitions;
 use crate::service::models::tuned::read_adapters;
-use crate::service::steps::Answer;
+use crate::service::training::checkpointing;
+use crate::service::training::session::Durable;
+use crate::service::training::session::Session;
 use crate::store;
 use crate::store::Tx;
 use crate::store::checkpoints::CheckpointRow;
@@ -40,63 +38,6 @@ use crate::store::jobs::JobShape;
 use crate::store::leases;
 use crate::store::models;
 use crate::store::steps;
-
-/// A job with its adapters on the device.
-pub struct Session {
-    /// The job as it was when the session opened; `progress` and the counters below move on.
-    pub job: JobRow,
-    /// Fencing token: every write carries it.
-    pub attempt: i32,
-    /// How far the job has come.
-    pub progress: Progress,
-    /// Name of the backbone.
-    pub base_model: String,
-    /// What the engine said of the backbone.
-    pub info: SessionInfo,
-    /// By set: whether the device holds the values that the job's last step used.
-    pub known_adapters: Vec<bool>,
-    /// Counts changes of adapter values.
-    pub adapter_version: i64,
-    /// Answers since the newest training forward, by seq.
-    pub answers: BTreeMap<u64, (Digest, Answer)>,
-    /// The newest seq and optimizer step that survive a crash, and since when.
-    pub durable: Durable,
-    /// When the last call ended.
-    pub last_used: Instant,
-    /// When the lease was last known to be held.
-    pub leased_at: Instant,
-}
-
-/// What survives a crash.
-#[derive(Debug, Clone, Copy)]
-pub struct Durable {
-    /// Step calls up to this one.
-    pub seq: u64,
-    /// Optimizer steps up to this one.
-    pub step: u64,
-    /// When it was written.
-    pub at: Instant,
-}
-
-impl Session {
-    /// Whether the host owns adapters and optimizer state.
-    pub fn is_host_custody(&self) -> bool {
-        self.job.settings.custody == Custody::Host
-    }
-
-    /// Refuses what needs these sets' values while the device holds older ones, as after a crash.
-    pub fn need_adapters(&self, sets: impl IntoIterator<Item = usize>) -> Result<()> {
-        match sets.into_iter().find(|set| !self.known_adapters[*set]) {
-            None => Ok(()),
-            Some(set) => {
-                let message = format!(
-                    "The host restarted and no longer holds adapter set {set}: send theta.{set} with a forward, or PUT it."
-                );
-                Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")))
-            }
-        }
-    }
-}
 
 /// Abandoned jobs that are paused in one go.
 const ABANDONED: i64 = 100;
@@ -262,7 +203,7 @@ impl Sessions {
     async fn start(&self, job: &JobRow, checkpoint: Option<&CheckpointRow>) -> Result<Start> {
         match checkpoint {
             Some(saved) if job.settings.custody == Custody::Host || saved.adapter_version == job.adapter_version => {
-                Ok(Start::Restored(checkpoints::read(&self.context, saved).await?))
+                Ok(Start::Restored(checkpointing::read(&self.context, saved).await?))
             }
             _ => match &job.origin {
                 Some(origin) => Ok(Start::Adapters(read_adapters(&self.context, &origin.adapters).await?)),
@@ -282,7 +223,7 @@ impl Sessions {
         let Some(session) = place.as_mut() else { return Ok(()) };
         // After a crash a set may be one that the client has not sent again: it must not pass for the job's own.
         let saved = match session.known_adapters.iter().all(|known| *known) {
-            true => checkpoints::save(&self.context, session, checkpoints::Kind::Automatic).await.map(|_| ()),
+            true => checkpointing::save(&self.context, session, checkpointing::Kind::Automatic).await.map(|_| ()),
             false => Ok(()),
         };
         self.discard(job, place).await;
