@@ -13,7 +13,7 @@ use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::context::known_cursor;
 use crate::service::error::ServiceError;
-use crate::service::jobs::Jobs;
+use crate::service::jobs::jobs::Jobs;
 use crate::service::models::peft_export::Folder;
 use crate::service::models::peft_export::layout;
 use crate::service::models::peft_export::pack;

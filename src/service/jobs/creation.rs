@@ -20,7 +20,7 @@ use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::error::ServiceError;
 use crate::service::files::INPUTS;
-use crate::service::jobs::Jobs;
+use crate::service::jobs::jobs::Jobs;
 use crate::service::lifecycle::transitions::admit;
 use crate::service::lifecycle::transitions::note;
 use crate::service::models::tuned::check_suffix;
