@@ -1,6 +1,7 @@
 //! HTTP, and nothing else: routes, extractors, authentication, the error envelope, bodies. A handler extracts, calls one use
 //! case and encodes; it must never hold SQL, a tensor or a rule.
 
+mod account;
 mod adapters;
 pub mod auth;
 mod checkpoints;
@@ -11,8 +12,7 @@ mod examples;
 pub mod extract;
 mod files;
 mod folders;
-pub mod govern;
-mod governance;
+pub mod gate;
 mod health;
 mod inference;
 mod jobs;
@@ -38,8 +38,8 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api::error::ApiError;
-use crate::api::govern::Actions;
-use crate::api::govern::govern;
+use crate::api::gate::Actions;
+use crate::api::gate::govern;
 use crate::domain::limits::Limits;
 use crate::service::AuditLog;
 use crate::service::Capabilities;
@@ -140,10 +140,10 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
         .routes(routes!(webhooks::replay_delivery))
         .routes(routes!(steps::optim_step))
         .routes(routes!(adapters::get_adapters))
-        .routes(routes!(governance::list_api_keys, governance::create_api_key))
-        .routes(routes!(governance::get_api_key, governance::revoke_api_key))
-        .routes(routes!(governance::get_usage))
-        .routes(routes!(governance::list_audit_log))
+        .routes(routes!(account::list_api_keys, account::create_api_key))
+        .routes(routes!(account::get_api_key, account::revoke_api_key))
+        .routes(routes!(account::get_usage))
+        .routes(routes!(account::list_audit_log))
         .routes(routes!(planning::capabilities));
     let tensors = OpenApiRouter::new()
         .routes(routes!(inference::create_activations))

@@ -43,7 +43,7 @@ use crate::api::extract::json_of;
 use crate::api::extract::parse_json;
 use crate::api::extract::parse_query;
 use crate::api::extract::unsupported_media;
-use crate::api::govern::spent;
+use crate::api::gate::spent;
 use crate::api::to_the_end;
 use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::ids::JobId;

@@ -1,8 +1,8 @@
 //! What travels: request and answer bodies, apart from what the service works with, so that no client can set a state.
 //! Owns field names and their documentation; must never hold a rule.
 
+pub mod account;
 pub mod files;
-pub mod governance;
 pub mod inference;
 pub mod jobs;
 pub mod list;
