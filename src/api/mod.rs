@@ -8,6 +8,7 @@ mod checkpoints;
 mod contract;
 pub mod dto;
 pub mod error;
+mod events;
 mod examples;
 pub mod extract;
 mod files;
@@ -16,11 +17,12 @@ pub mod gate;
 mod health;
 mod inference;
 mod jobs;
+mod ledger;
+mod metrics;
 mod middleware;
 mod models;
 pub mod once;
 mod planning;
-mod records;
 pub mod server;
 mod steps;
 mod streams;
@@ -124,15 +126,15 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
         .routes(routes!(jobs::pause_job))
         .routes(routes!(jobs::resume_job))
         .routes(routes!(jobs::complete_job))
-        .routes(routes!(records::list_events))
-        .routes(routes!(records::list_checkpoints, records::create_checkpoint))
+        .routes(routes!(events::list_events))
+        .routes(routes!(checkpoints::list_checkpoints, checkpoints::create_checkpoint))
         .routes(routes!(checkpoints::get_checkpoint, checkpoints::update_checkpoint, checkpoints::delete_checkpoint))
         .routes(routes!(checkpoints::get_checkpoint_content))
         .routes(routes!(folders::get_model_adapters))
         .routes(routes!(uploads::create_upload))
         .routes(routes!(uploads::cancel_upload))
-        .routes(routes!(records::report_metrics))
-        .routes(routes!(records::list_ledger))
+        .routes(routes!(metrics::report_metrics))
+        .routes(routes!(ledger::list_ledger))
         .routes(routes!(webhooks::create_webhook, webhooks::list_webhooks))
         .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
         .routes(routes!(webhooks::test_webhook))
