@@ -7,7 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Which layers a layer may use. `app`, `cli`, `config` and the roots put things together, and are above all of them.
+/// Which layers a layer may use. `app`, `background`, `cli`, `config` and the roots put things together, and are above all of them.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("model", &["domain"]),
@@ -251,7 +251,7 @@ fn imports_are_read_however_they_are_grouped() {
 #[test]
 fn no_layer_uses_one_above_or_beside_it() {
     let layers: Vec<&str> =
-        MAY_USE.iter().map(|(layer, _)| *layer).chain(["app", "cli", "config", "telemetry"]).collect();
+        MAY_USE.iter().map(|(layer, _)| *layer).chain(["app", "background", "cli", "config", "telemetry"]).collect();
     for source in sources() {
         let Some((layer, allowed)) = MAY_USE.iter().find(|(layer, _)| source.name.starts_with(&format!("{layer}/")))
         else {
