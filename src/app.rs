@@ -277,7 +277,8 @@ fn readiness(pool: &Pool) -> Readiness {
     Readiness { probe: Arc::new(probe), draining: AtomicBool::new(false) }
 }
 
-/// What the command line needs of the host, without a device: keys and models.
+/// What the command line needs of the host: keys and models. The rest of the host is put together and dropped, its engine on one
+/// thread of the processor.
 pub struct Desk {
     database: Database,
     /// Use cases on keys.

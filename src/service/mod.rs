@@ -1,5 +1,8 @@
-//! Use cases: files, models, keys, jobs, steps, checkpoints. Owns what happens in which order, with one transaction per use
-//! case; must never name HTTP or touch a tensor.
+//! Use cases, a folder each: access and accounting, files, webhooks, the life cycle of jobs, inference, models, planning, training,
+//! jobs. Owns what happens in which order, with one transaction per use case; must never name HTTP or touch a tensor.
+//!
+//! Folders import downwards only, in the order that `tests/architecture.rs` names. This file is the service's face to `api` and
+//! `app`: nothing below imports it.
 
 mod access;
 mod accounting;

@@ -1,5 +1,6 @@
 //! Uploaded inputs. Owns receiving, listing and removing files; a file is streamed to the blob store and checked on the way,
-//! and must never be whole in memory or carry a label.
+//! and must never be whole in memory or carry a label. A sender that is refused is heard out for two seconds: a client that is
+//! still sending would not read the answer.
 
 use std::fs::File;
 use std::io::BufWriter;

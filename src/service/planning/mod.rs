@@ -1,4 +1,5 @@
-//! What the host can do, and what a job would cost. Owns the estimate and the list of what is taken; must never train, or keep anything.
+//! What the host can do, and what a job would cost. Owns the measurement and the count of bytes; must never train, keep
+//! anything, or hold a list of its own of what is taken.
 
 pub mod capabilities;
 pub mod estimate;
