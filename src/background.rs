@@ -1,5 +1,5 @@
-//! The loops of a host: chores on sessions, the count of requests, the sweep of what is no longer wanted. Owns how often each runs; must
-//! never construct anything, or end by itself: `app` starts and stops them.
+//! The loops of a host: chores on sessions, the count of requests, the sweep of what is no longer wanted. Owns how often each
+//! runs; must never construct anything, or end by itself: `app` starts and stops them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The adapter sets that a call asks for. Owns their written form (`all`, `none`, `0,1`) and the check against the sets that there are;
-//! must never know a job.
+//! The adapter sets that a call asks for. Owns their written form (`all`, `none`, `0,1`) and the check against the sets that
+//! there are; must never know a job.
 
 /// The adapter sets that a forward runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! Backbones in memory. Owns the cache that sessions share: a backbone is loaded once for a folder and a precision, and leaves with its
-//! last session; must never read an input.
+//! Backbones in memory. Owns the cache that sessions share: a backbone is loaded once for a folder and a precision, and
+//! leaves with its last session; must never read an input.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Inputs, from texts or ids to checked token ids. Owns every check on them: nothing unchecked passes to the device. Ids, token types,
-//! lengths and batch size are all refused here, by input.
+//! Inputs, from texts or ids to checked token ids. Owns every check on them: nothing unchecked passes to the device. Ids,
+//! token types, lengths and batch size are all refused here, by input.
 
 use std::path::Path;
 use std::sync::Arc;

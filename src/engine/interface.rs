@@ -1,5 +1,5 @@
-//! What can be asked of an engine, and what it answers. Owns the trait and its types; must never hold a tensor of LibTorch's, so that
-//! an engine can live in this process, in a child process or on another machine.
+//! What can be asked of an engine, and what it answers. Owns the trait and its types; must never hold a tensor of LibTorch's,
+//! so that an engine can live in this process, in a child process or on another machine.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The mathematics: backbones, LoRA, packing, pooling and AdamW on LibTorch tensors. Owns no state between calls; must never
-//! wait, read a clock, know of jobs, or panic: every tensor call is the fallible `f_` form. Of requests it knows one thing: a setting
-//! that it refuses is named by its path.
+//! wait, read a clock, know of jobs, or panic: every tensor call is the fallible `f_` form. Of requests it knows one thing: a
+//! setting that it refuses is named by its path.
 //!
 //! A backbone family is one file that implements [`Backbone`] plus one arm in [`load`].
 

@@ -1,5 +1,5 @@
-//! What every use case works with: the database, blobs, the engine, limits and settings. Owns the way to a connection and the words of
-//! what any use case may refuse; must never know a use case.
+//! What every use case works with: the database, blobs, the engine, limits and settings. Owns the way to a connection and the
+//! words of what any use case may refuse; must never know a use case.
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -1,5 +1,5 @@
-//! Who may call, how fast, how much at once, and a call that is sent again. Owns keys, rates and budgets, permits and repeated requests; must
-//! never know what a call does.
+//! Who may call, how fast, how much at once, and a call that is sent again. Owns keys, rates and budgets, permits and
+//! repeated requests; must never know what a call does.
 
 pub mod concurrency;
 pub mod idempotency;

@@ -1,5 +1,5 @@
-//! Files, and what is read of them. Owns the way of a body to the blob store, checked on the way, the rows in it, and the removal of what
-//! is no longer wanted; must never hold a file whole in memory, or take a label.
+//! Files, and what is read of them. Owns the way of a body to the blob store, checked on the way, the rows in it, and the
+//! removal of what is no longer wanted; must never hold a file whole in memory, or take a label.
 
 mod files;
 pub mod receive;

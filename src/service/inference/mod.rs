@@ -1,4 +1,5 @@
-//! Activations outside of a job. Owns which models can be run, and the few sessions that are kept open for them; nothing of a call is kept.
+//! Activations outside of a job. Owns which models can be run, and the few sessions that are kept open for them; nothing of a
+//! call is kept.
 
 mod inference;
 pub mod runnable;

@@ -1,5 +1,5 @@
-//! A model that can be run. Owns the way from its name to folder, settings and adapters, and how many inputs one forward takes; must never
-//! open a session.
+//! A model that can be run. Owns the way from its name to folder, settings and adapters, and how many inputs one forward
+//! takes; must never open a session.
 
 use std::path::PathBuf;
 

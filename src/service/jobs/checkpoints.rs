@@ -1,5 +1,5 @@
-//! A job's checkpoints, as its project sees them. Owns what a client may do with them: list, give a time to live, take out, delete; a
-//! session writes them (`training::checkpointing`).
+//! A job's checkpoints, as its project sees them. Owns what a client may do with them: list, give a time to live, take out,
+//! delete; a session writes them (`training::checkpointing`).
 
 use time::OffsetDateTime;
 

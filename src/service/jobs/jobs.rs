@@ -1,5 +1,5 @@
-//! Fine-tuning jobs. Owns what a client may do with one after its creation: look, pause, resume, cancel, complete, report; the rules of
-//! each change of state are `lifecycle`'s.
+//! Fine-tuning jobs. Owns what a client may do with one after its creation: look, pause, resume, cancel, complete, report;
+//! the rules of each change of state are `lifecycle`'s.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Fine-tuning jobs as a client sees them. Owns their creation, what may be done with them and their checkpoints, and who listens to their
-//! events; must never change a state itself.
+//! Fine-tuning jobs as a client sees them. Owns their creation, what may be done with them and their checkpoints, and who
+//! listens to their events; must never change a state itself.
 
 pub mod checkpoints;
 pub mod creation;

@@ -1,5 +1,5 @@
-//! Backbones and fine-tuned models. Owns adding, listing and deleting them, and adapters on their way in and out as PEFT folders; must never
-//! load a pickle.
+//! Backbones and fine-tuned models. Owns adding, listing and deleting them, and adapters on their way in and out as PEFT
+//! folders; must never load a pickle.
 
 mod models;
 pub mod peft_export;

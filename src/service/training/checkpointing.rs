@@ -1,5 +1,5 @@
-//! Writing a checkpoint, and reading it: a session's whole state as one blob, named by hash. Owns the order (blob first, row after) and the
-//! pruning; a crash anywhere leaves the old one or the new one.
+//! Writing a checkpoint, and reading it: a session's whole state as one blob, named by hash. Owns the order (blob first, row
+//! after) and the pruning; a crash anywhere leaves the old one or the new one.
 
 use std::time::Instant;
 

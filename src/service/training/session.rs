@@ -1,4 +1,5 @@
-//! A job with its adapters on the device. Owns what this host knows of it between two calls; must never call the engine or the database.
+//! A job with its adapters on the device. Owns what this host knows of it between two calls; must never call the engine or
+//! the database.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! What clients are told, and how. Owns webhooks, the outbox, the attempts at delivery and which addresses may be called; must never hold a
-//! transaction while the network is waited for.
+//! What clients are told, and how. Owns webhooks, the outbox, the attempts at delivery and which addresses may be called;
+//! must never hold a transaction while the network is waited for.
 
 pub mod delivery;
 pub mod url_guard;
