@@ -1,5 +1,5 @@
-//! What lives on the device thread: sessions, backbones and kept graphs. Owns what a failure costs there: a session, all graphs, or
-//! nothing; must never wait.
+//! What lives on the device thread: sessions, backbones and kept graphs. Owns what a failure costs there: a session, all
+//! graphs, or nothing; must never wait.
 
 use std::any::Any;
 use std::collections::HashMap;

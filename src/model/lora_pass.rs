@@ -24,13 +24,13 @@ pub struct Matrix {
 
 /// The update of one site.
 #[derive(Debug)]
-pub struct Update {
+pub(super) struct Update {
     /// `lora_A`, `[S, r, in]`.
-    pub down: Tensor,
+    pub(super) down: Tensor,
     /// `lora_B`, `[S, out, r]`.
-    pub up: Tensor,
+    pub(super) up: Tensor,
     /// PEFT's scale of the update.
-    pub scale: f64,
+    pub(super) scale: f64,
 }
 
 impl Update {
@@ -48,7 +48,7 @@ impl Update {
 
 /// Which sets a row of the batch meets.
 #[derive(Debug)]
-pub enum Spread {
+pub(super) enum Spread {
     /// All of them, side by side in the second dimension.
     EverySet,
     /// Its owner's, in a second dimension of 1: the tokens' owners, and the inputs'.
@@ -59,15 +59,15 @@ pub enum Spread {
 #[derive(Debug)]
 pub struct LoraPass {
     /// By site: its update, where it carries one.
-    pub by_site: Vec<Option<Update>>,
+    pub(super) by_site: Vec<Option<Update>>,
     /// What gradients are collected for: `lora_A`, then `lora_B` of each update, in the order of theta.
-    pub leaves: Vec<Tensor>,
+    pub(super) leaves: Vec<Tensor>,
     /// How many sets, or owners, there are.
-    pub sets: i64,
+    pub(super) sets: i64,
     /// How much of an update's input is dropped.
-    pub dropout: f64,
+    pub(super) dropout: f64,
     /// Which sets a row meets.
-    pub spread: Spread,
+    pub(super) spread: Spread,
 }
 
 impl LoraPass {
@@ -114,7 +114,7 @@ impl LoraPass {
 }
 
 /// `[S, rows, columns]` of one matrix, a view that collects gradients.
-pub fn leaf(theta: &Tensor, matrix: &Matrix) -> TchResult<Tensor> {
+pub(super) fn leaf(theta: &Tensor, matrix: &Matrix) -> TchResult<Tensor> {
     let [rows, columns] = matrix.shape.map(|dim| dim as i64);
     let sets = theta.size().first().copied().unwrap_or(0);
     let flat = theta.f_narrow(1, matrix.offset as i64, rows * columns)?; // (s, rows * columns)

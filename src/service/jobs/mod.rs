@@ -1,5 +1,5 @@
 //! Fine-tuning jobs as a client sees them. Owns their creation, what may be done with them and their checkpoints, and who
-//! listens to their events; must never change a state itself.
+//! listens to their events; changes a state through `lifecycle` only, but for completion, which makes the model as well.
 
 pub mod checkpoints;
 pub mod creation;

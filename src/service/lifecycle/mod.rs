@@ -1,5 +1,5 @@
-//! Every change of a job's state: its event, its message to webhooks, its file at the end. Owns that they happen together, in
-//! one transaction; must never touch a session.
+//! Changes of a job's state: the event, the message to webhooks, the file at the end. Owns that they happen together, in one
+//! transaction (completion, which makes a model, is `jobs`'); must never touch a session.
 
 pub mod result_file;
 pub mod transitions;

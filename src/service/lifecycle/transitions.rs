@@ -1,5 +1,5 @@
-//! A job's changes of state. Owns that each goes through `JobState::on`, is checked by row count, and writes its event and
-//! its message to webhooks in the same transaction; must never touch a session.
+//! A job's changes of state, completion apart. Owns that each goes through `JobState::on`, is checked by row count, and
+//! writes its event and its message to webhooks in the same transaction; must never touch a session.
 
 use serde_json::Value;
 use serde_json::json;
