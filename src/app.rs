@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::Instant;
 
 use anyhow::Context as _;
 use futures::FutureExt;
@@ -24,9 +23,11 @@ use crate::api::Readiness;
 use crate::api::StackSettings;
 use crate::api::server::ServerSettings;
 use crate::api::server::serve;
+use crate::background;
 use crate::config::Config;
 use crate::engine::EngineConfig;
 use crate::engine::LocalEngine;
+use crate::service::AuditLog;
 use crate::service::Capabilities;
 use crate::service::Context;
 use crate::service::Delivery;
@@ -60,10 +61,6 @@ use crate::store::pool;
 
 /// Left-over blobs of a crash are removed when they are older than this.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
-/// Blobs that no row names are removed when they are older than this.
-const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
-/// How often the host looks for them.
-const ORPHANS_EVERY: Duration = Duration::from_secs(3600);
 
 /// Attempts to deliver that have begun may take this much longer than the last request.
 const LAST_DELIVERIES: Duration = Duration::from_millis(500);
@@ -176,6 +173,7 @@ impl Host {
             inference,
             governor: Arc::new(Governor::new(Arc::clone(&context))),
             usage: Arc::new(Usage(Arc::clone(&context))),
+            audit_log: Arc::new(AuditLog(Arc::clone(&context))),
             requests: Arc::new(Requests(Arc::clone(&context))),
             events: Arc::new(Events::new(Arc::clone(&context), streams, closing.clone(), outbox)),
             webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard)),
@@ -196,10 +194,11 @@ impl Host {
         tracing::debug!(swept, "removed {swept} left-over blobs");
         ready(listener.local_addr()?);
         let every = Duration::from_secs(self.config.jobs.lease_secs) / 3;
-        let chores = tokio::spawn(chores(Arc::clone(&self.sessions), Arc::clone(&self.app.inference), every));
+        let chores =
+            tokio::spawn(background::chores(Arc::clone(&self.sessions), Arc::clone(&self.app.inference), every));
         let enough = Arc::new(Notify::new());
-        let counting = tokio::spawn(counting(self.app.clone(), Arc::clone(&enough)));
-        let sweeps = tokio::spawn(sweeps(self.sweeper, every, self.config.state.remove_orphans));
+        let counting = tokio::spawn(background::counting(self.app.clone(), Arc::clone(&enough)));
+        let sweeps = tokio::spawn(background::sweeps(self.sweeper, every, self.config.state.remove_orphans));
         let events = Arc::clone(&self.app.events);
         let listening = tokio::spawn(async move { events.listen().await });
         let mut delivering = tokio::spawn(Arc::clone(&self.delivery).run(self.closing.clone()));
@@ -235,68 +234,6 @@ impl Host {
             self.database.close().await
         };
         tokio::time::timeout(budget.mul_f32(0.36), rest).await.context("the shutdown took too long and was cut")?
-    }
-}
-
-/// Renews leases and pauses idle jobs, until aborted.
-async fn chores(sessions: Arc<Sessions>, inference: Arc<Inference>, every: Duration) {
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        for done in [
-            sessions.heartbeat().await,
-            sessions.pause_idle().await,
-            sessions.pause_abandoned().await,
-            inference.close_idle().await,
-        ] {
-            if let Err(error) = done {
-                tracing::warn!(%error, "a chore failed and is tried again: {error}");
-            }
-        }
-    }
-}
-
-/// Writes counted requests down each second and once more at the end, and forgets old answers each hour.
-async fn counting(app: App, enough: Arc<Notify>) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut hours = tokio::time::interval(Duration::from_secs(3600));
-    loop {
-        let last = tokio::select! {
-            _ = ticks.tick() => false,
-            () = enough.notified() => true,
-            _ = hours.tick() => {
-                if let Err(error) = app.requests.sweep().await {
-                    tracing::warn!(%error, "old answers could not be forgotten: {error}");
-                }
-                false
-            }
-        };
-        if let Err(error) = app.governor.flush().await {
-            tracing::warn!(%error, "requests could not be counted and are counted later: {error}");
-        }
-        if last {
-            return;
-        }
-    }
-}
-
-/// Removes what has expired, and now and then (`orphans`) what belongs to nothing, until aborted.
-async fn sweeps(sweeper: Sweeper, every: Duration, orphans: bool) {
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut looked: Option<Instant> = None;
-    loop {
-        ticks.tick().await;
-        let mut done = sweeper.remove_expired().await;
-        if orphans && done.is_ok() && looked.is_none_or(|at| at.elapsed() >= ORPHANS_EVERY) {
-            done = sweeper.remove_orphans(ORPHAN_AGE).await;
-            looked = Some(Instant::now());
-        }
-        if let Err(error) = done {
-            tracing::warn!(%error, "a sweep failed and is tried again: {error}");
-        }
     }
 }
 
@@ -340,7 +277,8 @@ fn readiness(pool: &Pool) -> Readiness {
     Readiness { probe: Arc::new(probe), draining: AtomicBool::new(false) }
 }
 
-/// What the command line needs of the host, without a device: keys and models.
+/// What the command line needs of the host: keys and models. The rest of the host is put together and dropped, its engine on one
+/// thread of the processor.
 pub struct Desk {
     database: Database,
     /// Use cases on keys.

@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod app;
+mod background;
 pub mod cli;
 
 pub mod config;

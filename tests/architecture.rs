@@ -1,11 +1,13 @@
 //! Rules about structure, read from the sources.
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Which layers a layer may use. `app`, `cli`, `config` and the roots put things together, and are above all of them.
+/// Which layers a layer may use. `app`, `background`, `cli`, `config` and the roots put things together, and are above all of them.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("model", &["domain"]),
@@ -15,14 +17,29 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["domain", "service"]),
 ];
 
+/// Layers in which no file may import itself by way of others.
+const WITHOUT_CIRCLES: &[&str] = &["domain", "store", "model", "engine", "service"];
+
+/// The rooms of the service, from the top: each may import those below its own line only.
+const SERVICE_ORDER: &[&[&str]] = &[
+    &["mod"],
+    &["jobs"],
+    &["training"],
+    &["models", "planning"],
+    &["lifecycle", "inference"],
+    &["webhooks", "files", "access", "accounting"],
+    &["context"],
+    &["error"],
+];
+
 /// Which parts of `src` may name a crate.
 const NAMED_IN: &[(&str, &[&str])] = &[
     ("tch", &["engine/", "model/"]),
     // The service's one type of a pooled connection.
-    ("sqlx", &["store/", "service/mod.rs"]),
+    ("sqlx", &["store/", "service/context.rs"]),
     ("object_store", &["store/"]),
     // A host calls out for webhooks alone.
-    ("reqwest", &["service/delivery.rs", "service/outbound.rs"]),
+    ("reqwest", &["service/webhooks/"]),
     ("axum", &["api/", "app.rs"]),
     ("http", &["api/", "app.rs"]),
     ("hyper", &["api/"]),
@@ -112,6 +129,98 @@ fn members(group: &str) -> Vec<&str> {
     found
 }
 
+/// The whole paths after `crate::`, grouped imports included.
+fn paths(code: &str) -> Vec<Vec<&str>> {
+    code.split("crate::").skip(1).flat_map(|rest| expand(rest, &[])).collect()
+}
+
+fn expand<'a>(text: &'a str, before: &[&'a str]) -> Vec<Vec<&'a str>> {
+    let text = text.trim_start();
+    if let Some(group) = text.strip_prefix('{') {
+        return members(group).into_iter().flat_map(|member| expand(member, before)).collect();
+    }
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let path = [before, &[&text[..end]]].concat();
+    match text[end..].strip_prefix("::") {
+        Some(rest) => expand(rest, &path),
+        None => vec![path],
+    }
+}
+
+/// Files by the files that they import, `mod` declarations left out.
+type Imports<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+/// Which of these files import which. A path leads to the deepest module in it, and so to a folder's `mod.rs` where it names what that
+/// gives on.
+fn imports(files: &[Source]) -> Imports<'_> {
+    let by_module: BTreeMap<Vec<&str>, &str> = files.iter().map(|file| (module(&file.name), &*file.name)).collect();
+    let file_of = |path: &[&str]| (1..=path.len()).rev().find_map(|length| by_module.get(&path[..length]).copied());
+    let found = files.iter().map(|file| {
+        let code = file.without_tests();
+        let mut used: BTreeSet<&str> = paths(&code).iter().filter_map(|path| file_of(path)).collect();
+        // A folder's own modules are named without `crate::`.
+        let own = module(&file.name);
+        let children = by_module.iter().filter(|(path, _)| path.len() == own.len() + 1 && path.starts_with(&own));
+        used.extend(children.filter(|(path, _)| names_crate(&code, path[own.len()])).map(|(_, name)| *name));
+        used.remove(&*file.name);
+        (&*file.name, used)
+    });
+    found.collect()
+}
+
+/// `service/files/mod.rs` is `service::files`, `service/files/receive.rs` is `service::files::receive`.
+fn module(name: &str) -> Vec<&str> {
+    let mut parts: Vec<&str> = name.trim_end_matches(".rs").split('/').collect();
+    if parts.last() == Some(&"mod") {
+        parts.pop();
+    }
+    parts
+}
+
+/// A way from a file back to itself, the file at both ends.
+fn circle<'a>(imports: &Imports<'a>) -> Option<Vec<&'a str>> {
+    let mut done = BTreeSet::new();
+    imports.keys().find_map(|file| way_back(imports, &mut vec![*file], &mut done))
+}
+
+fn way_back<'a>(imports: &Imports<'a>, way: &mut Vec<&'a str>, done: &mut BTreeSet<&'a str>) -> Option<Vec<&'a str>> {
+    let here = *way.last()?;
+    for next in imports.get(here).into_iter().flatten() {
+        if let Some(at) = way.iter().position(|file| file == next) {
+            return Some([&way[at..], &[*next]].concat());
+        }
+        if done.contains(next) {
+            continue;
+        }
+        way.push(next);
+        if let Some(found) = way_back(imports, way, done) {
+            return Some(found);
+        }
+        way.pop();
+    }
+    done.insert(here);
+    None
+}
+
+fn layer(name: &str) -> Vec<Source> {
+    let is_part = |source: &Source| source.name.starts_with(&format!("{name}/")) && !is_fragment(source);
+    let files: Vec<Source> = sources().into_iter().filter(is_part).collect();
+    assert!(files.len() > 5, "{name} has {} files", files.len());
+    files
+}
+
+/// Unit tests in a file of their own are part of the file that they test.
+fn is_fragment(source: &Source) -> bool {
+    source.name.ends_with("tests.rs")
+}
+
+/// The line of [`SERVICE_ORDER`] that a file of the service stands on, and its room.
+fn room(name: &str) -> (usize, &str) {
+    let room = name.trim_start_matches("service/").split('/').next().unwrap_or_default().trim_end_matches(".rs");
+    let line = SERVICE_ORDER.iter().position(|line| line.contains(&room));
+    (line.unwrap_or_else(|| panic!("src/{name} is in no room of SERVICE_ORDER")), room)
+}
+
 /// Whether the code names a crate: `tch::`, `use tch;`, `tch as`.
 fn names_crate(code: &str, name: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
@@ -142,7 +251,7 @@ fn imports_are_read_however_they_are_grouped() {
 #[test]
 fn no_layer_uses_one_above_or_beside_it() {
     let layers: Vec<&str> =
-        MAY_USE.iter().map(|(layer, _)| *layer).chain(["app", "cli", "config", "telemetry"]).collect();
+        MAY_USE.iter().map(|(layer, _)| *layer).chain(["app", "background", "cli", "config", "telemetry"]).collect();
     for source in sources() {
         let Some((layer, allowed)) = MAY_USE.iter().find(|(layer, _)| source.name.starts_with(&format!("{layer}/")))
         else {
@@ -152,6 +261,60 @@ fn no_layer_uses_one_above_or_beside_it() {
             let is_layer = layers.contains(&used.as_str());
             let fine = !is_layer || used == *layer || allowed.contains(&used.as_str());
             assert!(fine, "src/{} must not use crate::{used}", source.name);
+        }
+    }
+}
+
+fn made_up(files: &[(&str, &str)]) -> Vec<Source> {
+    files.iter().map(|(name, text)| Source { name: (*name).to_owned(), text: (*text).to_owned() }).collect()
+}
+
+#[test]
+fn a_circle_is_found_however_it_is_closed() {
+    let straight = [("x/mod.rs", "mod a;\nmod b;\npub use a::A;"), ("x/a.rs", "use crate::x::b::B;"), ("x/b.rs", "")];
+    assert_eq!(circle(&imports(&made_up(&straight))), None);
+    let closed = [
+        ("use crate::x::a::A;", vec!["x/a.rs", "x/b.rs", "x/a.rs"]),
+        ("use crate::{y, x::{a::A, c}};", vec!["x/a.rs", "x/b.rs", "x/a.rs"]),
+        ("fn f() { crate::x::a::g() }", vec!["x/a.rs", "x/b.rs", "x/a.rs"]),
+        ("use crate::x::A;", vec!["x/a.rs", "x/b.rs", "x/mod.rs", "x/a.rs"]),
+    ];
+    for (text, way) in closed {
+        let files = made_up(&[straight[0], straight[1], ("x/b.rs", text)]);
+        assert_eq!(circle(&imports(&files)), Some(way), "{text}");
+    }
+}
+
+#[test]
+fn no_file_of_a_layer_imports_itself_by_way_of_others() {
+    for name in WITHOUT_CIRCLES {
+        let files = layer(name);
+        assert_eq!(circle(&imports(&files)), None, "a circle of imports in src/{name}");
+    }
+}
+
+#[test]
+fn imports_are_written_from_the_root() {
+    for name in WITHOUT_CIRCLES {
+        for file in layer(name) {
+            let code = file.without_tests();
+            assert!(
+                !code.contains("super::"),
+                "src/{} imports by super::, which the circles are not read from",
+                file.name
+            );
+        }
+    }
+}
+
+#[test]
+fn rooms_of_the_service_import_downwards() {
+    let files = layer("service");
+    for (file, used) in imports(&files) {
+        let (line, own) = room(file);
+        for used in used {
+            let (below, other) = room(used);
+            assert!(own == other || line < below, "src/{file} must not import src/{used}");
         }
     }
 }
@@ -168,7 +331,7 @@ fn each_outside_crate_is_known_in_its_own_part_alone() {
 
 #[test]
 fn the_service_names_of_sqlx_the_pooled_connection_alone() {
-    let source = sources().into_iter().find(|source| source.name == "service/mod.rs").expect("service/mod.rs");
+    let source = sources().into_iter().find(|source| source.name == "service/context.rs").expect("service/context.rs");
     let lines: Vec<String> =
         source.code().lines().filter(|line| line.contains("sqlx")).map(|line| line.trim().to_owned()).collect();
     assert_eq!(lines, ["type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;"]);

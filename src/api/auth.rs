@@ -60,7 +60,7 @@ pub struct Caller<N> {
 impl<N: Needs, S: Sync> FromRequestParts<S> for Caller<N> {
     type Rejection = ApiError;
 
-    /// The key itself was checked by `govern`, which every route is behind.
+    /// The key itself was checked by `gate`, which every route is behind.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let principal = parts.extensions.get::<Principal>().ok_or_else(ApiError::unauthorized)?;
         if !principal.allows(N::SCOPE) {

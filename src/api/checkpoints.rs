@@ -1,4 +1,4 @@
-//! `/v1/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}`: one checkpoint, its time to live, its adapters.
+//! `/v1/fine_tuning/jobs/{job_id}/checkpoints`, and one checkpoint: its time to live, its adapters.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,19 +8,77 @@ use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::auth::JobsWrite;
+use crate::api::auth::StepsWrite;
 use crate::api::dto::Binary;
 use crate::api::dto::files::Deleted;
 use crate::api::dto::jobs::CheckpointObject;
+use crate::api::dto::jobs::CreateCheckpoint;
 use crate::api::dto::jobs::UpdateCheckpoint;
+use crate::api::dto::list::List;
+use crate::api::dto::list::Paging;
+use crate::api::dto::list::page;
 use crate::api::dto::models::FolderQuery;
 use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiBytes;
+use crate::api::extract::ApiId;
 use crate::api::extract::ApiIds;
 use crate::api::extract::ApiJson;
 use crate::api::extract::ApiQuery;
+use crate::api::extract::json_of;
 use crate::api::folders::archive;
+use crate::api::to_the_end;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::JobId;
+use crate::service::Sent;
+
+/// List a job's checkpoints
+///
+/// Newest first.
+#[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/checkpoints", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), Paging), responses(
+        (status = 200, description = "A page of checkpoints", body = List<CheckpointObject>),
+        (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+    ))]
+pub async fn list_checkpoints(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiId(id): ApiId<JobId>,
+    ApiQuery(paging): ApiQuery<Paging>,
+) -> Result<Json<List<CheckpointObject>>, ApiError> {
+    let page = page::<CheckpointId>(paging.after.as_deref(), paging.limit, None, &app.limits)?;
+    let found = app.jobs.checkpoints(caller.project, id, page).await?;
+    let data = found.rows.into_iter().map(CheckpointObject::from).collect();
+    Ok(Json(List::new(data, found.has_more, |checkpoint: &CheckpointObject| checkpoint.id.clone())))
+}
+
+/// Save a checkpoint
+///
+/// The adapters, and in host custody the optimizer's state. The body may be left out.
+#[utoipa::path(post, path = "/fine_tuning/jobs/{job_id}/checkpoints", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job")), request_body = Option<CreateCheckpoint>, responses(
+        (status = 200, description = "The checkpoint", body = CheckpointObject),
+        (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+        (status = 409, description = "The job does not run, or the host lacks its adapters", body = ErrorEnvelope),
+    ))]
+pub async fn create_checkpoint(
+    State(app): State<App>,
+    caller: Caller<StepsWrite>,
+    ApiId(id): ApiId<JobId>,
+    headers: axum::http::HeaderMap,
+    ApiBytes(bytes): ApiBytes,
+) -> Result<Json<CheckpointObject>, ApiError> {
+    let body: CreateCheckpoint = match bytes.is_empty() {
+        true => CreateCheckpoint::default(),
+        false => json_of::<Option<CreateCheckpoint>>(&headers, &bytes)?.unwrap_or_default(),
+    };
+    let life = body.expires_after.map(Into::into);
+    let sent = Sent::new(caller.key, "checkpoint", "", &bytes);
+    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id, (life, sent)).await }).await?;
+    Ok(Json(row.into()))
+}
 
 /// Get a checkpoint
 ///

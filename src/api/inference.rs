@@ -27,7 +27,7 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiJson;
 use crate::api::extract::Media;
 use crate::api::extract::accepted;
-use crate::api::govern::spent;
+use crate::api::gate::spent;
 use crate::api::steps::safetensors;
 
 /// Activations

@@ -1,26 +1,28 @@
 //! HTTP, and nothing else: routes, extractors, authentication, the error envelope, bodies. A handler extracts, calls one use
 //! case and encodes; it must never hold SQL, a tensor or a rule.
 
+mod account;
 mod adapters;
 pub mod auth;
 mod checkpoints;
 mod contract;
 pub mod dto;
 pub mod error;
+mod events;
 mod examples;
 pub mod extract;
 mod files;
 mod folders;
-pub mod govern;
-mod governance;
+pub mod gate;
 mod health;
 mod inference;
 mod jobs;
+mod ledger;
+mod metrics;
 mod middleware;
 mod models;
 pub mod once;
 mod planning;
-mod records;
 pub mod server;
 mod steps;
 mod streams;
@@ -38,9 +40,10 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api::error::ApiError;
-use crate::api::govern::Actions;
-use crate::api::govern::govern;
+use crate::api::gate::Actions;
+use crate::api::gate::govern;
 use crate::domain::limits::Limits;
+use crate::service::AuditLog;
 use crate::service::Capabilities;
 use crate::service::Estimates;
 use crate::service::Events;
@@ -79,8 +82,10 @@ pub struct App {
     pub steps: Arc<Steps>,
     /// Rates and budgets.
     pub governor: Arc<Governor>,
-    /// Reports of use, audit log.
+    /// Reports of use.
     pub usage: Arc<Usage>,
+    /// The audit log.
+    pub audit_log: Arc<AuditLog>,
     /// Repeated requests.
     pub requests: Arc<Requests>,
     /// Streams of events.
@@ -121,15 +126,15 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
         .routes(routes!(jobs::pause_job))
         .routes(routes!(jobs::resume_job))
         .routes(routes!(jobs::complete_job))
-        .routes(routes!(records::list_events))
-        .routes(routes!(records::list_checkpoints, records::create_checkpoint))
+        .routes(routes!(events::list_events))
+        .routes(routes!(checkpoints::list_checkpoints, checkpoints::create_checkpoint))
         .routes(routes!(checkpoints::get_checkpoint, checkpoints::update_checkpoint, checkpoints::delete_checkpoint))
         .routes(routes!(checkpoints::get_checkpoint_content))
         .routes(routes!(folders::get_model_adapters))
         .routes(routes!(uploads::create_upload))
         .routes(routes!(uploads::cancel_upload))
-        .routes(routes!(records::report_metrics))
-        .routes(routes!(records::list_ledger))
+        .routes(routes!(metrics::report_metrics))
+        .routes(routes!(ledger::list_ledger))
         .routes(routes!(webhooks::create_webhook, webhooks::list_webhooks))
         .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
         .routes(routes!(webhooks::test_webhook))
@@ -137,10 +142,10 @@ fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
         .routes(routes!(webhooks::replay_delivery))
         .routes(routes!(steps::optim_step))
         .routes(routes!(adapters::get_adapters))
-        .routes(routes!(governance::list_api_keys, governance::create_api_key))
-        .routes(routes!(governance::get_api_key, governance::revoke_api_key))
-        .routes(routes!(governance::get_usage))
-        .routes(routes!(governance::list_audit_log))
+        .routes(routes!(account::list_api_keys, account::create_api_key))
+        .routes(routes!(account::get_api_key, account::revoke_api_key))
+        .routes(routes!(account::get_usage))
+        .routes(routes!(account::list_audit_log))
         .routes(routes!(planning::capabilities));
     let tensors = OpenApiRouter::new()
         .routes(routes!(inference::create_activations))

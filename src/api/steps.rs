@@ -43,8 +43,9 @@ use crate::api::extract::json_of;
 use crate::api::extract::parse_json;
 use crate::api::extract::parse_query;
 use crate::api::extract::unsupported_media;
-use crate::api::govern::spent;
+use crate::api::gate::spent;
 use crate::api::to_the_end;
+use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::ids::JobId;
 use crate::domain::tensor::WireTensor;
 use crate::service::Answer;
@@ -54,7 +55,6 @@ use crate::service::ForwardScalars;
 use crate::service::OptimRequest;
 use crate::service::Sent;
 use crate::service::ServiceError;
-use crate::service::Which;
 use crate::service::parse_body;
 use crate::service::ragged;
 use crate::service::write_safetensors;
@@ -107,16 +107,16 @@ fn forward_scalars(query: ForwardQuery) -> Result<ForwardScalars, ApiError> {
     Ok(ForwardScalars {
         seq: query.seq,
         train: query.train.unwrap_or(true),
-        adapters: query.adapters.as_deref().unwrap_or("all").parse()?,
+        adapters: query.adapters.as_deref().unwrap_or("all").parse().map_err(ServiceError::from)?,
         base: query.base.unwrap_or(false),
     })
 }
 
 fn forward_json(body: ForwardBody, sent: Sent) -> Result<ForwardRequest, ApiError> {
     let adapters = match body.adapters {
-        None => Which::All,
-        Some(AdaptersJson::Word(word)) => word.parse()?,
-        Some(AdaptersJson::Sets(sets)) => Which::Some(sets),
+        None => AdapterSelection::All,
+        Some(AdaptersJson::Word(word)) => word.parse().map_err(ServiceError::from)?,
+        Some(AdaptersJson::Sets(sets)) => AdapterSelection::Some(sets),
     };
     let scalars =
         ForwardScalars { seq: body.seq, train: body.train.unwrap_or(true), adapters, base: body.base.unwrap_or(false) };

@@ -3,6 +3,7 @@
 //! Owns what is true whatever the database, the network or the device do. It must never wait, read a clock, draw a random
 //! number or do I/O: time and randomness come in as arguments, so that each rule is tested without waiting.
 
+pub mod adapter_selection;
 pub mod addresses;
 pub mod choice;
 pub mod expiry;

@@ -6,8 +6,8 @@ use tch::Device;
 use tch::Kind;
 use tch::Tensor;
 
-use crate::engine::EngineError;
-use crate::engine::device::DeviceSettings;
+use crate::engine::interface::EngineError;
+use crate::engine::settings::DeviceSettings;
 use crate::model::native;
 
 /// Kept graphs on the processor, where the configuration leaves it to the host.

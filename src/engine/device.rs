@@ -1,10 +1,7 @@
 //! The device thread. Owns every live tensor: they are made, used and dropped on this one thread, command by command. A full
 //! queue is refused at once, a caller that left costs nothing, and a panic ends with its command and its session.
 
-use std::any::Any;
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::sync::mpsc::channel;
@@ -17,58 +14,20 @@ use tokio::sync::Semaphore;
 use tokio::sync::oneshot;
 
 use crate::domain::ids::JobId;
-use crate::domain::limits::Limits;
-use crate::engine::BackwardReply;
-use crate::engine::EngineError;
-use crate::engine::ForwardReply;
 use crate::engine::accelerator;
-use crate::engine::leases::LeaseLimits;
-use crate::engine::leases::Leases;
-use crate::engine::loading::Backbones;
+use crate::engine::backbones::Backbones;
+use crate::engine::device_state::Host;
+use crate::engine::device_state::guarded;
+use crate::engine::interface::BackwardReply;
+use crate::engine::interface::EngineError;
+use crate::engine::interface::ForwardReply;
 use crate::engine::passes::BackwardCall;
 use crate::engine::passes::ReadCall;
-use crate::engine::schedule::Command;
-use crate::engine::schedule::Queued;
-use crate::engine::schedule::Scheduler;
-use crate::engine::session::Session;
-use crate::model::Placement;
-
-/// What lives on the device thread. Leases stand first: graphs are dropped before the sessions' backbones.
-pub struct Host {
-    /// Kept forwards.
-    pub leases: Leases,
-    /// Open sessions.
-    pub sessions: HashMap<JobId, Session>,
-    /// Backbones that sessions share.
-    pub backbones: Backbones,
-}
-
-impl Host {
-    /// Forgets a session and what was kept for it.
-    pub fn discard(&mut self, job: JobId) {
-        self.leases.forget(job);
-        self.sessions.remove(&job);
-    }
-}
-
-/// Settings of the device thread.
-#[derive(Debug, Clone)]
-pub struct DeviceSettings {
-    /// LibTorch threads on the processor.
-    pub threads: usize,
-    /// Commands that may wait.
-    pub queue_len: usize,
-    /// Where and how backbones compute; each job has a precision of its own.
-    pub placement: Placement,
-    /// Kept graphs.
-    pub leases: LeaseLimits,
-    /// Most tokens of a pass that several jobs share; 0 stacks nothing.
-    pub stack_tokens: usize,
-    /// How long a small request waits for others to share its pass.
-    pub stack_wait: Duration,
-    /// What the host accepts.
-    pub limits: Limits,
-}
+use crate::engine::retained_graphs::Leases;
+use crate::engine::scheduler::Command;
+use crate::engine::scheduler::Queued;
+use crate::engine::scheduler::Scheduler;
+use crate::engine::settings::DeviceSettings;
 
 /// A handle on the device thread, which ends when the last handle is dropped.
 #[derive(Clone)]
@@ -175,46 +134,12 @@ fn gone() -> EngineError {
     EngineError::Internal("the device thread is gone".to_owned())
 }
 
-/// Runs work so that a panic or a failure of LibTorch costs no more than the session.
-pub fn guarded<T>(
-    host: &mut Host,
-    job: JobId,
-    work: impl FnOnce(&mut Host) -> Result<T, EngineError>,
-) -> Result<T, EngineError> {
-    let result = caught(|| work(host));
-    settle(host, job, &result);
-    result
-}
-
-/// What a panic becomes.
-pub fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(EngineError::Internal(format!("panicked: {}", text(panic.as_ref())))))
-}
-
-/// Draws the consequences of a failure: the session is gone, or all graphs are.
-pub fn settle<T>(host: &mut Host, job: JobId, result: &Result<T, EngineError>) {
-    match result {
-        Err(EngineError::Internal(details)) => {
-            tracing::error!(job.id = %job, "the engine discards the session of {job}: {details}");
-            host.discard(job);
-        }
-        Err(EngineError::OutOfMemory) => {
-            host.leases.evict_all();
-            accelerator::trim(host.backbones.placement().device);
-        }
-        _ => {}
-    }
-}
-
-fn text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::limits::Limits;
+    use crate::engine::retained_graphs::LeaseLimits;
+    use crate::model::Placement;
     use uuid::Uuid;
 
     fn device(queue_len: usize) -> Device {

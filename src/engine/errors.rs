@@ -3,8 +3,8 @@
 use tch::TchError;
 
 use crate::domain::settings::BadSetting;
-use crate::engine::EngineError;
 use crate::engine::codec::CodecError;
+use crate::engine::interface::EngineError;
 use crate::model::ModelError;
 
 /// A request that cannot be run.

@@ -19,79 +19,37 @@ use crate::domain::ids::JobId;
 use crate::domain::limits::Limits;
 use crate::domain::settings::SplitSettings;
 use crate::domain::tensor::WireTensor;
-use crate::engine::AdamW;
-use crate::engine::BackboneInfo;
-use crate::engine::BackwardReply;
-use crate::engine::Description;
-use crate::engine::Engine;
-use crate::engine::EngineError;
-use crate::engine::ForwardCall;
-use crate::engine::ForwardReply;
-use crate::engine::Inputs;
-use crate::engine::OptimReply;
-use crate::engine::SessionInfo;
-use crate::engine::SessionSpec;
-use crate::engine::Share;
-use crate::engine::Snapshot;
-use crate::engine::Start;
 use crate::engine::accelerator;
 use crate::engine::device::Device;
-use crate::engine::device::DeviceSettings;
-use crate::engine::device::Host;
-use crate::engine::leases::LeaseLimits;
-use crate::engine::loading::Callers;
-use crate::engine::loading::Overlong;
-use crate::engine::loading::Reader;
-use crate::engine::loading::read_tokenizer;
+use crate::engine::device_state::Host;
+use crate::engine::inputs::Callers;
+use crate::engine::inputs::Overlong;
+use crate::engine::inputs::Reader;
+use crate::engine::inputs::read_tokenizer;
+use crate::engine::interface::AdamW;
+use crate::engine::interface::BackwardReply;
+use crate::engine::interface::Engine;
+use crate::engine::interface::EngineError;
+use crate::engine::interface::ForwardCall;
+use crate::engine::interface::ForwardReply;
+use crate::engine::interface::Inputs;
+use crate::engine::interface::OptimReply;
+use crate::engine::interface::SessionInfo;
+use crate::engine::interface::SessionSpec;
+use crate::engine::interface::Share;
+use crate::engine::interface::Snapshot;
+use crate::engine::interface::Start;
 use crate::engine::passes::BackwardCall;
 use crate::engine::passes::ReadCall;
+use crate::engine::retained_graphs::LeaseLimits;
 use crate::engine::session::Session;
+use crate::engine::settings::DeviceSettings;
+use crate::engine::settings::EngineConfig;
 use crate::engine::snapshot;
 use crate::model;
+use crate::model::BackboneInfo;
+use crate::model::Description;
 use crate::model::Placement;
-
-/// Settings of the engine.
-#[derive(Debug, Clone)]
-pub struct EngineConfig {
-    /// `cpu`, `cuda` or `cuda:1`.
-    pub device: String,
-    /// float32 on the processor: products by oneDNN, not by LibTorch's BLAS.
-    pub onednn: bool,
-    /// Most tokens of a pass that several jobs share; 0 stacks nothing.
-    pub stack_tokens: usize,
-    /// How long a small request waits for others to share its pass.
-    pub stack_wait: Duration,
-    /// LibTorch threads. The same number gives the same bits.
-    pub threads: usize,
-    /// Commands that may wait for the device; one more is refused with [`EngineError::Busy`].
-    pub queue_len: usize,
-    /// Bytes of all kept graphs together; also what one forward may take. 0 leaves it to the host: 2 GiB on the processor, most of
-    /// a GPU's free memory.
-    pub graph_bytes: usize,
-    /// Kept graphs of one job; with 0 none outlives its call, and every backward runs its forward again.
-    pub graphs_per_job: usize,
-    /// How long a graph is kept without being used.
-    pub graph_ttl: Duration,
-    /// What the host accepts.
-    pub limits: Limits,
-}
-
-impl Default for EngineConfig {
-    fn default() -> Self {
-        Self {
-            device: "cpu".to_owned(),
-            onednn: true,
-            stack_tokens: 256,
-            stack_wait: Duration::from_millis(2),
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-            queue_len: 64,
-            graph_bytes: 0,
-            graphs_per_job: 4,
-            graph_ttl: Duration::from_secs(15 * 60),
-            limits: Limits::default(),
-        }
-    }
-}
 
 /// The engine on this machine: its processor, or a GPU of it.
 pub struct LocalEngine {

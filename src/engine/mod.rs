@@ -1,256 +1,44 @@
-//! The engine: the only owner of live tensors. Owns the device thread, its queue, the graph leases, the codec between bytes
+//! The engine: the only owner of live tensors. Owns the device thread, its queue, the retained graphs, the codec between bytes
 //! and tensors, and the loading of backbones. Must never see HTTP or SQL.
 //!
 //! It is reached through one trait, [`Engine`], so that it can live in this process, in a child process or on another machine.
 
 mod accelerator;
+mod backbones;
 pub mod codec;
 mod device;
+mod device_state;
 mod errors;
-mod leases;
-mod loading;
+mod inputs;
+mod interface;
 mod local;
 mod passes;
-mod schedule;
+mod retained_graphs;
+mod scheduler;
 mod session;
+mod settings;
 mod snapshot;
 mod stacking;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use async_trait::async_trait;
-use bytes::Bytes;
-
-use crate::domain::ids::ForwardId;
-use crate::domain::ids::JobId;
-use crate::domain::settings::SplitSettings;
-use crate::domain::tensor::WireTensor;
-
-pub use local::EngineConfig;
+pub use interface::AdamW;
+pub use interface::BackwardReply;
+pub use interface::Engine;
+pub use interface::EngineError;
+pub use interface::ForwardCall;
+pub use interface::ForwardReply;
+pub use interface::Inputs;
+pub use interface::OptimReply;
+pub use interface::SessionInfo;
+pub use interface::SessionSpec;
+pub use interface::Share;
+pub use interface::Slot;
+pub use interface::Snapshot;
+pub use interface::Start;
 pub use local::LocalEngine;
 pub use local::describe;
 pub use local::inspect;
+pub use settings::EngineConfig;
 pub use snapshot::adapters as snapshot_adapters;
 
 pub use crate::model::BackboneInfo;
 pub use crate::model::Description;
-
-/// The inputs of one forward.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Inputs {
-    /// Texts, or pairs of texts; the host tokenizes them.
-    Texts(Vec<(String, Option<String>)>),
-    /// Token ids, one list an input, with token types where the client gave them.
-    Tokens {
-        /// Ids, one list an input.
-        ids: Vec<Vec<i64>>,
-        /// Segment of each token; all zero when absent.
-        types: Option<Vec<Vec<i64>>>,
-    },
-}
-
-/// Where the adapters of a session begin.
-#[derive(Debug, Clone)]
-pub enum Start {
-    /// PEFT's initialisation, from the job's seed.
-    Fresh,
-    /// A [`Snapshot`] taken before.
-    Restored(Bytes),
-    /// These values, `[P]` for each set in order; an optimizer of the host begins at zero.
-    Adapters(Vec<WireTensor>),
-}
-
-/// What the engine needs to open a job.
-#[derive(Debug, Clone)]
-pub struct SessionSpec {
-    /// The job.
-    pub job: JobId,
-    /// Hugging Face folder of the backbone.
-    pub folder: PathBuf,
-    /// Seed of the adapters and of dropout.
-    pub seed: u64,
-    /// The job's settings.
-    pub settings: SplitSettings,
-    /// Where the adapters begin.
-    pub start: Start,
-}
-
-/// One matrix in the flat adapter vector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
-    /// PEFT's name of the matrix, `base_model.model.encoder.layer.0.attention.self.query.lora_A.weight` for example.
-    pub name: String,
-    /// `[r, in]` for `lora_A`, `[out, r]` for `lora_B`.
-    pub shape: [usize; 2],
-    /// First element in the flat vector.
-    pub offset: usize,
-}
-
-/// What a session turned out to be.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SessionInfo {
-    /// Width H of the activations.
-    pub hidden_size: usize,
-    /// Length P of one adapter set's flat vector.
-    pub adapter_parameters: usize,
-    /// Where each matrix stands in it.
-    pub layout: Vec<Slot>,
-    /// Modules that carry an update, as PEFT's `target_modules`.
-    pub target_modules: Vec<String>,
-    /// Most tokens in one input.
-    pub max_tokens: usize,
-    /// Number of token ids.
-    pub vocab_size: usize,
-    /// Token that ends an input, where the family's cut depends on it.
-    pub eos: Option<i64>,
-    /// Weights of the backbone's linear layers: a token is multiplied by each of them once.
-    pub linear_parameters: u64,
-    /// Optimizer steps taken so far (host custody).
-    pub optimizer_steps: u64,
-}
-
-/// One forward pass. All adapter sets run over the same batch.
-#[derive(Debug, Clone)]
-pub struct ForwardCall {
-    /// Keeps a graph under this id for a backward; `None` evaluates without one, and without dropout.
-    pub keep: Option<ForwardId>,
-    /// Seed of this pass's dropout; the same call with the same seed gives the same bits.
-    pub random: u64,
-    /// The batch.
-    pub inputs: Inputs,
-    /// Adapter sets whose activations are asked for.
-    pub adapters: Vec<usize>,
-    /// Whether the bare backbone's activations are asked for.
-    pub base: bool,
-    /// New adapter values `[P]` by set, taken over before the pass (client custody).
-    pub theta: Vec<(usize, WireTensor)>,
-}
-
-/// Answer to a forward: `h.{i}`, `h.base` (`[B, H]`, or `[N, H]` with `lengths` `[B]` where pooling is `none`).
-#[derive(Debug, Clone)]
-pub struct ForwardReply {
-    /// The activations.
-    pub tensors: Vec<WireTensor>,
-    /// Tokens that the pass read, all inputs together.
-    pub tokens: usize,
-    /// Forwards that shared the pass, this one included: of as many jobs, or of several callers of one session.
-    pub jobs_in_pass: usize,
-}
-
-/// One share of one adapter set's gradient.
-#[derive(Debug, Clone)]
-pub struct Share {
-    /// Adapter set i.
-    pub set: usize,
-    /// Share j.
-    pub share: usize,
-    /// `s.{i}.{j}`, shaped as `h.{i}`.
-    pub tensor: WireTensor,
-}
-
-/// Answer to a backward.
-#[derive(Debug, Clone)]
-pub enum BackwardReply {
-    /// Client custody: `G.{i}.{j}` `[P]`, one for each share, unsummed.
-    Gradients(Vec<WireTensor>),
-    /// Host custody: norm of each set's accumulated gradient, by set.
-    Accumulated(Vec<f64>),
-}
-
-/// AdamW's settings for one step (host custody).
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdamW {
-    /// Learning rate.
-    pub lr: f64,
-    /// Decay of the two moments.
-    pub betas: (f64, f64),
-    /// Added to the denominator.
-    pub eps: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Clips the norm over all sets; `None` does not clip.
-    pub max_grad_norm: Option<f64>,
-}
-
-/// Answer to an optimizer step.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OptimReply {
-    /// Optimizer steps taken, this one included.
-    pub step: u64,
-    /// Norm of each set's gradient before clipping, by set.
-    pub gradient_norms: Vec<f64>,
-    /// Norm over all sets after clipping.
-    pub clipped_norm: f64,
-}
-
-/// A session's whole state as safetensors: adapters, moments, accumulated gradients, step.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// The file.
-    pub bytes: Bytes,
-    /// Optimizer steps taken.
-    pub optimizer_steps: u64,
-}
-
-/// What the engine refuses or could not do. Texts are for the client, except in [`EngineError::Internal`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EngineError {
-    /// The queue is full.
-    #[error("the engine's queue is full")]
-    Busy,
-    /// The request cannot be run; `param` names where.
-    #[error("{param}: {reason}")]
-    Invalid {
-        /// The tensor or field.
-        param: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// More than the host can take at once.
-    #[error("{0}")]
-    TooLarge(String),
-    /// The engine does not know this session (it was closed, or the host restarted).
-    #[error("the session is not open")]
-    NoSession,
-    /// The engine does not know this forward.
-    #[error("no forward is kept under this id")]
-    NoForward,
-    /// The device ran out of memory; the session lives on.
-    #[error("the device ran out of memory")]
-    OutOfMemory,
-    /// The backbone's folder cannot be used.
-    #[error("{0}")]
-    Backbone(String),
-    /// A command panicked or LibTorch failed; the details are for the log. The session must be opened again.
-    #[error("the engine failed")]
-    Internal(String),
-}
-
-/// The engine's door. Every call is complete when it returns; a caller that goes away costs nothing.
-#[async_trait]
-pub trait Engine: Send + Sync {
-    /// What a session with these settings would turn out to be; opens none.
-    async fn describe(&self, folder: PathBuf, settings: SplitSettings) -> Result<SessionInfo, EngineError>;
-    /// Opens a session; the backbone is loaded once and shared by the sessions on it. Opening an open session replaces it.
-    async fn load(&self, spec: SessionSpec) -> Result<SessionInfo, EngineError>;
-    /// Runs a forward.
-    async fn forward(&self, job: JobId, call: ForwardCall) -> Result<ForwardReply, EngineError>;
-    /// Runs a forward that keeps no graph, for callers that come in numbers: it waits up to `patience` for a place, and an input that is
-    /// too long is refused, not cut.
-    async fn evaluate(&self, job: JobId, call: ForwardCall, patience: Duration) -> Result<ForwardReply, EngineError>;
-    /// Tokens of each input as a forward would read them; runs nothing.
-    async fn count_tokens(&self, job: JobId, inputs: Inputs) -> Result<Vec<usize>, EngineError>;
-    /// Runs the vector-Jacobian products of the shares on a kept forward; recomputes its graph where it was evicted.
-    async fn backward(&self, job: JobId, forward: ForwardId, shares: Vec<Share>) -> Result<BackwardReply, EngineError>;
-    /// Steps AdamW on the accumulated gradients, then clears them (host custody).
-    async fn optim_step(&self, job: JobId, adamw: AdamW) -> Result<OptimReply, EngineError>;
-    /// The flat adapter vector `theta.{set}` `[P]`.
-    async fn adapter(&self, job: JobId, set: usize) -> Result<WireTensor, EngineError>;
-    /// Replaces an adapter set; moments and accumulated gradients of the set are cleared.
-    async fn set_adapter(&self, job: JobId, set: usize, theta: WireTensor) -> Result<(), EngineError>;
-    /// The whole state, for a checkpoint.
-    async fn snapshot(&self, job: JobId) -> Result<Snapshot, EngineError>;
-    /// Forgets a session and frees its memory.
-    async fn close(&self, job: JobId);
-}

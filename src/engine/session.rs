@@ -17,20 +17,20 @@ use crate::domain::settings::Pooling;
 use crate::domain::settings::SplitSettings;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
-use crate::engine::AdamW;
-use crate::engine::EngineError;
-use crate::engine::OptimReply;
-use crate::engine::SessionInfo;
-use crate::engine::Slot;
 use crate::engine::codec::to_tensor;
 use crate::engine::codec::to_wire;
 use crate::engine::errors::invalid;
-use crate::engine::leases::Graph;
-use crate::engine::leases::Pinned;
-use crate::engine::loading::Callers;
-use crate::engine::loading::TokenBatch;
+use crate::engine::inputs::Callers;
+use crate::engine::inputs::TokenBatch;
+use crate::engine::interface::AdamW;
+use crate::engine::interface::EngineError;
+use crate::engine::interface::OptimReply;
+use crate::engine::interface::SessionInfo;
+use crate::engine::interface::Slot;
+use crate::engine::retained_graphs::Graph;
+use crate::engine::retained_graphs::Pinned;
 use crate::model::Backbone;
-use crate::model::lora::LoraPlan;
+use crate::model::lora_plan::LoraPlan;
 use crate::model::optim;
 use crate::model::optim::AdamSettings;
 use crate::model::optim::AdamState;
@@ -88,7 +88,8 @@ impl Session {
     ) -> Result<Self, EngineError> {
         settings.check(limits)?;
         let settings = families::settle(&backbone.info().family, settings)?;
-        let plan = LoraPlan::new(backbone.as_ref(), &settings.lora)?;
+        let plan =
+            LoraPlan::new(backbone.linears(), backbone.default_targets(), backbone.other_modules(), &settings.lora)?;
         let bytes = plan.parameters * Dtype::F32.size();
         if bytes > limits.tensor_body_bytes {
             let limit = limits.tensor_body_bytes;
@@ -113,7 +114,7 @@ impl Session {
 
     /// What the session turned out to be.
     pub fn info(&self) -> SessionInfo {
-        let slot = |matrix: &crate::model::lora::Matrix| Slot {
+        let slot = |matrix: &crate::model::lora_pass::Matrix| Slot {
             name: matrix.name.clone(),
             shape: matrix.shape,
             offset: matrix.offset,

@@ -15,19 +15,19 @@ use tch::Tensor;
 
 use crate::domain::settings::Pooling;
 use crate::domain::tensor::WireTensor;
-use crate::engine::BackwardReply;
-use crate::engine::EngineError;
-use crate::engine::ForwardReply;
 use crate::engine::codec::to_wire;
-use crate::engine::device::Host;
-use crate::engine::leases::Graph;
-use crate::engine::leases::Part;
-use crate::engine::leases::Pinned;
-use crate::engine::leases::Unit;
-use crate::engine::loading::TokenBatch;
+use crate::engine::device_state::Host;
+use crate::engine::inputs::TokenBatch;
+use crate::engine::interface::BackwardReply;
+use crate::engine::interface::EngineError;
+use crate::engine::interface::ForwardReply;
 use crate::engine::passes;
 use crate::engine::passes::ReadyBackward;
 use crate::engine::passes::ReadyForward;
+use crate::engine::retained_graphs::Graph;
+use crate::engine::retained_graphs::Part;
+use crate::engine::retained_graphs::Pinned;
+use crate::engine::retained_graphs::Unit;
 use crate::engine::session::Session;
 
 /// What requests must have in common to be stacked.

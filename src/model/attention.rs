@@ -5,7 +5,7 @@
 
 use tch::Tensor;
 
-use crate::model::TchResult;
+use crate::model::error::TchResult;
 use crate::model::packing::Group;
 use crate::model::packing::Packed;
 

@@ -3,10 +3,10 @@
 use tch::Kind;
 use tch::Tensor;
 
-use crate::model::ModelError;
-use crate::model::Placement;
-use crate::model::TchResult;
-use crate::model::config::Activation;
+use crate::model::backbone::Placement;
+use crate::model::config::fields::Activation;
+use crate::model::error::ModelError;
+use crate::model::error::TchResult;
 use crate::model::weights::Weights;
 
 /// A frozen norm over the last dimension; its result is float32.

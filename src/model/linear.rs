@@ -6,25 +6,15 @@ use tch::Kind;
 use tch::Tensor;
 
 use crate::domain::settings::Precision;
-use crate::model::ModelError;
-use crate::model::Placement;
-use crate::model::TchResult;
-use crate::model::lora::LoraPass;
+use crate::model::backbone::Placement;
+use crate::model::error::ModelError;
+use crate::model::error::TchResult;
+use crate::model::lora_pass::LoraPass;
 use crate::model::native;
 use crate::model::native::Nf4Parts;
 use crate::model::nf4;
+use crate::model::sites::LinearSite;
 use crate::model::weights::Weights;
-
-/// A linear layer that may carry an update.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinearSite {
-    /// Module path, `encoder.layer.0.attention.self.query` for example.
-    pub name: String,
-    /// Input width.
-    pub inputs: usize,
-    /// Output width.
-    pub outputs: usize,
-}
 
 #[derive(Debug)]
 enum Frozen {

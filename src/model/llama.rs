@@ -10,27 +10,27 @@ use tch::Kind;
 use tch::Tensor;
 
 use crate::domain::settings::Pooling;
-use crate::model::Backbone;
-use crate::model::BackboneInfo;
-use crate::model::ModelError;
-use crate::model::Placement;
-use crate::model::TchResult;
 use crate::model::attention;
 use crate::model::attention::GroupHeads;
 use crate::model::attention::Heads;
 use crate::model::attention::Mask;
 use crate::model::attention::Projected;
-use crate::model::config::Activation;
-use crate::model::config::LlamaConfig;
+use crate::model::backbone::Backbone;
+use crate::model::backbone::BackboneInfo;
+use crate::model::backbone::Placement;
+use crate::model::config::fields::Activation;
+use crate::model::config::llama::LlamaConfig;
 use crate::model::config::llama::Rope;
 use crate::model::config::llama::RopeScaling;
+use crate::model::error::ModelError;
+use crate::model::error::TchResult;
 use crate::model::layers::Norm;
 use crate::model::linear::Linear;
 use crate::model::linear::LinearLoader;
-use crate::model::linear::LinearSite;
-use crate::model::lora::LoraPass;
+use crate::model::lora_pass::LoraPass;
 use crate::model::packing::Packed;
 use crate::model::pooling;
+use crate::model::sites::LinearSite;
 use crate::model::weights::Weights;
 
 /// Cosines and sines of a batch, `[t, 1, 1, d]`, float32.

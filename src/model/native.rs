@@ -11,7 +11,7 @@ use std::ptr;
 use tch::TchError;
 use tch::Tensor;
 
-use crate::model::TchResult;
+use crate::model::error::TchResult;
 
 type Raw = *const c_void;
 type Out = *mut *mut c_void;

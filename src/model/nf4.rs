@@ -7,7 +7,7 @@
 use tch::Kind;
 use tch::Tensor;
 
-use crate::model::TchResult;
+use crate::model::error::TchResult;
 use crate::model::native;
 use crate::model::native::Nf4Parts;
 

@@ -5,7 +5,7 @@ use tch::Device;
 use tch::Kind;
 use tch::Tensor;
 
-use crate::model::TchResult;
+use crate::model::error::TchResult;
 
 /// Settings of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,7 +4,7 @@
 use tch::Device;
 use tch::Tensor;
 
-use crate::model::TchResult;
+use crate::model::error::TchResult;
 
 /// Inputs of one length, next to each other in the packed order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use crate::domain::settings::Pooling;
-use crate::model::TchResult;
+use crate::model::error::TchResult;
 use crate::model::packing::Packed;
 
 /// The packed tokens that the pool reads, one an input; `None` where it reads all of them.

@@ -3,14 +3,14 @@
 
 use tch::Tensor;
 
-use crate::model::ModelError;
-use crate::model::Placement;
-use crate::model::TchResult;
-use crate::model::config::Activation;
+use crate::model::backbone::Placement;
+use crate::model::config::fields::Activation;
+use crate::model::error::ModelError;
+use crate::model::error::TchResult;
 use crate::model::layers::Norm;
 use crate::model::linear::Linear;
 use crate::model::linear::LinearLoader;
-use crate::model::lora::LoraPass;
+use crate::model::lora_pass::LoraPass;
 use crate::model::weights::Weights;
 
 /// Sizes of a layer.

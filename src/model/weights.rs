@@ -15,7 +15,7 @@ use tch::Device;
 use tch::Kind;
 use tch::Tensor;
 
-use crate::model::ModelError;
+use crate::model::error::ModelError;
 
 struct Entry {
     file: usize,

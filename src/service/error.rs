@@ -1,5 +1,6 @@
 //! What a use case refuses, in words for the caller. Owns the mapping from store and engine errors; must never name HTTP.
 
+use crate::domain::adapter_selection::BadSelection;
 use crate::domain::expiry::BadExpiry;
 use crate::domain::settings::BadSetting;
 use crate::domain::steps::StepRefused;
@@ -127,6 +128,12 @@ impl From<StoreError> for ServiceError {
             }
             other => Self::internal(other),
         }
+    }
+}
+
+impl From<BadSelection> for ServiceError {
+    fn from(error: BadSelection) -> Self {
+        Self::invalid("invalid_adapters", error.to_string()).at("adapters")
     }
 }
 

@@ -31,8 +31,8 @@ use tokio::io::AsyncWriteExt;
 use url::Url;
 use uuid::Uuid;
 
-use crate::store::Result;
-use crate::store::StoreError;
+use crate::store::error::Result;
+use crate::store::error::StoreError;
 
 /// Uploads to a bucket that are in flight at once.
 const PARTS_IN_FLIGHT: usize = 4;

@@ -7,11 +7,11 @@ use time::OffsetDateTime;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
-use crate::store::Connection;
-use crate::store::Page;
-use crate::store::Paged;
-use crate::store::Result;
 use crate::store::blobs::BlobRef;
+use crate::store::error::Result;
+use crate::store::page::Page;
+use crate::store::page::Paged;
+use crate::store::pool::Connection;
 
 /// A saved state.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,10 +11,10 @@ use crate::domain::ids::ProjectId;
 use crate::domain::ids::WebhookId;
 use crate::domain::webhooks::DeliveryState;
 use crate::domain::webhooks::WebhookEvent;
-use crate::store::Connection;
-use crate::store::Page;
-use crate::store::Paged;
-use crate::store::Result;
+use crate::store::error::Result;
+use crate::store::page::Page;
+use crate::store::page::Paged;
+use crate::store::pool::Connection;
 
 /// A message to a webhook.
 #[derive(Debug, Clone, PartialEq)]

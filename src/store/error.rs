@@ -2,6 +2,9 @@
 
 use std::error::Error;
 
+/// What a store function gives back.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
 /// Why the store could not do as asked. Nothing of the transaction has been kept.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -6,10 +6,10 @@ use time::OffsetDateTime;
 use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
-use crate::store::Connection;
-use crate::store::Page;
-use crate::store::Paged;
-use crate::store::Result;
+use crate::store::error::Result;
+use crate::store::page::Page;
+use crate::store::page::Paged;
+use crate::store::pool::Connection;
 
 /// How grave an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ macro_rules! event_rows {
 }
 
 /// Appends an event, and tells every host's listeners once it is committed.
-/// [`StoreError::Missing`](crate::store::StoreError::Missing) when there is no such job.
+/// [`StoreError::Missing`](crate::store::error::StoreError::Missing) when there is no such job.
 pub async fn append(conn: &mut Connection, event: &NewEvent<'_>) -> Result<EventRow> {
     // The job's row is locked before `n` is drawn, so that no reader sees a later event before an earlier one.
     let row = event_rows!(

@@ -5,10 +5,10 @@ use time::OffsetDateTime;
 
 use crate::domain::ids::FileId;
 use crate::domain::ids::ProjectId;
-use crate::store::Connection;
-use crate::store::Page;
-use crate::store::Paged;
-use crate::store::Result;
+use crate::store::error::Result;
+use crate::store::page::Page;
+use crate::store::page::Paged;
+use crate::store::pool::Connection;
 
 /// An uploaded file.
 #[derive(Debug, Clone, PartialEq)]

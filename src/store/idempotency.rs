@@ -6,8 +6,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::domain::ids::ProjectId;
-use crate::store::Connection;
-use crate::store::Result;
+use crate::store::error::Result;
+use crate::store::pool::Connection;
 
 /// A request, known by its token.
 #[derive(Debug, Clone, Copy)]

@@ -17,11 +17,11 @@ use crate::domain::ids::ProjectId;
 use crate::domain::job::JobState;
 use crate::domain::settings::SplitSettings;
 use crate::domain::steps::Progress;
-use crate::store::Connection;
-use crate::store::Page;
-use crate::store::Paged;
-use crate::store::Result;
+use crate::store::error::Result;
 use crate::store::models::AdapterBlobs;
+use crate::store::page::Page;
+use crate::store::page::Paged;
+use crate::store::pool::Connection;
 
 /// Pairs of text that a client ties to a job.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -6,10 +6,10 @@ use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
 use crate::domain::principal::Scope;
 use crate::domain::quota::Quota;
-use crate::store::Connection;
-use crate::store::Page;
-use crate::store::Paged;
-use crate::store::Result;
+use crate::store::error::Result;
+use crate::store::page::Page;
+use crate::store::page::Paged;
+use crate::store::pool::Connection;
 
 /// A key as it is stored.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::domain::ids::JobId;
-use crate::store::Connection;
-use crate::store::Result;
+use crate::store::error::Result;
+use crate::store::pool::Connection;
 
 /// Takes the lease of a running job when it is free, has expired or is this owner's already, and gives the fencing token.
 ///

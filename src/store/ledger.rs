@@ -7,9 +7,9 @@ use time::OffsetDateTime;
 
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
-use crate::store::Connection;
-use crate::store::Paged;
-use crate::store::Result;
+use crate::store::error::Result;
+use crate::store::page::Paged;
+use crate::store::pool::Connection;
 
 /// The call by which something was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
 use crate::domain::ids::JobId;
-use crate::store::Pool;
-use crate::store::Result;
+use crate::store::error::Result;
+use crate::store::pool::Pool;
 
 /// Payload: the job's uuid. Written in SQL by `events::append`.
 const EVENTS: &str = "blindtune_events";

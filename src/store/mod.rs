@@ -30,6 +30,7 @@ pub mod uploads;
 pub mod usage;
 pub mod webhooks;
 
+pub use error::Result;
 pub use error::StoreError;
 pub use page::Order;
 pub use page::Page;
@@ -38,6 +39,3 @@ pub use pool::Connection;
 pub use pool::Pool;
 pub use pool::PoolSettings;
 pub use pool::Tx;
-
-/// What a store function gives back.
-pub type Result<T> = std::result::Result<T, StoreError>;

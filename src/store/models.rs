@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use crate::domain::ids::ProjectId;
 use crate::domain::settings::SplitSettings;
-use crate::store::Connection;
-use crate::store::Result;
 use crate::store::blobs::BlobRef;
+use crate::store::error::Result;
+use crate::store::pool::Connection;
 
 /// Blobs of a fine-tuned model, one for each adapter set, in order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -174,7 +174,7 @@ pub async fn list_visible(conn: &mut Connection, project: ProjectId) -> Result<V
     Ok(rows)
 }
 
-/// Stores a fine-tuned model. [`StoreError::Missing`](crate::store::StoreError::Missing) when there is no such backbone.
+/// Stores a fine-tuned model. [`StoreError::Missing`](crate::store::error::StoreError::Missing) when there is no such backbone.
 pub async fn insert_tuned(conn: &mut Connection, model: &TunedModel<'_>) -> Result<ModelRow> {
     let row = model_rows!(
         "insert into models (id, project_id, name, family, base_model_id, adapters, parameters, hidden_size, max_tokens,

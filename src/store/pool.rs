@@ -12,8 +12,8 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::postgres::PgPoolOptions;
 
-use crate::store::Result;
-use crate::store::StoreError;
+use crate::store::error::Result;
+use crate::store::error::StoreError;
 
 /// A set of connections; cheap to clone.
 pub type Pool = PgPool;

@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use crate::domain::ids::ProjectId;
 use crate::domain::quota::Quota;
-use crate::store::Connection;
-use crate::store::Result;
+use crate::store::error::Result;
+use crate::store::pool::Connection;
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq)]

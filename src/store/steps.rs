@@ -7,9 +7,9 @@ use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
 use crate::domain::steps::Digest;
 use crate::domain::steps::StepKind;
-use crate::store::Connection;
-use crate::store::Result;
-use crate::store::StoreError;
+use crate::store::error::Result;
+use crate::store::error::StoreError;
+use crate::store::pool::Connection;
 
 /// A step that was applied.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,9 +7,9 @@ use crate::domain::ids::FileId;
 use crate::domain::ids::PartId;
 use crate::domain::ids::ProjectId;
 use crate::domain::ids::UploadId;
-use crate::store::Connection;
-use crate::store::Result;
 use crate::store::blobs::BlobRef;
+use crate::store::error::Result;
+use crate::store::pool::Connection;
 
 /// A file on its way.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,8 +5,8 @@ use time::Date;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
 use crate::domain::quota::Used;
-use crate::store::Connection;
-use crate::store::Result;
+use crate::store::error::Result;
+use crate::store::pool::Connection;
 
 /// What one call, or several, used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

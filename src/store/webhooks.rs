@@ -5,10 +5,10 @@ use time::OffsetDateTime;
 use crate::domain::ids::ProjectId;
 use crate::domain::ids::WebhookId;
 use crate::domain::webhooks::WebhookEvent;
-use crate::store::Connection;
-use crate::store::Page;
-use crate::store::Paged;
-use crate::store::Result;
+use crate::store::error::Result;
+use crate::store::page::Page;
+use crate::store::page::Paged;
+use crate::store::pool::Connection;
 
 /// A webhook; its secret is read by `deliveries::claim` alone.
 #[derive(Debug, Clone, PartialEq)]

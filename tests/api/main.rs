@@ -1,5 +1,6 @@
 //! Every route over HTTP, against the real program and a real Postgres. The modules mirror the URLs.
 
+mod account;
 mod adapters;
 mod auth;
 mod docs;
@@ -7,7 +8,6 @@ mod errors;
 mod expiry;
 mod files;
 mod fine_tuning;
-mod governance;
 mod health;
 mod inference;
 mod ledger;

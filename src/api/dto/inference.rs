@@ -16,6 +16,7 @@ use utoipa::openapi::schema::Type;
 use crate::api::dto::steps::AdaptersJson;
 use crate::api::dto::steps::TensorJson;
 use crate::api::dto::steps::TensorMap;
+use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::schemas;
 use crate::domain::settings::Pooling;
 use crate::service::ActivationsRequest;
@@ -23,7 +24,6 @@ use crate::service::Embeddings;
 use crate::service::Inputs;
 use crate::service::Result;
 use crate::service::ServiceError;
-use crate::service::Which;
 
 /// One text, or a list: of texts, of pairs of texts, of token ids (one input), or of lists of token ids.
 #[derive(Debug, Clone, Deserialize)]
@@ -133,7 +133,7 @@ impl TryFrom<ActivationsBody> for ActivationsRequest {
         let adapters = match body.adapters {
             None => None,
             Some(AdaptersJson::Word(word)) => Some(word.parse()?),
-            Some(AdaptersJson::Sets(sets)) => Some(Which::Some(sets)),
+            Some(AdaptersJson::Sets(sets)) => Some(AdapterSelection::Some(sets)),
         };
         let inputs = body.input.read()?;
         Ok(Self { model: body.model, inputs, adapters, base: body.base, pooling: body.pooling })

@@ -1,8 +1,9 @@
 //! What travels: request and answer bodies, apart from what the service works with, so that no client can set a state.
-//! Owns field names and their documentation; must never hold a rule.
+//! Owns field names, their documentation, and the refusal of what OpenAI takes and a split cannot (another method, a validation
+//! file); must never hold a rule about what is there already.
 
+pub mod account;
 pub mod files;
-pub mod governance;
 pub mod inference;
 pub mod jobs;
 pub mod list;

@@ -2,12 +2,12 @@
 
 use serde::Deserialize;
 
-use crate::model::ModelError;
-use crate::model::config::Activation;
-use crate::model::config::activation;
-use crate::model::config::check_sizes;
-use crate::model::config::refuse_set;
-use crate::model::config::refused;
+use crate::model::config::fields::Activation;
+use crate::model::config::fields::activation;
+use crate::model::config::fields::check_sizes;
+use crate::model::config::fields::refuse_set;
+use crate::model::config::fields::refused;
+use crate::model::error::ModelError;
 
 /// A BERT-like encoder.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,21 +3,22 @@
 
 pub mod bert;
 pub mod deberta_v2;
+pub mod fields;
 pub mod llama;
 pub mod t5;
 
-use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::model::ModelError;
+use crate::model::config::fields::refused;
+use crate::model::error::ModelError;
 
 pub use bert::BertConfig;
 pub use deberta_v2::DebertaV2Config;
+pub use fields::Activation;
 pub use llama::LlamaConfig;
 pub use t5::T5Config;
 
@@ -32,21 +33,6 @@ pub enum Config {
     T5(T5Config),
     /// LLaMA 2 and 3, Mistral, Qwen2.
     Llama(LlamaConfig),
-}
-
-/// Non-linearity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// Exact GELU (with erf).
-    Gelu,
-    /// GELU with tanh.
-    GeluTanh,
-    /// max(x, 0).
-    Relu,
-    /// x * sigmoid(x).
-    Silu,
-    /// Hyperbolic tangent.
-    Tanh,
 }
 
 const FAMILIES: &str =
@@ -78,55 +64,6 @@ fn resolve(value: Value) -> Result<Config, ModelError> {
 
 fn raw<T: DeserializeOwned>(value: Value) -> Result<T, ModelError> {
     serde_path_to_error::deserialize(value).map_err(|e| ModelError::folder(format!("config.json: {e}")))
-}
-
-fn refused(field: &str, value: impl fmt::Display, supported: &str) -> ModelError {
-    ModelError::folder(format!("config.json: {field} '{value}' is not supported (supported: {supported})"))
-}
-
-/// Refuses flags that are set.
-fn refuse_set(flags: &[(&str, bool)]) -> Result<(), ModelError> {
-    match flags.iter().find(|(_, set)| *set) {
-        Some((field, _)) => Err(refused(field, true, "false")),
-        None => Ok(()),
-    }
-}
-
-/// Refuses sizes that no backbone has: what is allocated from them stays within bounds.
-fn check_sizes(sizes: &[(&str, usize)]) -> Result<(), ModelError> {
-    match sizes.iter().find(|(_, size)| !(1..=1 << 24).contains(size)) {
-        Some((field, size)) => Err(refused(field, size, "1 to 16777216")),
-        None => Ok(()),
-    }
-}
-
-/// Names as in transformers' `ACT2FN`.
-fn activation(field: &str, name: &str) -> Result<Activation, ModelError> {
-    match name {
-        "gelu" | "gelu_python" => Ok(Activation::Gelu),
-        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
-        "relu" => Ok(Activation::Relu),
-        "silu" | "swish" => Ok(Activation::Silu),
-        "tanh" => Ok(Activation::Tanh),
-        other => Err(refused(field, other, "gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu, silu, swish, tanh")),
-    }
-}
-
-/// One token id, or a list of which the first counts.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum TokenId {
-    One(i64),
-    Several(Vec<i64>),
-}
-
-impl TokenId {
-    fn first(&self) -> Option<i64> {
-        match self {
-            Self::One(id) => Some(*id),
-            Self::Several(ids) => ids.first().copied(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::store::Result;
-use crate::store::StoreError;
+use crate::store::error::Result;
+use crate::store::error::StoreError;
 
 /// Accounts to run under in place of root, the best first.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];

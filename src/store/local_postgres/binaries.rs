@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::store::Result;
-use crate::store::StoreError;
+use crate::store::error::Result;
+use crate::store::error::StoreError;
 
 /// Names the folder of the programs, over all places but the setting.
 const BIN_DIR_VARIABLE: &str = "POSTGRES_BIN_DIR";

@@ -13,16 +13,16 @@ use tokio::process::Child;
 use tokio::time::Instant;
 use url::form_urlencoded;
 
-use crate::store::Result;
-use crate::store::StoreError;
-use crate::store::local_postgres::LocalPostgresSettings;
-use crate::store::local_postgres::POLL;
-use crate::store::local_postgres::RESTART_PAUSE;
+use crate::store::error::Result;
+use crate::store::error::StoreError;
 use crate::store::local_postgres::account::Account;
 use crate::store::local_postgres::binaries;
 use crate::store::local_postgres::place;
 use crate::store::local_postgres::process::PidFile;
 use crate::store::local_postgres::process::Running;
+use crate::store::local_postgres::settings::LocalPostgresSettings;
+use crate::store::local_postgres::settings::POLL;
+use crate::store::local_postgres::settings::RESTART_PAUSE;
 
 /// Role and database of the host.
 const NAME: &str = "blindtune";

@@ -11,6 +11,7 @@ mod binaries;
 mod cluster;
 mod place;
 mod process;
+mod settings;
 
 use std::fs::File;
 use std::path::Path;
@@ -21,30 +22,16 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::store::Result;
-use crate::store::StoreError;
+use crate::store::error::Result;
+use crate::store::error::StoreError;
 use crate::store::local_postgres::cluster::Cluster;
 use crate::store::local_postgres::process::Running;
+use crate::store::local_postgres::settings::RESTART_PAUSE;
+
+pub use settings::LocalPostgresSettings;
 
 /// How long a start may take: recovery after a crash included.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// Pause between two looks at something that another process does.
-const POLL: Duration = Duration::from_millis(20);
-/// Pause after a failed restart.
-const RESTART_PAUSE: Duration = Duration::from_millis(500);
-
-/// Where and how the private Postgres runs.
-#[derive(Debug, Clone)]
-pub struct LocalPostgresSettings {
-    /// Folder for its data; made when it is not there. Nothing else may be kept in it.
-    pub data_dir: PathBuf,
-    /// Folder with `initdb` and `postgres`; `None` looks in the usual places.
-    pub bin_dir: Option<PathBuf>,
-    /// Whether what is committed survives a power cut; `false` is for tests only.
-    pub durable: bool,
-    /// File for its log.
-    pub log: PathBuf,
-}
 
 /// A running private Postgres. Dropped without [`LocalPostgres::stop`] it ends by itself, a moment later.
 #[derive(Debug)]

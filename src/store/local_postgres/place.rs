@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use sha2::Digest;
 use sha2::Sha256;
 
-use crate::store::Result;
-use crate::store::StoreError;
+use crate::store::error::Result;
+use crate::store::error::StoreError;
 use crate::store::local_postgres::account::Account;
 
 /// Survives a restart of the machine, and everyone can reach it.

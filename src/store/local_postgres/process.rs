@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::time::Instant;
 
-use crate::store::Result;
-use crate::store::local_postgres::POLL;
+use crate::store::error::Result;
 use crate::store::local_postgres::account::Account;
+use crate::store::local_postgres::settings::POLL;
 
 /// How long a shutdown in good order may take; it writes a checkpoint.
 const STOP_WITHIN: Duration = Duration::from_secs(10);

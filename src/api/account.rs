@@ -1,0 +1,138 @@
+//! `/v1/api_keys`, `/v1/usage`, `/v1/audit_log`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::response::Response;
+
+use crate::api::App;
+use crate::api::auth::Admin;
+use crate::api::auth::Caller;
+use crate::api::auth::JobsRead;
+use crate::api::dto::account::ApiKeyObject;
+use crate::api::dto::account::AuditEntry;
+use crate::api::dto::account::CreateApiKey;
+use crate::api::dto::account::NewApiKey;
+use crate::api::dto::account::UsageQuery;
+use crate::api::dto::account::UsageReport;
+use crate::api::dto::files::Deleted;
+use crate::api::dto::list::List;
+use crate::api::dto::list::Paging;
+use crate::api::dto::list::page;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiId;
+use crate::api::extract::ApiJson;
+use crate::api::extract::ApiQuery;
+use crate::api::once::NewId;
+use crate::api::once::ShowsSecret;
+use crate::domain::ids::AuditId;
+use crate::domain::ids::KeyId;
+
+/// List API keys
+///
+/// The project's keys, newest first, without their texts. Needs the scope `admin`.
+#[utoipa::path(get, path = "/api_keys", tag = "governance", security(("key" = [])), params(Paging), responses(
+    (status = 200, description = "A page of keys", body = List<ApiKeyObject>),
+    (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+))]
+pub async fn list_api_keys(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    ApiQuery(paging): ApiQuery<Paging>,
+) -> Result<Json<List<ApiKeyObject>>, ApiError> {
+    let page = page::<KeyId>(paging.after.as_deref(), paging.limit, None, &app.limits)?;
+    let found = app.keys.page(caller.project, page).await?;
+    let data = found.rows.into_iter().map(ApiKeyObject::from).collect();
+    Ok(Json(List::new(data, found.has_more, |key: &ApiKeyObject| key.id.clone())))
+}
+
+/// Create an API key
+///
+/// For the caller's own project. The key's text is in this answer and nowhere else. Needs the scope `admin`.
+#[utoipa::path(post, path = "/api_keys", tag = "governance", security(("key" = [])), request_body = CreateApiKey, responses(
+    (status = 200, description = "The key, shown this once", body = NewApiKey),
+    (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
+    (status = 409, description = "An earlier request with this Idempotency-Key made it", body = ErrorEnvelope),
+    (status = 413, description = "The body is too large", body = ErrorEnvelope),
+    (status = 415, description = "The body is not JSON", body = ErrorEnvelope),
+    (status = 422, description = "The Idempotency-Key was used with another body", body = ErrorEnvelope),
+))]
+pub async fn create_api_key(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    NewId(id): NewId,
+    ApiJson(body): ApiJson<CreateApiKey>,
+) -> Result<Response, ApiError> {
+    let (row, key) = app.keys.create(caller.project, KeyId(id), body.try_into()?).await?;
+    let mut response = Json(NewApiKey { shown: row.into(), key }).into_response();
+    response.extensions_mut().insert(ShowsSecret);
+    Ok(response)
+}
+
+/// Get an API key
+///
+/// Without its text. Needs the scope `admin`.
+#[utoipa::path(get, path = "/api_keys/{key_id}", tag = "governance", security(("key" = [])),
+    params(("key_id" = String, Path, description = "Id of the key")), responses(
+    (status = 200, description = "The key", body = ApiKeyObject),
+    (status = 404, description = "No such key", body = ErrorEnvelope),
+))]
+pub async fn get_api_key(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    ApiId(id): ApiId<KeyId>,
+) -> Result<Json<ApiKeyObject>, ApiError> {
+    Ok(Json(app.keys.get(caller.project, id).await?.into()))
+}
+
+/// Revoke an API key
+///
+/// At once on this host, within `keys.cache_secs` on others. Needs the scope `admin`.
+#[utoipa::path(delete, path = "/api_keys/{key_id}", tag = "governance", security(("key" = [])),
+    params(("key_id" = String, Path, description = "Id of the key")), responses(
+    (status = 200, description = "It is revoked", body = Deleted),
+    (status = 404, description = "No such key, or it is revoked", body = ErrorEnvelope),
+))]
+pub async fn revoke_api_key(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    ApiId(id): ApiId<KeyId>,
+) -> Result<Json<Deleted>, ApiError> {
+    app.keys.revoke(Some(caller.project), id).await?;
+    Ok(Json(Deleted { id: id.to_string(), object: "api_key", deleted: true }))
+}
+
+/// Get usage
+///
+/// What the project used, by key, model and day (UTC), as asked for. Work on the device is counted with the step that did it;
+/// requests are counted within a second or two.
+#[utoipa::path(get, path = "/usage", tag = "governance", security(("key" = [])), params(UsageQuery), responses(
+    (status = 200, description = "The report", body = UsageReport),
+    (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+))]
+pub async fn get_usage(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiQuery(query): ApiQuery<UsageQuery>,
+) -> Result<Json<UsageReport>, ApiError> {
+    Ok(Json(app.usage.report(caller.project, query.days()?, query.grouping()?).await?.into()))
+}
+
+/// List the audit log
+///
+/// Who changed what in the project, newest first; steps are in the ledger of their job. Needs the scope `admin`.
+#[utoipa::path(get, path = "/audit_log", tag = "governance", security(("key" = [])), params(Paging), responses(
+    (status = 200, description = "A page of entries", body = List<AuditEntry>),
+    (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+))]
+pub async fn list_audit_log(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    ApiQuery(paging): ApiQuery<Paging>,
+) -> Result<Json<List<AuditEntry>>, ApiError> {
+    let page = page::<AuditId>(paging.after.as_deref(), paging.limit, None, &app.limits)?;
+    let found = app.audit_log.list(caller.project, page).await?;
+    let data = found.rows.into_iter().map(AuditEntry::from).collect();
+    Ok(Json(List::new(data, found.has_more, |entry: &AuditEntry| entry.id.clone())))
+}

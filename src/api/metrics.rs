@@ -1,0 +1,40 @@
+//! `/v1/fine_tuning/jobs/{job_id}/metrics`: scalars that the label holder chooses to show.
+
+use axum::Json;
+use axum::extract::State;
+
+use crate::api::App;
+use crate::api::auth::Caller;
+use crate::api::auth::StepsWrite;
+use crate::api::dto::jobs::EventObject;
+use crate::api::dto::steps::MetricsBody;
+use crate::api::error::ApiError;
+use crate::api::error::ErrorEnvelope;
+use crate::api::extract::ApiBytes;
+use crate::api::extract::ApiId;
+use crate::api::extract::json_of;
+use crate::domain::ids::JobId;
+use crate::service::Sent;
+
+/// Report metrics
+///
+/// Opt-in: scalars that the label holder chooses to show in the job's events. Losses and accuracies say something about
+/// labels; send none that you would not print.
+#[utoipa::path(post, path = "/fine_tuning/jobs/{job_id}/metrics", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job")), request_body = MetricsBody, responses(
+        (status = 200, description = "The event", body = EventObject),
+        (status = 400, description = "A name or value is wrong, or looks like a label", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+        (status = 409, description = "The job is over", body = ErrorEnvelope),
+    ))]
+pub async fn report_metrics(
+    State(app): State<App>,
+    caller: Caller<StepsWrite>,
+    ApiId(id): ApiId<JobId>,
+    headers: axum::http::HeaderMap,
+    ApiBytes(bytes): ApiBytes,
+) -> Result<Json<EventObject>, ApiError> {
+    let body: MetricsBody = json_of(&headers, &bytes)?;
+    let sent = Sent::new(caller.key, "metrics", "", &bytes);
+    Ok(Json(app.jobs.metrics(caller.project, id, (body.step, body.metrics), sent).await?.into()))
+}

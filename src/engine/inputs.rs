@@ -1,0 +1,197 @@
+//! Inputs, from texts or ids to checked token ids. Owns every check on them: nothing unchecked passes to the device. Ids,
+//! token types, lengths and batch size are all refused here, by input.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use tokenizers::EncodeInput;
+use tokenizers::Tokenizer;
+use tokenizers::TruncationParams;
+
+use crate::domain::limits::Limits;
+use crate::engine::errors::invalid;
+use crate::engine::interface::EngineError;
+use crate::engine::interface::Inputs;
+use crate::model::BackboneInfo;
+
+/// Checked inputs: no list is empty, every id and type is in its table, types have the shape of ids.
+#[derive(Debug)]
+pub struct TokenBatch {
+    /// Ids, one list an input.
+    pub ids: Vec<Vec<i64>>,
+    /// Token types; `None` stands for all zero.
+    pub types: Option<Vec<Vec<i64>>>,
+}
+
+impl TokenBatch {
+    /// Tokens of all inputs together.
+    pub fn tokens(&self) -> usize {
+        self.ids.iter().map(Vec::len).sum()
+    }
+}
+
+/// Reads the folder's `tokenizer.json`; inputs are cut at `max_tokens` and never padded. `None` where there is no such file.
+pub fn read_tokenizer(folder: &Path, max_tokens: usize) -> Result<Option<Tokenizer>, EngineError> {
+    let path = folder.join("tokenizer.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let refused = |e: tokenizers::Error| EngineError::Backbone(format!("tokenizer.json: {e}"));
+    let mut tokenizer = Tokenizer::from_file(&path).map_err(refused)?;
+    tokenizer.with_padding(None);
+    let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
+    tokenizer.with_truncation(Some(truncation)).map_err(refused)?;
+    Ok(Some(tokenizer))
+}
+
+/// Callers that wait for an evaluation of one session; each counts from the moment it asks. Tells a pass whom to wait for.
+#[derive(Debug, Default)]
+pub struct Callers {
+    bare: AtomicUsize,
+    adapted: AtomicUsize,
+}
+
+/// A caller that waits, until it is dropped.
+#[derive(Debug)]
+pub struct Waiting(Arc<Callers>, bool);
+
+impl Callers {
+    /// One more: for the bare backbone alone, or for adapter sets.
+    pub fn enter(self: &Arc<Self>, bare: bool) -> Waiting {
+        self.side(bare).fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(self), bare)
+    }
+
+    /// How many wait.
+    pub fn count(&self, bare: bool) -> usize {
+        self.side(bare).load(Ordering::Relaxed)
+    }
+
+    fn side(&self, bare: bool) -> &AtomicUsize {
+        if bare { &self.bare } else { &self.adapted }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.side(self.1).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What turns the inputs of one session into tokens.
+#[derive(Debug)]
+pub struct Reader {
+    /// The folder's tokenizer, where it has one.
+    pub tokenizer: Option<Arc<Tokenizer>>,
+    /// The backbone's sizes.
+    pub info: BackboneInfo,
+    /// Who waits for an evaluation.
+    pub callers: Arc<Callers>,
+}
+
+/// What becomes of a text that is longer than the model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlong {
+    /// It is cut, as in training.
+    Cut,
+    /// It is refused.
+    Refused,
+}
+
+impl Reader {
+    /// Tokenizes texts, and checks ids against the backbone and the limits. Takes milliseconds for texts: not for async code.
+    pub fn read(&self, inputs: Inputs, overlong: Overlong, limits: &Limits) -> Result<TokenBatch, EngineError> {
+        let count = match &inputs {
+            Inputs::Texts(texts) => texts.len(),
+            Inputs::Tokens { ids, .. } => ids.len(),
+        };
+        if count == 0 {
+            return Err(invalid("inputs", "there are none"));
+        }
+        if count > limits.batch_rows {
+            let limit = limits.batch_rows;
+            return Err(EngineError::TooLarge(format!("{count} inputs in one forward, batch_rows is {limit}")));
+        }
+        let batch = match inputs {
+            Inputs::Texts(texts) => self.tokenize(texts, overlong)?,
+            Inputs::Tokens { ids, types } => TokenBatch { ids, types },
+        };
+        self.check(&batch)?;
+        let tokens = batch.tokens();
+        if tokens > limits.batch_tokens {
+            let limit = limits.batch_tokens;
+            return Err(EngineError::TooLarge(format!("{tokens} tokens in one forward, batch_tokens is {limit}")));
+        }
+        Ok(batch)
+    }
+
+    fn tokenize(&self, texts: Vec<(String, Option<String>)>, overlong: Overlong) -> Result<TokenBatch, EngineError> {
+        let tokenizer = self
+            .tokenizer
+            .as_ref()
+            .ok_or_else(|| invalid("texts", "the model's folder has no tokenizer.json; send input_ids"))?;
+        let inputs: Vec<EncodeInput<'static>> = texts
+            .into_iter()
+            .map(|(text, pair)| match pair {
+                Some(pair) => (text, pair).into(),
+                None => text.into(),
+            })
+            .collect();
+        let encodings = tokenizer.encode_batch(inputs, true).map_err(|e| invalid("texts", e.to_string()))?;
+        let cut = encodings.iter().position(|one| !one.get_overflowing().is_empty());
+        if let Some(input) = cut.filter(|_| overlong == Overlong::Refused) {
+            let reason = format!("is longer than the {} tokens that the model takes", self.info.max_tokens);
+            return Err(invalid(format!("input {input}"), reason));
+        }
+        let lists = |pick: fn(&tokenizers::Encoding) -> &[u32]| -> Vec<Vec<i64>> {
+            encodings.iter().map(|one| pick(one).iter().map(|&id| i64::from(id)).collect()).collect()
+        };
+        // RoBERTa has one token type, whatever its tokenizer says about pairs.
+        let types = (self.info.token_types > 1).then(|| lists(|one| one.get_type_ids()));
+        Ok(TokenBatch { ids: lists(|one| one.get_ids()), types })
+    }
+
+    fn check(&self, batch: &TokenBatch) -> Result<(), EngineError> {
+        for (input, ids) in batch.ids.iter().enumerate() {
+            let named = || format!("input {input}");
+            if ids.is_empty() {
+                return Err(invalid(named(), "has no tokens"));
+            }
+            if ids.len() > self.info.max_tokens {
+                let reason = format!("has {} tokens, the model takes at most {}", ids.len(), self.info.max_tokens);
+                return Err(invalid(named(), reason));
+            }
+            if let Some(id) = outside(ids, self.info.vocab_size) {
+                let reason = format!("token id {id} is not from 0 to {}", self.info.vocab_size - 1);
+                return Err(invalid(named(), reason));
+            }
+        }
+        match &batch.types {
+            None => Ok(()),
+            Some(types) => self.check_types(&batch.ids, types),
+        }
+    }
+
+    fn check_types(&self, ids: &[Vec<i64>], types: &[Vec<i64>]) -> Result<(), EngineError> {
+        if types.len() != ids.len() {
+            return Err(invalid("token_type_ids", format!("{} lists for {} inputs", types.len(), ids.len())));
+        }
+        for (input, (ids, types)) in ids.iter().zip(types).enumerate() {
+            let named = format!("input {input}");
+            if types.len() != ids.len() {
+                return Err(invalid(named, format!("{} token types for {} tokens", types.len(), ids.len())));
+            }
+            if let Some(kind) = outside(types, self.info.token_types) {
+                let reason = format!("token type {kind} is not from 0 to {}", self.info.token_types.saturating_sub(1));
+                return Err(invalid(named, reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn outside(values: &[i64], rows: usize) -> Option<i64> {
+    values.iter().copied().find(|&value| usize::try_from(value).map_or(true, |value| value >= rows))
+}

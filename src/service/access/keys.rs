@@ -1,0 +1,213 @@
+//! API keys. Owns making, listing, revoking and checking them; a key is shown once and kept as a hash.
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::ids::KeyId;
+use crate::domain::ids::ProjectId;
+use crate::domain::principal::Principal;
+use crate::domain::principal::Scope;
+use crate::domain::quota::Quota;
+use crate::service::access::tokens::Tokens;
+use crate::service::access::tokens::token_hash;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::context::commit;
+use crate::service::context::known_cursor;
+use crate::service::error::ServiceError;
+use crate::store::Connection;
+use crate::store::Page as PageRequest;
+use crate::store::Paged;
+use crate::store::keys;
+use crate::store::keys::KeyRow;
+use crate::store::projects;
+use crate::store::projects::ProjectRow;
+
+/// Checked keys are remembered for `Keys::cache` each; more than this many are forgotten together.
+const CACHED_KEYS: usize = 10_000;
+
+/// What a new key shall be.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// What the key is called in lists.
+    pub name: String,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+    /// How long it lives.
+    pub days: u32,
+    /// Its limits.
+    pub quota: Quota,
+}
+
+/// Use cases on keys.
+pub struct Keys {
+    context: Arc<Context>,
+    tokens: Tokens,
+    cache: Duration,
+    checked: Mutex<HashMap<[u8; 32], (Instant, Principal)>>,
+}
+
+impl Keys {
+    /// Keys signed and read by `tokens`; a revoked key stops working after at most `cache`.
+    pub fn new(context: Arc<Context>, tokens: Tokens, cache: Duration) -> Self {
+        Self { context, tokens, cache, checked: Mutex::default() }
+    }
+
+    /// Makes a key for the project of that name, which is made when it does not exist. The key's text is returned once and
+    /// never stored.
+    pub async fn create_for(&self, project: &str, new: NewKey) -> Result<(KeyRow, String)> {
+        let mut transaction = self.context.begin().await?;
+        let project = projects::find_or_create(&mut transaction, project).await?.id;
+        let made = self.insert(&mut transaction, project, KeyId(Uuid::now_v7()), new).await?;
+        commit(transaction).await?;
+        Ok(made)
+    }
+
+    /// Makes a key for a project. The key's text is returned once and never stored.
+    pub async fn create(&self, project: ProjectId, id: KeyId, new: NewKey) -> Result<(KeyRow, String)> {
+        let mut connection = self.context.connection().await?;
+        if keys::get(&mut connection, id).await?.is_some() {
+            let message = "This key was made by an earlier attempt, which showed it; revoke it and make another.";
+            return Err(ServiceError::conflict("already_made", message));
+        }
+        self.insert(&mut connection, project, id, new).await
+    }
+
+    async fn insert(
+        &self,
+        connection: &mut Connection,
+        project: ProjectId,
+        id: KeyId,
+        new: NewKey,
+    ) -> Result<(KeyRow, String)> {
+        check(&new)?;
+        let now = OffsetDateTime::now_utc();
+        let expires = now + Duration::from_secs(u64::from(new.days) * 86_400);
+        let token = self
+            .tokens
+            .sign(project, id, now.unix_timestamp() as u64, expires.unix_timestamp() as u64)
+            .map_err(ServiceError::internal)?;
+        let row = keys::NewKey {
+            id,
+            project,
+            name: &new.name,
+            token_sha256: &token_hash(&token),
+            scopes: &new.scopes.into_iter().collect::<Vec<_>>(),
+            expires_at: Some(expires),
+            quota: new.quota,
+        };
+        Ok((keys::insert(connection, &row).await?, token))
+    }
+
+    /// All keys, newest first: for the operator.
+    pub async fn list(&self) -> Result<Vec<KeyRow>> {
+        Ok(keys::list(&mut *self.context.connection().await?, None).await?)
+    }
+
+    /// A page of a project's keys, newest first.
+    pub async fn page(&self, project: ProjectId, page: PageRequest) -> Result<Paged<KeyRow>> {
+        known_cursor(keys::page(&mut *self.context.connection().await?, project, &page).await?)
+    }
+
+    /// One key of a project.
+    pub async fn get(&self, project: ProjectId, key: KeyId) -> Result<KeyRow> {
+        let found = keys::get(&mut *self.context.connection().await?, key).await?;
+        found.filter(|row| row.project == project).ok_or_else(|| ServiceError::not_found("key", key))
+    }
+
+    /// Ends a key's life; a key of any project where none is given.
+    pub async fn revoke(&self, project: Option<ProjectId>, key: KeyId) -> Result<()> {
+        if !keys::revoke(&mut *self.context.connection().await?, project, key).await? {
+            return Err(ServiceError::not_found("key", key));
+        }
+        if let Ok(mut checked) = self.checked.lock() {
+            checked.retain(|_, (_, principal)| principal.key != key);
+        }
+        Ok(())
+    }
+
+    /// Every project, by name.
+    pub async fn projects(&self) -> Result<Vec<ProjectRow>> {
+        Ok(projects::list(&mut *self.context.connection().await?).await?)
+    }
+
+    /// Sets a project's limits; a running host follows within the time that keys are remembered.
+    pub async fn limit_project(&self, name: &str, quota: Quota) -> Result<ProjectRow> {
+        check_quota(&quota)?;
+        let set = projects::set_quota(&mut *self.context.connection().await?, name, &quota).await?;
+        set.ok_or_else(|| ServiceError::not_found("project", name))
+    }
+
+    /// Who holds this key, when it is valid; `None` for every other text, whatever is wrong with it.
+    pub async fn check(&self, token: &str) -> Result<Option<Principal>> {
+        let hash = token_hash(token);
+        let known = self.checked.lock().ok().and_then(|checked| checked.get(&hash).cloned());
+        if let Some((at, principal)) = known {
+            let fresh = at.elapsed() < self.cache;
+            if fresh && self.tokens.read(token, unix_now()).is_ok() {
+                return Ok(Some(principal));
+            }
+        }
+        let Ok(claims) = self.tokens.read(token, unix_now()) else { return Ok(None) };
+        let mut connection = self.context.connection().await?;
+        let Some(row) = keys::get(&mut connection, claims.jti).await? else { return Ok(None) };
+        let alive = row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > OffsetDateTime::now_utc());
+        if !alive || row.token_sha256 != hash || row.project != claims.sub {
+            return Ok(None);
+        }
+        keys::touch_last_used(&mut connection, row.id).await?;
+        let project = projects::get(&mut connection, row.project).await?;
+        let principal = Principal {
+            project: row.project,
+            key: row.id,
+            scopes: row.scopes.into_iter().collect(),
+            quota: row.quota,
+            project_quota: project.map(|project| project.quota).unwrap_or_default(),
+        };
+        self.remember(hash, &principal);
+        Ok(Some(principal))
+    }
+
+    fn remember(&self, hash: [u8; 32], principal: &Principal) {
+        let Ok(mut checked) = self.checked.lock() else { return };
+        if checked.len() >= CACHED_KEYS {
+            checked.clear();
+        }
+        checked.insert(hash, (Instant::now(), principal.clone()));
+    }
+}
+
+fn check(new: &NewKey) -> Result<()> {
+    if !(1..=366).contains(&new.days) {
+        return Err(ServiceError::invalid("invalid_days", "A key lives from 1 to 366 days.").at("days"));
+    }
+    if new.name.is_empty() || new.name.chars().count() > 200 {
+        return Err(ServiceError::invalid("invalid_name", "name: 1 to 200 characters.").at("name"));
+    }
+    if new.scopes.is_empty() {
+        return Err(ServiceError::invalid("invalid_scopes", "scopes: a key may do at least one thing.").at("scopes"));
+    }
+    check_quota(&new.quota)
+}
+
+fn check_quota(quota: &Quota) -> Result<()> {
+    match quota.wrong_field() {
+        None => Ok(()),
+        Some(field) => {
+            let message =
+                format!("{field}: a rate is at least 1, a budget at least 0, and both at most 9007199254740991.");
+            Err(ServiceError::invalid("invalid_limit", message).at(field))
+        }
+    }
+}
+
+fn unix_now() -> u64 {
+    OffsetDateTime::now_utc().unix_timestamp().max(0) as u64
+}

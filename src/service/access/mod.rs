@@ -1,0 +1,8 @@
+//! Who may call, how fast, how much at once, and a call that is sent again. Owns keys, rates and budgets, permits and
+//! repeated requests; must never know what a call does.
+
+pub mod concurrency;
+pub mod idempotency;
+pub mod keys;
+pub mod rate_limits;
+pub mod tokens;

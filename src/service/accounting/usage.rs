@@ -1,0 +1,56 @@
+//! Reports of use. Owns what a report covers and how long it may be; must never count anything itself.
+
+use std::sync::Arc;
+
+use time::Date;
+use time::Duration;
+use time::OffsetDateTime;
+
+use crate::domain::ids::ProjectId;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::error::ServiceError;
+use crate::store::usage;
+use crate::store::usage::Grouping;
+use crate::store::usage::UsageRow;
+
+/// The longest time that a report covers.
+const LONGEST_REPORT: Duration = Duration::days(366);
+
+/// A report of use.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// First day.
+    pub from: Date,
+    /// Last day.
+    pub to: Date,
+    /// Put together as asked for.
+    pub rows: Vec<UsageRow>,
+    /// All of it.
+    pub total: UsageRow,
+}
+
+/// Use cases on records of use.
+pub struct Usage(pub Arc<Context>);
+
+impl Usage {
+    /// What the project used; the last 30 days where no days are given.
+    pub async fn report(
+        &self,
+        project: ProjectId,
+        (from, to): (Option<Date>, Option<Date>),
+        by: Grouping,
+    ) -> Result<Report> {
+        let to = to.unwrap_or_else(|| OffsetDateTime::now_utc().date());
+        let from = from.unwrap_or_else(|| to.saturating_sub(Duration::days(29)));
+        if from > to || to - from > LONGEST_REPORT {
+            let message = "start_date: must be at most end_date, and at most 366 days before it.";
+            return Err(ServiceError::invalid("invalid_dates", message).at("start_date"));
+        }
+        let mut connection = self.0.connection().await?;
+        let rows = usage::report(&mut connection, project, (from, to), by).await?;
+        let total = usage::report(&mut connection, project, (from, to), Grouping::default()).await?.into_iter().next();
+        let nothing = UsageRow { key: None, model: None, day: None, amounts: usage::Amounts::default() };
+        Ok(Report { from, to, rows, total: total.unwrap_or(nothing) })
+    }
+}

@@ -1,0 +1,106 @@
+//! What every use case works with: the database, blobs, the engine, limits and settings. Owns the way to a connection and the
+//! words of what any use case may refuse; must never know a use case.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::domain::limits::Limits;
+use crate::engine::Engine;
+use crate::service::error::ServiceError;
+use crate::store;
+use crate::store::Paged;
+use crate::store::Pool;
+use crate::store::StoreError;
+use crate::store::Tx;
+use crate::store::blobs::Blobs;
+
+/// A connection of the pool, given back when dropped.
+type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
+
+/// A result of a use case.
+pub type Result<T> = std::result::Result<T, ServiceError>;
+
+/// Settings of the life of jobs; units and defaults in `config/default.toml`.
+#[derive(Debug, Clone)]
+pub struct JobSettings {
+    /// A host that went away loses its jobs after this long.
+    pub lease: Duration,
+    /// A job without a call for this long pauses.
+    pub idle_pause: Duration,
+    /// Host custody: a durable checkpoint after this many optimizer steps.
+    pub checkpoint_every_steps: u64,
+    /// Host custody: and after this long.
+    pub checkpoint_every: Duration,
+    /// A job whose host died this often without one step in between fails.
+    pub max_barren_attempts: i32,
+}
+
+/// Settings of inference; units and defaults in `config/default.toml`.
+#[derive(Debug, Clone)]
+pub struct InferenceSettings {
+    /// Sessions kept open.
+    pub sessions: usize,
+    /// One that nobody asks is closed after this long.
+    pub idle: Duration,
+    /// How long a call waits for a place.
+    pub patience: Duration,
+}
+
+/// What every use case works with. Made once, in `app`.
+pub struct Context {
+    /// Postgres.
+    pub pool: Pool,
+    /// Files, adapters and checkpoints.
+    pub blobs: Blobs,
+    /// The device.
+    pub engine: Arc<dyn Engine>,
+    /// What is accepted.
+    pub limits: Limits,
+    /// Life of jobs.
+    pub jobs: JobSettings,
+    /// Activations and embeddings.
+    pub inference: InferenceSettings,
+    /// Where the engine computes.
+    pub device: String,
+    /// This process, as the owner of leases.
+    pub owner: Uuid,
+}
+
+impl Context {
+    /// A connection for reads and single writes.
+    pub(crate) async fn connection(&self) -> Result<PooledConnection> {
+        Ok(self.pool.acquire().await.map_err(StoreError::from)?)
+    }
+
+    /// A transaction: one for each use case that writes more than one row.
+    pub(crate) async fn begin(&self) -> Result<Tx> {
+        Ok(store::pool::begin(&self.pool).await?)
+    }
+}
+
+/// Locks a map that is whole at every moment: a panic elsewhere does not spoil it.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Commits, so that whoever reads after the answer sees what was written.
+pub(crate) async fn commit(transaction: Tx) -> Result<()> {
+    Ok(store::pool::commit(transaction).await?)
+}
+
+/// The job is driven by another process now: nothing was written.
+pub(crate) fn lease_lost() -> ServiceError {
+    ServiceError::unavailable("lease_lost", "The job changed hands; try again.")
+}
+
+/// A page of a list; an unknown cursor is refused, since a silent empty page would end a client's loop too early.
+pub(crate) fn known_cursor<T>(page: Option<Paged<T>>) -> Result<Paged<T>> {
+    page.ok_or_else(|| {
+        ServiceError::invalid("invalid_cursor", "after: there is no such thing in this list.").at("after")
+    })
+}

@@ -1,0 +1,296 @@
+//! Uploaded inputs. Owns receiving, listing and removing files; a file is streamed to the blob store and checked on the way,
+//! and must never be whole in memory or carry a label. A sender that is refused is heard out for two seconds: a client that is
+//! still sending would not read the answer.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::io::Read;
+use std::io::Seek;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Buf;
+use bytes::Bytes;
+use futures::Stream;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::mpsc;
+
+use crate::domain::ids::FileId;
+use crate::domain::ids::ProjectId;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::context::commit;
+use crate::service::context::known_cursor;
+use crate::service::error::ServiceError;
+use crate::service::files::row_format::BadRow;
+use crate::service::files::row_format::Format;
+use crate::service::files::row_format::Shape;
+use crate::service::files::row_format::scan;
+use crate::store::Connection;
+use crate::store::Page as PageRequest;
+use crate::store::Paged;
+use crate::store::StoreError;
+use crate::store::blobs::BlobKind;
+use crate::store::blobs::BlobRef;
+use crate::store::files;
+use crate::store::files::FileRow;
+use crate::store::files::NewFile;
+use crate::store::jobs;
+
+/// The purpose of a file that a job can read.
+pub const INPUTS: &str = "fine-tune";
+
+/// A file that has been received and checked, and that no row names yet.
+pub struct Draft {
+    filename: String,
+    blob: BlobRef,
+    index: BlobRef,
+    shape: Shape,
+    rows: u64,
+}
+
+struct Scanned {
+    shape: Shape,
+    rows: u64,
+    index: File,
+}
+
+/// Use cases on files.
+pub struct Files(pub Arc<Context>);
+
+impl Files {
+    /// Streams a file to the blob store, checking each row as it passes.
+    pub async fn receive<E>(
+        &self,
+        filename: &str,
+        body: impl Stream<Item = std::result::Result<Bytes, E>>,
+    ) -> Result<Draft>
+    where
+        ServiceError: From<E>,
+    {
+        check_filename(filename, "file")?;
+        let mut body = std::pin::pin!(body.peekable());
+        let first = match body.as_mut().peek().await {
+            Some(Ok(chunk)) => chunk.first().copied(),
+            _ => None,
+        };
+        let Some(format) = Format::of(filename, first) else {
+            let message = "Name the file .jsonl, .csv or .tsv, so that its format is known.";
+            return Err(ServiceError::invalid("unknown_format", message).at("file"));
+        };
+        let received = self.receive_as(format, body.as_mut()).await;
+        if received.is_err() {
+            // A client that is still sending would see a reset connection instead of the reason.
+            let rest = async { while let Some(Ok(_)) = body.next().await {} };
+            let _ = tokio::time::timeout(Duration::from_secs(2), rest).await;
+        }
+        let (blob, index, scanned) = received?;
+        Ok(Draft { filename: filename.to_owned(), blob, index, shape: scanned.0, rows: scanned.1 })
+    }
+
+    async fn receive_as<E>(
+        &self,
+        format: Format,
+        mut body: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
+    ) -> Result<(BlobRef, BlobRef, (Shape, u64))>
+    where
+        ServiceError: From<E>,
+    {
+        let (chunks, reader) = mpsc::channel(4);
+        let row_bytes = self.0.limits.file_line_bytes;
+        let scanner = tokio::task::spawn_blocking(move || scan_into(format, Chunks::new(reader), row_bytes));
+        let mut writer = self.0.blobs.writer(BlobKind::Files).await?;
+        let mut broken = None;
+        let mut total = 0u64;
+        while let Some(chunk) = body.next().await {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    broken = Some(error.into());
+                    break;
+                }
+            };
+            total += chunk.len() as u64;
+            if total > self.0.limits.file_bytes {
+                let message = format!("A file has at most {} bytes (limits.file_bytes).", self.0.limits.file_bytes);
+                broken = Some(ServiceError::too_large(message).at("file"));
+                break;
+            }
+            writer.write(chunk.clone()).await?;
+            if chunks.send(chunk).await.is_err() {
+                break; // the scanner has stopped at a bad row
+            }
+        }
+        drop(chunks);
+        let scanned = scanner.await.map_err(ServiceError::internal)?;
+        if let Some(error) = broken {
+            writer.abort().await?;
+            return Err(error);
+        }
+        let scanned = match scanned {
+            Ok(scanned) => scanned,
+            Err(bad) => {
+                writer.abort().await?;
+                return Err(refused(&bad));
+            }
+        };
+        let blob = writer.finish().await?;
+        let index = self.store_index(scanned.index).await?;
+        Ok((blob, index, (scanned.shape, scanned.rows)))
+    }
+
+    async fn store_index(&self, index: File) -> Result<BlobRef> {
+        let mut writer = self.0.blobs.writer(BlobKind::Files).await?;
+        let mut stream = tokio_util::io::ReaderStream::with_capacity(tokio::fs::File::from_std(index), 256 * 1024);
+        while let Some(chunk) = stream.next().await {
+            writer.write(chunk.map_err(ServiceError::internal)?).await?;
+        }
+        Ok(writer.finish().await?)
+    }
+
+    /// Makes a received file visible, for ever or for some time.
+    pub async fn publish(
+        &self,
+        (project, id): (ProjectId, FileId),
+        draft: Draft,
+        purpose: &str,
+        seconds: Option<i64>,
+    ) -> Result<FileRow> {
+        let mut connection = self.0.connection().await?;
+        if let Some(made) = files::get(&mut connection, project, id).await? {
+            self.discard(draft).await?; // an earlier attempt of the same request made it
+            return Ok(made);
+        }
+        self.publish_in(&mut connection, (project, id, draft), purpose, seconds).await
+    }
+
+    /// The same in a transaction that does more.
+    pub async fn publish_in(
+        &self,
+        connection: &mut Connection,
+        (project, id, draft): (ProjectId, FileId, Draft),
+        purpose: &str,
+        seconds: Option<i64>,
+    ) -> Result<FileRow> {
+        let shape = serde_json::to_value(&draft.shape).map_err(ServiceError::internal)?;
+        let new = NewFile {
+            id,
+            project,
+            filename: &draft.filename,
+            purpose,
+            bytes: draft.blob.bytes.cast_signed(),
+            rows: draft.rows.cast_signed(),
+            sha256: &draft.blob.sha256,
+            blob: &draft.blob.path,
+            index_blob: &draft.index.path,
+            shape: &shape,
+            seconds,
+        };
+        Ok(files::insert(connection, &new).await?)
+    }
+
+    /// Forgets a received file that will not be made visible.
+    pub async fn discard(&self, draft: Draft) -> Result<()> {
+        self.0.blobs.delete(&draft.blob.path).await?;
+        Ok(self.0.blobs.delete(&draft.index.path).await?)
+    }
+
+    /// One file.
+    pub async fn get(&self, project: ProjectId, id: FileId) -> Result<FileRow> {
+        files::get(&mut *self.0.connection().await?, project, id)
+            .await?
+            .ok_or_else(|| ServiceError::not_found("file", id))
+    }
+
+    /// A page of files, of one purpose or all.
+    pub async fn list(&self, project: ProjectId, page: PageRequest, purpose: Option<&str>) -> Result<Paged<FileRow>> {
+        known_cursor(files::list(&mut *self.0.connection().await?, project, &page, purpose).await?)
+    }
+
+    /// The bytes as they were uploaded.
+    pub async fn content(
+        &self,
+        project: ProjectId,
+        id: FileId,
+    ) -> Result<(FileRow, BoxStream<'static, std::result::Result<Bytes, StoreError>>)> {
+        let file = self.get(project, id).await?;
+        let stream = self.0.blobs.stream(&file.blob).await?;
+        Ok((file, stream))
+    }
+
+    /// Removes a file, unless a job that is not over reads it.
+    pub async fn delete(&self, project: ProjectId, id: FileId) -> Result<()> {
+        let mut transaction = self.0.begin().await?;
+        if jobs::file_in_use(&mut transaction, project, id).await? {
+            return Err(ServiceError::conflict(
+                "file_in_use",
+                "A job that is not over reads this file; end the job first.",
+            ));
+        }
+        let file =
+            files::delete(&mut transaction, project, id).await?.ok_or_else(|| ServiceError::not_found("file", id))?;
+        commit(transaction).await?;
+        self.0.blobs.delete(&file.blob).await?;
+        Ok(self.0.blobs.delete(&file.index_blob).await?)
+    }
+}
+
+/// Refuses a name that is none, or that names a folder.
+pub fn check_filename(filename: &str, param: &str) -> Result<()> {
+    match !(1..=255).contains(&filename.chars().count()) || filename.contains(['/', '\\', '\0']) {
+        false => Ok(()),
+        true => {
+            Err(ServiceError::invalid("invalid_filename", "The file needs a plain name of 1 to 255 characters.")
+                .at(param))
+        }
+    }
+}
+
+fn refused(bad: &BadRow) -> ServiceError {
+    let place = match &bad.column {
+        Some(column) => format!("line {}: {column}", bad.line),
+        None => format!("line {}", bad.line),
+    };
+    match (bad.is_label, &bad.column) {
+        (true, Some(column)) => ServiceError::label_present(column, place),
+        _ => ServiceError::invalid("malformed_row", format!("{bad}.")).at(place),
+    }
+}
+
+fn scan_into(format: Format, reader: Chunks, row_bytes: usize) -> std::result::Result<Scanned, BadRow> {
+    let failed = |error: std::io::Error| BadRow { line: 0, column: None, is_label: false, reason: error.to_string() };
+    let mut index = BufWriter::new(tempfile::tempfile().map_err(failed)?);
+    let (shape, rows) = scan(format, reader, row_bytes, &mut index)?;
+    index.flush().map_err(failed)?;
+    let mut index = index.into_inner().map_err(|error| failed(error.into_error()))?;
+    index.rewind().map_err(failed)?;
+    Ok(Scanned { shape, rows, index })
+}
+
+/// Chunks of a body as a blocking reader.
+struct Chunks {
+    chunks: mpsc::Receiver<Bytes>,
+    current: Bytes,
+}
+
+impl Chunks {
+    fn new(chunks: mpsc::Receiver<Bytes>) -> Self {
+        Self { chunks, current: Bytes::new() }
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.current.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(chunk) => self.current = chunk,
+                None => return Ok(0),
+            }
+        }
+        let take = buffer.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buffer[..take]);
+        Ok(take)
+    }
+}

@@ -1,0 +1,435 @@
+//! Activations outside of a job: of a backbone, or of a fine-tuned model of the project. Owns the sessions that are kept open for
+//! them, few at a time; calls of several callers meet on the device, in one pass. Nothing of a call is kept.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
+use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
+
+use crate::domain::adapter_selection::AdapterSelection;
+use crate::domain::families;
+use crate::domain::ids::JobId;
+use crate::domain::ids::KeyId;
+use crate::domain::ids::ProjectId;
+use crate::domain::limits::Limits;
+use crate::domain::settings::Custody;
+use crate::domain::settings::Pooling;
+use crate::domain::settings::Precision;
+use crate::domain::settings::SplitSettings;
+use crate::domain::tensor::Dtype;
+use crate::domain::tensor::WireTensor;
+use crate::engine::EngineError;
+use crate::engine::ForwardCall;
+use crate::engine::ForwardReply;
+use crate::engine::Inputs;
+use crate::engine::SessionSpec;
+use crate::engine::Start;
+use crate::service::access::concurrency::Permits;
+use crate::service::accounting::metering::Effect;
+use crate::service::accounting::metering::size;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::error::ServiceError;
+use crate::service::inference::runnable::Runnable;
+use crate::service::inference::runnable::rows_per_forward;
+use crate::service::inference::runnable::runnable;
+use crate::store::usage;
+use crate::store::usage::Amounts;
+
+/// As many inputs as OpenAI takes in one call.
+const MOST_INPUTS: usize = 2048;
+/// Pause between two tries to get a place.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// A call for activations.
+#[derive(Debug, Clone)]
+pub struct ActivationsRequest {
+    /// A backbone, or a fine-tuned model of the project.
+    pub model: String,
+    /// The inputs.
+    pub inputs: Inputs,
+    /// Adapter sets of a fine-tuned model; all when absent.
+    pub adapters: Option<AdapterSelection>,
+    /// Whether the bare backbone's activations are asked for; for a backbone they always are.
+    pub base: Option<bool>,
+    /// Another cut than the model's own.
+    pub pooling: Option<Pooling>,
+}
+
+/// Activations, and what they cost.
+#[derive(Debug, Clone)]
+pub struct InferenceAnswer {
+    /// The model's name.
+    pub model: String,
+    /// Its id.
+    pub model_id: Uuid,
+    /// `h.{i}`, `h.base`, and `lengths` where every token has its own row.
+    pub tensors: Vec<WireTensor>,
+    /// Tokens read, all inputs together, each counted once.
+    pub tokens: usize,
+    /// What the engine took, its queue included.
+    pub engine: Duration,
+    /// Most calls that shared a pass with this one, itself included.
+    pub jobs_in_pass: usize,
+}
+
+/// One vector an input.
+#[derive(Debug, Clone)]
+pub struct Embeddings {
+    /// The vectors: the backbone's activations, or those of all adapter sets side by side.
+    pub vectors: Vec<Vec<f32>>,
+    /// What they were made of, and what they cost.
+    pub answer: InferenceAnswer,
+}
+
+/// What the engine answers.
+type Asked<T> = std::result::Result<T, EngineError>;
+
+type SessionKey = (Uuid, Pooling, Precision, bool);
+
+/// A session on the device, opened by whoever comes first.
+struct Slot {
+    job: JobId,
+    /// Most tokens in one input.
+    opened: OnceCell<usize>,
+    used: Mutex<Instant>,
+}
+
+impl Slot {
+    fn touch(&self) {
+        if let Ok(mut used) = self.used.lock() {
+            *used = Instant::now();
+        }
+    }
+
+    fn last_used(&self) -> Instant {
+        self.used.lock().map_or_else(|poisoned| *poisoned.into_inner(), |used| *used)
+    }
+}
+
+/// Use cases of inference.
+pub struct Inference {
+    context: Arc<Context>,
+    slots: Mutex<HashMap<SessionKey, Arc<Slot>>>,
+    permits: Permits,
+}
+
+impl Inference {
+    /// No sessions yet.
+    pub fn new(context: Arc<Context>) -> Self {
+        let permits = Permits::new(context.limits.inference_in_flight_per_project);
+        Self { context, slots: Mutex::default(), permits }
+    }
+
+    /// Activations of a model.
+    pub async fn activations(&self, project: ProjectId, request: ActivationsRequest) -> Result<InferenceAnswer> {
+        let _permit = self.permit(project)?;
+        check_inputs(&request.inputs, &self.context.limits)?;
+        match self.attempt(project, &request).await {
+            // The session was closed to make room, or the engine dropped it: the model is looked up again, since it may be gone.
+            Err(error) if error.code == "session_lost" => self.attempt(project, &request).await,
+            answer => answer,
+        }
+    }
+
+    /// One vector an input.
+    pub async fn embeddings(&self, project: ProjectId, model: String, inputs: Inputs) -> Result<Embeddings> {
+        let rows = count(&inputs);
+        let request = ActivationsRequest { model, inputs, adapters: None, base: None, pooling: None };
+        let answer = self.activations(project, request).await?;
+        if answer.tensors.iter().any(|tensor| tensor.name() == "lengths") {
+            let message = "The model gives one vector a token, not one an input; ask /v1/activations.";
+            return Err(ServiceError::invalid("no_embedding", message).at("model"));
+        }
+        let mut vectors = vec![Vec::new(); rows];
+        for values in answer.tensors.iter().filter_map(WireTensor::floats) {
+            let width = values.len() / rows;
+            vectors
+                .iter_mut()
+                .zip(values.chunks_exact(width))
+                .for_each(|(vector, part)| vector.extend_from_slice(part));
+        }
+        Ok(Embeddings { vectors, answer })
+    }
+
+    /// Ends the sessions of a model that is deleted.
+    pub async fn forget(&self, model: Uuid) -> Result<()> {
+        let ended = self.take_out(|(id, ..), _| *id == model)?;
+        self.close(ended).await;
+        Ok(())
+    }
+
+    /// Counts what an answer cost, for the key that asked.
+    pub async fn meter(
+        &self,
+        (project, key): (ProjectId, KeyId),
+        answer: &InferenceAnswer,
+        bytes_in: usize,
+    ) -> Result<()> {
+        let effect = Effect { device: answer.engine, bytes_out: size(&answer.tensors), ..Effect::default() };
+        let amounts = Amounts { inference_tokens: answer.tokens as i64, ..effect.amounts(bytes_in) };
+        let mut connection = self.context.connection().await?;
+        Ok(usage::add(&mut connection, (project, key, &answer.model), &amounts).await?)
+    }
+
+    /// Ends the sessions that nobody has asked for long.
+    pub async fn close_idle(&self) -> Result<()> {
+        let idle = self.context.inference.idle;
+        let ended = self.take_out(|_, slot| Arc::strong_count(slot) == 1 && slot.last_used().elapsed() >= idle)?;
+        self.close(ended).await;
+        Ok(())
+    }
+
+    fn permit(&self, project: ProjectId) -> Result<OwnedSemaphorePermit> {
+        let places = self.context.limits.inference_in_flight_per_project;
+        let refusal = || {
+            format!("A project may have {places} inference calls in flight (limits.inference_in_flight_per_project).")
+        };
+        self.permits.take(project).ok_or_else(|| ServiceError::busy("too_many_inference_calls", refusal()))
+    }
+
+    async fn attempt(&self, project: ProjectId, request: &ActivationsRequest) -> Result<InferenceAnswer> {
+        let mut model = runnable(&self.context, project, &request.model).await?;
+        if request.pooling.is_some() {
+            let asked = SplitSettings { pooling: request.pooling, ..model.settings };
+            let misplaced = |error: crate::domain::settings::BadSetting| {
+                ServiceError::invalid("invalid_setting", error.reason).at("pooling")
+            };
+            model.settings = families::settle(&model.family, asked).map_err(misplaced)?;
+        }
+        let (adapters, base) = asked_of(&model, request)?;
+        let slot = self.slot(&model).await?;
+        let most_tokens = match slot.opened.get_or_try_init(|| self.open(slot.job, &model)).await {
+            Ok(most_tokens) => *most_tokens,
+            Err(error) => {
+                let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot))?;
+                self.close(ended).await;
+                return Err(error);
+            }
+        };
+        let answer = self.run(&slot, (&model, most_tokens), &request.inputs, (adapters, base)).await;
+        slot.touch();
+        if answer.as_ref().is_err_and(|error| matches!(error.code, "session_lost" | "internal_error")) {
+            let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot))?;
+            self.close(ended).await;
+        }
+        answer
+    }
+
+    async fn run(
+        &self,
+        slot: &Slot,
+        (model, most_tokens): (&Runnable, usize),
+        inputs: &Inputs,
+        (adapters, base): (Vec<usize>, bool),
+    ) -> Result<InferenceAnswer> {
+        let (begun, mut replies) = (Instant::now(), Vec::new());
+        let step = rows_per_forward(&self.context.limits, most_tokens);
+        for (number, part) in parts(inputs, step).into_iter().enumerate() {
+            let call = ForwardCall {
+                keep: None,
+                random: 0,
+                inputs: part,
+                adapters: adapters.clone(),
+                base,
+                theta: Vec::new(),
+            };
+            let reply = self.context.engine.evaluate(slot.job, call, self.context.inference.patience).await;
+            replies.push(reply.map_err(|error| placed(error, number * step))?);
+        }
+        let tokens = replies.iter().map(|reply| reply.tokens).sum();
+        let jobs_in_pass = replies.iter().map(|reply| reply.jobs_in_pass).max().unwrap_or(1);
+        tracing::debug!(tokens, jobs_in_pass, "{}: {tokens} tokens, {jobs_in_pass} calls in the pass", model.name);
+        let tensors = joined(replies)?;
+        Ok(InferenceAnswer {
+            model: model.name.clone(),
+            model_id: model.id,
+            tensors,
+            tokens,
+            engine: begun.elapsed(),
+            jobs_in_pass,
+        })
+    }
+
+    /// The session's place; the one unused for longest makes room. Where all are at work, the call waits.
+    async fn slot(&self, model: &Runnable) -> Result<Arc<Slot>> {
+        let SplitSettings { precision, double_quant, .. } = model.settings;
+        let key = (model.id, model.settings.cut(), precision, double_quant);
+        let deadline = Instant::now() + self.context.inference.patience;
+        loop {
+            let (slot, ended) = self.find_or_make(key)?;
+            self.close(ended).await;
+            match slot {
+                Some(slot) => return Ok(slot),
+                None if Instant::now() < deadline => tokio::time::sleep(RETRY).await,
+                None => {
+                    let message = "All sessions for inference are at work (engine.inference_sessions); try again.";
+                    return Err(ServiceError::busy("inference_busy", message));
+                }
+            }
+        }
+    }
+
+    fn find_or_make(&self, key: SessionKey) -> Result<(Option<Arc<Slot>>, Vec<JobId>)> {
+        let mut slots = self.slots.lock().map_err(ServiceError::internal)?;
+        if let Some(slot) = slots.get(&key) {
+            slot.touch();
+            return Ok((Some(Arc::clone(slot)), Vec::new()));
+        }
+        let mut ended = Vec::new();
+        if slots.len() >= self.context.inference.sessions {
+            let idle = slots.iter().filter(|(_, slot)| Arc::strong_count(slot) == 1);
+            let Some(oldest) = idle.min_by_key(|(_, slot)| slot.last_used()).map(|(key, _)| *key) else {
+                return Ok((None, ended));
+            };
+            ended.extend(slots.remove(&oldest).map(|slot| slot.job));
+        }
+        let slot = Slot { job: JobId(Uuid::now_v7()), opened: OnceCell::new(), used: Mutex::new(Instant::now()) };
+        let slot = Arc::new(slot);
+        slots.insert(key, Arc::clone(&slot));
+        Ok((Some(slot), ended))
+    }
+
+    fn take_out(&self, which: impl Fn(&SessionKey, &Arc<Slot>) -> bool) -> Result<Vec<JobId>> {
+        let mut slots = self.slots.lock().map_err(ServiceError::internal)?;
+        Ok(slots.extract_if(|key, slot| which(key, slot)).map(|(_, slot)| slot.job).collect())
+    }
+
+    async fn close(&self, ended: Vec<JobId>) {
+        for job in ended {
+            self.context.engine.close(job).await;
+        }
+    }
+
+    /// Puts a model on the device. Whoever opens a session that another began to open does it anew.
+    async fn open(&self, job: JobId, model: &Runnable) -> Result<usize> {
+        let settings = SplitSettings { custody: Custody::Client, ..model.settings.clone() };
+        let spec = SessionSpec { job, folder: model.folder.clone(), seed: 0, settings, start: Start::Fresh };
+        let engine = &self.context.engine;
+        let info = self.patiently(|| engine.load(spec.clone())).await?;
+        for (set, blob) in model.adapters.0.iter().enumerate() {
+            let bytes = self.context.blobs.get_verified(blob).await?;
+            let theta =
+                WireTensor::new(format!("theta.{set}"), Dtype::F32, vec![bytes.len() / Dtype::F32.size()], bytes);
+            let theta = theta.map_err(ServiceError::internal)?;
+            self.patiently(|| engine.set_adapter(job, set, theta.clone())).await?;
+        }
+        tracing::info!(model = model.name, "opened {} for inference", model.name);
+        Ok(info.max_tokens)
+    }
+
+    /// Tries again while the device's queue is full.
+    async fn patiently<'a, T>(&self, work: impl Fn() -> BoxFuture<'a, Asked<T>> + Send) -> Result<T> {
+        let deadline = Instant::now() + self.context.inference.patience;
+        loop {
+            match work().await {
+                Err(EngineError::Busy) if Instant::now() < deadline => tokio::time::sleep(RETRY).await,
+                done => return Ok(done?),
+            }
+        }
+    }
+}
+
+/// The sets that a call runs, and whether it runs the bare backbone.
+fn asked_of(model: &Runnable, request: &ActivationsRequest) -> Result<(Vec<usize>, bool)> {
+    if model.adapters.0.is_empty() {
+        let none = matches!(&request.adapters, None | Some(AdapterSelection::All))
+            || request.adapters == Some(AdapterSelection::Some(vec![]));
+        if !none || request.base == Some(false) {
+            let message = "A backbone has no adapter sets: it gives h.base alone.";
+            let param = if none { "base" } else { "adapters" };
+            return Err(ServiceError::invalid("invalid_adapters", message).at(param));
+        }
+        return Ok((Vec::new(), true));
+    }
+    let sets = request.adapters.as_ref().unwrap_or(&AdapterSelection::All).resolve(model.settings.adapter_sets)?;
+    let base = request.base.unwrap_or(false);
+    match sets.is_empty() && !base {
+        true => Err(ServiceError::invalid("invalid_adapters", "Nothing is asked for: name adapter sets or base.")
+            .at("adapters")),
+        false => Ok((sets, base)),
+    }
+}
+
+/// How many inputs there are.
+pub fn count(inputs: &Inputs) -> usize {
+    match inputs {
+        Inputs::Texts(texts) => texts.len(),
+        Inputs::Tokens { ids, .. } => ids.len(),
+    }
+}
+
+/// Inputs cut into forwards of at most `step`.
+pub fn parts(inputs: &Inputs, step: usize) -> Vec<Inputs> {
+    match inputs {
+        Inputs::Texts(texts) => texts.chunks(step).map(|part| Inputs::Texts(part.to_vec())).collect(),
+        Inputs::Tokens { ids, .. } => {
+            ids.chunks(step).map(|part| Inputs::Tokens { ids: part.to_vec(), types: None }).collect()
+        }
+    }
+}
+
+fn check_inputs(inputs: &Inputs, limits: &Limits) -> Result<()> {
+    let (rows, most) = (count(inputs), MOST_INPUTS.min(limits.batch_rows));
+    let refuse = |code, message: String, param: String| Err(ServiceError::invalid(code, message).at(param));
+    if rows == 0 {
+        return refuse("invalid_input", "input: there is none.".into(), "input".into());
+    }
+    if rows > most {
+        return refuse(
+            "too_many_inputs",
+            format!("input: {rows} in one call, at most {most} are taken."),
+            "input".into(),
+        );
+    }
+    let empty = match inputs {
+        Inputs::Texts(texts) => {
+            texts.iter().position(|(text, pair)| text.is_empty() || pair.as_ref().is_some_and(String::is_empty))
+        }
+        Inputs::Tokens { ids, .. } => ids.iter().position(Vec::is_empty),
+    };
+    match empty {
+        Some(input) => refuse("invalid_input", format!("input[{input}]: is empty."), format!("input[{input}]")),
+        None => Ok(()),
+    }
+}
+
+/// An engine's refusal of `input k` of a part, by its place in the call.
+fn placed(error: EngineError, first: usize) -> ServiceError {
+    let EngineError::Invalid { param, reason } = error else { return error.into() };
+    match param.strip_prefix("input ").and_then(|number| number.parse::<usize>().ok()) {
+        Some(number) => {
+            let place = format!("input[{}]", first + number);
+            ServiceError::unprocessable("invalid_input", format!("{place}: {reason}.")).at(place)
+        }
+        None if param == "texts" || param == "inputs" => {
+            ServiceError::unprocessable("invalid_input", format!("input: {reason}.")).at("input")
+        }
+        None => EngineError::Invalid { param, reason }.into(),
+    }
+}
+
+/// The tensors of all parts, one after the other along their first dimension.
+fn joined(mut replies: Vec<ForwardReply>) -> Result<Vec<WireTensor>> {
+    if replies.len() == 1 {
+        return Ok(replies.swap_remove(0).tensors);
+    }
+    let names: Vec<String> = replies
+        .first()
+        .map(|reply| reply.tensors.iter().map(|tensor| tensor.name().to_owned()).collect())
+        .unwrap_or_default();
+    let whole = |(place, name): (usize, &String)| {
+        let pieces: Vec<&WireTensor> = replies.iter().filter_map(|reply| reply.tensors.get(place)).collect();
+        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes().iter().copied()).collect();
+        let mut shape = pieces[0].shape().to_vec();
+        shape[0] = pieces.iter().map(|piece| piece.shape()[0]).sum();
+        WireTensor::new(name, pieces[0].dtype(), shape, bytes.into()).map_err(ServiceError::internal)
+    };
+    names.iter().enumerate().map(whole).collect()
+}

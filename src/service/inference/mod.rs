@@ -1,0 +1,10 @@
+//! Activations outside of a job. Owns which models can be run, and the few sessions that are kept open for them; nothing of a
+//! call is kept.
+
+mod inference;
+pub mod runnable;
+
+pub use inference::ActivationsRequest;
+pub use inference::Embeddings;
+pub use inference::Inference;
+pub use inference::InferenceAnswer;

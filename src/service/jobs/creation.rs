@@ -1,0 +1,215 @@
+//! How a job comes to be: what it is asked for, what it begins from, and its first events. Owns the checks before the first
+//! state; what happens to a job later is `jobs`'.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::domain::choice::SplitChoice;
+use crate::domain::families;
+use crate::domain::ids::FileId;
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::domain::job::JobState;
+use crate::domain::labels::is_label_name;
+use crate::domain::settings::BadSetting;
+use crate::domain::settings::SplitSettings;
+use crate::engine::snapshot_adapters;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::context::commit;
+use crate::service::error::ServiceError;
+use crate::service::files::INPUTS;
+use crate::service::jobs::jobs::Jobs;
+use crate::service::lifecycle::transitions::admit;
+use crate::service::lifecycle::transitions::note;
+use crate::service::models::tuned::check_suffix;
+use crate::service::training::checkpointing;
+use crate::store::Connection;
+use crate::store::StoreError;
+use crate::store::Tx;
+use crate::store::blobs::BlobKind;
+use crate::store::checkpoints;
+use crate::store::events::Level;
+use crate::store::files;
+use crate::store::jobs;
+use crate::store::jobs::JobRow;
+use crate::store::jobs::Metadata;
+use crate::store::jobs::NewJob as NewJobRow;
+use crate::store::jobs::Origin;
+use crate::store::models;
+use crate::store::models::AdapterBlobs;
+use crate::store::models::ModelRow;
+use crate::store::projects;
+
+/// What a client asks for.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Name of a backbone, or of a fine-tuned model or checkpoint of the project to go on from.
+    pub model: String,
+    /// The inputs, when rows are to be read from a file.
+    pub training_file: Option<FileId>,
+    /// Part of the fine-tuned model's name.
+    pub suffix: Option<String>,
+    /// Seed of adapters and dropout; drawn when absent.
+    pub seed: Option<i64>,
+    /// The client's own notes.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// The client's own records: an object that the host does not read.
+    pub hyperparameters: Value,
+    /// Settings of the split, as far as the client names them.
+    pub choice: SplitChoice,
+}
+
+/// What a job begins from.
+struct Beginning {
+    backbone: ModelRow,
+    settings: SplitSettings,
+    origin: Option<Origin>,
+}
+
+impl Jobs {
+    /// Makes a job; it runs at once when the project has room, and queues otherwise. Where the project has a job of that id
+    /// already, that one is given back as it is.
+    pub async fn create(&self, project: ProjectId, id: JobId, new: NewJob) -> Result<JobRow> {
+        check_suffix(new.suffix.as_deref())?;
+        check_metadata(new.metadata.as_ref())?;
+        let mut transaction = self.context.begin().await?;
+        if let Some(job) = jobs::get(&mut transaction, project, id).await? {
+            return Ok(job);
+        }
+        let beginning = begin(&self.context, &mut transaction, project, (&new.model, new.choice)).await?;
+        if let Some(file) = new.training_file {
+            check_file(&mut transaction, project, file).await?;
+        }
+        self.check_room(&mut transaction, project).await?;
+        let metadata = new.metadata.map(Metadata);
+        let row = NewJobRow {
+            id,
+            project,
+            model: beginning.backbone.id,
+            model_name: &new.model,
+            training_file: new.training_file,
+            status: JobState::Queued,
+            suffix: new.suffix.as_deref(),
+            seed: new.seed.unwrap_or_else(|| i64::from(rand::random::<u32>() >> 1)),
+            settings: &beginning.settings,
+            metadata: metadata.as_ref(),
+            origin: beginning.origin.as_ref(),
+            hyperparameters: &new.hyperparameters,
+        };
+        let job = match jobs::insert(&mut transaction, &row).await {
+            Err(StoreError::Conflict(_)) => {
+                drop(transaction);
+                return self.get(project, id).await; // made by the same request, sent twice at once
+            }
+            job => job?,
+        };
+        first_events(&mut transaction, &job).await?;
+        let job = admit(&mut transaction, &self.context.limits, job).await?;
+        commit(transaction).await?;
+        tracing::info!(job.id = %job.id, project.id = %project, "created {}", job.id);
+        Ok(job)
+    }
+
+    async fn check_room(&self, connection: &mut Connection, project: ProjectId) -> Result<()> {
+        projects::hold(connection, project).await?;
+        let counts = jobs::counts(connection, project).await?;
+        let most = self.context.limits.jobs_per_project;
+        match counts.open < i64::from(most) {
+            true => Ok(()),
+            false => Err(ServiceError::busy("too_many_jobs", format!("A project has at most {most} open jobs."))),
+        }
+    }
+}
+
+/// In words that users of OpenAI's API know.
+async fn first_events(connection: &mut Connection, job: &JobRow) -> Result<()> {
+    note(connection, job, Level::Info, &format!("Created fine-tuning job: {}", job.id)).await?;
+    if let Some(file) = job.training_file {
+        note(connection, job, Level::Info, &format!("Validating training file: {file}")).await?;
+        note(connection, job, Level::Info, "Files validated, moving job to queued state").await?;
+    }
+    Ok(())
+}
+
+/// What the name stands for: a backbone, or adapters of the project's own to go on from.
+async fn begin(
+    context: &Context,
+    transaction: &mut Tx,
+    project: ProjectId,
+    (name, choice): (&str, SplitChoice),
+) -> Result<Beginning> {
+    let unknown = || ServiceError::not_found("model", name).at("model");
+    let (base, made_with, adapters) = match models::get_visible(transaction, project, name).await? {
+        Some(backbone) if backbone.project.is_none() => {
+            let settings = choice.afresh();
+            settings.check(&context.limits)?;
+            let settings = families::settle(&backbone.family, settings)?;
+            return Ok(Beginning { backbone, settings, origin: None });
+        }
+        Some(_) => {
+            // Read again under a lock, so that its adapters are not deleted before the job names them.
+            let model = models::get_visible_to_keep(transaction, project, name).await?.ok_or_else(unknown)?;
+            (model.base_model, model.settings, model.adapters)
+        }
+        None => {
+            let found = checkpoints::get_by_name(transaction, project, name).await?.ok_or_else(unknown)?;
+            let job = jobs::get(transaction, project, found.job).await?.ok_or_else(unknown)?;
+            let bytes = checkpointing::read(context, &found).await?;
+            (Some(job.model), Some(job.settings), copy_adapters(context, bytes).await?)
+        }
+    };
+    let backbone = match base {
+        Some(base) => models::get(transaction, base).await?.ok_or_else(unknown)?,
+        None => return Err(unknown()),
+    };
+    let made_with = made_with.ok_or_else(|| {
+        let message = "The settings that this model was made with are not known; start from its backbone.";
+        ServiceError::invalid("unsupported_model", message).at("model")
+    })?;
+    let differs = |bad: BadSetting| ServiceError::invalid("settings_differ", format!("{bad}.")).at(bad.param);
+    let settings = choice.continuing(&made_with).map_err(differs)?;
+    settings.check(&context.limits)?;
+    let settings = families::settle(&backbone.family, settings)?;
+    Ok(Beginning { backbone, settings, origin: Some(Origin { name: name.to_owned(), adapters }) })
+}
+
+/// A checkpoint's adapters as blobs of their own: the checkpoint may go before the job has begun.
+async fn copy_adapters(context: &Context, snapshot: bytes::Bytes) -> Result<AdapterBlobs> {
+    let mut copies = AdapterBlobs::default();
+    for theta in snapshot_adapters(snapshot)? {
+        copies.0.push(context.blobs.put_atomic(BlobKind::Adapters, theta.bytes().clone()).await?);
+    }
+    Ok(copies)
+}
+
+async fn check_file(connection: &mut Connection, project: ProjectId, id: FileId) -> Result<()> {
+    let missing = || ServiceError::not_found("file", id).at("training_file");
+    let file = files::get(connection, project, id).await?.ok_or_else(missing)?;
+    match file.purpose == INPUTS {
+        true => Ok(()),
+        false => {
+            let message = format!("The file's purpose is '{}'; a training_file has '{INPUTS}'.", file.purpose);
+            Err(ServiceError::invalid("invalid_purpose", message).at("training_file"))
+        }
+    }
+}
+
+fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<()> {
+    let Some(metadata) = metadata else { return Ok(()) };
+    if metadata.len() > 16 {
+        return Err(ServiceError::invalid("invalid_metadata", "metadata: at most 16 pairs.").at("metadata"));
+    }
+    for (key, value) in metadata {
+        let place = format!("metadata.{key}");
+        if is_label_name(key) {
+            return Err(ServiceError::label_present(key, place));
+        }
+        if key.is_empty() || key.chars().count() > 64 || value.chars().count() > 512 {
+            let message = format!("{place}: a key of 1 to 64 and a value of at most 512 characters.");
+            return Err(ServiceError::invalid("invalid_metadata", message).at(place));
+        }
+    }
+    Ok(())
+}

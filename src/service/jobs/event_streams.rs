@@ -1,0 +1,302 @@
+//! Streams of a job's events. Owns who listens on this host and when they look again: notices from Postgres wake them, and a
+//! look with each ping makes good for a notice that was lost. A waiting listener holds no connection of the pool, and
+//! the listeners of a job share one read of what is new.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::Weak;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::ids::EventId;
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::context::locked;
+use crate::service::error::ServiceError;
+use crate::store::events;
+use crate::store::events::EventRow;
+use crate::store::jobs;
+use crate::store::listen::Listening;
+use crate::store::listen::Notice;
+
+/// Events of one read.
+const READ: u32 = 100;
+/// New events of a job that are kept for all its listeners; one that is further behind reads for itself.
+const KEPT: usize = 500;
+/// After a read that failed.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Pauses between attempts to listen.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Times and numbers of streams.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamSettings {
+    /// A sign of life, and a look at the database, after each such time.
+    pub ping: Duration,
+    /// Streams at once.
+    pub most: usize,
+}
+
+/// Use cases on streams of events.
+pub struct Events {
+    context: Arc<Context>,
+    settings: StreamSettings,
+    places: Arc<Semaphore>,
+    feeds: Mutex<HashMap<JobId, Weak<Feed>>>,
+    closing: CancellationToken,
+    outbox: Arc<Notify>,
+}
+
+impl Events {
+    /// Streams that end when `closing` is cancelled. `outbox` is told of new messages for webhooks.
+    pub fn new(
+        context: Arc<Context>,
+        settings: StreamSettings,
+        closing: CancellationToken,
+        outbox: Arc<Notify>,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(settings.most));
+        Self { context, settings, places, feeds: Mutex::default(), closing, outbox }
+    }
+
+    /// Follows a job's events from the first one on, or from the one behind `after`.
+    pub async fn follow(&self, project: ProjectId, job: JobId, after: Option<EventId>) -> Result<Follower> {
+        let place = {
+            let mut connection = self.context.connection().await?;
+            let found = jobs::get(&mut connection, project, job).await?;
+            found.ok_or_else(|| ServiceError::not_found("fine-tuning job", job))?;
+            match after {
+                None => 0,
+                Some(event) => events::place(&mut connection, project, job, event).await?.ok_or_else(unknown)?,
+            }
+        };
+        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            ServiceError::unavailable("too_many_streams", "The host has too many event streams open; try again.")
+        })?;
+        let feed = self.feed(project, job, place);
+        Ok(Follower {
+            context: Arc::clone(&self.context),
+            wakes: feed.wakes.subscribe(),
+            feed,
+            place,
+            ping: self.settings.ping,
+            ping_at: Instant::now() + self.settings.ping,
+            oldest: None,
+            closing: self.closing.clone(),
+            _permit: permit,
+        })
+    }
+
+    fn feed(&self, project: ProjectId, job: JobId, place: i64) -> Arc<Feed> {
+        let mut feeds = locked(&self.feeds);
+        if let Some(feed) = feeds.get(&job).and_then(Weak::upgrade) {
+            return feed;
+        }
+        feeds.retain(|_, feed| feed.strong_count() > 0);
+        let feed = Arc::new(Feed::new(project, job, place));
+        feeds.insert(job, Arc::downgrade(&feed));
+        feed
+    }
+
+    /// Wakes the listeners of this job, or of all jobs.
+    fn wake(&self, job: Option<JobId>) {
+        let feeds = locked(&self.feeds);
+        let woken: Vec<Arc<Feed>> = match job {
+            Some(job) => feeds.get(&job).and_then(Weak::upgrade).into_iter().collect(),
+            None => feeds.values().filter_map(Weak::upgrade).collect(),
+        };
+        woken.iter().for_each(|feed| feed.wakes.send_modify(|wakes| *wakes += 1));
+    }
+
+    /// Hears notices and wakes listeners, until dropped. After each loss of the connection everybody looks again.
+    pub async fn listen(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match Listening::start(&self.context.pool).await {
+                Ok(mut listening) => {
+                    pause = FIRST_PAUSE;
+                    self.wake(None);
+                    self.outbox.notify_one();
+                    while let Some(notice) = listening.next().await {
+                        match notice {
+                            Notice::Event(job) => self.wake(Some(job)),
+                            Notice::Deliveries => self.outbox.notify_one(),
+                        }
+                    }
+                    tracing::warn!("the connection that listens for notices was lost");
+                }
+                Err(error) => tracing::warn!(%error, "no connection to listen for notices: {error}"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+fn unknown() -> ServiceError {
+    ServiceError::invalid("invalid_cursor", "after: there is no such thing in this list.").at("after")
+}
+
+/// What the listeners of a job on this host share.
+struct Feed {
+    project: ProjectId,
+    job: JobId,
+    /// Counts reasons to look again.
+    wakes: watch::Sender<u64>,
+    tail: tokio::sync::Mutex<Tail>,
+}
+
+/// The newest events of a job: all those behind place `first`, as of wake `seen`.
+struct Tail {
+    first: i64,
+    rows: VecDeque<Arc<EventRow>>,
+    seen: Option<u64>,
+    at: Instant,
+    is_final: bool,
+}
+
+/// What a listener gets from one look.
+struct Look {
+    rows: Vec<Arc<EventRow>>,
+    is_over: bool,
+}
+
+impl Feed {
+    fn new(project: ProjectId, job: JobId, place: i64) -> Self {
+        let tail = Tail { first: place, rows: VecDeque::new(), seen: None, at: Instant::now(), is_final: false };
+        Self { project, job, wakes: watch::Sender::new(0), tail: tokio::sync::Mutex::new(tail) }
+    }
+
+    /// The events behind `place`, as of wake `wake` at least, and read no earlier than `oldest`.
+    async fn look(&self, context: &Context, place: i64, wake: u64, oldest: Option<Instant>) -> Result<Look> {
+        let mut tail = self.tail.lock().await;
+        if place < tail.first {
+            let first = tail.first;
+            drop(tail);
+            return self.catch_up(context, place, first).await;
+        }
+        if tail.seen.is_none_or(|seen| seen < wake) || oldest.is_some_and(|oldest| tail.at < oldest) {
+            self.refresh(context, &mut tail).await?;
+        }
+        let known = tail.rows.partition_point(|row| row.n <= place);
+        let rows: Vec<_> = tail.rows.range(known..).cloned().collect();
+        let is_over = rows.is_empty() && tail.is_final && tail.seen.is_some_and(|seen| seen >= wake);
+        Ok(Look { rows, is_over })
+    }
+
+    /// For a listener further behind than what is shared.
+    async fn catch_up(&self, context: &Context, place: i64, first: i64) -> Result<Look> {
+        let mut connection = context.connection().await?;
+        let rows = events::since(&mut connection, self.project, self.job, place, READ).await?;
+        // What is shared comes from `look`, once the listener is there.
+        let rows = rows.into_iter().filter(|row| row.n <= first).map(Arc::new).collect();
+        Ok(Look { rows, is_over: false })
+    }
+
+    async fn refresh(&self, context: &Context, tail: &mut Tail) -> Result<()> {
+        let (wake, at) = (*self.wakes.borrow(), Instant::now());
+        let mut connection = context.connection().await?;
+        // The state first: when it is final, the events read after it are all there will be.
+        let job = jobs::get(&mut connection, self.project, self.job).await?;
+        loop {
+            let last = tail.rows.back().map_or(tail.first, |row| row.n);
+            let rows = events::since(&mut connection, self.project, self.job, last, READ).await?;
+            let is_last = rows.len() < READ as usize;
+            tail.rows.extend(rows.into_iter().map(Arc::new));
+            if is_last || tail.rows.len() >= KEPT {
+                tail.is_final = is_last && job.is_none_or(|job| job.status.is_final());
+                tail.seen = is_last.then_some(wake);
+                tail.at = at;
+                break;
+            }
+        }
+        while tail.rows.len() > KEPT
+            && let Some(row) = tail.rows.pop_front()
+        {
+            tail.first = row.n;
+        }
+        Ok(())
+    }
+}
+
+/// What a listener hears.
+pub enum Heard {
+    /// Events, oldest first.
+    Events(Vec<Arc<EventRow>>),
+    /// Nothing for a while.
+    Silence,
+    /// The job is final, and all its events were heard.
+    Over,
+    /// The host shuts down.
+    Closing,
+}
+
+/// One listener of a job.
+pub struct Follower {
+    context: Arc<Context>,
+    feed: Arc<Feed>,
+    wakes: watch::Receiver<u64>,
+    place: i64,
+    ping: Duration,
+    ping_at: Instant,
+    /// Set after a silence: what is shared must not have been read before.
+    oldest: Option<Instant>,
+    closing: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    /// Waits for something to tell. While the database is away there is only silence.
+    pub async fn next(&mut self) -> Heard {
+        let closing = self.closing.clone();
+        tokio::select! {
+            biased;
+            () = closing.cancelled() => Heard::Closing,
+            heard = self.hear() => heard,
+        }
+    }
+
+    async fn hear(&mut self) -> Heard {
+        loop {
+            let wake = *self.wakes.borrow_and_update();
+            let look = self.feed.look(&self.context, self.place, wake, self.oldest).await;
+            let again = match look {
+                Ok(Look { rows, .. }) if !rows.is_empty() => {
+                    self.place = rows.last().map_or(self.place, |row| row.n);
+                    return Heard::Events(rows);
+                }
+                Ok(Look { is_over: true, .. }) => return Heard::Over,
+                Ok(_) => {
+                    self.oldest = None;
+                    None
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a listener could not look: {error}");
+                    Some(AGAIN)
+                }
+            };
+            tokio::select! {
+                _ = self.wakes.changed() => {}
+                () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
+                () = tokio::time::sleep_until(self.ping_at) => {
+                    let now = Instant::now();
+                    self.ping_at = now + self.ping;
+                    // Listeners of a job that are pinged within a moment share their look.
+                    self.oldest = Some(now - (self.ping / 4).min(AGAIN));
+                    return Heard::Silence;
+                }
+            }
+        }
+    }
+}

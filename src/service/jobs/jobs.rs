@@ -1,0 +1,238 @@
+//! Fine-tuning jobs. Owns what a client may do with one after its creation: look, pause, resume, cancel, complete, report;
+//! the rules of each change of state are `lifecycle`'s.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::domain::ids::EventId;
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::domain::job::JobEvent;
+use crate::domain::labels::is_label_name;
+use crate::domain::limits::LARGEST_NUMBER;
+use crate::domain::limits::LARGEST_WHOLE;
+use crate::service::accounting::metering;
+use crate::service::accounting::sent::Sent;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::context::commit;
+use crate::service::context::known_cursor;
+use crate::service::error::ServiceError;
+use crate::service::lifecycle::result_file;
+use crate::service::lifecycle::transitions::admit;
+use crate::service::lifecycle::transitions::admit_next;
+use crate::service::lifecycle::transitions::apply;
+use crate::service::lifecycle::transitions::changed_meanwhile;
+use crate::service::lifecycle::transitions::missing;
+use crate::service::lifecycle::transitions::note_with;
+use crate::service::models::tuned::tuned_name;
+use crate::service::training::checkpointing;
+use crate::service::training::sessions::Sessions;
+use crate::service::webhooks;
+use crate::store::Page as PageRequest;
+use crate::store::Paged;
+use crate::store::blobs::BlobKind;
+use crate::store::events;
+use crate::store::events::EventKind;
+use crate::store::events::EventRow;
+use crate::store::events::Level;
+use crate::store::events::NewEvent;
+use crate::store::jobs;
+use crate::store::jobs::JobRow;
+use crate::store::jobs::Metadata;
+use crate::store::jobs::MetadataFilter;
+use crate::store::ledger;
+use crate::store::ledger::LedgerKind;
+use crate::store::ledger::LedgerRow;
+use crate::store::models;
+use crate::store::models::AdapterBlobs;
+use crate::store::models::TunedModel;
+
+/// A job as its project sees it.
+pub type JobView = JobRow;
+
+/// Use cases on jobs.
+pub struct Jobs {
+    pub(super) context: Arc<Context>,
+    sessions: Arc<Sessions>,
+}
+
+impl Jobs {
+    /// Jobs whose sessions are `sessions`.
+    pub fn new(context: Arc<Context>, sessions: Arc<Sessions>) -> Self {
+        Self { context, sessions }
+    }
+
+    /// One job.
+    pub async fn get(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        let found = jobs::get(&mut *self.context.connection().await?, project, id).await?;
+        found.ok_or_else(|| missing(id))
+    }
+
+    /// A page of jobs, newest first; with metadata, those that carry all of it; with `Some(None)`, those that carry none.
+    pub async fn list(
+        &self,
+        project: ProjectId,
+        page: PageRequest,
+        metadata: Option<Option<BTreeMap<String, String>>>,
+    ) -> Result<Paged<JobRow>> {
+        let pairs = metadata.map(|pairs| pairs.map(Metadata));
+        let filter = match &pairs {
+            None => MetadataFilter::Any,
+            Some(None) => MetadataFilter::Absent,
+            Some(Some(pairs)) => MetadataFilter::Contains(pairs),
+        };
+        known_cursor(jobs::list(&mut *self.context.connection().await?, project, &page, filter).await?)
+    }
+
+    /// Ends a job without a result.
+    pub async fn cancel(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        self.get(project, id).await?;
+        let mut place = self.sessions.place(id).await;
+        let job = self.transition(project, id, JobEvent::CancelAsked).await?;
+        self.sessions.discard(id, &mut place).await;
+        drop(place);
+        self.sessions.forget_place(id);
+        Ok(job)
+    }
+
+    /// Saves a job and gives its memory back. The next step call, or `resume`, goes on.
+    pub async fn pause(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        let job = self.get(project, id).await?;
+        let mut place = self.sessions.place(id).await;
+        if job.status.on(JobEvent::PauseAsked).is_some() {
+            self.sessions.close(id, &mut place).await?;
+        }
+        let job = self.transition(project, id, JobEvent::PauseAsked).await;
+        drop(place);
+        self.sessions.forget_place(id);
+        job
+    }
+
+    /// Lets a paused job run again when there is room.
+    pub async fn resume(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        self.get(project, id).await?;
+        let _place = self.sessions.place(id).await;
+        let mut transaction = self.context.begin().await?;
+        let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        let job = apply(&mut transaction, &job, JobEvent::Resumed, None).await?;
+        let job = admit(&mut transaction, &self.context.limits, job).await?;
+        commit(transaction).await?;
+        Ok(job)
+    }
+
+    /// Ends a job with a result: its adapters become the model `ft:<model>:<project>:<suffix>:<id>`.
+    pub async fn complete(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+        let mut place = self.sessions.open(project, id).await?;
+        let Some(session) = place.as_mut() else { return Err(missing(id)) };
+        session.need_adapters(0..session.job.settings.adapter_sets)?;
+        let saved = checkpointing::save(&self.context, session, checkpointing::Kind::Asked(None)).await?;
+        let mut adapters = AdapterBlobs::default();
+        for set in 0..session.job.settings.adapter_sets {
+            let theta = self.context.engine.adapter(id, set).await?;
+            adapters.0.push(self.context.blobs.put_atomic(BlobKind::Adapters, theta.bytes().clone()).await?);
+        }
+        let mut transaction = self.context.begin().await?;
+        let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        let name = tuned_name(&session.base_model, project, job.suffix.as_deref(), id.0);
+        if job.status.on(JobEvent::Completed).is_none()
+            || !jobs::complete(&mut transaction, project, id, job.status, &name).await?
+        {
+            return Err(changed_meanwhile());
+        }
+        let tuned = TunedModel {
+            project,
+            name: &name,
+            base_model: job.model,
+            adapters: &adapters,
+            settings: &job.settings,
+            owned_by: &project.to_string(),
+        };
+        models::insert_tuned(&mut transaction, &tuned).await?;
+        let done = jobs::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        let done = result_file::attach(&self.context, &mut transaction, done).await?;
+        let data = json!({"status": done.status.as_str()});
+        let message = format!("New fine-tuned model created: {name}");
+        note_with(&mut transaction, &done, Level::Info, &message, Some(&data)).await?;
+        webhooks::announce(&mut transaction, &done).await?;
+        admit_next(&mut transaction, &self.context.limits, project).await?;
+        commit(transaction).await?;
+        tracing::info!(job.id = %id, checkpoint.id = %saved.id, "completed {id}");
+        self.sessions.discard(id, &mut place).await;
+        drop(place);
+        self.sessions.forget_place(id);
+        Ok(done)
+    }
+
+    async fn transition(&self, project: ProjectId, id: JobId, event: JobEvent) -> Result<JobRow> {
+        let mut transaction = self.context.begin().await?;
+        let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        let mut job = apply(&mut transaction, &job, event, None).await?;
+        if job.status.is_final() {
+            job = result_file::attach(&self.context, &mut transaction, job).await?;
+        }
+        admit_next(&mut transaction, &self.context.limits, project).await?;
+        commit(transaction).await?;
+        Ok(job)
+    }
+
+    /// A page of a job's events, newest first.
+    pub async fn events(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Paged<EventRow>> {
+        self.get(project, id).await?;
+        known_cursor(events::list(&mut *self.context.connection().await?, project, id, &page).await?)
+    }
+
+    /// A page of what the host was sent, oldest first.
+    pub async fn ledger(&self, project: ProjectId, id: JobId, after: i64, limit: u32) -> Result<Paged<LedgerRow>> {
+        self.get(project, id).await?;
+        Ok(ledger::list(&mut *self.context.connection().await?, project, id, after, limit).await?)
+    }
+
+    /// Takes scalars that the client chose to report, as an event.
+    pub async fn metrics(
+        &self,
+        project: ProjectId,
+        id: JobId,
+        (step, metrics): (u64, BTreeMap<String, f64>),
+        sent: Sent,
+    ) -> Result<EventRow> {
+        let job = self.get(project, id).await?;
+        if job.status.is_final() {
+            return Err(ServiceError::conflict("job_not_running", format!("The job is {}.", job.status)));
+        }
+        if step > LARGEST_WHOLE.unsigned_abs() {
+            return Err(ServiceError::invalid("invalid_metric", "step: at most 9007199254740991.").at("step"));
+        }
+        for (name, value) in &metrics {
+            let place = format!("metrics.{name}");
+            if is_label_name(name) {
+                return Err(ServiceError::label_present(name, place));
+            }
+            if name.is_empty() || name.chars().count() > 64 || value.is_nan() || value.abs() > LARGEST_NUMBER {
+                return Err(ServiceError::invalid(
+                    "invalid_metric",
+                    format!("{place}: a name of 1 to 64 characters and a number of at most 1e300."),
+                )
+                .at(place));
+            }
+        }
+        let mut transaction = self.context.begin().await?;
+        ledger::append(&mut transaction, &metering::entry(id, LedgerKind::Metrics, None, &sent)).await?;
+        let mut data = json!(metrics);
+        data["step"] = json!(step);
+        let event = NewEvent {
+            id: EventId(Uuid::now_v7()),
+            job: id,
+            level: Level::Info,
+            kind: EventKind::Metrics,
+            message: &format!("Step {step}"),
+            data: Some(&data),
+        };
+        let event = events::append(&mut transaction, &event).await?;
+        commit(transaction).await?;
+        Ok(event)
+    }
+}

@@ -1,0 +1,118 @@
+//! A job's changes of state, completion apart. Owns that each goes through `JobState::on`, is checked by row count, and
+//! writes its event and its message to webhooks in the same transaction; must never touch a session.
+
+use serde_json::Value;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::domain::ids::EventId;
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::domain::job::JobEvent;
+use crate::domain::job::JobState;
+use crate::domain::limits::Limits;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::context::commit;
+use crate::service::error::ServiceError;
+use crate::service::webhooks;
+use crate::store::Connection;
+use crate::store::events;
+use crate::store::events::EventKind;
+use crate::store::events::Level;
+use crate::store::events::NewEvent;
+use crate::store::jobs;
+use crate::store::jobs::JobFailure;
+use crate::store::jobs::JobRow;
+use crate::store::projects;
+
+/// There is no such job for the caller.
+pub fn missing(id: JobId) -> ServiceError {
+    ServiceError::not_found("fine-tuning job", id)
+}
+
+/// Tells a job's listeners what happened.
+pub async fn note(connection: &mut Connection, job: &JobRow, level: Level, message: &str) -> Result<()> {
+    note_with(connection, job, level, message, None).await
+}
+
+/// The same, with `{"status": ...}` or `{"checkpoint": id}` for programs.
+pub async fn note_with(
+    connection: &mut Connection,
+    job: &JobRow,
+    level: Level,
+    message: &str,
+    data: Option<&Value>,
+) -> Result<()> {
+    let id = EventId(Uuid::now_v7());
+    let event = NewEvent { id, job: job.id, level, kind: EventKind::Message, message, data };
+    events::append(connection, &event).await?;
+    Ok(())
+}
+
+/// Someone else changed the job between reading and writing it.
+pub fn changed_meanwhile() -> ServiceError {
+    ServiceError::conflict("invalid_job_state", "The job changed meanwhile; look again.")
+}
+
+/// Changes a job's state by an event; refused when the life cycle does not know it.
+pub async fn apply(
+    connection: &mut Connection,
+    job: &JobRow,
+    event: JobEvent,
+    error: Option<JobFailure>,
+) -> Result<JobRow> {
+    let Some(next) = job.status.on(event) else {
+        let message = format!("The job is {}; it cannot be {}.", job.status, wish(event));
+        return Err(ServiceError::conflict("invalid_job_state", message));
+    };
+    if !jobs::set_state(connection, job.project, job.id, (job.status, next), error.as_ref()).await? {
+        return Err(changed_meanwhile());
+    }
+    let job = jobs::get(connection, job.project, job.id).await?.ok_or_else(|| missing(job.id))?;
+    let level = if next == JobState::Failed { Level::Error } else { Level::Info };
+    let data = json!({"status": next.as_str()});
+    note_with(connection, &job, level, &format!("Fine-tuning job is {next}"), Some(&data)).await?;
+    webhooks::announce(connection, &job).await?;
+    Ok(job)
+}
+
+fn wish(event: JobEvent) -> &'static str {
+    match event {
+        JobEvent::PauseAsked | JobEvent::IdleTooLong => "paused",
+        JobEvent::Resumed => "resumed",
+        JobEvent::CancelAsked => "cancelled",
+        JobEvent::Completed => "completed",
+        _ => "changed so",
+    }
+}
+
+/// Lets the job run that has queued longest, where there is one and room for it: whenever another stops running.
+pub async fn admit_next(connection: &mut Connection, limits: &Limits, project: ProjectId) -> Result<()> {
+    match jobs::next_queued(connection, project).await? {
+        Some(job) => admit(connection, limits, job).await.map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Lets a queued job run when the project has room; gives it back as it then is.
+pub async fn admit(connection: &mut Connection, limits: &Limits, job: JobRow) -> Result<JobRow> {
+    projects::hold(connection, job.project).await?;
+    let counts = jobs::counts(connection, job.project).await?;
+    match counts.running < i64::from(limits.running_per_project) {
+        true => apply(connection, &job, JobEvent::Admitted, None).await,
+        false => Ok(job),
+    }
+}
+
+/// Pauses a job that nobody called for long.
+pub async fn pause_idle(context: &Context, project: ProjectId, id: JobId) -> Result<()> {
+    let mut transaction = context.begin().await?;
+    let Some(job) = jobs::get_for_update(&mut transaction, project, id).await? else { return Ok(()) };
+    if job.status.on(JobEvent::IdleTooLong).is_some() {
+        apply(&mut transaction, &job, JobEvent::IdleTooLong, None).await?;
+        admit_next(&mut transaction, &context.limits, project).await?;
+        commit(transaction).await?;
+    }
+    Ok(())
+}

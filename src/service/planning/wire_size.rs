@@ -1,0 +1,166 @@
+//! How many bytes the steps of a job take each way, to the byte: the safetensors bodies that the SDK sends and the host answers.
+//! HTTP's own lines, and the JSON of host custody (norms, optimizer steps), are left out.
+
+use std::collections::BTreeMap;
+
+use crate::domain::settings::Custody;
+use crate::domain::tensor::Dtype;
+use crate::engine::codec::safetensors_bytes;
+use crate::service::context::Result;
+
+/// One step as it travels.
+#[derive(Debug, Clone)]
+pub struct StepShape {
+    /// Who holds the adapters.
+    pub custody: Custody,
+    /// Adapter sets.
+    pub sets: usize,
+    /// Shares of each set's gradient.
+    pub shares: usize,
+    /// Whether `h.base` is asked for.
+    pub base: bool,
+    /// Inputs.
+    pub batch: usize,
+    /// Rows of an activation.
+    pub rows: usize,
+    /// Tokens of all inputs.
+    pub tokens: usize,
+    /// Whether the answer has `lengths`.
+    pub lengths: bool,
+    /// Width of an activation.
+    pub hidden: usize,
+    /// Length of a set's flat vector.
+    pub parameters: usize,
+}
+
+type Named = (String, Dtype, Vec<usize>);
+
+/// Bytes up and down of so many steps. The number of a step stands in the answers' headers, so that its length counts.
+pub fn bytes_of_run(shape: &StepShape, steps: u64) -> Result<(u64, u64)> {
+    let up = steps * (size(shape.forward_sent(), &[])? + size(shape.backward_sent(), &[])?);
+    let (calls, mut down) = (shape.calls(), 0);
+    for digits in 1..=19_u32 {
+        let seq = "9".repeat(digits as usize);
+        let forwards = steps_with_digits(steps, (calls, 1), digits);
+        if forwards > 0 {
+            down += forwards * size(shape.forward_answered(), &shape.forward_scalars(&seq))?;
+        }
+        let backwards = steps_with_digits(steps, (calls, 2), digits);
+        if backwards > 0 && shape.custody == Custody::Client {
+            down += backwards * size(shape.backward_answered(), &[("seq", seq)])?;
+        }
+    }
+    Ok((up, down))
+}
+
+/// How many of the numbers `first, first + stride, ...` (`steps` of them) have so many digits.
+fn steps_with_digits(steps: u64, (stride, first): (u64, u64), digits: u32) -> u64 {
+    let up_to = |most: u64| if most < first { 0 } else { ((most - first) / stride + 1).min(steps) };
+    up_to(10_u64.pow(digits) - 1) - up_to(10_u64.pow(digits - 1) - 1)
+}
+
+fn size(tensors: Vec<Named>, scalars: &[(&str, String)]) -> Result<u64> {
+    let described: Vec<_> =
+        tensors.iter().map(|(name, dtype, shape)| (name.as_str(), *dtype, shape.as_slice())).collect();
+    let metadata: BTreeMap<String, String> =
+        scalars.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    Ok(safetensors_bytes(&described, &metadata)?)
+}
+
+impl StepShape {
+    /// Numbered calls of a step.
+    fn calls(&self) -> u64 {
+        match self.custody {
+            Custody::Client => 2,
+            Custody::Host => 3,
+        }
+    }
+
+    fn forward_sent(&self) -> Vec<Named> {
+        let mut tensors = vec![("rows".to_owned(), Dtype::I64, vec![self.batch])];
+        if self.custody == Custody::Client {
+            tensors.extend((0..self.sets).map(|set| (format!("theta.{set}"), Dtype::F32, vec![self.parameters])));
+        }
+        tensors
+    }
+
+    fn forward_answered(&self) -> Vec<Named> {
+        let width = vec![self.rows, self.hidden];
+        let mut tensors = Vec::new();
+        if self.lengths {
+            tensors.push(("lengths".to_owned(), Dtype::I64, vec![self.batch]));
+        }
+        tensors.extend((0..self.sets).map(|set| (format!("h.{set}"), Dtype::F32, width.clone())));
+        if self.base {
+            tensors.push(("h.base".to_owned(), Dtype::F32, width));
+        }
+        tensors
+    }
+
+    fn forward_scalars(&self, seq: &str) -> [(&'static str, String); 3] {
+        let id = crate::domain::ids::ForwardId(uuid::Uuid::nil()).to_string();
+        [("forward_id", id), ("seq", seq.to_owned()), ("tokens", self.tokens.to_string())]
+    }
+
+    fn backward_sent(&self) -> Vec<Named> {
+        self.pairs()
+            .map(|(set, share)| (format!("s.{set}.{share}"), Dtype::F32, vec![self.rows, self.hidden]))
+            .collect()
+    }
+
+    fn backward_answered(&self) -> Vec<Named> {
+        self.pairs().map(|(set, share)| (format!("G.{set}.{share}"), Dtype::F32, vec![self.parameters])).collect()
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let shares = self.shares;
+        (0..self.sets).flat_map(move |set| (0..shares).map(move |share| (set, share)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tensor::WireTensor;
+    use crate::engine::codec::write_safetensors;
+
+    #[test]
+    fn numbers_are_counted_by_their_digits() {
+        for (stride, first) in [(2, 1), (2, 2), (3, 1), (3, 2)] {
+            for steps in [1, 5, 33, 34, 5000] {
+                for digits in 1..=6 {
+                    let has = |step: &u64| (first + stride * step).to_string().len() == digits as usize;
+                    let counted = (0..steps).filter(has).count() as u64;
+                    assert_eq!(steps_with_digits(steps, (stride, first), digits), counted, "{stride} {first} {steps}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_size_is_that_of_the_file_that_is_written() {
+        let shape = StepShape {
+            custody: Custody::Client,
+            sets: 2,
+            shares: 3,
+            base: true,
+            batch: 5,
+            rows: 21,
+            tokens: 21,
+            lengths: true,
+            hidden: 7,
+            parameters: 1001,
+        };
+        for named in [shape.forward_sent(), shape.forward_answered(), shape.backward_sent(), shape.backward_answered()]
+        {
+            let whole = |(name, dtype, shape): &Named| {
+                let bytes = vec![0; shape.iter().product::<usize>() * dtype.size()];
+                WireTensor::new(name, *dtype, shape.clone(), bytes.into()).expect("fits")
+            };
+            let tensors: Vec<WireTensor> = named.iter().map(whole).collect();
+            let metadata = BTreeMap::from([("seq".to_owned(), "12".to_owned())]);
+            let written = write_safetensors(&tensors, &metadata).expect("writes").len() as u64;
+            assert_eq!(size(named, &[("seq", "12".to_owned())]).expect("sizes"), written);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The answer to a step call. Owns its four forms; must never be stored past its step.
+
+use std::time::Duration;
+
+use crate::domain::ids::ForwardId;
+use crate::domain::tensor::WireTensor;
+
+/// The answer to a step call.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// Activations.
+    Forward {
+        /// What a backward refers to; absent when evaluating.
+        forward: Option<ForwardId>,
+        /// Step number; absent when evaluating.
+        seq: Option<u64>,
+        /// Tokens read.
+        tokens: usize,
+        /// `h.{i}`, `h.base`, `lengths`.
+        tensors: Vec<WireTensor>,
+        /// What the engine took, its queue included.
+        engine: Duration,
+    },
+    /// `G.{i}.{j}` (client custody).
+    Gradients {
+        /// Step number.
+        seq: u64,
+        /// What the engine took, its queue included.
+        engine: Duration,
+        /// One tensor for each share.
+        tensors: Vec<WireTensor>,
+    },
+    /// Norms of the accumulated gradients (host custody).
+    Accumulated {
+        /// Step number.
+        seq: u64,
+        /// By set.
+        norms: Vec<f64>,
+    },
+    /// An optimizer step was taken (host custody).
+    Stepped {
+        /// Step number.
+        seq: u64,
+        /// Optimizer steps taken.
+        step: u64,
+        /// By set, before clipping.
+        norms: Vec<f64>,
+        /// Over all sets, after clipping.
+        clipped: f64,
+        /// Optimizer steps that survive a crash.
+        durable_step: u64,
+        /// Step calls that survive a crash.
+        durable_seq: u64,
+    },
+}

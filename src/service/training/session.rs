@@ -1,0 +1,71 @@
+//! A job with its adapters on the device. Owns what this host knows of it between two calls; must never call the engine or
+//! the database.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::domain::settings::Custody;
+use crate::domain::steps::Digest;
+use crate::domain::steps::Progress;
+use crate::engine::SessionInfo;
+use crate::service::context::Result;
+use crate::service::error::ServiceError;
+use crate::service::training::answer::Answer;
+use crate::store::jobs::JobRow;
+
+/// A job with its adapters on the device.
+pub struct Session {
+    /// The job as it was when the session opened; `progress` and the counters below move on.
+    pub job: JobRow,
+    /// Fencing token: every write carries it.
+    pub attempt: i32,
+    /// How far the job has come.
+    pub progress: Progress,
+    /// Name of the backbone.
+    pub base_model: String,
+    /// What the engine said of the backbone.
+    pub info: SessionInfo,
+    /// By set: whether the device holds the values that the job's last step used.
+    pub known_adapters: Vec<bool>,
+    /// Counts changes of adapter values.
+    pub adapter_version: i64,
+    /// Answers since the newest training forward, by seq.
+    pub answers: BTreeMap<u64, (Digest, Answer)>,
+    /// The newest seq and optimizer step that survive a crash, and since when.
+    pub durable: Durable,
+    /// When the last call ended.
+    pub last_used: Instant,
+    /// When the lease was last known to be held.
+    pub leased_at: Instant,
+}
+
+/// What survives a crash.
+#[derive(Debug, Clone, Copy)]
+pub struct Durable {
+    /// Step calls up to this one.
+    pub seq: u64,
+    /// Optimizer steps up to this one.
+    pub step: u64,
+    /// When it was written.
+    pub at: Instant,
+}
+
+impl Session {
+    /// Whether the host owns adapters and optimizer state.
+    pub fn is_host_custody(&self) -> bool {
+        self.job.settings.custody == Custody::Host
+    }
+
+    /// Refuses what needs these sets' values while the device holds older ones, as after a crash.
+    pub fn need_adapters(&self, sets: impl IntoIterator<Item = usize>) -> Result<()> {
+        match sets.into_iter().find(|set| !self.known_adapters[*set]) {
+            None => Ok(()),
+            Some(set) => {
+                let message = format!(
+                    "The host restarted and no longer holds adapter set {set}: send theta.{set} with a forward, or PUT it."
+                );
+                Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")))
+            }
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The split step: forward, backward, optimizer step, adapters. Owns their order and their idempotency; an answer leaves only
+//! after its row is committed. Activations and gradients are never stored past their step, and never in Postgres.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
+
+use crate::domain::ids::ForwardId;
+use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
+use crate::domain::steps::StepKind;
+use crate::domain::steps::Verdict;
+use crate::domain::steps::judge;
+use crate::engine::AdamW;
+use crate::engine::BackwardReply;
+use crate::engine::EngineError;
+use crate::engine::ForwardCall;
+use crate::engine::ForwardReply;
+use crate::engine::Inputs;
+use crate::service::access::concurrency::Permits;
+use crate::service::accounting::metering;
+use crate::service::accounting::metering::Effect;
+use crate::service::accounting::metering::size;
+use crate::service::accounting::sent::Sent;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::context::commit;
+use crate::service::context::lease_lost;
+use crate::service::error::ServiceError;
+use crate::service::files::row_reader::read_rows;
+use crate::service::training::answer::Answer;
+use crate::service::training::checkpointing;
+use crate::service::training::requests::BackwardRequest;
+use crate::service::training::requests::Batch;
+use crate::service::training::requests::ForwardRequest;
+use crate::service::training::session::Session;
+use crate::service::training::sessions::Place;
+use crate::service::training::sessions::Sessions;
+use crate::store::files;
+use crate::store::ledger::LedgerKind;
+use crate::store::steps;
+use crate::store::steps::NewStep;
+use crate::store::usage::Amounts;
+
+/// An optimizer step, parsed.
+#[derive(Debug, Clone)]
+pub struct OptimRequest {
+    /// Step number.
+    pub seq: u64,
+    /// AdamW's settings.
+    pub adamw: AdamW,
+    /// For idempotency and the ledger.
+    pub sent: Sent,
+}
+
+/// What a step call is, as its row will say.
+struct Call<'a> {
+    kind: StepKind,
+    seq: u64,
+    sent: &'a Sent,
+    forward: Option<ForwardId>,
+    effect: Effect,
+}
+
+/// Use cases of the data plane.
+pub struct Steps {
+    pub(super) context: Arc<Context>,
+    pub(super) sessions: Arc<Sessions>,
+    permits: Permits,
+}
+
+impl Steps {
+    /// Steps on the sessions of this host.
+    pub fn new(context: Arc<Context>, sessions: Arc<Sessions>) -> Self {
+        let permits = Permits::new(context.limits.steps_in_flight_per_project);
+        Self { context, sessions, permits }
+    }
+
+    fn permit(&self, project: ProjectId) -> Result<OwnedSemaphorePermit> {
+        let places = self.context.limits.steps_in_flight_per_project;
+        let refusal =
+            || format!("A project may have {places} step calls in flight (limits.steps_in_flight_per_project).");
+        self.permits.take(project).ok_or_else(|| ServiceError::busy("too_many_steps", refusal()))
+    }
+
+    /// Runs a forward: a training step when it carries a seq, an evaluation otherwise.
+    pub async fn forward(&self, project: ProjectId, job: JobId, request: ForwardRequest) -> Result<Answer> {
+        let _permit = self.permit(project)?;
+        let mut place = self.sessions.open(project, job).await?;
+        let answer = match request.seq {
+            None => self.evaluate(&mut place, job, request).await,
+            Some(seq) => self.train(&mut place, job, seq, request).await,
+        };
+        self.settle(job, &mut place, answer, false).await
+    }
+
+    async fn evaluate(&self, place: &mut Place, job: JobId, request: ForwardRequest) -> Result<Answer> {
+        let session = open(place)?;
+        let (reply, engine) = self.run_forward(session, &request, None, 0).await?;
+        let effect = Effect {
+            tokens: reply.tokens,
+            new_adapters: !request.theta.is_empty(),
+            device: engine,
+            bytes_out: size(&reply.tensors),
+        };
+        self.note(session, LedgerKind::Evaluate, &request.sent, effect).await?;
+        tracing::debug!(job.id = %job, tokens = reply.tokens, "{job} evaluated {} tokens", reply.tokens);
+        Ok(Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors, engine })
+    }
+
+    async fn train(&self, place: &mut Place, job: JobId, seq: u64, request: ForwardRequest) -> Result<Answer> {
+        let session = open(place)?;
+        let earlier = match self.judge(session, seq, &request.sent).await? {
+            Earlier::Answered(answer) => return Ok(answer),
+            Earlier::Done { forward } => Some(forward.unwrap_or(ForwardId(Uuid::now_v7()))),
+            Earlier::Never => None,
+        };
+        let forward = earlier.unwrap_or(ForwardId(Uuid::now_v7()));
+        let (reply, engine) = self.run_forward(session, &request, Some(forward), seq).await?;
+        if earlier.is_none() {
+            let call = Call {
+                kind: StepKind::Forward,
+                seq,
+                sent: &request.sent,
+                forward: Some(forward),
+                effect: Effect {
+                    tokens: reply.tokens,
+                    new_adapters: !request.theta.is_empty(),
+                    device: engine,
+                    bytes_out: size(&reply.tensors),
+                },
+            };
+            self.record(session, &call).await?;
+            session.answers.clear();
+            session.progress.forward_seq = seq;
+        }
+        tracing::debug!(job.id = %job, seq, tokens = reply.tokens, "{job} forward {seq}: {} tokens", reply.tokens);
+        let ForwardReply { tensors, tokens, .. } = reply;
+        let answer = Answer::Forward { forward: Some(forward), seq: Some(seq), tokens, tensors, engine };
+        session.answers.insert(seq, (request.sent.digest, answer.clone()));
+        Ok(answer)
+    }
+
+    async fn run_forward(
+        &self,
+        session: &mut Session,
+        request: &ForwardRequest,
+        keep: Option<ForwardId>,
+        seq: u64,
+    ) -> Result<(ForwardReply, Duration)> {
+        let settings = &session.job.settings;
+        let adapters = request.adapters.resolve(settings.adapter_sets)?;
+        if session.is_host_custody() && !request.theta.is_empty() {
+            let message = "theta: the host holds this job's adapters (custody is host); send none.";
+            return Err(ServiceError::invalid("theta_not_accepted", message).at("theta"));
+        }
+        let given = |set: &usize| request.theta.iter().any(|(index, _)| index == set);
+        session.need_adapters(adapters.iter().copied().filter(|set| !given(set)))?;
+        let inputs = self.inputs(session, &request.batch).await?;
+        let call = ForwardCall {
+            keep,
+            random: (session.job.seed as u64) ^ seq.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            inputs,
+            adapters,
+            base: request.base,
+            theta: request.theta.clone(),
+        };
+        let begun = Instant::now();
+        let reply = self.context.engine.forward(session.job.id, call).await?;
+        let engine = begun.elapsed();
+        for (set, _) in &request.theta {
+            session.known_adapters[*set] = true;
+        }
+        Ok((reply, engine))
+    }
+
+    async fn inputs(&self, session: &Session, batch: &Batch) -> Result<Inputs> {
+        let rows = match batch {
+            Batch::Inline(inputs) => return Ok(inputs.clone()),
+            Batch::Rows(rows) => rows,
+        };
+        let Some(file) = session.job.training_file else {
+            let message = "rows: the job has no training_file; send texts or input_ids.";
+            return Err(ServiceError::invalid("no_training_file", message).at("rows"));
+        };
+        let found = files::get_for_job(&mut *self.context.connection().await?, session.job.project, file).await?;
+        let file =
+            found.ok_or_else(|| ServiceError::conflict("file_deleted", "The job's training_file was deleted."))?;
+        read_rows(&self.context, &file, rows).await
+    }
+
+    /// Runs the vector-Jacobian products of the shares.
+    pub async fn backward(&self, project: ProjectId, job: JobId, request: BackwardRequest) -> Result<Answer> {
+        let _permit = self.permit(project)?;
+        let mut place = self.sessions.open(project, job).await?;
+        let answer = self.backward_in(&mut place, job, request).await;
+        self.settle(job, &mut place, answer, true).await
+    }
+
+    async fn backward_in(&self, place: &mut Place, job: JobId, request: BackwardRequest) -> Result<Answer> {
+        let session = open(place)?;
+        let seq = request.seq;
+        let earlier = match self.judge(session, seq, &request.sent).await? {
+            Earlier::Answered(answer) => return Ok(answer),
+            Earlier::Done { .. } if session.is_host_custody() => return Err(answer_lost()),
+            earlier => earlier,
+        };
+        let begun = Instant::now();
+        let reply = match self.context.engine.backward(job, request.forward, request.shares).await {
+            Err(EngineError::NoForward) => return Err(self.no_forward(session, request.forward).await?),
+            reply => reply?,
+        };
+        let engine = begun.elapsed();
+        if matches!(earlier, Earlier::Never) {
+            let forward = Some(request.forward);
+            let sent = &request.sent;
+            let bytes_out = match &reply {
+                BackwardReply::Gradients(tensors) => size(tensors),
+                BackwardReply::Accumulated(_) => 0,
+            };
+            let effect = Effect { device: engine, bytes_out, ..Effect::default() };
+            let call = Call { kind: StepKind::Backward, seq, sent, forward, effect };
+            self.record(session, &call).await?;
+        }
+        let answer = match reply {
+            BackwardReply::Gradients(tensors) => Answer::Gradients { seq, tensors, engine },
+            BackwardReply::Accumulated(norms) => Answer::Accumulated { seq, norms },
+        };
+        session.answers.insert(seq, (request.sent.digest, answer.clone()));
+        Ok(answer)
+    }
+
+    /// Tells a forward that a restart lost from one that never was.
+    async fn no_forward(&self, session: &Session, forward: ForwardId) -> Result<ServiceError> {
+        let seq = session.progress.forward_seq;
+        let newest = steps::get(&mut *self.context.connection().await?, session.job.id, seq).await?;
+        Ok(match newest.and_then(|step| step.forward) {
+            Some(id) if id == forward => ServiceError::conflict(
+                "forward_lost",
+                format!(
+                    "The host restarted and lost this forward: send the forward of seq {seq} again, then this backward."
+                ),
+            )
+            .at("forward_id"),
+            _ => ServiceError::not_found("forward", forward).at("forward_id"),
+        })
+    }
+
+    /// Steps AdamW on the accumulated gradients (host custody).
+    pub async fn optim_step(&self, project: ProjectId, job: JobId, request: OptimRequest) -> Result<Answer> {
+        let _permit = self.permit(project)?;
+        let mut place = self.sessions.open(project, job).await?;
+        let answer = self.optim_step_in(&mut place, job, request).await;
+        self.settle(job, &mut place, answer, true).await
+    }
+
+    async fn optim_step_in(&self, place: &mut Place, job: JobId, request: OptimRequest) -> Result<Answer> {
+        let session = open(place)?;
+        if !session.is_host_custody() {
+            let message =
+                "The client holds this job's adapters (custody is client): step your own optimizer and send theta.";
+            return Err(ServiceError::conflict("client_custody", message));
+        }
+        let seq = request.seq;
+        match self.judge(session, seq, &request.sent).await? {
+            Earlier::Answered(answer) => return Ok(answer),
+            Earlier::Done { .. } => return Err(answer_lost()),
+            Earlier::Never => {}
+        }
+        let begun = Instant::now();
+        let reply = self.context.engine.optim_step(job, request.adamw).await?;
+        let effect = Effect { new_adapters: true, device: begun.elapsed(), ..Effect::default() };
+        let call = Call { kind: StepKind::OptimStep, seq, sent: &request.sent, forward: None, effect };
+        self.record(session, &call).await?;
+        let due = reply.step - session.durable.step >= self.context.jobs.checkpoint_every_steps
+            || session.durable.at.elapsed() >= self.context.jobs.checkpoint_every;
+        if due {
+            checkpointing::save(&self.context, session, checkpointing::Kind::Automatic).await?;
+        }
+        let answer = Answer::Stepped {
+            seq,
+            step: reply.step,
+            norms: reply.gradient_norms,
+            clipped: reply.clipped_norm,
+            durable_step: session.durable.step,
+            durable_seq: session.durable.seq,
+        };
+        session.answers.insert(seq, (request.sent.digest, answer.clone()));
+        Ok(answer)
+    }
+
+    /// Whether the call was made before, by the rule of `domain::steps`.
+    async fn judge(&self, session: &Session, seq: u64, sent: &Sent) -> Result<Earlier> {
+        let stored = session.answers.get(&seq);
+        let row = match stored {
+            None if seq > 0 && seq < session.progress.next_seq => {
+                steps::get(&mut *self.context.connection().await?, session.job.id, seq).await?
+            }
+            _ => None,
+        };
+        let known = stored.map(|(digest, _)| digest).or(row.as_ref().map(|row| &row.digest));
+        match judge(session.progress, seq, &sent.digest, known)? {
+            Verdict::Apply => Ok(Earlier::Never),
+            Verdict::Repeat => Ok(match stored {
+                Some((_, answer)) => Earlier::Answered(answer.clone()),
+                None => Earlier::Done { forward: row.and_then(|row| row.forward) },
+            }),
+        }
+    }
+
+    /// Commits a step: its row, its ledger entry and the job's counters in one transaction.
+    async fn record(&self, session: &mut Session, call: &Call<'_>) -> Result<()> {
+        let new = NewStep {
+            job: session.job.id,
+            seq: call.seq,
+            attempt: session.attempt,
+            kind: call.kind,
+            digest: &call.sent.digest,
+            forward: call.forward,
+            tokens: call.effect.tokens as u64,
+            optimizer_steps: u64::from(call.kind == StepKind::OptimStep),
+            new_adapters: call.effect.new_adapters,
+        };
+        let mut transaction = self.context.begin().await?;
+        steps::commit(&mut transaction, &new).await.map_err(lost)?;
+        let kind = match call.kind {
+            StepKind::Forward => LedgerKind::Forward,
+            StepKind::Backward => LedgerKind::Backward,
+            StepKind::OptimStep => LedgerKind::OptimStep,
+        };
+        let training_tokens = call.effect.tokens as i64;
+        let amounts = Amounts { steps: 1, training_tokens, ..call.effect.amounts(call.sent.bytes) };
+        metering::write(&mut transaction, &session.job, (kind, Some(call.seq), call.sent), &amounts).await?;
+        commit(transaction).await?;
+        session.progress.next_seq = call.seq + 1;
+        if call.effect.new_adapters {
+            session.adapter_version += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts a call without a number into the ledger, and keeps the job's adapter version.
+    pub(super) async fn note(
+        &self,
+        session: &mut Session,
+        kind: LedgerKind,
+        sent: &Sent,
+        effect: Effect,
+    ) -> Result<()> {
+        let mut transaction = self.context.begin().await?;
+        steps::touch(&mut transaction, session.job.id, session.attempt, effect.new_adapters).await.map_err(lost)?;
+        let amounts = Amounts { inference_tokens: effect.tokens as i64, ..effect.amounts(sent.bytes) };
+        metering::write(&mut transaction, &session.job, (kind, None, sent), &amounts).await?;
+        commit(transaction).await?;
+        session.adapter_version += i64::from(effect.new_adapters);
+        Ok(())
+    }
+
+    /// After a call: notes the time, and forgets a session that the engine or the lease has lost. A write that failed after
+    /// the engine changed its state (`changes_state`, host custody) forgets it too: the checkpoint is the truth.
+    async fn settle(
+        &self,
+        job: JobId,
+        place: &mut Place,
+        answer: Result<Answer>,
+        changes_state: bool,
+    ) -> Result<Answer> {
+        let Some(session) = place.as_mut() else { return answer };
+        session.last_used = Instant::now();
+        if let Err(error) = &answer {
+            let half_done = changes_state && session.is_host_custody() && error.is_of_the_host();
+            if half_done || matches!(error.code, "session_lost" | "internal_error" | "lease_lost") {
+                self.sessions.discard(job, place).await;
+            }
+        }
+        answer
+    }
+}
+
+/// What is known of a call that may have been made before.
+enum Earlier {
+    /// It is new.
+    Never,
+    /// Its answer is at hand.
+    Answered(Answer),
+    /// It was done; its answer must be computed again.
+    Done { forward: Option<ForwardId> },
+}
+
+/// The session of a place that was just opened.
+pub(super) fn open(place: &mut Place) -> Result<&mut Session> {
+    place.as_mut().ok_or_else(|| ServiceError::unavailable("session_lost", "The job's session was lost; try again."))
+}
+
+fn answer_lost() -> ServiceError {
+    ServiceError::conflict("answer_expired", "This step is done, and its answer is no longer kept.").at("seq")
+}
+
+fn lost(error: steps::StepWrite) -> ServiceError {
+    match error {
+        steps::StepWrite::Store(error) => error.into(),
+        _ => lease_lost(),
+    }
+}

@@ -1,0 +1,11 @@
+//! What clients are told, and how. Owns webhooks, the outbox, the attempts at delivery and which addresses may be called;
+//! must never hold a transaction while the network is waited for.
+
+pub mod delivery;
+pub mod url_guard;
+mod webhooks;
+
+pub use webhooks::WebhookWish;
+pub use webhooks::Webhooks;
+pub use webhooks::announce;
+pub use webhooks::announce_checkpoint;

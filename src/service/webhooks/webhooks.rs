@@ -1,0 +1,186 @@
+//! Webhooks: who is told what. Owns their life, their number, and the outbox rows that are written in the transaction which
+//! changes a job; must never call anybody (see `delivery`).
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::ids::CheckpointId;
+use crate::domain::ids::DeliveryId;
+use crate::domain::ids::ProjectId;
+use crate::domain::ids::WebhookId;
+use crate::domain::webhooks::WebhookEvent;
+use crate::service::context::Context;
+use crate::service::context::Result;
+use crate::service::context::commit;
+use crate::service::context::known_cursor;
+use crate::service::error::ServiceError;
+use crate::service::webhooks::url_guard::Guard;
+use crate::store::Connection;
+use crate::store::Page as PageRequest;
+use crate::store::Paged;
+use crate::store::deliveries;
+use crate::store::deliveries::DeliveryRow;
+use crate::store::jobs::JobRow;
+use crate::store::webhooks;
+use crate::store::webhooks::NewWebhook;
+use crate::store::webhooks::WebhookChange;
+use crate::store::webhooks::WebhookRow;
+
+/// Webhooks of one project.
+const MOST: i64 = 20;
+const SECRET_PREFIX: &str = "whsec_";
+
+/// What a client wants to change of a webhook; `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookWish {
+    /// Where messages go.
+    pub url: Option<String>,
+    /// What it is told.
+    pub events: Option<Vec<WebhookEvent>>,
+    /// Whether it is told anything.
+    pub enabled: Option<bool>,
+}
+
+/// Use cases on webhooks.
+pub struct Webhooks {
+    context: Arc<Context>,
+    guard: Guard,
+}
+
+impl Webhooks {
+    /// Webhooks whose URLs `guard` judges.
+    pub fn new(context: Arc<Context>, guard: Guard) -> Self {
+        Self { context, guard }
+    }
+
+    /// Makes a webhook. Its secret is returned once.
+    pub async fn create(
+        &self,
+        (project, id): (ProjectId, WebhookId),
+        url: &str,
+        events: Option<Vec<WebhookEvent>>,
+    ) -> Result<(WebhookRow, String)> {
+        let events = tidy(events.unwrap_or_else(|| WebhookEvent::ALL.to_vec()))?;
+        let url = self.guard.check(url).await?;
+        let secret: [u8; 32] = rand::random();
+        if webhooks::get(&mut *self.context.connection().await?, project, id).await?.is_some() {
+            let message =
+                "This webhook was made by an earlier attempt, which showed its secret; delete it and make another.";
+            return Err(ServiceError::conflict("already_made", message));
+        }
+        let new = NewWebhook { id, project, url: url.as_str(), events: &events, secret: &secret };
+        let mut transaction = self.context.begin().await?;
+        let row = webhooks::insert(&mut transaction, &new, MOST).await?.ok_or_else(|| {
+            ServiceError::conflict("too_many_webhooks", format!("A project has at most {MOST} webhooks."))
+        })?;
+        commit(transaction).await?;
+        Ok((row, format!("{SECRET_PREFIX}{}", STANDARD.encode(secret))))
+    }
+
+    /// One webhook.
+    pub async fn get(&self, project: ProjectId, id: WebhookId) -> Result<WebhookRow> {
+        let found = webhooks::get(&mut *self.context.connection().await?, project, id).await?;
+        found.ok_or_else(|| missing(id))
+    }
+
+    /// A page of webhooks, newest first.
+    pub async fn list(&self, project: ProjectId, page: PageRequest) -> Result<Paged<WebhookRow>> {
+        known_cursor(webhooks::list(&mut *self.context.connection().await?, project, &page).await?)
+    }
+
+    /// Changes a webhook.
+    pub async fn update(&self, project: ProjectId, id: WebhookId, wish: WebhookWish) -> Result<WebhookRow> {
+        self.get(project, id).await?;
+        let url = match &wish.url {
+            Some(url) => Some(self.guard.check(url).await?),
+            None => None,
+        };
+        let events = wish.events.map(tidy).transpose()?;
+        let change = WebhookChange {
+            url: url.as_ref().map(|url| url.as_str()),
+            events: events.as_deref(),
+            enabled: wish.enabled,
+        };
+        let row = webhooks::update(&mut *self.context.connection().await?, project, id, &change).await?;
+        row.ok_or_else(|| missing(id))
+    }
+
+    /// Deletes a webhook and all that waits for it.
+    pub async fn delete(&self, project: ProjectId, id: WebhookId) -> Result<()> {
+        match webhooks::delete(&mut *self.context.connection().await?, project, id).await? {
+            true => Ok(()),
+            false => Err(missing(id)),
+        }
+    }
+
+    /// Sends a message that tells of nothing.
+    pub async fn test(&self, project: ProjectId, id: WebhookId) -> Result<DeliveryRow> {
+        if !self.get(project, id).await?.enabled {
+            return Err(ServiceError::conflict("webhook_disabled", "The webhook is disabled."));
+        }
+        let event = WebhookEvent::Test;
+        let payload = payload(event, &json!({"id": id.to_string()}));
+        let mut connection = self.context.connection().await?;
+        let rows = deliveries::enqueue(&mut connection, &[id], event, &payload).await?;
+        rows.into_iter().next().ok_or_else(|| missing(id))
+    }
+
+    /// A page of the messages to a webhook, newest first.
+    pub async fn deliveries(&self, project: ProjectId, id: WebhookId, page: PageRequest) -> Result<Paged<DeliveryRow>> {
+        self.get(project, id).await?;
+        known_cursor(deliveries::list(&mut *self.context.connection().await?, project, id, &page).await?)
+    }
+
+    /// Sends a message once more.
+    pub async fn replay(&self, project: ProjectId, id: WebhookId, message: DeliveryId) -> Result<DeliveryRow> {
+        self.get(project, id).await?;
+        let row = deliveries::replay(&mut *self.context.connection().await?, project, id, message).await?;
+        row.ok_or_else(|| ServiceError::not_found("webhook delivery", message))
+    }
+}
+
+fn missing(id: WebhookId) -> ServiceError {
+    ServiceError::not_found("webhook", id)
+}
+
+fn tidy(mut events: Vec<WebhookEvent>) -> Result<Vec<WebhookEvent>> {
+    events.sort();
+    events.dedup();
+    match events.is_empty() {
+        true => Err(ServiceError::invalid("invalid_events", "events: name at least one.").at("events")),
+        false => Ok(events),
+    }
+}
+
+fn payload(event: WebhookEvent, data: &serde_json::Value) -> String {
+    let id = format!("evt_{}", Uuid::now_v7().simple());
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    json!({"id": id, "object": "event", "created_at": now, "type": event.as_str(), "data": data}).to_string()
+}
+
+/// Writes to the outbox that a job came to a state. In the transaction that brought it there.
+pub async fn announce(connection: &mut Connection, job: &JobRow) -> Result<()> {
+    match WebhookEvent::of(job.status) {
+        Some(event) => tell(connection, job, event, &json!({"id": job.id.to_string()})).await,
+        None => Ok(()),
+    }
+}
+
+/// Writes to the outbox that a checkpoint was saved. In the transaction that saved it.
+pub async fn announce_checkpoint(connection: &mut Connection, job: &JobRow, checkpoint: CheckpointId) -> Result<()> {
+    let data = json!({"id": job.id.to_string(), "checkpoint": checkpoint.to_string()});
+    tell(connection, job, WebhookEvent::CheckpointCreated, &data).await
+}
+
+async fn tell(connection: &mut Connection, job: &JobRow, event: WebhookEvent, data: &serde_json::Value) -> Result<()> {
+    let told = webhooks::told_of(connection, job.project, event).await?;
+    if !told.is_empty() {
+        deliveries::enqueue(connection, &told, event, &payload(event, data)).await?;
+    }
+    Ok(())
+}
