@@ -79,13 +79,13 @@ def test_noise_far_above_the_gradient_hides_it() -> None:
     jacobian, (labels, g) = DenseJacobian(), secrets()
     clear, rng = jacobian.vjp(g), np.random.default_rng(4)
     scores = []
-    for _ in range(10):  # 24 rows say little; ten draws of the noise, to 0.02
+    for _ in range(40):  # 24 rows say little: luck alone reads 0.59, and 0.74 where the labels pick one of 12 columns
         noise = rng.normal(size=PARAMETERS) * 300.0 * np.linalg.norm(clear) / np.sqrt(PARAMETERS)
         found = invert(jacobian, everything(clear + noise))
         finding = evaluate(guesses(found, np.arange(ROWS), 2, "a")[-1], labels, 2)
         assert finding is not None
         scores.append(finding.score)
-    assert np.mean(scores) < 0.75
+    assert np.mean(scores) < 0.68
 
 
 def test_a_zero_gradient_is_no_error() -> None:

@@ -197,6 +197,7 @@ def test_the_regularizer_comes_back_from_a_saved_state(fake_hosts: Hosts, regula
 
 
 def test_decoys_train_a_classifier_on_one_host(fake_hosts: Hosts) -> None:
+    """The head stays as it was drawn: trained, it alone would be right about nine rows in ten."""
     torch.manual_seed(0)
     data = sentiment(200)
     (host,) = fake_hosts(1)
@@ -205,7 +206,7 @@ def test_decoys_train_a_classifier_on_one_host(fake_hosts: Hosts) -> None:
     with pytest.raises(RunError, match="200 zeros and ones"):
         made.hide_among_decoys(labels[:10])
     made.hide_among_decoys(labels)
-    optimizer = torch.optim.Adam([*made.parameters(), *head.parameters()], lr=0.02)
+    optimizer = torch.optim.Adam(made.parameters(), lr=0.02)
     for step in range(60):
         rows = torch.from_numpy(np.random.default_rng(step).permutation(200)[:32])
         optimizer.zero_grad()
@@ -213,7 +214,7 @@ def test_decoys_train_a_classifier_on_one_host(fake_hosts: Hosts) -> None:
         optimizer.step()
     sent = decode([body for _, path, body in host.seen if "/backward" in path][-1])[0]
     assert len(sent) == 2 * (1 + made.settings.decoys)
-    fresh = sentiment(200, seed=1)
+    fresh = sentiment(1000, seed=1)
     made.eval()
     guess = head(mixing(made(fresh.texts))).argmax(1).numpy()
     assert np.mean(guess == fresh.labels) > 0.85
