@@ -22,7 +22,7 @@ from blindtune.data import Batches, text_lengths  # noqa: E402
 from blindtune.export import read_adapter  # noqa: E402
 from blindtune.heads import LinearHead  # noqa: E402
 from blindtune.home import Home  # noqa: E402
-from blindtune.optim import learning_rate  # noqa: E402
+from blindtune.optimizers import learning_rate  # noqa: E402
 from blindtune.torch import HostedBackbone, Mixing, PrivacyRegularizer, exchanged  # noqa: E402
 
 TEXTS = ["a good film", "a bad plot", "the music", "an awful scene", "a warm story"]

@@ -14,7 +14,7 @@ from .camouflage import CamouflageWeights
 from .heads import HEADS
 from .mixing import COEFFICIENTS
 from .obfuscation import OBFUSCATIONS, Obfuscation, gradient_error, make_obfuscation
-from .optim import AdamWSettings
+from .optimizers import AdamWSettings
 from .placement import PLACEMENTS
 from .regularizers import RegularizerWeights
 from .schedules import SCHEDULES, WeightSchedule

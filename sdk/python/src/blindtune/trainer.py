@@ -30,7 +30,7 @@ from .heads import softmax
 from .home import HomeStep
 from .labels import TrainingLabels
 from .obfuscation import Context
-from .optim import clip, learning_rate
+from .optimizers import clip, learning_rate
 from .run import About, Run, check_same, restore_run, start_run
 from .runfolder import RunFolder
 from .settings import Settings

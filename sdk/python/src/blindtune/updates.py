@@ -13,7 +13,7 @@ import numpy as np
 
 from .arrays import F32, AnyArray
 from .defences import UpdateNoise
-from .optim import SGD, AdamW, SGDSettings, clip
+from .optimizers import SGD, AdamW, SGDSettings, clip
 from .secret import SecretStream
 from .settings import Settings
 
@@ -22,7 +22,7 @@ HEAD = "head_"
 
 
 class Optimizer(Protocol):
-    """What moves parameters: AdamW or SGD of optim.py."""
+    """What moves parameters: AdamW or SGD of optimizers.py."""
 
     step_count: int
 

@@ -28,9 +28,9 @@ from ..arrays import F32, F64, I64, AnyArray
 from ..calls import BackwardRequest, ForwardRequest
 from ..client import Client
 from .moments import AdamWReader, Reader, Reading
+from .recorder import Seen, SeenForward
 from .report import Finding
 from .score import SEED, Guess, as_classes, evaluate
-from .seen import Seen, SeenForward
 
 DIFFERENCE = 0.01
 """Step of finite differences over |theta|: below, float32 activations lose more; above, the curvature shows."""

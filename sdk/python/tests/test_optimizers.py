@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from blindtune.optim import SGD, AdamW, AdamWSettings, SGDSettings, clip, learning_rate
+from blindtune.optimizers import SGD, AdamW, AdamWSettings, SGDSettings, clip, learning_rate
 
 
 def test_adamw_is_the_written_out_formula() -> None:
