@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import F32, I64
+from ..arrays import F32, I64
 from .columns import LABELS, PAIR, VALUES, Columns, Text, Wanted, label_of, text_of, value_of
 from .sources import DataError, Source, open_source
 

@@ -1,6 +1,6 @@
 """Where labelled texts come from: files, data frames and datasets, all as rows with a place to name in an error.
 
-Owns: formats and their optional packages. Must never: know what a column means; see columns.py and data.py.
+Owns: formats and their optional packages. Must never: know what a column means; see columns.py and dataset.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import BlindtuneError
-from .extras import need
+from ..errors import BlindtuneError
+from ..extras import need
 
 PARQUET_ROWS = 4096
 SUFFIXES = ".tsv, .csv, .jsonl, .ndjson or .parquet"
