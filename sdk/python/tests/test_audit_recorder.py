@@ -9,10 +9,10 @@ import pytest
 from fake_host import FakeHost
 
 from blindtune import Client
-from blindtune._transport import RetryPolicy
 from blindtune.arrays import encode
 from blindtune.audit import Recorder, SeenBackward, SeenForward
-from blindtune.calls import BackwardRequest, ForwardRequest
+from blindtune.client.step_calls import BackwardRequest, ForwardRequest
+from blindtune.client.transport import RetryPolicy
 from blindtune.runfolder import RunFolder
 
 

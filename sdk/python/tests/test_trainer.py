@@ -13,9 +13,9 @@ from conftest import sentiment
 from fake_host import FakeHost, Fault
 
 from blindtune import P3EFT, Client, RunError, SettingsError
-from blindtune._transport import RetryPolicy
 from blindtune.arrays import decode
 from blindtune.cli import main
+from blindtune.client.transport import RetryPolicy
 from blindtune.data import Dataset
 from blindtune.runfolder import RunFolder
 from blindtune.secret import SecretStream

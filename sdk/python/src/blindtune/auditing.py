@@ -14,8 +14,8 @@ from . import audit as attacks
 from .arrays import I64
 from .audit import tier2
 from .audit.score import RESAMPLES
-from .calls import Call
 from .client import Client
+from .client.step_calls import Call
 from .placement import Placement
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arrays import F32, I64, AnyArray, sha256
-from .calls import ForwardRequest
 from .client import Client
+from .client.step_calls import ForwardRequest
 from .data import Text, evaluation_chunks, upload_bytes
 from .errors import RunError
 from .hosts import HostGroup, HostLink

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import F32, AnyArray, decode, encode
-from .client import Client
+from .client import Client, connect
 from .errors import RunError
 from .extras import need
 from .home import Home
@@ -35,7 +35,7 @@ from .run import About, Run, create_job
 from .runfolder import RunFolder
 from .settings import Settings
 from .tasks import Regression
-from .trainer import P3EFT, connect
+from .trainer import P3EFT
 
 FORMAT = 1
 DESCRIPTION, PRIVATE, ENCRYPTED = "blindtune.json", "private.safetensors", "private.safetensors.enc"

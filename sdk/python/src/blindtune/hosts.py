@@ -15,8 +15,8 @@ from typing import TypeVar
 import numpy as np
 
 from .arrays import F32, I64, AnyArray
-from .calls import BackwardRequest, Call, ForwardRequest
 from .client import Client, StepAnswer
+from .client.step_calls import BackwardRequest, Call, ForwardRequest
 from .errors import ApiConnectionError, ApiError, RunError, ServerError
 from .placement import Placement, Together
 

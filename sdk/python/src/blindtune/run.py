@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from .arrays import F32, AnyArray
-from .calls import ForwardRequest
 from .client import Client
+from .client.objects import Job
+from .client.step_calls import ForwardRequest
 from .data import Dataset, upload_bytes
 from .errors import NotFoundError, RunError
 from .home import Home
 from .hosts import HostGroup, HostLink
 from .labels import make_task
-from .objects import Job
 from .placement import make_placement
 from .runfolder import RunFolder
 from .settings import Settings

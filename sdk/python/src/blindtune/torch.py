@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import F32, I64, AnyArray, decode, encode
-from .client import Client
+from .client import Client, connect
 from .data import Text
 from .errors import RunError
 from .exchange import Exchange, Plausible
@@ -30,7 +30,6 @@ from .mixing import Mixing as MixingWeights
 from .obfuscation import plausible_labels
 from .penalty import Penalty, blind_directions, make_penalty
 from .settings import Settings
-from .trainer import connect
 from .watching import LeakWatch, headline
 
 need("torch", "torch", "blindtune.torch")

@@ -22,8 +22,8 @@ from . import audit as attacks
 from . import label_privacy
 from .arrays import F32, I64, AnyArray, decode, encode, sha256
 from .auditing import attack_activations, attack_record, recorded, with_excess
-from .calls import ForwardRequest
-from .client import Client
+from .client import Client, connect
+from .client.step_calls import ForwardRequest
 from .data import Batches, Dataset, Text, evaluation_chunks, text_lengths
 from .errors import RunError
 from .heads import softmax
@@ -424,21 +424,6 @@ class P3EFT:
         run = self._ready()
         tensors = attacks.Tensors(activations, None if run.frozen else base, some.labels)
         return attack_activations(tensors, some.classes, run.group.placement, quick)
-
-
-def connect(hosts: Sequence[str | Client], api_keys: Sequence[str] | str | None) -> list[Client]:
-    """Clients for the hosts.
-
-    None means the one of BLINDTUNE_BASE_URL. One key may serve all, or each host has its own.
-    """
-    keys: list[str | None] = [api_keys] if isinstance(api_keys, str) else list(api_keys or ())
-    keys = keys or [None]
-    wanted: list[str | Client | None] = list(hosts) or [None]
-    if len(keys) == 1:
-        keys = keys * len(wanted)
-    if len(keys) != len(wanted):
-        raise RunError(f"{len(keys)} keys for {len(wanted)} hosts")
-    return [h if isinstance(h, Client) else Client(h, key) for h, key in zip(wanted, keys, strict=True)]
 
 
 def _of_set(others: Callable[[int], list[F32]], index: int) -> Callable[[int], F32]:

@@ -25,8 +25,8 @@ from scipy.sparse.linalg import LinearOperator, lsqr
 from sklearn.cluster import KMeans
 
 from ..arrays import F32, F64, I64, AnyArray
-from ..calls import BackwardRequest, ForwardRequest
 from ..client import Client
+from ..client.step_calls import BackwardRequest, ForwardRequest
 from .moments import AdamWReader, Reader, Reading
 from .recorder import Seen, SeenForward
 from .report import Finding

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from ..arrays import F32, I64, AnyArray, decode, encode
-from ..calls import Call
+from ..client.step_calls import Call
 
 ROWS = 2000
 STEP = re.compile(r"jobs/(?P<job>[^/]+)/(?P<kind>forward|backward)$")

@@ -6,7 +6,7 @@ import hashlib
 from io import BytesIO
 from pathlib import Path
 
-from .._generated.api.uploads import cancel_upload
+from ..._generated.api.uploads import cancel_upload
 from ..objects import Upload, UploadPart
 from .core import Ask, Plan, expiry, post, reads, to
 from .files import OCTETS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .._generated.api.models import delete_model, get_model, get_model_adapters, list_models
+from ..._generated.api.models import delete_model, get_model, get_model_adapters, list_models
 from ..objects import Model
 from ..peft_folders import CONFIG, WEIGHTS, adapter_folders, unpack
 from .core import Ask, Listing, given, nothing, reads

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
-from .arrays import F32, AnyArray
+from ..arrays import F32, AnyArray
 from .display import html_table, short
 
 T = TypeVar("T", bound="Record")

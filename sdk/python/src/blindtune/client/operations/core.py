@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from ..errors import BlindtuneError
+from ...errors import BlindtuneError
 from ..objects import Record
 
 T = TypeVar("T")

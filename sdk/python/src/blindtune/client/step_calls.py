@@ -10,11 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .arrays import F32, I64, AnyArray, decode, encode
-from .data import Text
+from ..arrays import F32, I64, AnyArray, decode, encode
 
 JOBS = "fine_tuning/jobs"
 TENSORS = "application/octet-stream"
+
+Text = str | tuple[str, str]
+"""A text, or a pair of them. `blindtune.data` has the same alias: what sends does not import what reads labels."""
 
 
 @dataclass(frozen=True)

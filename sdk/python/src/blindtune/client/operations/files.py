@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .._generated.api.files import delete_file, get_file, get_file_content, list_files
-from ..errors import BlindtuneError
+from ..._generated.api.files import delete_file, get_file, get_file_content, list_files
+from ...errors import BlindtuneError
 from ..objects import File
 from .core import Ask, Listing, Plan, Wait, nothing, reads
 

@@ -15,15 +15,15 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from typing_extensions import Self
 
-from . import events as _events
-from ._asks import checkpoints, jobs, steps
-from ._asks.core import Ask
-from .arrays import F32
-from .bar import Bar
-from .calls import BackwardRequest, Call, ForwardRequest, StepAnswer
-from .errors import ApiConnectionError, ApiError, BlindtuneError
+from ..arrays import F32
+from ..errors import ApiConnectionError, ApiError, BlindtuneError
+from . import event_stream as _events
 from .objects import Event, Job
-from .twins import AsyncPages, AsyncSender, Named, Pages, Sender, dressed, itself
+from .operations import checkpoints, jobs, steps
+from .operations.core import Ask
+from .progress import Bar
+from .step_calls import BackwardRequest, Call, ForwardRequest, StepAnswer
+from .sync_async import AsyncPages, AsyncSender, Named, Pages, Sender, dressed, itself
 
 log = logging.getLogger("blindtune")
 

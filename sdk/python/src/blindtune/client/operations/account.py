@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from typing_extensions import Unpack
 
-from .._generated.api.governance import get_api_key, get_usage, list_api_keys, list_audit_log, revoke_api_key
+from ..._generated.api.governance import get_api_key, get_usage, list_api_keys, list_audit_log, revoke_api_key
 from ..objects import ApiKey, AuditEntry, Usage
 from .core import Ask, Listing, nothing, post, reads
 

@@ -1,4 +1,4 @@
-"""Makes the methods of both clients out of the calls in `_asks`: one that blocks, and one to await.
+"""Makes the methods of both clients out of the calls in `operations`: one that blocks, and one to await.
 
 Owns: who sends (`Sender`, `AsyncSender`), lists that turn their own pages, and plans carried out. Must never: know what
 a call is about.
@@ -14,9 +14,9 @@ from functools import wraps
 from types import GenericAlias
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, get_args
 
-from ._asks.core import Ask, Listing, Page, Plan, Wait
 from .display import html_table
 from .objects import Record
+from .operations.core import Ask, Listing, Page, Plan, Wait
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from typing_extensions import Unpack
 
-from .._generated.api.fine_tuning import (
+from ..._generated.api.fine_tuning import (
     cancel_job,
     complete_job,
     get_job,
@@ -18,8 +18,8 @@ from .._generated.api.fine_tuning import (
     report_metrics,
     resume_job,
 )
-from .._generated.api.fine_tuning import capabilities as get_capabilities
-from .._generated.models import ListJobsMetadata, MetricsBody
+from ..._generated.api.fine_tuning import capabilities as get_capabilities
+from ..._generated.models import ListJobsMetadata, MetricsBody
 from ..objects import Capabilities, Estimate, Event, Job, LedgerEntry
 from .core import Ask, Listing, compute, nothing, post, reads
 

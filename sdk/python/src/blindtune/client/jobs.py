@@ -1,6 +1,6 @@
-"""`client.jobs`: fine-tuning runs, in both clients. What it answers are handles (handles.py).
+"""`client.jobs`: fine-tuning runs, in both clients. What it answers are handles (live_job.py).
 
-Owns: which calls are where, and that jobs come as handles. Must never: say what a call is; `_asks` says it.
+Owns: which calls are where, and that jobs come as handles. Must never: say what a call is; `operations` says it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec
 
-from . import events as _events
-from ._asks import jobs
-from ._asks.core import Ask, Listing
-from .handles import AsyncLiveJob, AsyncStepClient, LiveJob, StepClient
-from .management import AsyncCheckpoints, Checkpoints
+from . import event_stream as _events
+from .live_job import AsyncLiveJob, AsyncStepClient, LiveJob, StepClient
 from .objects import Event, Job
-from .twins import AsyncPages, AsyncResource, Pages, Resource, async_pages, dressed, later, now, pages
+from .operations import jobs
+from .operations.core import Ask, Listing
+from .resources import AsyncCheckpoints, Checkpoints
+from .sync_async import AsyncPages, AsyncResource, Pages, Resource, async_pages, dressed, later, now, pages
 
 P = ParamSpec("P")
 

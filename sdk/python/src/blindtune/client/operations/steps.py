@@ -1,12 +1,12 @@
-"""The data plane beside forward and backward (those are encoded in calls.py): the host's optimizer, and adapters."""
+"""The data plane beside forward and backward (those are encoded in step_calls.py): the optimizer, and adapters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..arrays import F32, AnyArray, decode, encode
-from ..calls import TENSORS
+from ...arrays import F32, AnyArray, decode, encode
+from ..step_calls import TENSORS
 from .core import Ask, decoded, nothing, to
 
 

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Mapping
 
-from .errors import WebhookVerificationError
+from ..errors import WebhookVerificationError
 from .objects import WebhookEvent
 
 TOLERANCE_S = 300

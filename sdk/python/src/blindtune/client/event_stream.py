@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
-from ._asks.core import to
-from ._transport import RetryPolicy
-from .errors import ApiConnectionError, BlindtuneError
+from ..errors import ApiConnectionError, BlindtuneError
 from .objects import Event
+from .operations.core import to
+from .transport import RetryPolicy
 
 QUIET_S = 45.0
 """The host pings every 15 s; a connection that is silent for longer is dead."""

@@ -1,13 +1,13 @@
 """The management plane, in OpenAI's words: what `client.files`, `client.jobs` and the like can do, in both clients.
 
-Owns: which calls are where, and under which name. Must never: say what a call is; `_asks` says it once for both.
+Owns: which calls are where, and under which name. Must never: say what a call is; `operations` says it once for both.
 """
 
 from __future__ import annotations
 
 from . import webhooks as _webhooks
-from ._asks import account, checkpoints, files, inference, models, uploads, webhooks
-from .twins import AsyncResource, Resource, async_pages, later, later_work, now, pages, work
+from .operations import account, checkpoints, files, inference, models, uploads, webhooks
+from .sync_async import AsyncResource, Resource, async_pages, later, later_work, now, pages, work
 
 
 class Files(Resource):

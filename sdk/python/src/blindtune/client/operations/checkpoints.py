@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .._generated.api.fine_tuning import (
+from ..._generated.api.fine_tuning import (
     delete_checkpoint,
     get_checkpoint,
     get_checkpoint_content,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arrays import decode
-from ..calls import TENSORS
+from ...arrays import decode
 from ..objects import Activations, Embeddings
+from ..step_calls import TENSORS
 from .core import Ask, compute, decoded, given
 
 Input = str | Sequence[str] | Sequence[tuple[str, str]] | Sequence[int] | Sequence[Sequence[int]]

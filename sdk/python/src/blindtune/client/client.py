@@ -1,8 +1,8 @@
 """Typed clients for one host: `Client`, and `AsyncClient` with the same words.
 
-Owns: addresses, keys, sending, and what becomes an exception. Must never: hold labels or anything of a run (trainer.py
-does), or say what a call is (`_asks` and calls.py do). Management calls have OpenAI's shapes; the data plane moves
-tensors as safetensors.
+Owns: addresses, keys, sending, and what becomes an exception. Must never: hold labels or anything of a run (training/
+does), or say what a call is (`operations` and step_calls.py do). Management calls have OpenAI's shapes; the data plane
+moves tensors as safetensors.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from typing import Any, TypeVar
 import httpx
 from typing_extensions import Self
 
-from ._asks import steps
-from ._asks.core import Ask, Listing
-from ._asks.jobs import ledger
-from ._transport import UNREAD, AsyncRetryingTransport, RetryingTransport, RetryPolicy, Traffic
-from ._version import __version__
-from .arrays import F32, AnyArray
-from .calls import TENSORS, BackwardRequest, Call, ForwardRequest, StepAnswer, step_answer
-from .errors import ApiConnectionError, BlindtuneError, error_from
+from .._version import __version__
+from ..arrays import F32, AnyArray
+from ..errors import ApiConnectionError, BlindtuneError, error_from
 from .jobs import AsyncJobs, Jobs
-from .management import (
+from .operations import steps
+from .operations.core import Ask, Listing
+from .operations.jobs import ledger
+from .resources import (
     ActivationCalls,
     ApiKeys,
     AsyncActivationCalls,
@@ -45,7 +43,9 @@ from .management import (
     UsageReports,
     Webhooks,
 )
-from .twins import Pages
+from .step_calls import TENSORS, BackwardRequest, Call, ForwardRequest, StepAnswer, step_answer
+from .sync_async import Pages
+from .transport import UNREAD, AsyncRetryingTransport, RetryingTransport, RetryPolicy, Traffic
 
 __all__ = ["AsyncClient", "Client", "Recorder", "StepAnswer", "normalize_url"]
 

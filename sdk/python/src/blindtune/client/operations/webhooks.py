@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from typing_extensions import Unpack
 
-from .._generated.api.webhooks import (
+from ..._generated.api.webhooks import (
     delete_webhook,
     get_webhook,
     list_deliveries,

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from .errors import BlindtuneError
+from ..errors import BlindtuneError
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
