@@ -9,16 +9,16 @@ import pytest
 from test_gradients import B, H, batch, finite_difference
 
 from blindtune import Dataset, SettingsError
-from blindtune.distance import distance_correlation_loss
-from blindtune.heads import cross_entropy
-from blindtune.home import Home
-from blindtune.labels import TrainingLabels, make_task
-from blindtune.mixing import Mixing
-from blindtune.penalty import DistancePenalty, make_penalty
-from blindtune.pslf import draw_pseudo_labels
-from blindtune.secret import SecretStream
+from blindtune.private.heads import cross_entropy
+from blindtune.private.mixing import Mixing
+from blindtune.private.penalties.distance import distance_correlation_loss
+from blindtune.private.penalties.penalty import DistancePenalty, make_penalty
+from blindtune.private.private_model import Home
+from blindtune.private.pslf import draw_pseudo_labels
+from blindtune.private.secret import SecretStream
+from blindtune.private.tasks import Classification, Regression
+from blindtune.private.training_labels import TrainingLabels, make_task
 from blindtune.settings import Settings
-from blindtune.tasks import Classification, Regression
 
 
 def exact_home(settings: Settings, classes: int, secret: SecretStream, task: Any = None) -> Home:

@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from blindtune.defences import UpdateNoise, update_epsilon
 from blindtune.errors import BlindtuneError
-from blindtune.secret import SecretStream
+from blindtune.private.secret import SecretStream
 
 SECRET = SecretStream(b"test")
 

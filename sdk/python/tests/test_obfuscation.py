@@ -8,9 +8,9 @@ from conftest import sentiment
 
 from blindtune import SettingsError
 from blindtune.audit.tier0 import spectral_auc
-from blindtune.obfuscation import Context, Decoys, GaussianShares, Obfuscation, Plain, plausible_labels
-from blindtune.obfuscation.decoys import orthogonal
-from blindtune.secret import SecretStream
+from blindtune.private.obfuscation import Context, Decoys, GaussianShares, Obfuscation, Plain, plausible_labels
+from blindtune.private.obfuscation.decoys import orthogonal
+from blindtune.private.secret import SecretStream
 from blindtune.settings import Settings
 
 B, H = 64, 48

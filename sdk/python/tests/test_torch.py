@@ -20,9 +20,9 @@ from blindtune import P3EFT, Client, RunError  # noqa: E402
 from blindtune.arrays import decode  # noqa: E402
 from blindtune.data import Batches, text_lengths  # noqa: E402
 from blindtune.export import read_adapter  # noqa: E402
-from blindtune.heads import LinearHead  # noqa: E402
-from blindtune.home import Home  # noqa: E402
 from blindtune.optimizers import learning_rate  # noqa: E402
+from blindtune.private.heads import LinearHead  # noqa: E402
+from blindtune.private.private_model import Home  # noqa: E402
 from blindtune.torch import HostedBackbone, Mixing, PrivacyRegularizer, exchanged  # noqa: E402
 
 TEXTS = ["a good film", "a bad plot", "the music", "an awful scene", "a warm story"]

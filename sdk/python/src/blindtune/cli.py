@@ -21,11 +21,11 @@ from .client import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .data import DataError, Dataset, read_dataset
 from .errors import BlindtuneError
 from .frontier.command import add_command as add_frontier
-from .heads import HEADS
-from .mixing import COEFFICIENTS
-from .obfuscation import OBFUSCATIONS
 from .placement import PLACEMENTS
-from .schedules import SCHEDULES
+from .private.heads import HEADS
+from .private.mixing import COEFFICIENTS
+from .private.obfuscation import OBFUSCATIONS
+from .private.penalties.schedules import SCHEDULES
 from .settings import METHODS, ON_LEAK, OPTIMIZERS, POOLINGS, PRECISIONS, REGULARIZERS, Settings, SettingsError
 from .trainer import P3EFT
 

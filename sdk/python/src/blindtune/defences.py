@@ -15,7 +15,7 @@ import numpy as np
 
 from .arrays import F32, F64
 from .errors import BlindtuneError
-from .secret import SecretStream
+from .private.secret import SecretStream
 
 WEAK = 0.1
 """Noise of all steps together below which epsilon is above 90."""

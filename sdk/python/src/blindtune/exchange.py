@@ -17,10 +17,10 @@ from .client.step_calls import ForwardRequest
 from .data import Text, evaluation_chunks, upload_bytes
 from .errors import RunError
 from .hosts import HostGroup, HostLink
-from .obfuscation import Context, Obfuscated
 from .placement import make_placement
+from .private.obfuscation import Context, Obfuscated
+from .private.secret import SecretStream
 from .run import COMPARED_TEXTS, About, create_job, first_adapters
-from .secret import SecretStream
 from .settings import Settings
 
 Plausible = Callable[[int], Sequence[F32]]

@@ -27,14 +27,14 @@ from .arrays import F32, AnyArray, decode, encode
 from .client import Client, connect
 from .errors import RunError
 from .extras import need
-from .home import Home
 from .hosts import HostGroup, HostLink
-from .mixing import Mixing
 from .placement import make_placement
+from .private.mixing import Mixing
+from .private.private_model import Home
+from .private.tasks import Regression
 from .run import About, Run, create_job
 from .runfolder import RunFolder
 from .settings import Settings
-from .tasks import Regression
 from .trainer import P3EFT
 
 FORMAT = 1

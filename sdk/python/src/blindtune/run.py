@@ -20,13 +20,13 @@ from .client.objects import Job
 from .client.step_calls import ForwardRequest
 from .data import Dataset, upload_bytes
 from .errors import NotFoundError, RunError
-from .home import Home
 from .hosts import HostGroup, HostLink
-from .labels import make_task
 from .placement import make_placement
+from .private.private_model import Home
+from .private.tasks import Regression
+from .private.training_labels import make_task
 from .runfolder import RunFolder
 from .settings import Settings
-from .tasks import Regression
 from .updates import Updates
 from .watching import LeakWatch
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from .arrays import AnyArray, decode, encode
 from .errors import RunError
-from .secret import SecretStream
+from .private.secret import SecretStream
 
 
 class RunFolder:

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from .camouflage import CamouflageWeights
-from .heads import HEADS
-from .mixing import COEFFICIENTS
-from .obfuscation import OBFUSCATIONS, Obfuscation, gradient_error, make_obfuscation
 from .optimizers import AdamWSettings
 from .placement import PLACEMENTS
-from .regularizers import RegularizerWeights
-from .schedules import SCHEDULES, WeightSchedule
-from .shares import NOISE_SCALE
+from .private.heads import HEADS
+from .private.mixing import COEFFICIENTS
+from .private.obfuscation import OBFUSCATIONS, Obfuscation, gradient_error, make_obfuscation
+from .private.obfuscation.shares import NOISE_SCALE
+from .private.penalties.camouflage import CamouflageWeights
+from .private.penalties.probe import RegularizerWeights
+from .private.penalties.schedules import SCHEDULES, WeightSchedule
 
 log = logging.getLogger("blindtune")
 
@@ -65,7 +65,7 @@ class Settings:
     meanwhile. `update_clip` and `update_noise` are those of `defences.UpdateNoise`; `label_epsilon` that of
     label_privacy.py; `pslf_epsilon` and `pslf_labels` those of pslf.py.
 
-    `regularizer` is ours (camouflage.py) or the authors' probe (regularizers.py). `schedule` says how its weight goes
+    `regularizer` is ours (camouflage.py) or the authors' probe (probe.py). `schedule` says how its weight goes
     over the run: automatic (None means that for camouflage) looks every `audit_every` steps at what the attacks of
     tiers 0 and 1 find and steers towards `max_leak`; a probe's ramps over `ramp_steps`. `on_leak` stop ends the run
     when a look finds more than `max_leak`. `adapter_sets` None is 2, and under camouflage 1: more sets give a host

@@ -26,9 +26,9 @@ from .errors import RunError
 from .exchange import Exchange, Plausible
 from .export import NewFolder, write_adapters
 from .extras import need
-from .mixing import Mixing as MixingWeights
-from .obfuscation import plausible_labels
-from .penalty import Penalty, blind_directions, make_penalty
+from .private.mixing import Mixing as MixingWeights
+from .private.obfuscation import plausible_labels
+from .private.penalties.penalty import Penalty, blind_directions, make_penalty
 from .settings import Settings
 from .watching import LeakWatch, headline
 

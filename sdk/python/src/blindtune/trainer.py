@@ -19,22 +19,22 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from . import audit as attacks
-from . import label_privacy
 from .arrays import F32, I64, AnyArray, decode, encode, sha256
 from .auditing import attack_activations, attack_record, recorded, with_excess
 from .client import Client, connect
 from .client.step_calls import ForwardRequest
 from .data import Batches, Dataset, Text, evaluation_chunks, text_lengths
 from .errors import RunError
-from .heads import softmax
-from .home import HomeStep
-from .labels import TrainingLabels
-from .obfuscation import Context
 from .optimizers import clip, learning_rate
+from .private import label_privacy
+from .private.heads import softmax
+from .private.obfuscation import Context
+from .private.private_model import HomeStep
+from .private.tasks import Classification, Regression
+from .private.training_labels import TrainingLabels
 from .run import About, Run, check_same, restore_run, start_run
 from .runfolder import RunFolder
 from .settings import Settings
-from .tasks import Classification, Regression
 from .watching import headline
 
 log = logging.getLogger("blindtune")

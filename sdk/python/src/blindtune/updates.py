@@ -14,7 +14,7 @@ import numpy as np
 from .arrays import F32, AnyArray
 from .defences import UpdateNoise
 from .optimizers import SGD, AdamW, SGDSettings, clip
-from .secret import SecretStream
+from .private.secret import SecretStream
 from .settings import Settings
 
 HEAD = "head_"

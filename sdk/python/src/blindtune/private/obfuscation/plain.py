@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..arrays import F32
-from ..shares import Obfuscated
+from ...arrays import F32
 from .base import Context, Statement, gradient_error
+from .shares import Obfuscated
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from .arrays import F32, F64, I64
+from ...arrays import F32, F64, I64
 
 SMALLEST = 1e-12
 

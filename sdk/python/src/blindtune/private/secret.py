@@ -12,7 +12,7 @@ import secrets
 
 import numpy as np
 
-from .arrays import F64, I64
+from ..arrays import F64, I64
 
 SECRET_BYTES = 32
 

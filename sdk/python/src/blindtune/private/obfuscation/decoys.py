@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import F32, F64, I64
-from ..data import Text
+from ...arrays import F32, F64, I64
+from ...data import Text
 from ..secret import SecretStream
-from ..shares import Obfuscated, relative_kappa
 from .base import Context, Statement, gradient_error
+from .shares import Obfuscated, relative_kappa
 
 
 @dataclass(frozen=True)

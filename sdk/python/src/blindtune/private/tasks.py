@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.stats import spearmanr
 
-from .arrays import F32, F64, I64
+from ..arrays import F32, F64, I64
 from .heads import cross_entropy, softmax
 from .label_privacy import corrected_cross_entropy
 

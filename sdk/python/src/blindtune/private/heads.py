@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .arrays import F32, I64
+from ..arrays import F32, I64
 from .secret import SecretStream
 
 INIT_STD = 0.02

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import F32, I64, AnyArray
+from ..arrays import F32, I64, AnyArray
+from ..settings import Settings
 from .heads import Head, make_head, softmax
-from .labels import classification
 from .mixing import Mixing
-from .penalty import Penalty, blind_directions, make_penalty
+from .penalties.penalty import Penalty, blind_directions, make_penalty
 from .pslf import PseudoHead
 from .secret import SecretStream
-from .settings import Settings
 from .tasks import Task, exchange_labels
+from .training_labels import classification
 
 
 @dataclass(frozen=True)

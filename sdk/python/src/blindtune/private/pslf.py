@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import F32, I64
+from ..arrays import F32, I64
 from .heads import Head, cross_entropy
 from .label_privacy import flip_probability
 from .secret import SecretStream

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from .arrays import F32, F64, I64
+from ...arrays import F32, F64, I64
 
 MAX_ITERATIONS = 150
 

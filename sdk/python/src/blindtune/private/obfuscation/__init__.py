@@ -3,11 +3,11 @@
 Owns: the choice among them. Must never: send what undoes one of them; see base.py for the interface.
 """
 
-from ..shares import Obfuscated
 from .base import Context, Obfuscation, Statement, gradient_error
 from .decoys import Decoys, plausible_labels
 from .gaussian import GaussianShares
 from .plain import Plain
+from .shares import Obfuscated
 
 OBFUSCATIONS = ("shares", "decoys", "plain")
 

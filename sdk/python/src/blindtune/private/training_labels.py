@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .arrays import I64
-from .data import Dataset
+from ..arrays import I64
+from ..data import Dataset
+from ..settings import Settings, SettingsError
 from .label_privacy import randomized_response, transition
 from .obfuscation import plausible_labels
 from .pslf import draw_pseudo_labels
 from .secret import SecretStream
-from .settings import Settings, SettingsError
 from .tasks import Classification, Regression, Task
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..arrays import F32
+from ...arrays import F32
 from ..secret import SecretStream
-from ..shares import Obfuscated
+from .shares import Obfuscated
 
 UNIT_ERROR = {"float32": 2.3e-7, "nf4": 2.3e-7, "bfloat16": 4.4e-3}
 """Relative error of a reconstructed gradient for each unit of kappa, by the backbone's precision; the wire is float32.

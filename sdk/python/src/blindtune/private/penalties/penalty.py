@@ -12,14 +12,14 @@ from typing import Protocol
 
 import numpy as np
 
-from . import regularizers
-from .arrays import F32, F64, I64, AnyArray
+from ...arrays import F32, F64, I64, AnyArray
+from ...settings import Settings
+from ..secret import SecretStream
+from . import probe
 from .camouflage import Camouflage, decoy_directions
 from .distance import distance_correlation_loss
-from .regularizers import RegularizerWeights
+from .probe import RegularizerWeights
 from .schedules import WeightSchedule
-from .secret import SecretStream
-from .settings import Settings
 
 
 class Penalty(Protocol):
@@ -82,12 +82,12 @@ class _Memoryless:
 
 
 class ProbePenalty(_Memoryless):
-    """P3EFT's: a logistic probe must not read the labels (regularizers.py)."""
+    """P3EFT's: a logistic probe must not read the labels (probe.py)."""
 
     def penalty(self, activations: Sequence[F32], base: F32 | None, labels: I64, step: int) -> tuple[float, list[F32]]:
         """On activations, shifts and differences of sets; nothing when the batch lacks a class."""
         weights = self.weights.scaled(self.schedule.at(step))
-        return regularizers.regularize(activations, base, labels, self.classes, weights)
+        return probe.regularize(activations, base, labels, self.classes, weights)
 
 
 class DistancePenalty(_Memoryless):

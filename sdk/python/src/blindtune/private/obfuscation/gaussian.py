@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..arrays import F32
-from ..shares import NOISE_SCALE, Obfuscated, expected_kappa, split
+from ...arrays import F32
 from .base import Context, Statement, gradient_error
+from .shares import NOISE_SCALE, Obfuscated, expected_kappa, split
 
 
 @dataclass(frozen=True)

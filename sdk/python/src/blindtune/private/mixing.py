@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import F32, F64, AnyArray
+from ..arrays import F32, F64, AnyArray
 from .secret import SecretStream
 
 COEFFICIENTS = ("antisymmetric_n01", "averaged")

@@ -20,7 +20,7 @@ import math
 
 import numpy as np
 
-from .arrays import F32, F64, I64
+from ..arrays import F32, F64, I64
 from .heads import softmax
 from .secret import SecretStream
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import F32, F64
-from .secret import SecretStream
+from ...arrays import F32, F64
+from ..secret import SecretStream
 
 NOISE_SCALE = 100.0
 """Standard deviation of the noise over the root mean square of the gradient: SCIENCE: leak 0.513, error 4.5e-5."""

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .arrays import F32, F64, I64
-from .secret import SecretStream
+from ...arrays import F32, F64, I64
+from ..secret import SecretStream
 
 STEEPNESS = 3.0
 """Of the tanh: at 1 the decoys are not flat enough, and independent component analysis prefers the label (0.88)."""
