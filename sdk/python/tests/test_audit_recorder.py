@@ -13,7 +13,7 @@ from blindtune.arrays import encode
 from blindtune.audit import Recorder, SeenBackward, SeenForward
 from blindtune.client.step_calls import BackwardRequest, ForwardRequest
 from blindtune.client.transport import RetryPolicy
-from blindtune.runfolder import RunFolder
+from blindtune.training.run_folder import RunFolder
 
 
 def forward_of(recorder: Recorder, host: int, seq: int, rows: list[int], base: bool = True) -> None:

@@ -11,9 +11,9 @@ from blindtune.private.heads import HEADS, cross_entropy, make_head
 from blindtune.private.mixing import Mixing
 from blindtune.private.penalties.probe import Probe, RegularizerWeights, fit_probe, probe_loss, regularize
 from blindtune.private.penalties.schedules import WeightSchedule
-from blindtune.private.private_model import Home
 from blindtune.private.secret import SecretStream
-from blindtune.settings import Settings
+from blindtune.training.factory import fresh_home
+from blindtune.training.settings import Settings
 
 B, H = 12, 5
 
@@ -105,7 +105,7 @@ def test_whole_step_gradient(classes: int, secret: SecretStream, monkeypatch: py
     rng = np.random.default_rng(3)
     activations = [rng.normal(size=(B, H)) for _ in range(3)]
     base, labels = rng.normal(size=(B, H)), np.arange(B) % classes
-    home = Home.fresh(Settings(adapter_sets=3, ramp_steps=0, regularizer="probe"), H, classes, secret)
+    home = fresh_home(Settings(adapter_sets=3, ramp_steps=0, regularizer="probe"), H, classes, secret)
     home.mixing = Mixing(home.mixing.weights.astype(np.float64))
     home.head.parameters[:] = [p.astype(np.float64) * 20 for p in home.head.parameters]
 

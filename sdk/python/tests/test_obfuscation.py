@@ -11,7 +11,7 @@ from blindtune.audit.tier0 import spectral_auc
 from blindtune.private.obfuscation import Context, Decoys, GaussianShares, Obfuscation, Plain, plausible_labels
 from blindtune.private.obfuscation.decoys import orthogonal
 from blindtune.private.secret import SecretStream
-from blindtune.settings import Settings
+from blindtune.training.settings import Settings
 
 B, H = 64, 48
 ALL: list[Obfuscation] = [Plain(), GaussianShares(2), GaussianShares(3, 10.0), Decoys(1), Decoys(3), Decoys(7)]

@@ -13,7 +13,7 @@ from test_trainer import SMALL, Hosts, clients, prepared
 from blindtune import P3EFT, ApiConnectionError, Client, RunError
 from blindtune.arrays import decode
 from blindtune.client.transport import RetryPolicy
-from blindtune.hosts import HostLostError
+from blindtune.training.host_group import HostLostError
 
 HASTY = RetryPolicy(patience_s=0.5, first_wait_s=0.01)
 

@@ -6,20 +6,17 @@ Owns: dL/dh_i for every adapter set. Must never: know a host, or anything about 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..arrays import F32, I64, AnyArray
-from ..settings import Settings
-from .heads import Head, make_head, softmax
+from .heads import Head, softmax
 from .mixing import Mixing
-from .penalties.penalty import Penalty, blind_directions, make_penalty
+from .penalties.penalty import Penalty
 from .pslf import PseudoHead
-from .secret import SecretStream
 from .tasks import Task, exchange_labels
-from .training_labels import classification
 
 
 @dataclass(frozen=True)
@@ -54,25 +51,6 @@ class Home:
     """Under pslf: its loss trains the adapters, and that of `head` only the head."""
     classes: int = 2
     """Of the guarded labels."""
-
-    @classmethod
-    def fresh(
-        cls, settings: Settings, hidden: int, classes: int, secret: SecretStream, task: Task | None = None
-    ) -> Home:
-        """Drawn from the run's secret: the host cannot guess it from the job's seed.
-
-        `classes` are those of the guarded labels (2 for a regression); without `task` the head learns them.
-        """
-        task = task or classification(classes, settings)
-        mixing = Mixing.fresh(settings.coefficients, (settings.sets, hidden), secret, settings.mult_std or 0.0)
-        head = make_head(settings.head, hidden, task.outputs, secret)
-        pseudo = None
-        if settings.method == "pslf":
-            pseudo = PseudoHead(make_head(settings.head, hidden, settings.pslf_labels, secret, "pseudo-head"))
-        if settings.camouflaged:
-            mixing = replace(mixing, blind=blind_directions(settings, secret, hidden))
-        penalty = make_penalty(settings, classes, secret, hidden)
-        return cls(mixing, head, task, penalty, pseudo, classes)
 
     @property
     def parameters(self) -> dict[str, F32]:

@@ -13,10 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from ...arrays import F32, F64, I64, AnyArray
-from ...settings import Settings
-from ..secret import SecretStream
 from . import probe
-from .camouflage import Camouflage, decoy_directions
+from .camouflage import Camouflage
 from .distance import distance_correlation_loss
 from .probe import RegularizerWeights
 from .schedules import WeightSchedule
@@ -140,22 +138,6 @@ class CamouflagePenalty:
         mine = {name[11:]: value for name, value in state.items() if name.startswith("camouflage.")}
         self.hidden.load_state(mine)
         _load_schedule(self.schedule, state)
-
-
-def make_penalty(settings: Settings, classes: int, secret: SecretStream, hidden: int) -> Penalty:
-    """The penalty of the run's method; `classes` is what the guarded labels have, `hidden` is H."""
-    schedule = settings.weight_schedule()
-    if settings.camouflaged:
-        return CamouflagePenalty(
-            Camouflage(settings.camouflage(), classes, blind_directions(settings, secret, hidden), secret), schedule
-        )
-    kind = DistancePenalty if settings.method == "dc" else ProbePenalty
-    return kind(settings.probe_weights(), classes, schedule)
-
-
-def blind_directions(settings: Settings, secret: SecretStream, hidden: int) -> F32:
-    """u_ik [n, K, H]: where the decoys go and the head does not look."""
-    return decoy_directions(secret, settings.sets, hidden, min(settings.decoy_features, hidden - 1))
 
 
 def _needed(base: F32 | None) -> F32:

@@ -22,9 +22,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .arrays import AnyArray, decode, encode
-from .errors import RunError
-from .private.secret import SecretStream
+from ..arrays import AnyArray, decode, encode
+from ..errors import RunError
+from ..private.secret import SecretStream
 
 
 class RunFolder:

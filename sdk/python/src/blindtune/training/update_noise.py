@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .arrays import F32, F64
-from .errors import BlindtuneError
-from .private.secret import SecretStream
+from ..arrays import F32, F64
+from ..errors import BlindtuneError
+from ..private.secret import SecretStream
 
 WEAK = 0.1
 """Noise of all steps together below which epsilon is above 90."""

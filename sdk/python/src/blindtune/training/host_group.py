@@ -14,10 +14,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from .arrays import F32, I64, AnyArray
-from .client import Client, StepAnswer
-from .client.step_calls import BackwardRequest, Call, ForwardRequest
-from .errors import ApiConnectionError, ApiError, RunError, ServerError
+from ..arrays import F32, I64, AnyArray
+from ..client import Client, StepAnswer
+from ..client.step_calls import BackwardRequest, Call, ForwardRequest
+from ..errors import ApiConnectionError, ApiError, RunError, ServerError
 from .placement import Placement, Together
 
 log = logging.getLogger("blindtune")

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from . import audit as attacks
-from .arrays import I64
-from .audit import tier2
-from .audit.score import RESAMPLES
-from .client import Client
-from .client.step_calls import Call
+from .. import audit as attacks
+from ..arrays import I64
+from ..audit import tier2
+from ..audit.score import RESAMPLES
+from ..client import Client
+from ..client.step_calls import Call
 from .placement import Placement
 
 

@@ -11,11 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-from .arrays import F32, AnyArray
-from .defences import UpdateNoise
-from .optimizers import SGD, AdamW, SGDSettings, clip
-from .private.secret import SecretStream
+from ..arrays import F32, AnyArray
+from ..optimizers import SGD, AdamW, SGDSettings, clip
+from ..private.secret import SecretStream
 from .settings import Settings
+from .update_noise import UpdateNoise
 
 HEAD = "head_"
 """Before the names of the head's moments."""

@@ -14,21 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import F32, AnyArray
-from .client import Client
-from .client.objects import Job
-from .client.step_calls import ForwardRequest
-from .data import Dataset, upload_bytes
-from .errors import NotFoundError, RunError
-from .hosts import HostGroup, HostLink
+from ..arrays import F32, AnyArray
+from ..client import Client
+from ..client.objects import Job
+from ..client.step_calls import ForwardRequest
+from ..data import Dataset, upload_bytes
+from ..errors import NotFoundError, RunError
+from ..private.private_model import Home
+from ..private.tasks import Regression
+from .factory import fresh_home, make_task
+from .host_group import HostGroup, HostLink
+from .leak_watch import LeakWatch
 from .placement import make_placement
-from .private.private_model import Home
-from .private.tasks import Regression
-from .private.training_labels import make_task
-from .runfolder import RunFolder
+from .run_folder import RunFolder
 from .settings import Settings
 from .updates import Updates
-from .watching import LeakWatch
 
 log = logging.getLogger("blindtune")
 
@@ -140,7 +140,7 @@ def start_run(about: About, folder: RunFolder, clients: Sequence[Client], data: 
     if settings.placement != "shares" and len(links) > 1:
         some = list(data.texts[:COMPARED_TEXTS])
         group.check_backbones(ForwardRequest(texts=some, train=False, adapters="none", base=True))
-    home = Home.fresh(settings, jobs[0].hidden_size, data.classes, folder.secret(), task)
+    home = fresh_home(settings, jobs[0].hidden_size, data.classes, folder.secret(), task)
     run = Run(about, folder, group, [] if frozen else first_adapters(group, settings.sets), home)
     run.save()
     run.describe()
@@ -163,7 +163,7 @@ def restore_run(folder: RunFolder, clients: Sequence[Client]) -> Run:
     ]
     group = HostGroup(links, make_placement(settings.placement, len(links)))
     task = Regression(**body["regression"]) if "regression" in body else None
-    home = Home.fresh(settings, body["hidden"], len(about.label_names), folder.secret(), task)
+    home = fresh_home(settings, body["hidden"], len(about.label_names), folder.secret(), task)
     home.load_state(arrays)
     for name, value in home.parameters.items():
         value[...] = arrays[name]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .arrays import F32, I64, AnyArray
-from .audit import LeakReport, look
+from ..arrays import F32, I64, AnyArray
+from ..audit import LeakReport, look
 
 ROWS = 512
 """How many of the last rows a look attacks: older ones were computed with adapters of too long ago."""

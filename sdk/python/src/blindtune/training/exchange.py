@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import F32, I64, AnyArray, sha256
-from .client import Client
-from .client.step_calls import ForwardRequest
-from .data import Text, evaluation_chunks, upload_bytes
-from .errors import RunError
-from .hosts import HostGroup, HostLink
+from ..arrays import F32, I64, AnyArray, sha256
+from ..client import Client
+from ..client.step_calls import ForwardRequest
+from ..data import Text, evaluation_chunks, upload_bytes
+from ..errors import RunError
+from ..private.obfuscation import Context, Obfuscated
+from ..private.secret import SecretStream
+from .host_group import HostGroup, HostLink
 from .placement import make_placement
-from .private.obfuscation import Context, Obfuscated
-from .private.secret import SecretStream
 from .run import COMPARED_TEXTS, About, create_job, first_adapters
 from .settings import Settings
 
