@@ -62,7 +62,7 @@ class Settings:
     at least two. `max_gradient_error` None is 1e-3, and 0.05 on a bfloat16 backbone. `placement` says what several
     hosts divide among them: the shares of each gradient, the steps (in turn, each with everything), or the adapter sets
     (one each, so that no host sees another's). `accumulate` batches make one update, and the adapters stay as they are
-    meanwhile. `update_clip` and `update_noise` are those of `defences.UpdateNoise`; `label_epsilon` that of
+    meanwhile. `update_clip` and `update_noise` are those of `update_noise.UpdateNoise`; `label_epsilon` that of
     label_privacy.py; `pslf_epsilon` and `pslf_labels` those of pslf.py.
 
     `regularizer` is ours (camouflage.py) or the authors' probe (probe.py). `schedule` says how its weight goes
