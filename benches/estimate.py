@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 from blindtune.client import Client
 from blindtune.data import Dataset, upload_bytes
-from blindtune.trainer import P3EFT
+from blindtune.training.trainer import P3EFT
 from hosts import Hosts
 
 ROOT = Path(__file__).resolve().parents[1]

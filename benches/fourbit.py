@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from bench import Options
-from blindtune.calls import ForwardRequest
+from blindtune.client.step_calls import ForwardRequest
 from gpu import LLAMA_2_7B
 from hosts import Host, Hosts
 from table import Fact

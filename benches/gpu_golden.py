@@ -16,7 +16,7 @@ import numpy as np
 from bench import ROOT
 from blindtune import Client
 from blindtune.arrays import AnyArray, decode, encode
-from blindtune.calls import BackwardRequest, Call, ForwardRequest
+from blindtune.client.step_calls import BackwardRequest, Call, ForwardRequest
 from cases import SEED
 from hosts import Host
 from sides import difference

@@ -25,9 +25,9 @@ from blindtune.arrays import I64, AnyArray
 from blindtune.audit import HostJacobian, Recorder, SGDReader, evaluate, invert
 from blindtune.audit.inversion import Update, guesses, updates_of
 from blindtune.audit.moments import Reading
-from blindtune.auditing import recorded
 from blindtune.data import read_dataset
-from blindtune.optim import SGDSettings, learning_rate
+from blindtune.optimizers import SGDSettings, learning_rate
+from blindtune.training.run_audit import recorded
 from hosts import Hosts
 from science import BACKBONE, BINARY, DATA, MODEL, ROOT
 

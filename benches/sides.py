@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from blindtune import Client, RetryPolicy
 from blindtune.arrays import AnyArray
-from blindtune.calls import BackwardRequest, ForwardRequest
+from blindtune.client.step_calls import BackwardRequest, ForwardRequest
 from cases import LORA, SEED, Batch, Side
 from hosts import Host
 from peerlink import PeerLink

@@ -25,7 +25,7 @@ PYTHON = ROOT / ".deps/venv/bin/python"
 
 NUMERIC = (
     "test_audit.py",
-    "test_audit_seen.py",
+    "test_audit_recorder.py",
     "test_audit_shares.py",
     "test_baselines.py",
     "test_camouflage.py",
@@ -37,7 +37,7 @@ NUMERIC = (
     "test_label_privacy.py",
     "test_modes.py",
     "test_obfuscation.py",
-    "test_optim.py",
+    "test_optimizers.py",
     "test_placement.py",
     "test_shares.py",
     "test_trainer.py",

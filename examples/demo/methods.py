@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from blindtune import P3EFT, Client, Dataset, LeakReport
 from blindtune.audit import Recorder
-from blindtune.runfolder import RunFolder
+from blindtune.training.run_folder import RunFolder
 from plan import Plan
 
 F32 = npt.NDArray[np.float32]

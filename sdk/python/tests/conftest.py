@@ -11,7 +11,7 @@ from fake_host import FakeHost
 from threadpoolctl import threadpool_limits
 
 from blindtune.data import Dataset
-from blindtune.secret import SecretStream
+from blindtune.private.secret import SecretStream
 
 GOOD = ["good", "great", "fine", "lovely", "warm", "bright", "clever", "moving"]
 BAD = ["bad", "awful", "dull", "bleak", "cold", "dreary", "clumsy", "hollow"]

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from blindtune.frontier.point import LeftOut, Point, Report, TierLeak
-from blindtune.settings import Settings
+from blindtune.training.settings import Settings
 
 EVIL = '<script>alert("$x$")</script> & "quotes"'
 

@@ -11,8 +11,8 @@ from blindtune.audit import Finding, Seen, SeenBackward, SeenForward, run
 from blindtune.audit.recombine import Mixture, aligned_average, consistent, lowest_rank
 from blindtune.audit.score import evaluate
 from blindtune.audit.tier2 import guesses, steps_of
-from blindtune.secret import SecretStream
-from blindtune.shares import split
+from blindtune.private.obfuscation.shares import split
+from blindtune.private.secret import SecretStream
 
 N, B, H, STEPS = 2400, 48, 40, 48
 """With decoys an attack that is lucky with one step's mixture is unlucky with the next one's: many steps, not only many

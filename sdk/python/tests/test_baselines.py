@@ -9,21 +9,21 @@ import pytest
 from test_gradients import B, H, batch, finite_difference
 
 from blindtune import Dataset, SettingsError
-from blindtune.distance import distance_correlation_loss
-from blindtune.heads import cross_entropy
-from blindtune.home import Home
-from blindtune.labels import TrainingLabels, make_task
-from blindtune.mixing import Mixing
-from blindtune.penalty import DistancePenalty, make_penalty
-from blindtune.pslf import draw_pseudo_labels
-from blindtune.secret import SecretStream
-from blindtune.settings import Settings
-from blindtune.tasks import Classification, Regression
+from blindtune.private.heads import cross_entropy
+from blindtune.private.mixing import Mixing
+from blindtune.private.penalties.distance import distance_correlation_loss
+from blindtune.private.penalties.penalty import DistancePenalty
+from blindtune.private.private_model import Home
+from blindtune.private.pslf import draw_pseudo_labels
+from blindtune.private.secret import SecretStream
+from blindtune.private.tasks import Classification, Regression
+from blindtune.training.factory import draw_labels, fresh_home, make_penalty, make_task
+from blindtune.training.settings import Settings
 
 
 def exact_home(settings: Settings, classes: int, secret: SecretStream, task: Any = None) -> Home:
     """In float64, with weights large enough to bend the head."""
-    home = Home.fresh(settings, H, classes, secret, task)
+    home = fresh_home(settings, H, classes, secret, task)
     home.mixing = Mixing(home.mixing.weights.astype(np.float64))
     for head in [home.head, *([home.pseudo.head] if home.pseudo else [])]:
         head.parameters[:] = [p.astype(np.float64) * 20 for p in head.parameters]
@@ -232,16 +232,16 @@ def test_labels_of_a_run(secret: SecretStream) -> None:
     data = Dataset(tuple(f"word{k % 7} text {k}" for k in range(300)), np.arange(300) % 3, ("a", "b", "c"))
     settings = Settings(label_epsilon=1.0).resolve(1)
     task = make_task(data, settings)
-    labels = TrainingLabels.draw(data, settings, task, secret)
+    labels = draw_labels(data, settings, task, secret)
     assert isinstance(task, Classification) and task.transition is not None
     assert np.array_equal(labels.true, data.labels) and not np.array_equal(labels.targets, data.labels)
     assert len(labels.decoys) == 3 and all(
         np.array_equal(np.bincount(d), np.bincount(labels.targets)) for d in labels.decoys
     ), "decoys know the flipped labels, not the true ones"
-    again = TrainingLabels.draw(data, settings, task, SecretStream(secret.secret)).take(np.array([5, 1]))
+    again = draw_labels(data, settings, task, SecretStream(secret.secret)).take(np.array([5, 1]))
     assert np.array_equal(again.targets, labels.targets[[5, 1]])
     plain = Settings().resolve(2)
-    assert TrainingLabels.draw(data, plain, make_task(data, plain), secret).decoys == ()
+    assert draw_labels(data, plain, make_task(data, plain), secret).decoys == ()
 
 
 def test_averaged_weights_are_the_authors() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blindtune.camouflage import Camouflage, CamouflageWeights, decoy_directions
-from blindtune.schedules import LEAST, MOST, WeightSchedule
-from blindtune.secret import SecretStream
+from blindtune.private.penalties.camouflage import Camouflage, CamouflageWeights, decoy_directions
+from blindtune.private.penalties.schedules import LEAST, MOST, WeightSchedule
+from blindtune.private.secret import SecretStream
 
 ROWS, HIDDEN, SETS, DECOYS = 12, 7, 2, 3
 

@@ -11,9 +11,9 @@ from httpx import Headers
 
 from blindtune import ApiConnectionError, BlindtuneError, Client
 from blindtune import errors as e
-from blindtune._transport import RetryPolicy, retry_after
-from blindtune.calls import BackwardRequest, ForwardRequest
 from blindtune.client import normalize_url
+from blindtune.client.step_calls import BackwardRequest, ForwardRequest
+from blindtune.client.transport import RetryPolicy, retry_after
 
 QUICK = RetryPolicy(patience_s=3.0, first_wait_s=0.01)
 ENVELOPE = {"error": {"message": "no", "type": "t", "param": "line 3: label", "code": "label_present"}}

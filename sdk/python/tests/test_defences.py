@@ -10,9 +10,9 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from blindtune.defences import UpdateNoise, update_epsilon
 from blindtune.errors import BlindtuneError
-from blindtune.secret import SecretStream
+from blindtune.private.secret import SecretStream
+from blindtune.training.update_noise import UpdateNoise, update_epsilon
 
 SECRET = SecretStream(b"test")
 

@@ -11,7 +11,7 @@ import pytest
 from wire import Wire, of_job, sse
 
 from blindtune import ApiConnectionError, BlindtuneError, RetryPolicy
-from blindtune.objects import Event
+from blindtune.client.objects import Event
 
 STREAM = {"content-type": "text/event-stream"}
 

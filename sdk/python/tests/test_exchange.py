@@ -11,8 +11,8 @@ from fake_host import FakeHost, ToyEngine
 
 from blindtune import Client, RunError
 from blindtune.arrays import F32, decode
-from blindtune.exchange import Exchange
-from blindtune.settings import Settings
+from blindtune.training.exchange import Exchange
+from blindtune.training.settings import Settings
 
 TEXTS = ["a good film", "a bad plot", "the music", "an awful scene", "a warm story"]
 ROWS = np.array([3, 0, 4], dtype=np.int64)

@@ -16,8 +16,9 @@ from fake_host import HIDDEN, RANK, FakeHost
 
 from blindtune import P3EFT, Client, Dataset, RunError
 from blindtune.arrays import decode
-from blindtune.export import decrypt, encrypt, export, load_export
+from blindtune.export import export, load_export
 from blindtune.extras import MissingExtraError
+from blindtune.training.private_file import decrypt, encrypt
 
 SMALL = {"adapter_sets": 2, "steps": 30, "batch_size": 32, "ramp_steps": 20, "lr": 0.02, "progress": False}
 TEXTS = ["good lovely film", "awful dull plot", "the music"]
@@ -136,7 +137,7 @@ def test_without_cryptography_the_extra_is_named_and_nothing_written(
 
 def test_nothing_half_written(host: LayoutHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuner = trained(host, steps=2)
-    monkeypatch.setattr("blindtune.export.write_adapters", lambda *_: 1 / 0)
+    monkeypatch.setattr("blindtune.training.export.write_adapters", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export(tuner, tmp_path / "out")
     assert not list(tmp_path.iterdir())

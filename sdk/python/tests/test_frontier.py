@@ -31,7 +31,7 @@ from blindtune.frontier.measure import accuracy_interval, tier_leaks
 from blindtune.frontier.point import Point, Report
 from blindtune.frontier.summary import costs, default_limit, failures, pareto, recommend, summarize
 from blindtune.frontier.words import in_short, train_command
-from blindtune.settings import Settings
+from blindtune.training.settings import Settings
 
 BASE: dict[str, Any] = {"steps": 30, "batch_size": 32, "ramp_steps": 15, "lr": 0.02, "save_every": 5}
 

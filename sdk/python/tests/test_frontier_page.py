@@ -14,7 +14,7 @@ from blindtune.frontier.page import to_html
 from blindtune.frontier.plots import MARKS
 from blindtune.frontier.point import Report
 from blindtune.frontier.tables import to_csv
-from blindtune.settings import METHODS
+from blindtune.training.settings import METHODS
 
 SVG_TEXT = "{http://www.w3.org/2000/svg}text"
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from blindtune.heads import HEADS, cross_entropy, make_head
-from blindtune.home import Home
-from blindtune.mixing import Mixing
-from blindtune.regularizers import Probe, RegularizerWeights, fit_probe, probe_loss, regularize
-from blindtune.schedules import WeightSchedule
-from blindtune.secret import SecretStream
-from blindtune.settings import Settings
+from blindtune.private.heads import HEADS, cross_entropy, make_head
+from blindtune.private.mixing import Mixing
+from blindtune.private.penalties.probe import Probe, RegularizerWeights, fit_probe, probe_loss, regularize
+from blindtune.private.penalties.schedules import WeightSchedule
+from blindtune.private.secret import SecretStream
+from blindtune.training.factory import fresh_home
+from blindtune.training.settings import Settings
 
 B, H = 12, 5
 
@@ -99,13 +99,13 @@ def test_whole_step_gradient(classes: int, secret: SecretStream, monkeypatch: py
     probes: list[Probe | None] = []
     replay: list[Probe | None] = []
     monkeypatch.setattr(
-        "blindtune.regularizers.fit_probe",
+        "blindtune.private.penalties.probe.fit_probe",
         lambda *a: replay.pop(0) if replay else probes.append(fit_probe(*a)) or probes[-1],
     )
     rng = np.random.default_rng(3)
     activations = [rng.normal(size=(B, H)) for _ in range(3)]
     base, labels = rng.normal(size=(B, H)), np.arange(B) % classes
-    home = Home.fresh(Settings(adapter_sets=3, ramp_steps=0, regularizer="probe"), H, classes, secret)
+    home = fresh_home(Settings(adapter_sets=3, ramp_steps=0, regularizer="probe"), H, classes, secret)
     home.mixing = Mixing(home.mixing.weights.astype(np.float64))
     home.head.parameters[:] = [p.astype(np.float64) * 20 for p in home.head.parameters]
 

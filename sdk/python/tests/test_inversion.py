@@ -9,9 +9,9 @@ import pytest
 
 from blindtune.audit.inversion import Knowledge, guesses, invert, read_last, updates_of
 from blindtune.audit.moments import AdamWReader, Reading, SGDReader
+from blindtune.audit.recorder import Seen, SeenForward
 from blindtune.audit.score import evaluate
-from blindtune.audit.seen import Seen, SeenForward
-from blindtune.optim import SGD, AdamW, AdamWSettings, SGDSettings
+from blindtune.optimizers import SGD, AdamW, AdamWSettings, SGDSettings
 
 ROWS, HIDDEN, PARAMETERS = 24, 12, 400
 

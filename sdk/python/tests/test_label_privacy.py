@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from test_gradients import finite_difference
 
-from blindtune import label_privacy as lp
-from blindtune.heads import cross_entropy
-from blindtune.secret import SecretStream
+from blindtune.private import label_privacy as lp
+from blindtune.private.heads import cross_entropy
+from blindtune.private.secret import SecretStream
 
 N = 20_000
 

@@ -13,8 +13,8 @@ from test_trainer import SMALL, Hosts, clients, kill_before_backward, prepared
 
 from blindtune import P3EFT, Dataset, RunError, SettingsError
 from blindtune.arrays import decode
-from blindtune.calls import ForwardRequest
-from blindtune.label_privacy import largest_accuracy
+from blindtune.client.step_calls import ForwardRequest
+from blindtune.private.label_privacy import largest_accuracy
 
 LONGER = SMALL | {"steps": 80}
 TOPICS = (["goal", "match", "coach"], ["vote", "senate", "law"], ["star", "planet", "orbit"], ["bread", "soup", "oven"])

@@ -8,10 +8,10 @@ from conftest import sentiment
 
 from blindtune import SettingsError
 from blindtune.audit.tier0 import spectral_auc
-from blindtune.obfuscation import Context, Decoys, GaussianShares, Obfuscation, Plain, plausible_labels
-from blindtune.obfuscation.decoys import orthogonal
-from blindtune.secret import SecretStream
-from blindtune.settings import Settings
+from blindtune.private.obfuscation import Context, Decoys, GaussianShares, Obfuscation, Plain, plausible_labels
+from blindtune.private.obfuscation.decoys import orthogonal
+from blindtune.private.secret import SecretStream
+from blindtune.training.settings import Settings
 
 B, H = 64, 48
 ALL: list[Obfuscation] = [Plain(), GaussianShares(2), GaussianShares(3, 10.0), Decoys(1), Decoys(3), Decoys(7)]

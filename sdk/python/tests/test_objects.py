@@ -15,8 +15,8 @@ from wire import Wire, page
 
 from blindtune import BlindtuneError
 from blindtune.arrays import encode
-from blindtune.objects import ApiKey, Job, Usage, Webhook
-from blindtune.peft_folders import adapter_folders, unpack
+from blindtune.client.objects import ApiKey, Job, Usage, Webhook
+from blindtune.client.peft_folders import adapter_folders, unpack
 
 
 def test_what_is_not_known_is_kept() -> None:

@@ -43,6 +43,24 @@ def test_a_module_of_a_public_name_needs_no_import_of_its_own() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("client", "AsyncClient Client Recorder StepAnswer normalize_url API_KEY_VARIABLE BASE_URL_VARIABLE"),
+        ("data", "Batches DataError Dataset Text evaluation_chunks read_dataset read_texts text_lengths upload_bytes"),
+        ("export", "export load_export"),
+        ("settings", "METHODS POOLINGS Settings SettingsError"),
+        ("trainer", "FitResult P3EFT connect load_export"),
+        ("audit", "LeakReport Recorder"),
+        ("frontier", "make_grid run_frontier"),
+    ],
+)
+def test_users_paths_stay(path: str, names: str) -> None:
+    """Where the code lies is nobody's business outside: these imports go on working, in a fresh interpreter."""
+    code = f"from blindtune.{path} import {', '.join(names.split())}\nimport blindtune\nblindtune.{path}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_name_that_is_not_there_is_refused_as_python_does() -> None:
     with pytest.raises(AttributeError, match="module 'blindtune' has no attribute 'Nothing'"):
         blindtune.Nothing  # type: ignore[attr-defined] # noqa: B018

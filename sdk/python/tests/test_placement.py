@@ -11,9 +11,9 @@ from fake_host import FakeHost, Fault
 from test_trainer import SMALL, Hosts, clients, prepared
 
 from blindtune import P3EFT, ApiConnectionError, Client, RunError
-from blindtune._transport import RetryPolicy
 from blindtune.arrays import decode
-from blindtune.hosts import HostLostError
+from blindtune.client.transport import RetryPolicy
+from blindtune.training.host_group import HostLostError
 
 HASTY = RetryPolicy(patience_s=0.5, first_wait_s=0.01)
 

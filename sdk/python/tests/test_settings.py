@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from blindtune import SettingsError
-from blindtune.secret import SecretStream
-from blindtune.settings import Settings
-from blindtune.shares import expected_kappa, split
+from blindtune.private.obfuscation.shares import expected_kappa, split
+from blindtune.private.secret import SecretStream
+from blindtune.training.settings import Settings
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

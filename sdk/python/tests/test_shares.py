@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from blindtune.audit import SentStep, attack, batchwise_leak, combine_shares, gradient_attacks
-from blindtune.secret import SecretStream
-from blindtune.shares import split
+from blindtune.private.obfuscation.shares import split
+from blindtune.private.secret import SecretStream
 
 B, H = 64, 384
 

@@ -19,11 +19,11 @@ from torch import nn  # noqa: E402
 from blindtune import P3EFT, Client, RunError  # noqa: E402
 from blindtune.arrays import decode  # noqa: E402
 from blindtune.data import Batches, text_lengths  # noqa: E402
-from blindtune.export import read_adapter  # noqa: E402
-from blindtune.heads import LinearHead  # noqa: E402
-from blindtune.home import Home  # noqa: E402
-from blindtune.optim import learning_rate  # noqa: E402
+from blindtune.optimizers import learning_rate  # noqa: E402
+from blindtune.private.heads import LinearHead  # noqa: E402
 from blindtune.torch import HostedBackbone, Mixing, PrivacyRegularizer, exchanged  # noqa: E402
+from blindtune.training.adapter_folders import read_adapter  # noqa: E402
+from blindtune.training.factory import fresh_home  # noqa: E402
 
 TEXTS = ["a good film", "a bad plot", "the music", "an awful scene", "a warm story"]
 Hosts = Callable[[int], list[FakeHost]]
@@ -156,7 +156,7 @@ def test_it_trains_as_the_numpy_trainer_does(fake_hosts: Hosts, tmp_path: Path, 
     labels = torch.from_numpy(mine.labels)
     made = backbone(fake_hosts(2), mine.texts, **settings)
     mixing, penalty, head = Mixing(made), PrivacyRegularizer(made, 2), nn.Linear(made.hidden_size, 2)
-    home = Home.fresh(tuner.settings, made.hidden_size, 2, secret)  # what the trainer starts from
+    home = fresh_home(tuner.settings, made.hidden_size, 2, secret)  # what the trainer starts from
     penalty.penalty = home.penalty
     assert isinstance(home.head, LinearHead)
     with torch.no_grad():

@@ -13,12 +13,12 @@ from conftest import sentiment
 from fake_host import FakeHost, Fault
 
 from blindtune import P3EFT, Client, RunError, SettingsError
-from blindtune._transport import RetryPolicy
 from blindtune.arrays import decode
 from blindtune.cli import main
+from blindtune.client.transport import RetryPolicy
 from blindtune.data import Dataset
-from blindtune.runfolder import RunFolder
-from blindtune.secret import SecretStream
+from blindtune.private.secret import SecretStream
+from blindtune.training.run_folder import RunFolder
 
 SMALL = {"adapter_sets": 2, "steps": 30, "batch_size": 32, "save_every": 5, "lr": 0.02, "progress": False}
 QUICK = RetryPolicy(patience_s=5.0, first_wait_s=0.01)

@@ -14,7 +14,7 @@ from wire import Wire, page
 
 from blindtune import ApiConnectionError, AsyncClient, BlindtuneError, Client, RetryPolicy
 from blindtune import errors as e
-from blindtune.twins import AsyncPages, Pages
+from blindtune.client.sync_async import AsyncPages, Pages
 
 RESOURCES = ["files", "uploads", "models", "jobs", "activations", "embeddings", "webhooks", "usage", "api_keys"]
 

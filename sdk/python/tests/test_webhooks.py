@@ -14,7 +14,8 @@ from datetime import datetime, timezone
 import pytest
 import standardwebhooks
 
-from blindtune import AsyncClient, Client, WebhookVerificationError, webhooks
+from blindtune import AsyncClient, Client, WebhookVerificationError
+from blindtune.client import webhooks
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = json.dumps({"id": "evt_1", "object": "event", "type": "fine_tuning.job.succeeded", "data": {"id": "ftjob-1"}})

@@ -2,7 +2,7 @@
 
 The generator (openapi-python-client, Python 3.11 or newer) drops without an error what it does not understand, so the
 contract is put into forms that it does understand first, and any warning it prints fails the run. Tensor bodies are
-written by hand (`calls.py`), so the `steps` calls are left out, and so are health checks.
+written by hand (`step_calls.py`), so the `steps` calls are left out, and so are health checks.
 """
 
 from __future__ import annotations

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._transport import RetryPolicy
     from .audit import LeakReport
-    from .calls import BackwardRequest, ForwardRequest, StepAnswer
-    from .client import AsyncClient, Client
+    from .client import AsyncClient, BackwardRequest, Client, ForwardRequest, RetryPolicy, StepAnswer
     from .data import DataError, Dataset, read_dataset
     from .errors import ApiConnectionError, ApiError, BlindtuneError, RunError, WebhookVerificationError
     from .settings import Settings, SettingsError
@@ -46,10 +44,8 @@ __all__ = [
 ]
 
 _NAMES = {
-    "_transport": ("RetryPolicy",),
     "audit": ("LeakReport",),
-    "calls": ("BackwardRequest", "ForwardRequest", "StepAnswer"),
-    "client": ("AsyncClient", "Client"),
+    "client": ("AsyncClient", "BackwardRequest", "Client", "ForwardRequest", "RetryPolicy", "StepAnswer"),
     "data": ("DataError", "Dataset", "read_dataset"),
     "errors": ("ApiConnectionError", "ApiError", "BlindtuneError", "RunError", "WebhookVerificationError"),
     "settings": ("Settings", "SettingsError"),

@@ -21,13 +21,13 @@ from .client import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .data import DataError, Dataset, read_dataset
 from .errors import BlindtuneError
 from .frontier.command import add_command as add_frontier
-from .heads import HEADS
-from .mixing import COEFFICIENTS
-from .obfuscation import OBFUSCATIONS
-from .placement import PLACEMENTS
-from .schedules import SCHEDULES
-from .settings import METHODS, ON_LEAK, OPTIMIZERS, POOLINGS, PRECISIONS, REGULARIZERS, Settings, SettingsError
-from .trainer import P3EFT
+from .private.heads import HEADS
+from .private.mixing import COEFFICIENTS
+from .private.obfuscation import OBFUSCATIONS
+from .private.penalties.schedules import SCHEDULES
+from .training.placement import PLACEMENTS
+from .training.settings import METHODS, ON_LEAK, OPTIMIZERS, POOLINGS, PRECISIONS, REGULARIZERS, Settings, SettingsError
+from .training.trainer import P3EFT
 
 CHOICES = {
     "method": METHODS,

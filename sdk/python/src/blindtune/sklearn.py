@@ -18,9 +18,9 @@ from .arrays import F32, AnyArray
 from .client import Client
 from .data import Dataset
 from .errors import BlindtuneError
-from .hosts import HostLink
-from .settings import Settings
-from .trainer import P3EFT
+from .training.host_group import HostLink
+from .training.settings import Settings
+from .training.trainer import P3EFT
 
 
 class PrivateClassifier(ClassifierMixin, BaseEstimator):

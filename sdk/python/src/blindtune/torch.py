@@ -20,18 +20,18 @@ from typing import Any
 import numpy as np
 
 from .arrays import F32, I64, AnyArray, decode, encode
-from .client import Client
+from .client import Client, connect
 from .data import Text
 from .errors import RunError
-from .exchange import Exchange, Plausible
-from .export import NewFolder, write_adapters
 from .extras import need
-from .mixing import Mixing as MixingWeights
-from .obfuscation import plausible_labels
-from .penalty import Penalty, blind_directions, make_penalty
-from .settings import Settings
-from .trainer import connect
-from .watching import LeakWatch, headline
+from .private.mixing import Mixing as MixingWeights
+from .private.obfuscation import plausible_labels
+from .private.penalties.penalty import Penalty
+from .training.adapter_folders import NewFolder, write_adapters
+from .training.exchange import Exchange, Plausible
+from .training.factory import blind_directions, make_penalty
+from .training.leak_watch import LeakWatch, headline
+from .training.settings import Settings
 
 need("torch", "torch", "blindtune.torch")
 

@@ -11,7 +11,7 @@ from blindtune import P3EFT, Client, Dataset
 from blindtune.audit import Finding, Recorder
 from blindtune.audit.inversion import Knowledge, invert_recorded_update
 from blindtune.audit.moments import AdamWReader, Reader, SGDReader
-from blindtune.optim import AdamWSettings, SGDSettings
+from blindtune.optimizers import AdamWSettings, SGDSettings
 
 from .conftest import MODEL, RealHost
 

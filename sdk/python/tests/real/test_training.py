@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from blindtune import P3EFT, Client, Dataset
-from blindtune.runfolder import RunFolder
+from blindtune.training.run_folder import RunFolder
 
 from .conftest import MODEL, RealHost
 

@@ -3,7 +3,7 @@
 Owns: the public names of the audit. Must never: claim that a low number is a proof; it says that these attacks, under
 the assumptions each finding names, failed on these rows.
 
-    seen.py       what the hosts saw, recorded from the wire
+    recorder.py   what the hosts saw, recorded from the wire
     tier0.py      the P3EFT authors' attacks
     tier1.py      unsupervised attacks over all views of the activations (views.py)
     tier2.py      attacks on shares (algebra in recombine.py)
@@ -18,9 +18,9 @@ from .assess import Tensors, look, on_activations, run
 from .inversion import HostJacobian, Inversion, Knowledge, invert, invert_recorded_update
 from .moments import AdamWReader, SGDReader
 from .recombine import combine_shares
+from .recorder import Recorder, Seen, SeenBackward, SeenForward
 from .report import KINDS, Finding, LeakReport, exposure, worst
 from .score import Guess, as_classes, evaluate
-from .seen import Recorder, Seen, SeenBackward, SeenForward
 from .tier0 import (
     MAX_ROWS,
     activation_attacks,

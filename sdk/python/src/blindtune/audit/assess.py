@@ -13,9 +13,9 @@ from threadpoolctl import threadpool_limits
 
 from ..arrays import F32, I64, AnyArray
 from . import tier0, tier1, tier2, tier4
+from .recorder import Seen
 from .report import Finding, LeakReport
 from .score import RESAMPLES, Guess, as_classes, evaluate
-from .seen import Seen
 from .views import views, whitener
 
 AGREEMENT = 1e-2

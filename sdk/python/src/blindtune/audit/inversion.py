@@ -25,12 +25,12 @@ from scipy.sparse.linalg import LinearOperator, lsqr
 from sklearn.cluster import KMeans
 
 from ..arrays import F32, F64, I64, AnyArray
-from ..calls import BackwardRequest, ForwardRequest
 from ..client import Client
+from ..client.step_calls import BackwardRequest, ForwardRequest
 from .moments import AdamWReader, Reader, Reading
+from .recorder import Seen, SeenForward
 from .report import Finding
 from .score import SEED, Guess, as_classes, evaluate
-from .seen import Seen, SeenForward
 
 DIFFERENCE = 0.01
 """Step of finite differences over |theta|: below, float32 activations lose more; above, the curvature shows."""

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import F32, F64
-from ..optim import AdamWSettings, SGDSettings
+from ..optimizers import AdamWSettings, SGDSettings
 
 ROUNDING = float(np.finfo(np.float32).eps)
 RELATIVE, TYPICAL = 0.1, 0.01

@@ -24,8 +24,8 @@ from .recombine import (
     predictable,
     shared_direction,
 )
+from .recorder import Seen, SeenForward
 from .score import Guess, evaluate
-from .seen import Seen, SeenForward
 from .tier0 import clusters_of, sample_rows
 from .tier0 import guesses as tier0_guesses
 from .tier1 import independent

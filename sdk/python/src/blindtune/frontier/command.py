@@ -17,7 +17,7 @@ from typing import Any
 from ..client import BASE_URL_VARIABLE
 from ..data import read_dataset
 from ..errors import BlindtuneError
-from ..settings import Settings, SettingsError
+from ..training.settings import Settings, SettingsError
 from .estimate import parse_budget
 from .grid import GRIDS, make_grid
 from .measure import Rows, Where

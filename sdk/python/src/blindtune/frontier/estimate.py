@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from statistics import median
 
-from ..settings import Settings
+from ..training.settings import Settings
 from .grid import GridPoint
 
 FORWARD, BACKWARD = 1.0, 1.5

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..label_privacy import describe, largest_accuracy, posterior_odds
+from ..private.label_privacy import describe, largest_accuracy, posterior_odds
 
 
 @dataclass(frozen=True)

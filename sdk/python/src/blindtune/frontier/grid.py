@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..settings import Settings, SettingsError
+from ..training.settings import Settings, SettingsError
 
 GRIDS = ("default", "quick")
 BASE: dict[str, Any] = {"steps": 400, "batch_size": 64, "ramp_steps": 200}

@@ -18,11 +18,11 @@ from typing import Any
 from scipy.stats import binom
 
 from ..audit import LeakReport, sample_rows
-from ..calls import Call
 from ..client import Client, StepAnswer
+from ..client.step_calls import Call
 from ..data import Dataset
 from ..errors import BlindtuneError, RunError
-from ..trainer import P3EFT, FitResult
+from ..training.trainer import P3EFT, FitResult
 from .grid import GridPoint
 from .point import Point, TierLeak, finite
 from .versions import versions

@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ..runfolder import RunFolder
+from ..training.run_folder import RunFolder
 from . import plots
 from .estimate import clock
 from .formal import label_bound

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ApiConnectionError, ApiError, AuthenticationError, RunError
-from ..runfolder import RunFolder
-from ..settings import Settings, SettingsError
+from ..training.run_folder import RunFolder
+from ..training.settings import Settings, SettingsError
 from .estimate import Estimator, Measured, clock, units
 from .grid import GridPoint
 from .measure import BudgetSpent, Outcome, Rows, Where, measure

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..runfolder import RunFolder
+from ..training.run_folder import RunFolder
 from .formal import label_bound
 from .point import TIERS, LeftOut, Point, Report
 

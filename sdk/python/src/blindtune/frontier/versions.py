@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from .._version import __version__
 from ..client import Client
 from ..errors import BlindtuneError
 
@@ -42,8 +43,6 @@ def package_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        from .. import __version__
-
         return __version__ if name == "blindtune" else "unknown"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
-from ..settings import Settings
+from ..training.settings import Settings
 from .point import TIERS, LeftOut, Report
 from .summary import GATED, Cost, Row, expected_tiers, least_leaking, recommend
 

@@ -1,0 +1,237 @@
+"""Reads labelled text, keeps the labels here, and writes the file that may travel.
+
+Owns: the mapping from label names to numbers, the row order and the batches. Must never: put a label, or an order
+that follows from labels, into anything sent. The upload holds the texts in a secret order, since data files are often
+sorted by label.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import F32, I64
+from .columns import LABELS, PAIR, VALUES, Columns, Text, Wanted, label_of, text_of, value_of
+from .sources import DataError, Source, open_source
+
+__all__ = ["Batches", "DataError", "Dataset", "Text", "read_dataset", "read_texts", "upload_bytes"]
+
+TASKS = ("classification", "regression")
+HALVES = ("below", "above")
+"""Label names of a regression: below or above the median, which is what attacks and regularizers go by."""
+BATCHES_PER_CHUNK = 50
+CHUNK_BYTES = 128 * 1024
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Texts (or pairs), and their labels as numbers into `label_names`.
+
+    For a regression `values` [N] are what is to be predicted, and the labels say below (0) or above (1) the median.
+    """
+
+    texts: tuple[Text, ...]
+    labels: I64
+    label_names: tuple[str, ...]
+    values: F32 | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def classes(self) -> int:
+        """How many labels there are."""
+        return len(self.label_names)
+
+    @property
+    def task(self) -> str:
+        """`classification` or `regression`."""
+        return TASKS[0] if self.values is None else TASKS[1]
+
+    @classmethod
+    def from_lists(
+        cls,
+        texts: Iterable[Any],
+        labels: Iterable[Any],
+        label_names: Iterable[str] | None = None,
+        *,
+        task: str = "classification",
+    ) -> Dataset:
+        """From texts (or pairs) and as many labels, in lists, arrays or pandas Series: X and y of scikit-learn."""
+        texts, labels = list(texts), list(labels)
+        if len(texts) != len(labels):
+            raise DataError(f"{len(texts)} texts and {len(labels)} labels")
+        pairs = enumerate(zip(texts, labels, strict=True))
+        rows = ((f"row {k + 1}", _row(text, label, k)) for k, (text, label) in pairs)
+        return _labelled(Source("the lists", rows), label_names, task, Wanted())
+
+    def take(self, rows: I64) -> Dataset:
+        """The rows named, in that order."""
+        values = None if self.values is None else self.values[rows]
+        return Dataset(tuple(self.texts[int(r)] for r in rows), self.labels[rows], self.label_names, values)
+
+    def sha256(self) -> str:
+        """Names texts and labels; a run refuses to continue on other data. Stays at home."""
+        parts: list[Any] = [self.texts, self.labels.tolist(), self.label_names]
+        if self.values is not None:
+            parts.append(self.values.tolist())
+        return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+
+
+def read_dataset(
+    data: Any,
+    label_names: Iterable[str] | None = None,
+    *,
+    task: str = "classification",
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+) -> Dataset:
+    """Read labelled texts from a file (TSV, CSV, JSONL, parquet), a pandas DataFrame or a Hugging Face dataset.
+
+    Columns are `text` (or `sentence`), optional `text_pair`, and `label`; GLUE's pairs (sentence1/sentence2,
+    question/sentence, premise/hypothesis, question1/question2) are known, and `text`, `text_pair` and `label` name
+    others. `label_names` fixes the mapping, as for a dev file read after its train file; otherwise names are sorted,
+    integers by value, or are those of the dataset's ClassLabel. With `task="regression"` labels are numbers.
+    """
+    return _labelled(open_source(data), label_names, task, Wanted(text, text_pair, label))
+
+
+def read_texts(data: Any) -> list[Text]:
+    """Read the texts of anything that `read_dataset` takes, with or without labels."""
+    return [text_of(row, columns, place) for place, row, columns in _rows(open_source(data), Wanted(), LABELS)]
+
+
+def upload_bytes(texts: Iterable[Text]) -> bytes:
+    """The label-free JSONL that a host gets: `text`, and `text_pair` for pairs. Nothing else."""
+    lines = []
+    for text in texts:
+        row = {"text": text} if isinstance(text, str) else {"text": text[0], PAIR: text[1]}
+        lines.append(json.dumps(row, ensure_ascii=False))
+    return ("\n".join(lines) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Which rows each step trains on.
+
+    Shuffled anew each epoch, similar lengths together, a function of (seed, step) alone.
+
+    Rows are shuffled, cut into chunks of 50 batches, sorted by length inside a chunk, cut into batches, and these are
+    shuffled. A last batch that is not full is left out, unless it is the only one.
+    """
+
+    lengths: I64
+    batch_size: int
+    seed: int
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in one pass over the data."""
+        return max(1, len(self.lengths) // self.batch_size)
+
+    def rows(self, step: int) -> I64:
+        """The rows of `step`, counted from 0 over all epochs."""
+        epoch, index = divmod(step, self.per_epoch)
+        return self.epoch(epoch)[index]
+
+    def epoch(self, epoch: int) -> list[I64]:
+        """All batches of one epoch."""
+        generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+        order = generator.permutation(len(self.lengths))
+        chunk = self.batch_size * BATCHES_PER_CHUNK
+        grouped = [order[k : k + chunk] for k in range(0, len(order), chunk)]
+        ordered = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in grouped])
+        batches = [ordered[k * self.batch_size : (k + 1) * self.batch_size] for k in range(self.per_epoch)]
+        return [batches[int(k)].astype(np.int64) for k in generator.permutation(len(batches))]
+
+
+def evaluation_chunks(texts: Iterable[Text], rows: int) -> Iterator[list[Text]]:
+    """Cut texts, in their order, into requests of at most `rows` texts and 128 KiB: a host limits JSON bodies."""
+    chunk: list[Text] = []
+    size = 0
+    for text in texts:
+        weight = len(json.dumps(text, ensure_ascii=False).encode())
+        if chunk and (len(chunk) == rows or size + weight > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(text)
+        size += weight
+    if chunk:
+        yield chunk
+
+
+def text_lengths(texts: Iterable[Text]) -> I64:
+    """Characters per text: a stand-in for tokens that needs no tokenizer here."""
+    return np.array([len(t) if isinstance(t, str) else len(t[0]) + len(t[1]) for t in texts], dtype=np.int64)
+
+
+def _rows(source: Source, wanted: Wanted, labels: tuple[str, ...]) -> Iterator[tuple[str, Any, Columns]]:
+    """Every row with its place and its columns: found once for a table, row by row where rows may differ."""
+    found = None
+    if source.columns is not None:
+        found = Columns.find(source.columns, wanted, labels, source.head)
+    for place, row in source.records:
+        yield place, row, found or Columns.find(tuple(row), wanted, labels, place)
+
+
+def _labelled(source: Source, label_names: Iterable[str] | None, task: str, wanted: Wanted) -> Dataset:
+    if task not in TASKS:
+        raise DataError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
+    if task == "regression":
+        return _regression(source, label_names, wanted)
+    texts: list[Text] = []
+    names: list[str] = []
+    places: list[str] = []
+    declared: tuple[str, ...] | None = None
+    for place, row, columns in _rows(source, wanted, LABELS):
+        declared = (source.label_names or {}).get(columns.label or "")
+        texts.append(text_of(row, columns, place))
+        names.append(label_of(row, columns, place, declared))
+        places.append(place)
+    if not texts:
+        raise DataError(f"{source.name}: no rows")
+    known = tuple(label_names) if label_names is not None else declared or _sorted_names(set(names))
+    numbers = {name: k for k, name in enumerate(known)}
+    for name, place in zip(names, places, strict=True):
+        if name not in numbers:
+            raise DataError(f"{place}: label {name!r} is not one of {', '.join(known)}")
+    if len(known) < 2:
+        raise DataError(f"{source.name}: only one label ({known[0]}); a classifier needs two")
+    return Dataset(tuple(texts), np.array([numbers[n] for n in names], dtype=np.int64), known)
+
+
+def _regression(source: Source, label_names: Iterable[str] | None, wanted: Wanted) -> Dataset:
+    if label_names is not None and tuple(label_names) != HALVES:
+        raise DataError(f"{source.name}: a regression has the label names {', '.join(HALVES)}")
+    texts: list[Text] = []
+    numbers: list[float] = []
+    for place, row, columns in _rows(source, wanted, VALUES):
+        texts.append(text_of(row, columns, place))
+        numbers.append(value_of(row, columns, place))
+    if not texts:
+        raise DataError(f"{source.name}: no rows")
+    values = np.array(numbers, dtype=np.float32)
+    return Dataset(tuple(texts), (values > np.median(values)).astype(np.int64), HALVES, values)
+
+
+def _row(text: Any, label: Any, index: int) -> dict[str, object]:
+    if isinstance(text, str):
+        return {"text": text, LABELS[0]: label}
+    try:
+        first, second = text
+    except (TypeError, ValueError):
+        raise DataError(f"row {index + 1}: neither a text nor a pair of texts, but {type(text).__name__}") from None
+    return {"text": first, PAIR: second, LABELS[0]: label}
+
+
+def _sorted_names(names: set[str]) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(names, key=int))
+    except ValueError:
+        return tuple(sorted(names))

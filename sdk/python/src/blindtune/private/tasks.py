@@ -1,0 +1,132 @@
+"""What the head is to learn: classes, or a number. The loss, its gradient, and how good a guess is.
+
+Owns: losses and scores. Must never: know where activations come from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from ..arrays import F32, F64, I64
+from .heads import cross_entropy, softmax
+from .label_privacy import corrected_cross_entropy
+
+LEAST_PROBABILITY = 1e-12
+
+
+class Task(Protocol):
+    """Outputs [B, O] of the head against targets [B]: class numbers, or values."""
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the head has."""
+        ...
+
+    def loss(self, outputs: F32, targets: Any) -> tuple[float, F32]:
+        """The mean loss of the batch and its gradient [B, O]."""
+        ...
+
+    def guarded(self, targets: Any) -> I64:
+        """The labels [B] that regularizers hide and audits look for."""
+        ...
+
+    def correct(self, outputs: F32, targets: Any) -> int:
+        """How many rows are on the right side."""
+        ...
+
+
+@dataclass(frozen=True)
+class Classification:
+    """`classes` classes by cross entropy; with `transition` [C, C] the targets are flipped labels, and it corrects."""
+
+    classes: int
+    transition: F64 | None = None
+
+    @property
+    def outputs(self) -> int:
+        """One logit for each class."""
+        return self.classes
+
+    def loss(self, outputs: F32, targets: I64) -> tuple[float, F32]:
+        """Cross entropy, corrected for the flips where there are any."""
+        if self.transition is None:
+            return cross_entropy(outputs, targets)
+        return corrected_cross_entropy(outputs, targets, self.transition)
+
+    def guarded(self, targets: I64) -> I64:
+        """The classes themselves."""
+        return targets
+
+    def correct(self, outputs: F32, targets: I64) -> int:
+        """Rows whose largest logit is the target's."""
+        return int(np.sum(outputs.argmax(axis=1) == targets))
+
+    def scores(self, outputs: F32, labels: I64) -> dict[str, float]:
+        """Accuracy and cross entropy on true labels."""
+        likely = softmax(outputs)[np.arange(len(labels)), labels]
+        loss = float(-np.log(np.maximum(likely, LEAST_PROBABILITY)).mean())
+        return {"accuracy": self.correct(outputs, labels) / len(labels), "loss": loss, "rows": float(len(labels))}
+
+
+@dataclass(frozen=True)
+class Regression:
+    """One number by squared error. `mean`, `spread` (standard deviation) and `median` are those of the training values.
+
+    The head predicts (value - mean) / spread; losses are in that unit, errors in the values' own.
+    """
+
+    mean: float
+    spread: float
+    median: float
+
+    @classmethod
+    def of(cls, values: F32) -> Regression:
+        """Of the training values [N]."""
+        exact = values.astype(np.float64)
+        return cls(float(exact.mean()), float(exact.std()) or 1.0, float(np.median(exact)))
+
+    @property
+    def outputs(self) -> int:
+        """One."""
+        return 1
+
+    def loss(self, outputs: F32, targets: F32) -> tuple[float, F32]:
+        """The mean squared error in units of the spread."""
+        residual = outputs[:, 0].astype(np.float64) - (targets.astype(np.float64) - self.mean) / self.spread
+        gradient = (2.0 / len(residual)) * residual[:, None]
+        return float(np.mean(residual**2)), np.asarray(gradient, dtype=outputs.dtype)
+
+    def guarded(self, targets: F32) -> I64:
+        """1 above the training median, 0 elsewhere."""
+        return (np.asarray(targets) > self.median).astype(np.int64)
+
+    def correct(self, outputs: F32, targets: F32) -> int:
+        """Rows whose prediction is on the target's side of the training median."""
+        return int(np.sum(self.guarded(self.values(outputs)) == self.guarded(targets)))
+
+    def values(self, outputs: F32) -> F32:
+        """Predicted values [B] in the data's unit."""
+        return np.asarray(outputs[:, 0] * self.spread + self.mean, dtype=np.float32)
+
+    def scores(self, outputs: F32, values: F32) -> dict[str, float]:
+        """Spearman's rank correlation (0 when it is undefined), RMSE in the data's unit, and the right side's share."""
+        guess = self.values(outputs).astype(np.float64)
+        varied = len(values) > 1 and np.ptp(guess) > 0 and np.ptp(values) > 0
+        return {
+            "spearman": float(spearmanr(guess, values).statistic) if varied else 0.0,
+            "rmse": float(np.sqrt(np.mean((guess - values) ** 2))),
+            "accuracy": self.correct(outputs, values) / len(values),
+            "loss": self.loss(outputs, values)[0],
+            "rows": float(len(values)),
+        }
+
+
+def exchange_labels(dlogits: F32, labels: I64, other: I64) -> F32:
+    """dL/dlogits [B, C] had the rows `other` labels and the model been as sure of them: two entries of a row change."""
+    rows, exchanged = np.arange(len(labels)), dlogits.copy()
+    exchanged[rows, labels], exchanged[rows, other] = dlogits[rows, other], dlogits[rows, labels]
+    return exchanged

@@ -1,0 +1,138 @@
+"""A finished run as a folder: adapters that PEFT loads, and the private rest, under a passphrase if asked.
+
+Owns: the folder's layout. Must never: leave half a folder, or write a label name, the head or the mixing weights
+outside of the private file.
+
+    blindtune.json                  model and settings: what the hosts knew anyway
+    set0/adapter_config.json        PEFT's
+    set0/adapter_model.safetensors  PEFT's; set1 and so on for the other adapter sets
+    private.safetensors             mixing weights, head, label names; or, under a passphrase,
+    private.safetensors.enc         the same, encrypted (private_file.py)
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..arrays import F32, AnyArray, decode, encode
+from ..client import Client
+from ..errors import RunError
+from ..private.mixing import Mixing
+from ..private.tasks import Regression
+from .adapter_folders import NewFolder, read_adapter, write_adapters
+from .factory import fresh_home
+from .host_group import HostGroup, HostLink
+from .placement import make_placement
+from .private_file import decrypt, encrypt
+from .run import About, Run, create_job
+from .run_folder import RunFolder
+from .settings import Settings
+
+FORMAT = 1
+DESCRIPTION, PRIVATE, ENCRYPTED = "blindtune.json", "private.safetensors", "private.safetensors.enc"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` wrote, read back."""
+
+    folder: Path
+    about: dict[str, Any]
+    """Model and settings: what the hosts knew anyway."""
+    arrays: dict[str, AnyArray]
+    private: dict[str, Any]
+
+
+def export(run: Run, folder: str | Path, passphrase: str | None = None) -> Path:
+    """Write the trained model of `run` to a new `folder`; its first host is asked for the adapters' layout.
+
+    With a `passphrase` the private file is encrypted (extra `encryption`). The folder is there in full or not at all.
+    """
+    private = _private_bytes(run)
+    if passphrase is not None:
+        private = encrypt(private, passphrase)
+    settings = run.about.settings
+    description = {"format": FORMAT, "model": run.about.model, "hidden": run.hidden, "sets": len(run.thetas)}
+    layout = None if run.frozen else _layout(run)
+    with NewFolder(Path(folder)) as new:
+        new.write_json(DESCRIPTION, description | {"settings": settings.to_dict()})
+        new.write(PRIVATE if passphrase is None else ENCRYPTED, private)
+        if layout is not None:
+            write_adapters(new, layout, run.thetas)
+    return Path(folder)
+
+
+def read_export(folder: str | Path, passphrase: str | None) -> Exported:
+    """The folder's content. Nothing is asked of a host."""
+    source = RunFolder(folder) if Path(folder).is_dir() else None
+    about = source.read_json(DESCRIPTION) if source is not None else None
+    if source is None or about is None:
+        raise RunError(f"{folder}: no export here ({DESCRIPTION} is missing)")
+    if about.get("format") != FORMAT:
+        raise RunError(f"{folder}: format {about.get('format')} is not known to this version")
+    arrays, metadata = decode(_read_private(source.path, passphrase))
+    return Exported(source.path, about, arrays, json.loads(metadata["private"]))
+
+
+def restore_export(exported: Exported, client: Client, settings: Settings, folder: RunFolder) -> Run:
+    """A run that predicts with what was exported, on a job of its own."""
+    about, private = exported.about, exported.private
+    group, thetas = _open_job(exported, client, settings)
+    names = tuple(private["label_names"])
+    task = Regression(**private["regression"]) if "regression" in private else None
+    home = fresh_home(settings, about["hidden"], len(names), folder.secret(), task)
+    home.mixing = Mixing.restored(exported.arrays)
+    for name, value in home.parameters.items():
+        value[...] = exported.arrays[name]
+    return Run(About(about["model"], settings, names, ""), folder, group, thetas, home)
+
+
+# The private part.
+
+
+def _private_bytes(run: Run) -> bytes:
+    home = run.home
+    about: dict[str, Any] = {"label_names": list(run.about.label_names)}
+    if isinstance(home.task, Regression):
+        about["regression"] = asdict(home.task)
+    arrays: dict[str, AnyArray] = {**home.parameters, **home.mixing.state()}
+    return encode(arrays, {"private": json.dumps(about)})
+
+
+def _read_private(folder: Path, passphrase: str | None) -> bytes:
+    plain, hidden = folder / PRIVATE, folder / ENCRYPTED
+    if hidden.exists():
+        if passphrase is None:
+            raise RunError(f"{hidden}: encrypted; pass its passphrase")
+        return decrypt(hidden.read_bytes(), passphrase, str(hidden))
+    if not plain.exists():
+        raise RunError(f"{folder}: {PRIVATE} is missing")
+    if passphrase is not None:
+        raise RunError(f"{plain}: not encrypted, though a passphrase was given")
+    return plain.read_bytes()
+
+
+# Hosts.
+
+
+def _layout(run: Run) -> dict[str, Any]:
+    link = run.group.links[0]
+    before = link.job_id
+    run.reopen(0)
+    if link.job_id != before:
+        run.published_step = -1
+    return link.client.adapters(link.job_id)
+
+
+def _open_job(exported: Exported, client: Client, settings: Settings) -> tuple[HostGroup, list[F32]]:
+    """A job for the exported adapters, and their flat values."""
+    about, folder, model = exported.about, exported.folder, exported.about["model"]
+    job = create_job(client, About(model, settings, (), ""), None)
+    if job.hidden_size != about["hidden"]:
+        raise RunError(f"{model} is {job.hidden_size} wide on this host, and {about['hidden']} in {folder}")
+    layout = client.adapters(job.id) if about["sets"] else {}
+    thetas = [read_adapter(folder / f"set{i}", layout) for i in range(about["sets"])]
+    return HostGroup([HostLink(client, job.id, job.next_seq)], make_placement("shares", 1)), thetas

@@ -1,0 +1,455 @@
+"""Training driven from the label holder's side: one object per run.
+
+Owns: the loop (forward, mix, loss, obfuscate, backward, update) and its records.
+Must never: put anything but texts, row numbers, adapters and obfuscated gradients into a request.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from .. import audit as attacks
+from ..arrays import F32, I64, AnyArray, decode, encode, sha256
+from ..client import Client, connect
+from ..client.step_calls import ForwardRequest
+from ..data import Batches, Dataset, Text, evaluation_chunks, text_lengths
+from ..errors import RunError
+from ..optimizers import clip, learning_rate
+from ..private import label_privacy
+from ..private.heads import softmax
+from ..private.obfuscation import Context
+from ..private.private_model import HomeStep
+from ..private.tasks import Classification, Regression
+from ..private.training_labels import TrainingLabels
+from .export import export, read_export, restore_export
+from .factory import draw_labels
+from .leak_watch import headline
+from .run import About, Run, check_same, restore_run, start_run
+from .run_audit import attack_activations, attack_record, recorded, with_excess
+from .run_folder import RunFolder
+from .settings import Settings
+
+log = logging.getLogger("blindtune")
+
+# Fits and audits limit BLAS and OpenMP to one thread: what is computed here is small, and idle threads that spin
+# for more work slow it down severalfold when the machine is busy, as it is when the host runs beside it.
+
+COLLAPSE = 0.6
+"""Warn when a set's mean |h| falls below this part of the backbone's.
+
+Small activations hide from the regularizer only.
+"""
+COLLAPSE_EVERY = 50
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a run ended.
+
+    Bytes are bodies of requests and answers of the training steps; the hash names the final adapters.
+    """
+
+    steps: int
+    loss: float
+    accuracy: float
+    seconds: float
+    bytes_up: int
+    bytes_down: int
+    retries: int
+    adapter_sha256: str
+    norm_ratio: float
+    """The smallest set's mean |h| at the end over the backbone's; below 0.6 the activations may leak."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+class P3EFT:
+    """Fine-tunes `model` on one or more hosts.
+
+    Methods: p3eft, lora (nothing hidden), frozen (a head on the bare backbone), dc and pslf (what others proposed).
+
+    `hosts` are URLs or `Client`s; with several, every gradient is split so that each host gets one share, or the steps
+    or the adapter sets are divided among them (`placement`). `run` names a folder to continue from; without one nothing
+    is kept. Other keyword arguments are those of `Settings`.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        hosts: Sequence[str | Client] = (),
+        *,
+        api_keys: Sequence[str] | str | None = None,
+        run: str | Path | None = None,
+        progress: bool = True,
+        **settings: Any,
+    ) -> None:
+        self.model = model
+        self.clients = connect(hosts, api_keys)
+        self.settings = Settings.from_dict(settings).resolve(len(self.clients))
+        self.obfuscation = self.settings.gradient_obfuscation()
+        self.folder = RunFolder(run)
+        self.recorder = attacks.Recorder(store=self.folder)
+        self.progress = progress
+        self._run: Run | None = None
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        hosts: Sequence[str | Client] = (),
+        *,
+        api_keys: Sequence[str] | str | None = None,
+        progress: bool = True,
+    ) -> P3EFT:
+        """Take up a run folder. Without `hosts` those of the run are used; keys are never stored."""
+        about = RunFolder(folder).read_json("run.json") if Path(folder).is_dir() else None
+        if about is None:
+            raise RunError(f"{folder}: no run here (run.json is missing)")
+        where = list(hosts) or [host["url"] for host in about["hosts"]]
+        tuner = cls(about["model"], where, api_keys=api_keys, run=folder, progress=progress, **about["settings"])
+        tuner._run = restore_run(tuner.folder, tuner.clients)
+        return tuner
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels, in the order of the columns of `predict_proba`."""
+        return self._ready().about.label_names
+
+    # Train.
+
+    def fit(self, data: Dataset) -> FitResult:
+        """Train on `data`, from where the run folder stands.
+
+        Texts go to the hosts, in a secret order; labels do not.
+        """
+        with threadpool_limits(limits=1), recorded(self.clients, self.recorder):
+            return self._fit(data)
+
+    def _fit(self, data: Dataset) -> FitResult:
+        started = time.monotonic()
+        mine = data.take(self.folder.secret().permutation(len(data), "rows"))
+        run = self._open(mine, data.sha256())
+        self.folder.save_labels(mine.labels)
+        batches = Batches(text_lengths(mine.texts), min(self.settings.batch_size, len(mine)), self.settings.seed)
+        steps = self.settings.steps or max(1, round(self.settings.epochs * batches.per_epoch))
+        labels = draw_labels(mine, self.settings, run.home.task, run.secret)
+        frozen = self._frozen_activations(mine, batches, steps) if run.frozen else None
+        recent = self.folder.steps()[: run.step]
+        with tqdm(total=steps, initial=run.step, disable=None if self.progress else True, unit="step") as bar:
+            while run.step < steps:
+                rows = batches.rows(run.step)
+                recent.append(self._step(rows, labels.take(rows), steps, frozen))
+                bar.set_postfix_str(_postfix(recent[-20:]), refresh=False)
+                bar.update()
+                if run.watch.due(run.step):
+                    self._look()
+                if run.step % self.settings.save_every == 0 or run.step == steps:
+                    run.save()
+        return self._result(time.monotonic() - started)
+
+    def complete(self) -> list[str | None]:
+        """Leave the final adapters on every host and finish the jobs.
+
+        The names of the fine-tuned models, host by host.
+        """
+        run = self._ready()
+        if not run.frozen:
+            run.group.publish(run.thetas)
+        run.published_step = -1  # what is asked next needs a job that is open
+        return [link.client.jobs.complete(link.job_id).fine_tuned_model for link in run.group.links]
+
+    # Look.
+
+    def evaluate(self, data: Dataset) -> dict[str, float]:
+        """Accuracy and cross entropy on `data`, computed here; only its texts travel.
+
+        For a regression: Spearman's rank correlation, RMSE, and as accuracy the share on the right side of the median.
+        """
+        task, outputs = self._ready().home.task, self._outputs(data.texts)
+        if isinstance(task, Regression):
+            if data.values is None:
+                raise RunError("the run is a regression: read the data with task='regression'")
+            return task.scores(outputs, data.values)
+        return Classification(len(self.label_names)).scores(outputs, data.labels)
+
+    def predict(self, texts: Sequence[Text]) -> list[str]:
+        """The label name of each text."""
+        return [self.label_names[int(k)] for k in self.predict_proba(texts).argmax(axis=1)]
+
+    def predict_proba(self, texts: Sequence[Text]) -> F32:
+        """Probabilities [N, C], columns in the order of `label_names`."""
+        if isinstance(self._ready().home.task, Regression):
+            raise RunError("the run is a regression: use predict_values")
+        return softmax(self._outputs(texts))
+
+    def predict_values(self, texts: Sequence[Text]) -> F32:
+        """Predicted values [N] of a regression."""
+        task = self._ready().home.task
+        if not isinstance(task, Regression):
+            raise RunError("the run is a classifier: use predict or predict_proba")
+        return task.values(self._outputs(texts))
+
+    def activations(self, texts: Sequence[Text], base: bool = False) -> tuple[list[F32], F32 | None]:
+        """h_i [N, H] for every set, and h_base if asked for, without dropout, from the hosts that run them.
+
+        The frozen method has no adapters: its one h is the bare backbone's.
+        """
+        run = self._ready()
+        frozen = run.frozen
+        names = ["h.base"] if frozen else [f"h.{i}" for i in range(self.settings.sets)]
+        wanted = [*names, "h.base"] if base and not frozen else names
+        order = run.secret.permutation(len(texts), "evaluate", len(texts))
+        order = order[np.argsort(text_lengths(texts)[order], kind="stable")]
+        parts: list[dict[str, AnyArray]] = []
+        for chunk in evaluation_chunks([texts[int(row)] for row in order], self.settings.eval_batch_size):
+            sets = "none" if frozen else "all"
+            request = ForwardRequest(texts=chunk, train=False, adapters=sets, base="h.base" in wanted)
+            parts.append(run.evaluate(request))
+        back = np.argsort(order)
+        whole = {name: np.concatenate([part[name] for part in parts])[back] for name in wanted}
+        return [whole[name] for name in names], whole["h.base"] if base else None
+
+    def audit(self, data: Dataset, trained_on: Dataset | None = None, quick: bool = False) -> attacks.LeakReport:
+        """Attack what the hosts saw.
+
+        Activations of `data` under the final adapters, and the gradients of the last steps as recorded from the wire.
+
+        With `trained_on`, `excess` tells how much more the same attacks find on rows that were trained on. `quick`
+        leaves out what takes long: independent components, recombination, probes and intervals.
+        """
+        with threadpool_limits(limits=1):
+            report = self._attack_activations(data, quick)
+            if trained_on is not None:
+                report = with_excess(report, self._attack_activations(trained_on, quick))
+            labels = self.folder.labels()
+            if labels is not None:
+                report = report.joined(attack_record(self.recorder.seen(), labels, data.classes, quick))
+        return replace(report, exposure=self._exposure(data.classes))
+
+    # Keep.
+
+    def save(self, folder: str | Path) -> None:
+        """Copy what is needed to predict and to continue into another folder."""
+        target = RunFolder(folder)
+        self._ready().save()
+        for name in ("secret", "state.safetensors", "run.json"):
+            target.write(name, (self.folder.path / name).read_bytes())
+
+    def export(self, folder: str | Path, passphrase: str | None = None) -> Path:
+        """Write adapters that PEFT loads, and the private rest, encrypted where there is a passphrase: export.py."""
+        return export(self._ready(), folder, passphrase)
+
+    def summary(self) -> dict[str, Any]:
+        """Method, hosts, and sums over all recorded steps, for the report."""
+        run, steps = self._ready(), self.folder.steps()
+        return {
+            "method": self.settings.method,
+            "model": self.model,
+            "hosts": [link.client.base_url for link in run.group.links],
+            "jobs": [link.job_id for link in run.group.links],
+            "steps": run.step,
+            "obfuscation": asdict(self.obfuscation.statement(self._sharing, self.settings.precision)),
+            "bytes_up": sum(s["bytes_up"] for s in steps),
+            "bytes_down": sum(s["bytes_down"] for s in steps),
+            "adapter_sha256": sha256(run.thetas),
+        }
+
+    # One step.
+
+    def _step(self, rows: I64, labels: TrainingLabels, steps: int, frozen: F32 | None) -> dict[str, Any]:
+        run, started = self._ready(), time.monotonic()
+        before = run.group.traffic()
+        base: F32 | None = None
+        if frozen is not None:
+            activations = [frozen[rows]]
+        else:
+            wanted = run.home.penalty.needs_base or run.watch.on
+            activations, base = run.group.forward(rows, run.thetas, wanted, run.step)
+        home = run.home.step(activations, base, labels.targets, run.step, labels.pseudo)
+        adapter_gradients, kappa = self._backward(home, labels) if frozen is None else ([], 1.0)
+        gradients = [*adapter_gradients, *home.head_gradients]
+        norm, rate = clip(gradients, None)[1], self._rate(steps)
+        if not np.isfinite(home.loss) or not np.isfinite(norm):
+            raise RunError(f"step {run.step + 1}: loss {home.loss}, gradient norm {norm}; lower lr or the regularizers")
+        run.updates.add(gradients, rate, last=run.step + 1 == steps)
+        self._remember(activations, base, labels)
+        run.step += 1
+        up, down, retries = (now - then for now, then in zip(run.group.traffic(), before, strict=True))
+        record = {
+            "step": run.step,
+            "loss": home.loss,
+            "task_loss": home.task_loss,
+            "accuracy": home.correct / len(rows),
+            "lr": rate,
+            "gradient_norm": norm,
+            "h_norms": self._watch_norms(activations),
+            "kappa": kappa,
+            "bytes_up": up,
+            "bytes_down": down,
+            "retries": retries,
+            "seconds": round(time.monotonic() - started, 4),
+        }
+        self.folder.record_step(record)
+        return record
+
+    def _remember(self, activations: Sequence[F32], base: F32 | None, labels: TrainingLabels) -> None:
+        """What stays at home of a batch: for the penalty and for the next look."""
+        run = self._ready()
+        run.home.observe(activations, base, labels.targets)
+        run.watch.add(activations, base, run.home.task.guarded(labels.targets))
+
+    def _look(self) -> None:
+        """Attack the last rows as a host could, write down what was found, and steer by it."""
+        run = self._ready()
+        report, schedule = run.watch.look(), run.home.penalty.schedule
+        leak = headline(report)
+        tiers = {str(tier): score for tier, score in report.tiers.items()}
+        self.folder.record_audit({"step": run.step, "tiers": tiers, "weight": schedule.at(run.step)})
+        if leak > self.settings.max_leak and self.settings.on_leak == "stop":
+            run.save()
+            raise RunError(
+                f"step {run.step}: a host can guess labels at {leak:.3f}, and max_leak is {self.settings.max_leak:g}"
+            )
+        schedule.look(leak)
+
+    def _backward(self, home: HomeStep, labels: TrainingLabels) -> tuple[list[F32], float]:
+        """dL/dtheta_i for every set, and the largest kappa of their obfuscation."""
+        run, step = self._ready(), self._ready().step
+        others = cache(lambda k: home.relabelled(labels.decoys[k]))
+        hidden = [
+            self.obfuscation.obfuscate(g, Context(("step", step, i), run.secret, _of_set(others, i)))
+            for i, g in enumerate(home.activation_gradients)
+        ]
+        table = {(i, j): tensor for i, one in enumerate(hidden) for j, tensor in enumerate(one.tensors)}
+        answers = run.group.backward(table, step)
+        joined = [one.reconstruct([answers[(i, j)] for j in range(len(one.tensors))]) for i, one in enumerate(hidden)]
+        return joined, max(one.kappa for one in hidden)
+
+    def _rate(self, steps: int) -> float:
+        """The learning rate of the current step."""
+        warmup = self.settings.warmup if self.settings.warmup is not None else steps // 10
+        return learning_rate(self._ready().step, steps, warmup, self.settings.lr)
+
+    def _watch_norms(self, activations: Sequence[F32]) -> list[float]:
+        """Mean |h_i| by set; adapters start as the bare backbone, so the first step is the yardstick."""
+        run = self._ready()
+        norms = [float(np.linalg.norm(h, axis=1).mean()) for h in activations]
+        run.start_norms = run.start_norms or norms
+        for i, (now, start) in enumerate(zip(norms, run.start_norms, strict=True)):
+            if now < COLLAPSE * start and run.step % COLLAPSE_EVERY == 0:
+                log.warning("step %d: mean |h| of set %d fell from %.2f to %.2f: it may leak", run.step, i, start, now)
+        return norms
+
+    def _result(self, seconds: float) -> FitResult:
+        run, steps = self._ready(), self.folder.steps()
+        recent = steps[-20:]
+        norms = zip(recent[-1]["h_norms"], run.start_norms, strict=True)
+        return FitResult(
+            steps=run.step,
+            loss=float(np.mean([r["loss"] for r in recent])),
+            accuracy=float(np.mean([r["accuracy"] for r in recent])),
+            seconds=seconds,
+            bytes_up=sum(r["bytes_up"] for r in steps),
+            bytes_down=sum(r["bytes_down"] for r in steps),
+            retries=sum(r["retries"] for r in steps),
+            adapter_sha256=sha256(run.thetas),
+            norm_ratio=min(now / start for now, start in norms),
+        )
+
+    # Parts.
+
+    def _outputs(self, texts: Sequence[Text]) -> F32:
+        """What the head gives for each text, [N, O]."""
+        return self._ready().home.outputs(self.activations(texts)[0])
+
+    def _ready(self) -> Run:
+        if self._run is None:
+            raise RunError("not trained yet: call fit first, or load a run folder")
+        return self._run
+
+    def _open(self, mine: Dataset, data_sha256: str) -> Run:
+        """Start, or continue where the folder stands: memory may be in the middle of a step that failed."""
+        about = About(self.model, self.settings, mine.label_names, data_sha256)
+        if self.folder.read_json("run.json") is not None:
+            run = restore_run(self.folder, self.clients)
+            check_same(run, about)
+            run.rejoin(mine)
+        else:
+            run = start_run(about, self.folder, self.clients, mine)
+        self._run = run
+        return run
+
+    def _frozen_activations(self, mine: Dataset, batches: Batches, steps: int) -> F32:
+        """The bare backbone's activations [N, H] of the rows that will be used.
+
+        Others stay zero. Asked for once, and kept.
+        """
+        path = self.folder.path / "frozen.safetensors"
+        if path.exists():
+            return np.asarray(decode(path.read_bytes())[0]["h"], dtype=np.float32)
+        rows = np.unique(np.concatenate([batches.rows(step) for step in range(min(steps, batches.per_epoch))]))
+        cache = np.zeros((len(mine), self._ready().hidden), np.float32)
+        cache[rows] = self.activations([mine.texts[int(row)] for row in rows])[0][0]
+        self.folder.write(path.name, encode({"h": cache}))
+        return cache
+
+    @property
+    def _sharing(self) -> int:
+        """How many hosts divide the tensors of one gradient among them."""
+        return len(self.clients) if self.settings.placement == "shares" else 1
+
+    def _exposure(self, classes: int) -> tuple[str, ...]:
+        """What a host learns, in words, and what is proven."""
+        mine = self.settings
+        learned = attacks.exposure(mine.method, self._sharing, mine.shares or 1, self.obfuscation.name)
+        return (
+            learned if mine.label_epsilon is None else (*learned, label_privacy.describe(mine.label_epsilon, classes))
+        )
+
+    def _attack_activations(self, data: Dataset, quick: bool) -> attacks.LeakReport:
+        some = data.take(attacks.sample_rows(len(data)))
+        activations, base = self.activations(some.texts, base=True)
+        run = self._ready()
+        tensors = attacks.Tensors(activations, None if run.frozen else base, some.labels)
+        return attack_activations(tensors, some.classes, run.group.placement, quick)
+
+
+def load_export(
+    folder: str | Path,
+    host: str | Client | None = None,
+    *,
+    api_key: str | None = None,
+    passphrase: str | None = None,
+) -> P3EFT:
+    """A `P3EFT` that predicts, evaluates and audits with what `export` wrote, on one host that has the model.
+
+    It does not continue the training: `fit` starts another run.
+    """
+    exported = read_export(folder, passphrase)
+    settings = replace(Settings.from_dict(exported.about["settings"]), placement="shares")  # one host runs all sets
+    (client,) = connect([host] if host is not None else [], api_key)
+    tuner = P3EFT(exported.about["model"], [client], progress=False, **settings.to_dict())
+    tuner._run = restore_export(exported, client, tuner.settings, tuner.folder)
+    return tuner
+
+
+def _of_set(others: Callable[[int], list[F32]], index: int) -> Callable[[int], F32]:
+    return lambda k: others(k)[index]
+
+
+def _postfix(recent: Sequence[dict[str, Any]]) -> str:
+    loss, accuracy = (float(np.mean([r[key] for r in recent])) for key in ("loss", "accuracy"))
+    norms = "/".join(f"{norm:.1f}" for norm in recent[-1]["h_norms"])
+    return f"loss {loss:.3f}, accuracy {accuracy:.3f}, |h| {norms}"
