@@ -175,7 +175,8 @@ def exposure(method: str, hosts: int, shares: int, obfuscation: str = "shares") 
         return (*common, "the gradient of every row in clear, which is the label in all but name", never)
     if hosts == 1:
         return (*common, "all shares of each gradient; added up rightly they are the gradient, so use two hosts", never)
-    return (*common, "one share of each gradient, which alone is noise; hosts that collude have the gradient", never)
+    share = "one share of each gradient, under noise much larger than itself; hosts that collude have the gradient"
+    return (*common, share, never)
 
 
 def _worst_by_tier(findings: Iterable[Finding], classes: int) -> dict[int, float]:

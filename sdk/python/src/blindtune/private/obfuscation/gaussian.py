@@ -1,4 +1,4 @@
-"""Additive Gaussian shares: each alone is noise, all together are the gradient.
+"""Additive Gaussian shares: each hides under noise, all together are the gradient.
 
 Owns: the statement about them; the arithmetic is in shares.py. Must never: be called private on one host.
 """
