@@ -6,7 +6,7 @@ source "$(dirname "$0")/setup/common.sh"
 [ -n "${KIT_PYTHON:-}" ] || "$root/scripts/setup/peft.sh"
 away=$(mktemp -d); trap 'rm -rf "$away"' EXIT
 mkdir "$away/home"
-KIT_PROFILE=dev KIT_OUT="$away/gpu-kit" "$root/scripts/gpu-kit.sh"
+KIT_PROFILE=dev KIT_LIMIT_MIB=100 KIT_OUT="$away/gpu-kit" "$root/scripts/gpu-kit.sh"
 rm -rf "$root/var/gpu-kit-smoke"
 cd "$away"
 env -i PATH=/usr/bin:/bin HOME="$away/home" GPU_SMOKE=1 "${KIT_PYTHON:-$deps/peft/bin/python}" gpu-kit/run.py --out "$root/var/gpu-kit-smoke" \
