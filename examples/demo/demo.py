@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from blindtune import BlindtuneError, Client, DataError, Dataset, read_dataset
+from blindtune import BlindtuneError, DataError, Dataset, read_dataset
 from corpus import LABEL_NAMES, Note, make_corpus
-from local_hosts import HostError, LocalHost, local_hosts
+from local_hosts import HostError, LocalHost, clients_of, local_hosts
 from methods import Outcome, train_method
 from picture import draw
 from plan import METHODS, ROOT, Plan, read_plan
@@ -96,12 +96,8 @@ def train_one(method: str, plan: Plan, train: Dataset, dev: Dataset, hosts: Sequ
     used = hosts if method == "p3eft" else hosts[:1]
     steps = plan.frozen_steps if method == "frozen" else plan.steps
     say(f"\n  {method}: {USES[method]}\n  {steps} steps of batch {plan.batch_size}, then measuring on {len(dev)} rows")
-    clients: list[Client] = [host.client() for host in used]
-    try:
+    with clients_of(used) as clients:
         outcome = train_method(method, plan, train, dev, clients)
-    finally:
-        for client in clients:
-            client.close()
     say(f"  accuracy {outcome.report['accuracy']:.3f}, trained in {outcome.report['seconds']:.0f} s")
     return outcome
 

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,17 @@ def local_hosts(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _stop_all(started)
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def clients_of(hosts: Sequence[LocalHost]) -> Iterator[list[Client]]:
+    """A client of its own for each host, closed at the end."""
+    clients = [host.client() for host in hosts]
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.close()
 
 
 class _Process:

@@ -17,7 +17,7 @@ from typing import TypedDict
 from blindtune import BlindtuneError, Dataset
 from corpus import make_corpus
 from demo import HOSTS, dataset, log_to_file, say
-from local_hosts import HostError, LocalHost, local_hosts
+from local_hosts import HostError, LocalHost, clients_of, local_hosts
 from methods import MethodReport, train_method
 from plan import Plan, read_plan
 from report import Bar, judge_p3eft
@@ -61,12 +61,8 @@ def train_once(
     method: str, plan: Plan, data: tuple[Dataset, Dataset], hosts: Sequence[LocalHost]
 ) -> tuple[MethodReport, str]:
     """What came out of one run, and its best attack."""
-    clients = [host.client() for host in hosts]
-    try:
+    with clients_of(hosts) as clients:
         outcome = train_method(method, plan, *data, clients, progress=False)
-    finally:
-        for client in clients:
-            client.close()
     return outcome.report, outcome.worst_attack
 
 
@@ -87,10 +83,11 @@ def conclude(found: Sequence[SeedReport]) -> int:
     """How many seeds keep all promises, and how far each bar is from what seeds give."""
     kept = [one for one in found if all(bar["reached"] for bar in one["bars"])]
     say(f"{len(kept)} of {len(found)} seeds keep every promise.")
-    near = [line for line in distances(found) if line[1] < STANDARD_ERRORS]
-    for words, distance in distances(found):
+    measured = distances(found)
+    for words, distance in measured:
         say(f"{words}: {distance:.1f} standard deviations from the bar")
-    return 0 if len(kept) == len(found) and not near else 1
+    far = all(distance >= STANDARD_ERRORS for _, distance in measured)
+    return 0 if len(kept) == len(found) and far else 1
 
 
 def distances(found: Sequence[SeedReport]) -> list[tuple[str, float]]:
