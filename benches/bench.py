@@ -61,7 +61,7 @@ class Options:
         env = os.environ
         short = env.get("SHORT", "") not in ("", "0")
         return cls(
-            binary=Path(env.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtune")),
+            binary=Path(env.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtuned")),
             peer=Path(env.get("BLINDTUNE_PEER", ROOT / ".deps/peft/bin/python")),
             minilm=Path(env.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2")),
             data=Path(env.get("DATA", ROOT / "../shared/data/sst2/train.tsv")),

@@ -21,7 +21,7 @@ from blindtune.training.trainer import P3EFT
 from hosts import Hosts
 
 ROOT = Path(__file__).resolve().parents[1]
-BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtune"))
+BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtuned"))
 BACKBONE = Path(os.environ.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2"))
 ROWS = int(os.environ.get("ROWS", "1280"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))

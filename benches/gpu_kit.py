@@ -260,7 +260,7 @@ def environment_of(kit: Path, work: Path, torch: Path, smoke: bool) -> dict[str,
     return os.environ | {
         "LD_LIBRARY_PATH": ":".join([*found, *([given] if given else [])]),
         "POSTGRES_BIN_DIR": str(postgres / "bin"),
-        "BLINDTUNE_BIN": str(kit / "bin/blindtune"),
+        "BLINDTUNE_BIN": str(kit / "bin/blindtuned"),
         "BLINDTUNE_PEER": sys.executable,
         "BENCH_MODELS": str(work / "models"),
         "TMPDIR": str(work),

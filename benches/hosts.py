@@ -54,7 +54,7 @@ class Cpu:
 
 
 class Host:
-    """One `blindtune serve` with a private, durable Postgres."""
+    """One `blindtuned serve` with a private, durable Postgres."""
 
     def __init__(self, binary: Path, folder: Path, settings: Mapping[str, str], models: Mapping[str, Path]) -> None:
         self.binary, self.state, self.settings = binary, folder / "host", dict(settings)

@@ -19,7 +19,7 @@ import numpy as np
 from hosts import Hosts
 
 ROOT = Path(__file__).resolve().parents[1]
-BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtune"))
+BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtuned"))
 BACKBONE = Path(os.environ.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2"))
 SECONDS = float(os.environ.get("SECONDS_EACH", "8"))
 TEXT = "The scan shows no change since the last visit."

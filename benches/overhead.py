@@ -19,7 +19,7 @@ from hosts import Hosts
 from safetensors.numpy import save
 
 ROOT = Path(__file__).resolve().parents[1]
-BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtune"))
+BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtuned"))
 BACKBONE = Path(os.environ.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2"))
 REQUESTS = int(os.environ.get("REQUESTS", "400"))
 

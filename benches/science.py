@@ -27,7 +27,7 @@ from blindtune.frontier.grid import GridPoint
 from hosts import Host, Hosts
 
 ROOT = Path(__file__).resolve().parents[1]
-BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtune"))
+BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtuned"))
 BACKBONE = Path(os.environ.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2"))
 DATA = Path(os.environ.get("DATA", ROOT.parent / "shared/data/sst2"))
 RESULTS = ROOT / "benches/results/science.json"

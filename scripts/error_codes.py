@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = r"invalid|unprocessable|conflict|busy|unavailable|refuse|not_now"
 MADE = re.compile(rf'\b(?:{KINDS})\(\s*"(\w+)"|\bnew\(\s*(?:StatusCode|Refusal)::\w+,\s*"(\w+)"')
-# Said by `blindtune models add`, never over HTTP.
+# Said by `blindtuned models add`, never over HTTP.
 OF_THE_OPERATOR = {"folder_missing"}
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the GPU kit in var/gpu-kit, and a tarball beside it: what checks and measures the host on a machine that has a card and a
 # Python with torch, transformers and peft, and nothing else. See docs/gpu-kit.md.
-# KIT_PROFILE=dev takes target/debug/blindtune in place of a release build; BLINDTUNE_BIN any other program. KIT_OUT: another folder.
+# KIT_PROFILE=dev takes target/debug/blindtuned in place of a release build; BLINDTUNE_BIN any other program. KIT_OUT: another folder.
 source "$(dirname "$0")/setup/common.sh"
 limit_mib="${KIT_LIMIT_MIB:-60}"
 kit="${KIT_OUT:-$root/var/gpu-kit}"
@@ -12,8 +12,8 @@ packages="anyio attrs certifi h11 httpcore httpx httpx-sse idna python-dateutil 
 program() { # the host to take
     if [ -n "${BLINDTUNE_BIN:-}" ]; then echo "$BLINDTUNE_BIN"; return; fi
     case "${KIT_PROFILE:-release}" in
-    release) (cd "$root" && cargo build --locked --release >&2) && echo "$root/target/release/blindtune" ;;
-    dev) echo "$root/target/debug/blindtune" ;;
+    release) (cd "$root" && cargo build --locked --release >&2) && echo "$root/target/release/blindtuned" ;;
+    dev) echo "$root/target/debug/blindtuned" ;;
     *) die "KIT_PROFILE must be 'release' or 'dev', not '$KIT_PROFILE'" ;;
     esac
 }
@@ -23,7 +23,7 @@ put_host() {
     from=$(program)
     [ -x "$from" ] || die "there is no host program at $from: run make build"
     mkdir -p "$kit/bin"
-    strip -o "$kit/bin/blindtune" "$from"
+    strip -o "$kit/bin/blindtuned" "$from"
 }
 
 put_postgres() { # what initdb and postgres need of the relocatable one
@@ -72,7 +72,7 @@ describe() { # kit.json: which host this is, the torch that it needs, and the ol
     torch=$(grep -m1 '^version=' "$root/scripts/setup/libtorch.sh" | cut -d= -f2)
     [ -n "$torch" ] || die "scripts/setup/libtorch.sh does not say the version of LibTorch"
     [ -z "${BLINDTUNE_BIN:-}" ] || profile=given
-    glibc=$(readelf -V "$kit/bin/blindtune" | grep -oE 'GLIBC_[0-9.]+' | sort -Vu | tail -n 1)
+    glibc=$(readelf -V "$kit/bin/blindtuned" | grep -oE 'GLIBC_[0-9.]+' | sort -Vu | tail -n 1)
     commit=$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)
     printf '{"version": "%s", "commit": "%s", "made": "%s", "profile": "%s", "needs_torch": "%s", "needs_glibc": "%s"}\n' \
         "$(grep -m1 '^version' "$root/Cargo.toml" | cut -d'"' -f2)" "$commit" "$(date -u +%FT%TZ)" \
@@ -87,7 +87,7 @@ put_postgres
 put_python
 describe
 bytes=$(find "$kit" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum }')
-say "the kit has $(mib "$bytes"), of which the host has $(mib "$(stat -c %s "$kit/bin/blindtune")")"
+say "the kit has $(mib "$bytes"), of which the host has $(mib "$(stat -c %s "$kit/bin/blindtuned")")"
 [ "$bytes" -lt $((limit_mib * 1048576)) ] || die "the kit must stay under $limit_mib MiB"
 tar -C "$(dirname "$kit")" -czf "$kit.tar.gz" "$(basename "$kit")"
 say "$kit.tar.gz has $(mib "$(stat -c %s "$kit.tar.gz")"). On the machine with the card: tar xzf it, then python gpu-kit/run.py"

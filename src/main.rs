@@ -1,4 +1,4 @@
-//! The `blindtune` program: see [`blindtune::cli`].
+//! The `blindtuned` program, the host: see [`blindtune::cli`].
 
 use std::process::ExitCode;
 

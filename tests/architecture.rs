@@ -396,7 +396,7 @@ fn every_source_says_what_it_owns() {
 
 #[test]
 fn the_committed_contract_is_the_one_that_the_code_has() {
-    let output = Command::new(env!("CARGO_BIN_EXE_blindtune")).arg("openapi").output().expect("runs");
+    let output = Command::new(env!("CARGO_BIN_EXE_blindtuned")).arg("openapi").output().expect("runs");
     assert!(output.status.success());
     let committed = fs::read_to_string(root().join("openapi.yaml")).expect("readable");
     let generated = String::from_utf8(output.stdout).expect("UTF-8");

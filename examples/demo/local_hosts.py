@@ -80,7 +80,7 @@ def clients_of(hosts: Sequence[LocalHost]) -> Iterator[list[Client]]:
 
 
 class _Process:
-    """One `blindtune serve`."""
+    """One `blindtuned serve`."""
 
     def __init__(self, binary: Path, state: Path) -> None:
         self.binary, self.state = binary, state
@@ -111,7 +111,7 @@ class _Process:
         self._wait_ready(url, deadline)
         printed = self._run("keys", "create", "--project", PROJECT).splitlines()
         if not printed:
-            raise HostError(f"{self.state.name}: `blindtune keys create` printed no key")
+            raise HostError(f"{self.state.name}: `blindtuned keys create` printed no key")
         host = LocalHost(self.state.name, url, printed[-1].strip())
         if model not in _models(host):
             self._run("models", "add", str(backbone), "--name", model)

@@ -76,7 +76,7 @@ class Plan:
 
 def read_plan(environment: Mapping[str, str] = os.environ) -> Plan:
     """From BLINDTUNE_BIN, BLINDTUNE_MINILM and DATA; relative paths count from the current folder."""
-    binary = Path(environment.get("BLINDTUNE_BIN") or ROOT / "target" / "debug" / "blindtune").absolute()
+    binary = Path(environment.get("BLINDTUNE_BIN") or ROOT / "target" / "debug" / "blindtuned").absolute()
     backbone = Path(environment.get("BLINDTUNE_MINILM") or ROOT / ".deps" / MODEL).absolute()
     data = environment.get("DATA")
     if not data:

@@ -1,4 +1,4 @@
-//! `blindtune keys`.
+//! `blindtuned keys`.
 
 use std::collections::BTreeSet;
 

@@ -19,7 +19,7 @@ use crate::telemetry;
 
 /// Fine-tuning as a service that never sees the labels.
 #[derive(Debug, Parser)]
-#[command(name = "blindtune", version, about)]
+#[command(name = "blindtuned", version, about)]
 struct Cli {
     #[command(flatten)]
     common: Common,

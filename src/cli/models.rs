@@ -1,4 +1,4 @@
-//! `blindtune models`.
+//! `blindtuned models`.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `blindtune projects`.
+//! `blindtuned projects`.
 
 use clap::Args;
 use clap::Subcommand;

@@ -1,4 +1,4 @@
-//! `blindtune serve`.
+//! `blindtuned serve`.
 
 use std::io::Write;
 

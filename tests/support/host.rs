@@ -121,7 +121,7 @@ impl Host {
 
     /// The program with this host's state and database.
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_blindtune"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_blindtuned"));
         command.arg("--state-dir").arg(self.state()).args(["--database-url", &self.database]);
         command.env_remove("RUST_LOG").stdin(Stdio::null());
         // Tests share a host and compare answers to the bit: no test's requests may share a pass with another's.

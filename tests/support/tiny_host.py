@@ -35,7 +35,7 @@ class TinyHost:
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         named = os.environ.get("BLINDTUNE_BIN")
-        self.binary = Path(named) if named else ROOT / "target/debug/blindtune"
+        self.binary = Path(named) if named else ROOT / "target/debug/blindtuned"
         self.state, self.log, self.settings = folder / "state", folder / "host.log", SETTINGS | dict(settings)
         self.process: subprocess.Popen[str] | None = None
         self.folder, self.port, self.url = folder, 0, ""

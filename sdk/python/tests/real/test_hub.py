@@ -1,4 +1,4 @@
-"""`blindtune models add` takes a backbone from a hub: the endpoint and the token come from the environment."""
+"""`blindtuned models add` takes a backbone from a hub: the endpoint and the token come from the environment."""
 
 from __future__ import annotations
 
