@@ -32,12 +32,12 @@ def rested_mib(host: Host) -> float:
     return host.anonymous() / MIB
 
 
-def soak(host: Host, steps: int) -> dict[str, float]:
-    """Take the steps; memory in MiB, and how long they took."""
+def soak(host: Host, steps: int, batches: int) -> dict[str, float]:
+    """Take the steps, over so many different batches; memory in MiB, and how long they took."""
     job = HostJob(host, Work("bench", "", WIDTH, 2))
     begun, warm, total = time.perf_counter(), 0.0, 0
     for step in range(steps):
-        job.step(make_batch(like_sst2(VOCABULARY), ROWS, (2, 2), (job.parameters, WIDTH), step))
+        job.step(make_batch(like_sst2(VOCABULARY), ROWS, (2, 2), (job.parameters, WIDTH), step % batches))
         total += 1
         if total == max(100, steps // 10):
             warm = rested_mib(host)
@@ -48,12 +48,16 @@ def soak(host: Host, steps: int) -> dict[str, float]:
     return {"steps": total, "seconds": seconds, "warm_mib": warm, "end_mib": end, "grown_mib": end - warm}
 
 
-def run(steps: int, out: Path) -> dict[str, float]:
-    """A host of its own on MiniLM, with a small budget for graphs, so that eviction is part of it."""
+def run(steps: int, out: Path, batches: int | None = None) -> dict[str, float]:
+    """A host of its own on MiniLM, with a small budget for graphs, so that eviction is part of it.
+
+    Without `batches` every step has lengths of its own. oneDNN keeps code for each number of tokens, so that memory
+    grows until the host has met them all: a short run tells a leak from that only when its batches come again.
+    """
     options = Options.read()
     base = {"engine.threads": str(options.threads), "engine.graph_bytes": str(64 * MIB)}
     with Hosts(options.binary, base, {"bench": options.minilm}) as hosts:
-        found = soak(hosts.get(), steps)
+        found = soak(hosts.get(), steps, batches or steps)
     out.mkdir(parents=True, exist_ok=True)
     (out / "soak.json").write_text(json.dumps(found, indent=1))
     return found

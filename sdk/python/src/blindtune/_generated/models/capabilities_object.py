@@ -33,7 +33,7 @@ class CapabilitiesObject:
 
         Attributes:
             object_ (str): Always `fine_tuning.capabilities`. Example: fine_tuning.capabilities.
-            version (str): Version of the host. Example: 0.1.0.
+            version (str): Version of the host. Example: 0.2.0.
             device (str): Where the engine computes. Example: cpu.
             methods (list[str]): Values of `method.type`. Example: ['split'].
             custody (list[Custody]): Values of `method.split.custody`.
