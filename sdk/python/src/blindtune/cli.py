@@ -22,7 +22,7 @@ from .errors import BlindtuneError
 from .frontier.command import add_command as add_frontier
 from .training.setting_types import SettingType
 from .training.settings import SETTING_TYPES, SettingsError
-from .training.trainer import P3EFT
+from .training.trainer import Tuner
 
 EXCESS_ROWS = 1000
 
@@ -49,7 +49,7 @@ def train(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in SETTING_TYPES if getattr(options, name) is not None}
     run = options.run or _default_run(options)
     print(f"{len(data)} rows, {data.classes} labels ({', '.join(data.label_names)}), run folder {run}", file=sys.stderr)
-    tuner = P3EFT(options.model, options.host, api_keys=_keys(options), run=run, progress=not options.quiet, **given)
+    tuner = Tuner(options.model, options.host, api_keys=_keys(options), run=run, progress=not options.quiet, **given)
     result = tuner.fit(data)
     report = tuner.summary() | {"fit": result.to_dict(), "label_names": list(data.label_names)}
     if dev is not None:
@@ -65,7 +65,7 @@ def train(options: argparse.Namespace) -> int:
 
 def audit(options: argparse.Namespace) -> int:
     """Attack what the hosts of a finished run saw."""
-    tuner = P3EFT.load(options.run, options.host, api_keys=_keys(options))
+    tuner = Tuner.load(options.run, options.host, api_keys=_keys(options))
     leak = tuner.audit(read_dataset(options.data, tuner.label_names))
     report = (tuner.folder.read_json("report.json") or tuner.summary()) | {"leak": leak.to_dict()}
     tuner.folder.write_json("report.json", report)
@@ -78,14 +78,14 @@ def predict(options: argparse.Namespace) -> int:
     texts = list(options.text or []) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
         raise DataError("nothing to predict: pass --text or lines on standard input")
-    tuner = P3EFT.load(options.run, options.host, api_keys=_keys(options))
+    tuner = Tuner.load(options.run, options.host, api_keys=_keys(options))
     for text, row in zip(texts, tuner.predict_proba(texts), strict=True):
         best = int(row.argmax())
         print(f"{tuner.label_names[best]}\t{row[best]:.4f}\t{text}")
     return 0
 
 
-def _audit(tuner: P3EFT, data: Dataset, dev: Dataset | None) -> Any:
+def _audit(tuner: Tuner, data: Dataset, dev: Dataset | None) -> Any:
     some = data.take(sample_rows(len(data), EXCESS_ROWS))
     return tuner.audit(some) if dev is None else tuner.audit(dev, trained_on=some)
 

@@ -2,7 +2,7 @@
 
 Owns: what becomes of labels and gradients between private/ and client/. Must never: hand a label to client/.
 
-    trainer.py           `P3EFT`: the loop
+    trainer.py           `Tuner`: the loop
     settings.py          every knob (setting_types.py, setting_rules.py); factory.py makes the private parts of them
     run.py               a run's state (run_folder.py: its files)
     host_jobs.py         a job on every host; host_group.py: its calls; placement.py: which host gets what

@@ -70,7 +70,7 @@ class FitResult:
         return asdict(self)
 
 
-class P3EFT:
+class Tuner:
     """Fine-tunes `model` on one or more hosts.
 
     Methods: p3eft (arXiv 2412.16669 and what we added), lora (nothing hidden), frozen (a head on the bare backbone), dc
@@ -108,7 +108,7 @@ class P3EFT:
         *,
         api_keys: Sequence[str] | str | None = None,
         progress: bool = True,
-    ) -> P3EFT:
+    ) -> Tuner:
         """Take up a run folder. Without `hosts` those of the run are used; keys are never stored."""
         about = RunFolder(folder).read_json("run.json") if Path(folder).is_dir() else None
         if about is None:
@@ -395,21 +395,25 @@ class P3EFT:
         return attack_activations(tensors, some.classes, run.group.placement, quick)
 
 
+P3EFT = Tuner
+"""`Tuner` by its first name, which is that of the default method."""
+
+
 def load_export(
     folder: str | Path,
     host: str | Client | None = None,
     *,
     api_key: str | None = None,
     passphrase: str | None = None,
-) -> P3EFT:
-    """A `P3EFT` that predicts, evaluates and audits with what `export` wrote, on one host that has the model.
+) -> Tuner:
+    """A `Tuner` that predicts, evaluates and audits with what `export` wrote, on one host that has the model.
 
     It does not continue the training: `fit` starts another run.
     """
     exported = read_export(folder, passphrase)
     settings = replace(Settings.from_dict(exported.about["settings"]), placement="shares")  # one host runs all sets
     (client,) = connect([host] if host is not None else [], api_key)
-    tuner = P3EFT(exported.about["model"], [client], progress=False, **settings.to_dict())
+    tuner = Tuner(exported.about["model"], [client], progress=False, **settings.to_dict())
     tuner._run = restore_export(exported, client, tuner.settings, tuner.folder)
     return tuner
 
