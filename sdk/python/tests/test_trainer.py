@@ -257,7 +257,8 @@ def test_command_line(fake_host: FakeHost, tmp_path: Path, capsys: pytest.Captur
     printed = capsys.readouterr().out
     assert "dev accuracy" in printed and "What the host learns" in printed
     report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert report["dev"]["accuracy"] > 0.8 and report["leak"]["gradients"] > 0.5
+    assert report["dev"]["accuracy"] > 0.8
+    assert report["leak"]["gradients"] > 0.7, "of six secrets the least found was 0.86"
     assert report["fine_tuned_models"] == ["ft:ftjob-0"]
     assert main(["predict", "--run", run, "--text", "good lovely film", *host]) == 0
     assert capsys.readouterr().out.startswith("positive\t")
