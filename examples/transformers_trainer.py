@@ -68,11 +68,18 @@ class Rows(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 def train(
-    model: str, hosts: Sequence[str | Client], *, rows: int = 400, steps: int = 100, seed: int = 0, **settings: Any
+    model: str,
+    hosts: Sequence[str | Client],
+    *,
+    rows: int = 400,
+    fresh: int = 200,
+    steps: int = 100,
+    seed: int = 0,
+    **settings: Any,
 ) -> dict[str, float]:
-    """Train on made-up notes; the evaluation's metrics, `eval_accuracy` among them."""
+    """Train on so many made-up notes; metrics on so many fresh ones, `eval_accuracy` among them."""
     torch.manual_seed(seed)
-    texts, numbers = make_notes(rows + rows // 2, seed)
+    texts, numbers = make_notes(rows + fresh, seed)
     labels = np.array(numbers, dtype=np.int64)
     keys = [key for key in os.environ.get("BLINDTUNE_API_KEY", "").split(",") if key] or None
     backbone = HostedBackbone(model, hosts, texts=texts, api_keys=keys, ramp_steps=steps // 2, seed=seed, **settings)

@@ -1,13 +1,16 @@
-"""Fixtures: toy hosts for every test; `real/conftest.py` has the real ones."""
+"""Fixtures: toy hosts, and real ones where BLINDTUNE_BIN names a host."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_host import FakeHost
+from real_host import RealHost, new_host
 from threadpoolctl import threadpool_limits
 
 from blindtune.data import Dataset
@@ -43,6 +46,33 @@ def fake_hosts() -> Iterator[Callable[[int], list[FakeHost]]]:
     yield make
     for host in made:
         host.close()
+
+
+@pytest.fixture(scope="session")
+def hosts() -> Iterator[list[RealHost]]:
+    """Two hosts for all tests that leave them alive."""
+    with (
+        tempfile.TemporaryDirectory(prefix="blindtune-sdk-") as a,
+        tempfile.TemporaryDirectory(prefix="blindtune-sdk-") as b,
+    ):
+        made = [new_host(Path(a))]
+        made.append(new_host(Path(b)))
+        try:
+            yield made
+        finally:
+            for host in made:
+                host.stop()
+
+
+@pytest.fixture
+def own_host() -> Iterator[RealHost]:
+    """A host that a test may kill."""
+    with tempfile.TemporaryDirectory(prefix="blindtune-sdk-") as folder:
+        host = new_host(Path(folder))
+        try:
+            yield host
+        finally:
+            host.stop()
 
 
 @pytest.fixture

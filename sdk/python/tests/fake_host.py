@@ -1,6 +1,7 @@
 """A host small enough to read: the contract's rules with a toy backbone, for tests without the real binary.
 
-The backbone averages random word vectors; adapter set i adds B_i A_i x, so its Jacobian products fit in two lines.
+The backbone averages random word vectors; adapter set i adds B_i A_i x, so its Jacobian products fit in two lines. That
+it keeps the step protocol as a real host does, test_protocol.py shows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import re
 import threading
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -68,8 +70,28 @@ class Fault:
 
 
 class Refusal(Exception):
-    def __init__(self, status: int, code: str, **more: Any) -> None:
-        self.status, self.body = status, {"error": {"message": code, "type": "x", "param": None, "code": code, **more}}
+    def __init__(self, status: int, code: str, param: str | None = None, **more: Any) -> None:
+        self.status = status
+        self.body = {"error": {"message": code, "type": "x", "param": param, "code": code, **more}}
+
+
+VERBS = {
+    "pause": (("running",), "paused"),
+    "resume": (("paused",), "running"),
+    "cancel": (("running", "paused"), "cancelled"),
+    "complete": (("running", "paused"), "succeeded"),
+}
+"""From which states, and to which."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step call: `sent` are its tensors, `content` all its bytes."""
+
+    kind: str
+    seq: int
+    content: bytes
+    sent: dict[str, Any]
 
 
 class FakeHost:
@@ -97,7 +119,7 @@ class FakeHost:
     def restart(self) -> None:
         """What a kill -9 leaves: jobs and counters, but no adapters and no graphs."""
         for job in self.jobs.values():
-            job.update(theta={}, forward=None)
+            job.update(theta={}, graphs={}, answers={})
 
     # Routes.
 
@@ -121,84 +143,144 @@ class FakeHost:
     ) -> tuple[Any, Any]:
         if not rest:
             return self._job_object(job), None
-        if rest == ["complete"]:
-            job["status"] = "succeeded"
-            return self._job_object(job) | {"fine_tuned_model": f"ft:{job['id']}"}, None
+        if rest[0] in VERBS:
+            return self._verb(job, rest[0]), None
+        if rest in (["events"], ["ledger"]):
+            oldest_first = rest == ["ledger"] or query.get("order") == "asc"
+            found = job[rest[0]]
+            return {"object": "list", "data": found if oldest_first else found[::-1], "has_more": False}, None
+        if rest == ["metrics"]:
+            return self._metrics(job, json.loads(body)), None
         if rest[0] == "adapters":
-            index = int(rest[1])
-            if method == "GET":
-                return None, encode({f"theta.{index}": job["theta"].get(index, self._initial(job, index))})
-            job["theta"][index] = decode(body)[0][f"theta.{index}"]
-            return {"ok": True}, None
-        if job["status"] != "running":
-            raise Refusal(409, "job_not_running")
+            return self._adapters(job, method, int(rest[1]), body)
         if rest == ["forward"]:
-            return None, self._forward(job, query, body, headers)
+            return None, self._forward(job, _read_forward(query, body, headers), body + json.dumps(query).encode())
         if rest == ["backward"]:
-            return None, self._step(
-                job, int(query["seq"]), body + json.dumps(query).encode(), self._backward, query, body
-            )
+            shares = _read_shares(decode(body)[0])
+            step = Step("backward", int(query["seq"]), body + json.dumps(query).encode(), shares)
+            return None, self._numbered(job, step, lambda: self._backward(job, query, shares))
         raise Refusal(404, "not_found")
 
-    def _forward(self, job: dict, query: dict, body: bytes, headers: Any) -> bytes:
-        if headers["Content-Type"] == "application/json":
-            fields = json.loads(body)
-            theta = {int(i): tensor_of(t) for i, t in fields.get("theta", {}).items()}
-            request = {
-                "texts": fields["texts"],
-                **{k: fields[k] for k in ("train", "adapters", "base")},
-                "theta": theta,
-            }
-        else:
-            tensors, _ = decode(body)
-            texts = [self.files[job["file"]][int(r)] for r in tensors["rows"]]
-            theta = {int(k[6:]): v for k, v in tensors.items() if k.startswith("theta.")}
-            flags = {"train": query["train"] == "true", "base": query["base"] == "true"}
-            request = {"texts": texts, "theta": theta, "adapters": query["adapters"], **flags}
-        if not request["train"]:
-            return self._activations(job, request, {}, keep=False)
-        seq = int(query["seq"])
-        return self._step(job, seq, body + json.dumps(query).encode(), self._train_forward, seq, request)
+    # The life of a job.
+
+    def _verb(self, job: dict, verb: str) -> dict:
+        if verb == "complete":
+            self._open(job)
+        allowed, state = VERBS[verb]
+        if job["status"] not in allowed:
+            raise Refusal(409, "invalid_job_state")
+        self._becomes(job, state)
+        if verb == "pause":
+            job.update(graphs={}, answers={})
+        return self._job_object(job) | {"fine_tuned_model": f"ft:{job['id']}" if verb == "complete" else None}
+
+    def _open(self, job: dict) -> None:
+        """For a call: a paused job runs again, one that is over does not."""
+        if job["status"] == "paused":
+            self._becomes(job, "running")
+        if job["status"] != "running":
+            raise Refusal(409, "job_not_running")
+
+    def _becomes(self, job: dict, state: str) -> None:
+        job["status"] = state
+        _tell(job, "message", f"Fine-tuning job is {state}", {"status": state})
+
+    def _metrics(self, job: dict, body: dict) -> dict:
+        self._open(job)
+        for name in body["metrics"]:
+            if "label" in name:
+                raise Refusal(400, "label_present", f"metrics.{name}")
+        return _tell(job, "metrics", "Metrics", {**body["metrics"], "step": body["step"]})
+
+    def _adapters(self, job: dict, method: str, index: int, body: bytes) -> tuple[Any, bytes | None]:
+        self._open(job)
+        if index >= job["sets"]:
+            raise Refusal(404, "not_found")
+        if method == "GET":
+            return None, encode({f"theta.{index}": job["theta"].get(index, self._initial(job, index))})
+        tensors = decode(body)[0]
+        self._set_theta(job, {index: tensors[f"theta.{index}"]})
+        _note(job, "put_adapter", None, tensors)
+        return {"ok": True}, None
+
+    def _set_theta(self, job: dict, theta: dict[int, np.ndarray]) -> None:
+        for index, values in theta.items():
+            if index >= job["sets"] or values.shape != (self.engine.parameters,):
+                raise Refusal(422, "tensor_invalid", f"theta.{index}")
+        job["theta"].update(theta)
+
+    # Steps.
+
+    def _numbered(self, job: dict, step: Step, work: Callable[[], bytes]) -> bytes:
+        """A step is done once, in its turn, and answered again until a newer forward is done."""
+        self._open(job)
+        digest = hashlib.sha256(step.kind.encode() + step.content).hexdigest()
+        known, new = job["steps"].get(step.seq), step.seq == job["next_seq"]
+        if not new and known is None:
+            raise Refusal(409, "step_out_of_order", "seq", expected_seq=job["next_seq"])
+        if not new and known != digest:
+            raise Refusal(422, "step_conflict", "seq")
+        if not new and step.seq < job["latest_forward"]:
+            raise Refusal(409, "answer_expired", "seq")
+        if step.seq not in job["answers"]:
+            job["answers"][step.seq] = work()
+        if new:
+            job["steps"][step.seq], job["next_seq"] = digest, step.seq + 1
+            _note(job, step.kind, step.seq, step.sent)
+        return bytes(job["answers"][step.seq])
+
+    def _forward(self, job: dict, request: dict, content: bytes) -> bytes:
+        seq = request["seq"]
+        if seq is not None:
+            step = Step("forward", seq, content, request["sent"])
+            return self._numbered(job, step, lambda: self._train_forward(job, seq, request))
+        self._open(job)
+        answer, _ = self._activations(job, request)
+        _note(job, "evaluate", None, request["sent"])
+        return _body(answer, {})
 
     def _train_forward(self, job: dict, seq: int, request: dict) -> bytes:
-        job["latest_forward"] = seq
-        return self._activations(job, request, {"forward_id": f"fwd-{seq}", "seq": str(seq)}, keep=True)
+        answer, graph = self._activations(job, request)
+        forward_id = f"fwd-{job['id']}-{seq}"
+        job["graphs"][forward_id] = graph
+        job["latest_forward"], job["latest_id"] = seq, forward_id
+        return _body(answer, {"forward_id": forward_id, "seq": str(seq)})
 
-    def _activations(self, job: dict, request: dict, metadata: dict, keep: bool) -> bytes:
-        job["theta"].update(request["theta"])
-        answer, contexts = {}, {}
-        for i in range(job["sets"]) if request["adapters"] != "none" else []:
+    def _activations(self, job: dict, request: dict) -> tuple[dict[str, np.ndarray], dict[int, Any]]:
+        texts, sets = self._texts(job, request), _chosen(request["adapters"], job["sets"])
+        self._set_theta(job, request["theta"])
+        answer, graph = {}, {}
+        for i in sets:
             if i not in job["theta"]:
                 raise Refusal(409, "adapters_needed")
-            answer[f"h.{i}"], contexts[i] = self.engine.forward(request["texts"], job["theta"][i])
+            answer[f"h.{i}"], graph[i] = self.engine.forward(texts, job["theta"][i])
         if request["base"]:
-            answer["h.base"] = self.engine.forward(request["texts"], None)[0]
-        if keep:
-            job["forward"] = (metadata["forward_id"], contexts)
-        return _body(answer, metadata)
+            answer["h.base"] = self.engine.forward(texts, None)[0]
+        return answer, graph
 
-    def _backward(self, job: dict, query: dict, body: bytes) -> bytes:
-        if job["forward"] is None or job["forward"][0] != query["forward_id"]:
-            raise Refusal(409, "forward_lost")
+    def _texts(self, job: dict, request: dict) -> list[Any]:
+        if request["rows"] is None:
+            return list(request["texts"])
+        if job["file"] is None:
+            raise Refusal(400, "no_training_file", "rows")
+        known = self.files[job["file"]]
+        if not all(0 <= row < len(known) for row in request["rows"]):
+            raise Refusal(422, "row_out_of_range", "rows")
+        return [known[int(row)] for row in request["rows"]]
+
+    def _backward(self, job: dict, query: dict, shares: dict[str, np.ndarray]) -> bytes:
+        graph = job["graphs"].get(query["forward_id"])
+        if graph is None and query["forward_id"] == job["latest_id"]:
+            raise Refusal(409, "forward_lost", "forward_id")
+        if graph is None:
+            raise Refusal(404, "not_found", "forward_id")
         answer = {}
-        for name, share in decode(body)[0].items():
+        for name, share in shares.items():
             _, i, j = name.split(".")
-            answer[f"G.{i}.{j}"] = self.engine.vjp(job["forward"][1][int(i)], share)
+            if int(i) not in graph or len(share) != len(graph[int(i)][0]):
+                raise Refusal(422, "tensor_invalid", name)
+            answer[f"G.{i}.{j}"] = self.engine.vjp(graph[int(i)], share)
         return _body(answer, {"seq": query["seq"]})
-
-    def _step(self, job: dict, seq: int, content: bytes, work: Any, *arguments: Any) -> bytes:
-        digest, known = hashlib.sha256(content).hexdigest(), job["steps"].get(seq)
-        if known is not None:
-            if seq < job["latest_forward"]:
-                raise Refusal(409, "answer_expired")
-            if known != digest:
-                raise Refusal(422, "step_conflict")
-            return work(job, *arguments)
-        if seq != job["next_seq"]:
-            raise Refusal(409, "step_out_of_order", expected_seq=job["next_seq"])
-        answer = work(job, *arguments)
-        job["steps"][seq], job["next_seq"] = digest, seq + 1
-        return answer
 
     # Objects.
 
@@ -215,8 +297,11 @@ class FakeHost:
         name = f"ftjob-{len(self.jobs)}"
         split = body["method"]["split"]
         job = {"id": name, "status": "running", "file": body.get("training_file"), "seed": body["seed"], "theta": {}}
-        job |= {"sets": split["adapter_sets"], "next_seq": 1, "steps": {}, "forward": None, "latest_forward": 0}
+        job |= {"sets": split["adapter_sets"], "next_seq": 1, "steps": {}, "events": [], "ledger": []}
+        job |= {"graphs": {}, "answers": {}, "latest_forward": 0, "latest_id": ""}
         self.jobs[name] = job
+        _tell(job, "message", f"Created fine-tuning job: {name}", {})
+        self._becomes(job, "running")
         for i in range(job["sets"]):
             job["theta"][i] = self._initial(job, i)
         return self._job_object(job)
@@ -293,3 +378,70 @@ def _body(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
     from safetensors.numpy import save
 
     return save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata=metadata or None)
+
+
+def _read_forward(query: dict[str, str], body: bytes, headers: Any) -> dict[str, Any]:
+    """The scalars, the batch and the adapters of a forward, in either form."""
+    if headers["Content-Type"] == "application/json":
+        fields = json.loads(body)
+        sent: dict[str, Any] = {f"theta.{i}": tensor_of(t) for i, t in fields.get("theta", {}).items()}
+        sent["texts"] = fields["texts"]
+    else:
+        fields = dict(query, **{flag: query[flag] == "true" for flag in ("train", "base") if flag in query})
+        sent = decode(body)[0]
+    train, seq = fields.get("train", True), fields.get("seq")
+    if train and seq is None:
+        raise Refusal(400, "seq_missing", "seq")
+    if not train and seq is not None:
+        raise Refusal(400, "seq_unexpected", "seq")
+    _refuse_others(sent, r"theta\.\d+|rows|texts")
+    if "rows" not in sent and not sent.get("texts"):
+        raise Refusal(400, "inputs_missing", "rows")
+    theta = {int(name[6:]): value for name, value in sent.items() if name.startswith("theta.")}
+    scalars = {"seq": None if seq is None else int(seq), "base": fields.get("base", False)}
+    batch = {"rows": sent.get("rows"), "texts": sent.get("texts"), "theta": theta, "sent": sent}
+    return scalars | batch | {"adapters": fields.get("adapters", "all")}
+
+
+def _read_shares(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    _refuse_others(tensors, r"s\.\d+\.\d+")
+    if not tensors:
+        raise Refusal(400, "shares_missing", "s.0.0")
+    return tensors
+
+
+def _refuse_others(tensors: dict[str, Any], known: str) -> None:
+    for name in sorted(tensors):
+        if not re.fullmatch(known, name):
+            raise Refusal(400, "label_present" if "label" in name else "unknown_tensor", name)
+
+
+def _chosen(adapters: Any, sets: int) -> list[int]:
+    """Set numbers, of `all`, `none`, `0,1` or a list."""
+    if adapters in ("all", "none"):
+        return list(range(sets)) if adapters == "all" else []
+    numbers = adapters.split(",") if isinstance(adapters, str) else adapters
+    if not all(str(number).isdigit() and int(number) < sets for number in numbers):
+        raise Refusal(400, "invalid_adapters", "adapters")
+    return sorted({int(number) for number in numbers})
+
+
+def _tell(job: dict, kind: str, message: str, data: dict[str, Any]) -> dict[str, Any]:
+    """One more event."""
+    event = {"id": f"ftevent-{len(job['events'])}", "object": "fine_tuning.job.event", "type": kind, "level": "info"}
+    event |= {"message": message, "data": data, "created_at": 0}
+    job["events"].append(event)
+    return event
+
+
+def _note(job: dict, kind: str, seq: int | None, sent: dict[str, Any]) -> None:
+    """One more entry of the ledger: names, shapes, bytes, hashes."""
+    tensors = []
+    for name, value in sorted(sent.items()):
+        array = np.frombuffer(json.dumps(value).encode(), np.uint8) if name == "texts" else np.asarray(value)
+        dtype = {"float32": "F32", "int64": "I64"}.get(str(array.dtype), "U8")
+        content = np.ascontiguousarray(array).tobytes()
+        told = {"name": name, "dtype": dtype, "shape": list(array.shape), "bytes": len(content)}
+        tensors.append(told | {"sha256": hashlib.sha256(content).hexdigest()})
+    entry = {"object": "fine_tuning.job.ledger_entry", "id": str(len(job["ledger"])), "kind": kind, "seq": seq}
+    job["ledger"].append(entry | {"tensors": tensors, "created_at": 0})

@@ -70,9 +70,9 @@ def test_transformers_trainer_reaches_what_the_numpy_trainer_does(
     from notes import LABELS, make_notes
     from transformers_trainer import train
 
-    rows, steps, client = 240, 80, hosts[0].client()
-    theirs = train(MODEL, [client], rows=rows, steps=steps, regularizer="probe")["eval_accuracy"]
-    texts, labels = make_notes(rows + rows // 2)
+    rows, fresh, steps, client = 240, 480, 80, hosts[0].client()
+    theirs = train(MODEL, [client], rows=rows, fresh=fresh, steps=steps, regularizer="probe")["eval_accuracy"]
+    texts, labels = make_notes(rows + fresh)
     data = Dataset(tuple(texts), np.array(labels, dtype=np.int64), LABELS)
     settings = {"batch_size": 16, "ramp_steps": steps // 2, "regularizer": "probe", "progress": False}
     tuner = P3EFT(MODEL, [client], steps=steps, **settings)
