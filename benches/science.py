@@ -53,7 +53,7 @@ class Row:
 
 
 def probe(name: str, seed: int = 0, **settings: Any) -> Row:
-    """P3EFT as published, with the ramp of SCIENCE.md unless another schedule is given."""
+    """P3EFT as published (arXiv 2412.16669), but with a ramp unless another schedule is given."""
     return Row(f"p3eft as published{name}", {**PROBE, "difference_weight": 0.0, **settings}, seed)
 
 

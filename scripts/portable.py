@@ -29,7 +29,6 @@ NUMERIC = (
     "test_audit_shares.py",
     "test_baselines.py",
     "test_camouflage.py",
-    "test_defences.py",
     "test_exchange.py",
     "test_frontier.py",
     "test_gradients.py",
@@ -41,6 +40,7 @@ NUMERIC = (
     "test_placement.py",
     "test_shares.py",
     "test_trainer.py",
+    "test_update_noise.py",
 )
 """The SDK's tests whose outcome depends on arithmetic."""
 SLOW = ("test_audit.py", "test_frontier.py", "test_modes.py", "test_trainer.py")

@@ -7,7 +7,7 @@ of the package counts for nothing: it is the front door, and no room lies behind
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "blindtune"
 Graph = dict[str, set[str]]
 
 LAYERS = (
-    {"_version", "arrays", "errors", "extras", "optimizers", "_generated"},
+    {"_version", "arrays", "errors", "extras", "optimizers", "rounding", "_generated"},
     {"data"},
     {"client", "private"},
     {"audit"},
@@ -133,28 +133,47 @@ def test_what_knows_a_label_and_what_sends_do_not_know_each_other() -> None:
 
 
 def _reached(start: str) -> set[str]:
-    """The rooms that a room comes to, over any number of imports."""
-    found: set[str] = set()
-    todo = {name for name in house() if room(name) == start}
+    """The rooms that a room or a module comes to, over any number of imports."""
+    todo = {name for name in house() if start in (name, room(name))}
     seen: set[str] = set()
     while todo:
         name = todo.pop()
         seen.add(name)
-        found.add(room(name))
         todo |= house().get(name, set()) - seen
-    return found
+    return {room(name) for name in seen}
 
 
 def test_layers_import_downwards_only() -> None:
     assert upwards(house()) == set()
 
 
-def test_only_a_run_knows_both_sides_of_the_wall() -> None:
-    """And those above it, to whom it is open: the bridge to torch, and the commands with their choices."""
-    both = {
-        room(name) for name, targets in house().items() if {"client", "private"} <= {room(target) for target in targets}
-    }
-    assert both == {"training", "torch", "cli"}
+def both(graph: Graph, one: Callable[[str], bool], other: Callable[[str], bool]) -> set[str]:
+    """Modules that import of the one kind and of the other."""
+    return {name for name, targets in graph.items() if any(map(one, targets)) and any(map(other, targets))}
+
+
+def is_private(module: str) -> bool:
+    return room(module) == "private"
+
+
+def is_settings(module: str) -> bool:
+    return module in ("settings", "training.settings")
+
+
+def test_no_module_imports_from_both_sides_of_the_wall() -> None:
+    """They meet in the room of a run, where obfuscated gradients pass from private_backprop.py to host_group.py."""
+    assert both(house(), is_private, lambda name: room(name) == "client") == set()
+    sides = {room(name) for name, targets in house().items() if any(map(is_private, targets))}
+    assert sides - {"private"} == {"training", "frontier"}
+    assert "private.obfuscation" in house()["training.private_backprop"]
+    assert "client.step_calls" in house()["training.host_group"]
+
+
+def test_the_factory_alone_knows_settings_and_private_parts() -> None:
+    """Which setting makes which part is said once; settings themselves know no part, however far one looks."""
+    assert both(house(), is_settings, is_private) == {"training.factory"}
+    assert _reached("training.settings") == {"training", "rounding"}
+    assert is_settings("training.settings") and "training.settings" in house()["training.trainer"]
 
 
 def test_facades_are_for_users() -> None:
@@ -192,3 +211,5 @@ def test_violations_are_noticed() -> None:
     wrong = {"private.secret": {"client.client"}, "client.jobs": {"private.heads"}, "data.dataset": {"training.run"}}
     assert len(between(wrong, {"private"}, {"client"})) == len(between(wrong, {"client"}, {"private"})) == 1
     assert upwards(wrong) == {(a, b) for a, targets in wrong.items() for b in targets}
+    knowing = {"training.run": {"training.settings", "private.heads"}, "cli": {"settings"}, "torch": {"private.pslf"}}
+    assert both(knowing, is_settings, is_private) == {"training.run"}

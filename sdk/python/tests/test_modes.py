@@ -15,6 +15,7 @@ from blindtune import P3EFT, Dataset, RunError, SettingsError
 from blindtune.arrays import decode
 from blindtune.client.step_calls import ForwardRequest
 from blindtune.private.label_privacy import largest_accuracy
+from blindtune.private.training_labels import TrainingLabels
 
 LONGER = SMALL | {"steps": 80}
 TOPICS = (["goal", "match", "coach"], ["vote", "senate", "law"], ["star", "planet", "orbit"], ["bread", "soup", "oven"])
@@ -74,14 +75,16 @@ def test_a_row_is_flipped_once_and_not_once_an_epoch(
 ) -> None:
     data = sentiment(256)
     tuner = P3EFT("toy", clients([fake_host]), label_epsilon=1.0, run=prepared(tmp_path), **{**SMALL, "steps": 24})
-    step, seen = tuner._step, {}
+    take = TrainingLabels.take
+    seen: dict[int, set[tuple[int, int]]] = {}
 
-    def watched(rows: np.ndarray, labels: object, *more: object) -> object:
-        for row, target, true in zip(rows, labels.targets, labels.true, strict=True):  # type: ignore[attr-defined]
+    def watched(self: TrainingLabels, rows: np.ndarray) -> TrainingLabels:
+        labels = take(self, rows)
+        for row, target, true in zip(rows, labels.targets, labels.true, strict=True):
             seen.setdefault(int(row), set()).add((int(target), int(true)))
-        return step(rows, labels, *more)  # type: ignore[arg-type]
+        return labels
 
-    monkeypatch.setattr(tuner, "_step", watched)
+    monkeypatch.setattr(TrainingLabels, "take", watched)
     tuner.fit(data)
     assert len(seen) == 256 and all(len(shown) == 1 for shown in seen.values())
     flipped = sum(target != true for ((target, true),) in map(tuple, seen.values()))

@@ -11,6 +11,7 @@ from blindtune.audit.tier0 import spectral_auc
 from blindtune.private.obfuscation import Context, Decoys, GaussianShares, Obfuscation, Plain, plausible_labels
 from blindtune.private.obfuscation.decoys import orthogonal
 from blindtune.private.secret import SecretStream
+from blindtune.training.factory import make_obfuscation
 from blindtune.training.settings import Settings
 
 B, H = 64, 48
@@ -121,7 +122,7 @@ def test_other_labellings_are_as_plausible(secret: SecretStream) -> None:
 def test_the_obfuscation_follows_from_method_and_hosts(given: dict, hosts: int, kind: str, tensors: int) -> None:
     settled = Settings(**given).resolve(hosts)
     assert (settled.obfuscation, settled.shares) == (kind, tensors)
-    assert settled.gradient_obfuscation().statement(hosts).tensors == tensors
+    assert make_obfuscation(settled).statement(hosts).tensors == tensors
     assert settled.resolve(hosts) == settled, "a run that is taken up again must not change"
 
 

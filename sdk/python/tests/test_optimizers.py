@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from blindtune.optimizers import SGD, AdamW, AdamWSettings, SGDSettings, clip, learning_rate
+from blindtune.optimizers import SGD, AdamW, AdamWSettings, Optimizer, SGDSettings, clip, learning_rate
 
 
 def test_adamw_is_the_written_out_formula() -> None:
@@ -53,8 +53,15 @@ def test_sgd_is_the_written_out_formula() -> None:
         b = 0.9 * b + g
         p = p * (1 - lr * 0.1) - lr * b
     np.testing.assert_allclose(optimizer.parameters[0], p, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [AdamW([np.ones(7, np.float32)], AdamWSettings()), SGD([np.ones(7, np.float32)], SGDSettings())]
+)
+def test_gradients_of_other_parameters_are_refused_and_not_counted(optimizer: Optimizer) -> None:
     with pytest.raises(ValueError, match="2 gradients for 1"):
         optimizer.step([np.zeros(7, np.float32)] * 2, 0.1)
+    assert optimizer.step_count == 0 and optimizer.parameters[0].all()
 
 
 def test_sgd_state_comes_back_bit_for_bit() -> None:

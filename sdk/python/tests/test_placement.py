@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import sentiment
 from fake_host import FakeHost, Fault
-from test_trainer import SMALL, Hosts, clients, prepared
+from test_trainer import SMALL, Hosts, before_step, clients, prepared
 
 from blindtune import P3EFT, ApiConnectionError, Client, RunError
 from blindtune.arrays import decode
@@ -112,21 +112,19 @@ def test_a_lost_host_is_named_and_the_run_continues(
     hosts, run = fake_hosts(2), prepared(tmp_path, "shaken")
     hasty = [Client(host.url, "key", retry=HASTY) for host in hosts]
     tuner = P3EFT("toy", hasty, run=run, **settings)
-    step = tuner._step
 
-    def lost(*arguments: object) -> object:
-        if tuner._ready().step == 7:
+    def lose(step: int) -> None:
+        if step == 7:
             hosts[1].faults = [Fault(where, cut=True, times=1_000_000)]
-        return step(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tuner, "_step", lost)
-    with pytest.raises(HostLostError, match=rf"{hosts[1].url}.*host lost.*continues") as caught:
-        tuner.fit(data)
+    with monkeypatch.context() as patched:
+        before_step(patched, lose)
+        with pytest.raises(HostLostError, match=rf"{hosts[1].url}.*host lost.*continues") as caught:
+            tuner.fit(data)
     assert isinstance(caught.value, RunError) and isinstance(caught.value, ApiConnectionError)
     assert hasty[1].traffic.retries > 0, "it was waited for"
     hosts[1].faults = []
     hosts[1].restart()
-    monkeypatch.setattr(tuner, "_step", step)
     taken_up = tuner if again_in == "the same process" else P3EFT("toy", clients(hosts), run=run, **settings)
     assert taken_up.fit(data).adapter_sha256 == calm
     assert [len(host.jobs) for host in hosts] == [1, 1]

@@ -3,21 +3,86 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
 
 from blindtune import SettingsError
-from blindtune.private.obfuscation.shares import expected_kappa, split
+from blindtune.private import heads, mixing, obfuscation
+from blindtune.private.obfuscation.shares import NOISE_SCALE, split
+from blindtune.private.penalties import schedules
+from blindtune.private.penalties.camouflage import CamouflageWeights
+from blindtune.private.penalties.probe import RegularizerWeights
 from blindtune.private.secret import SecretStream
-from blindtune.training.settings import Settings
+from blindtune.rounding import expected_kappa
+from blindtune.training.factory import make_obfuscation
+from blindtune.training.placement import PLACEMENTS
+from blindtune.training.setting_types import Above, OneOf, SettingType
+from blindtune.training.settings import SETTING_TYPES, Settings
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 @pytest.mark.parametrize("scale", [0.5, 10.0, 100.0])
 def test_kappa_is_known_before_the_first_share(count: int, scale: float, secret: SecretStream) -> None:
     g = np.random.default_rng(0).normal(size=(64, 384)).astype(np.float32)
-    assert split(g, count, secret, ("step", 0, 0), scale).kappa == pytest.approx(expected_kappa(count, scale), rel=0.02)
+    expected = expected_kappa("shares", count, scale)
+    assert split(g, count, secret, ("step", 0, 0), scale).kappa == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("given", [{}, {"obfuscation": "plain"}, {"shares": 1}, {"shares": 3}, {"decoys": 7}])
+def test_settings_are_judged_by_the_kappa_that_the_obfuscation_states(given: dict[str, Any]) -> None:
+    settled = Settings(**given).resolve(1)
+    stated = make_obfuscation(settled).statement(1).kappa
+    assert stated == expected_kappa(settled.obfuscation or "", settled.shares or 0, settled.noise_scale)
+
+
+def test_settings_know_the_words_and_the_defaults_of_the_private_parts() -> None:
+    """They are written down twice, since settings know no private part."""
+    words = {name: kind.choices for name, kind in SETTING_TYPES.items()}
+    assert words["head"] == heads.HEADS and words["coefficients"] == mixing.COEFFICIENTS
+    assert words["obfuscation"] == obfuscation.OBFUSCATIONS and words["schedule"] == schedules.SCHEDULES
+    assert words["placement"] == tuple(PLACEMENTS)
+    usual, ours, probe = Settings(), CamouflageWeights(), RegularizerWeights()
+    assert usual.noise_scale == NOISE_SCALE
+    assert (usual.scatter_weight, usual.decoy_weight, usual.decoy_amplitude) == (
+        ours.scatter,
+        ours.decoy,
+        ours.amplitude,
+    )
+    on = (usual.activation_weight, usual.shift_weight, usual.difference_weight)
+    assert on == (probe.activations, probe.shifts, probe.differences)
+
+
+def test_a_type_says_how_a_setting_is_written() -> None:
+    assert SETTING_TYPES["label_epsilon"] == SettingType(float, False, True, (Above(0),), None)
+    assert SETTING_TYPES["obfuscation"].bounds == (OneOf(("shares", "decoys", "plain")),)
+    read = {name: SETTING_TYPES[name].read for name in ("steps", "lr", "double_quant", "target_modules", "pooling")}
+    assert (read["steps"]("7"), read["steps"]("None"), read["lr"]("1e-3")) == (7, None, 1e-3)
+    assert (read["double_quant"]("True"), read["pooling"]("cls")) == (True, "cls")
+    assert read["target_modules"]("query,value") == ("query", "value")
+    for name, text in (("steps", "many"), ("lr", "none"), ("double_quant", "yes")):
+        with pytest.raises(ValueError, match=text):
+            read[name](text)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"rank": 0}, "rank must be above 0, not 0"),
+        ({"lr": float("nan")}, "lr must be above 0, not nan"),
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"pslf_labels": 1}, "pslf_labels must be at least 2, not 1"),
+        ({"update_noise": -0.5}, r"update_noise must be at least 0, not -0\.5"),
+        ({"max_leak": 0.0}, r"max_leak must be in \(0, 1\], not 0\.0"),
+        ({"on_leak": "stop", "audit_every": 0}, "on_leak stop needs audit_every above 0"),
+        ({"schedule": "automatic", "audit_every": 0}, "schedule automatic needs audit_every above 0"),
+        ({"head": "round"}, "head must be one of dense-tanh-linear, linear, not 'round'"),
+    ],
+)
+def test_each_rule_refuses_by_name(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Settings(**given).resolve(1)
 
 
 def test_bfloat16_under_large_shares_is_refused_with_the_number() -> None:

@@ -18,6 +18,7 @@ from blindtune.cli import main
 from blindtune.client.transport import RetryPolicy
 from blindtune.data import Dataset
 from blindtune.private.secret import SecretStream
+from blindtune.training.private_backprop import PrivateBackprop
 from blindtune.training.run_folder import RunFolder
 
 SMALL = {"adapter_sets": 2, "steps": 30, "batch_size": 32, "save_every": 5, "lr": 0.02, "progress": False}
@@ -114,16 +115,28 @@ def test_runs_differ_in_secret_and_agree_with_it(fake_hosts: Hosts, tmp_path: Pa
 
 def kill_before_backward(tuner: P3EFT, data: Dataset, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fit until that step's forward is done, and end there as a killed client does."""
-    backward = tuner._backward
+    backward = PrivateBackprop.backward
 
-    def killed(*arguments: object) -> object:
-        if tuner._ready().step == step:
+    def killed(self: PrivateBackprop, gradients: object, draw: object, at: int, *more: object) -> object:
+        if at == step:
             raise SystemExit
-        return backward(*arguments)  # type: ignore[arg-type]
+        return backward(self, gradients, draw, at, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tuner, "_backward", killed)
-    with pytest.raises(SystemExit):
-        tuner.fit(data)
+    with monkeypatch.context() as patched:
+        patched.setattr(PrivateBackprop, "backward", killed)
+        with pytest.raises(SystemExit):
+            tuner.fit(data)
+
+
+def before_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], None]) -> None:
+    """Do this before the forward of every step; it is told which."""
+    forward = PrivateBackprop.forward
+
+    def acted(self: PrivateBackprop, rows: object, thetas: object, base: object, step: int) -> object:
+        act(step)
+        return forward(self, rows, thetas, base, step)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PrivateBackprop, "forward", acted)
 
 
 @pytest.mark.parametrize("stop_at", [2, 7, 20])
@@ -145,19 +158,19 @@ def test_a_killed_client_ends_with_the_same_adapters(
 
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
-def test_a_killed_host_is_waited_for_and_told_again(fake_hosts: Hosts, tmp_path: Path, where: str) -> None:
+def test_a_killed_host_is_waited_for_and_told_again(
+    fake_hosts: Hosts, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = sentiment(100)
     expected = straight_hash(fake_hosts(1), tmp_path, data)
     (host,) = fake_hosts(1)
     tuner = P3EFT("toy", clients([host]), run=prepared(tmp_path), **SMALL)
-    step = tuner._step
 
-    def with_restart(*arguments: object) -> object:
-        if tuner._ready().step in (3, 11):
+    def restart(step: int) -> None:
+        if step in (3, 11):
             host.faults = [RestartFault(host, where)]
-        return step(*arguments)  # type: ignore[arg-type]
 
-    tuner._step = with_restart  # type: ignore[method-assign,assignment]
+    before_step(monkeypatch, restart)
     assert tuner.fit(data).adapter_sha256 == expected
     host.restart()
     assert 0 <= tuner.evaluate(data)["accuracy"] <= 1
@@ -171,20 +184,19 @@ class RestartFault(Fault):
         host.restart()
 
 
-def test_a_host_that_counts_differently_is_followed(fake_hosts: Hosts, tmp_path: Path) -> None:
+def test_a_host_that_counts_differently_is_followed(
+    fake_hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = sentiment(100)
     expected = straight_hash(fake_hosts(1), tmp_path, data)
     (host,) = fake_hosts(1)
     tuner = P3EFT("toy", clients([host]), run=prepared(tmp_path), **SMALL)
-    step = tuner._step
 
-    def confused(*arguments: object) -> object:
-        job = next(iter(host.jobs.values()))
-        if tuner._ready().step in (4, 9):
-            job["next_seq"] += 3
-        return step(*arguments)  # type: ignore[arg-type]
+    def confuse(step: int) -> None:
+        if step in (4, 9):
+            next(iter(host.jobs.values()))["next_seq"] += 3
 
-    tuner._step = confused  # type: ignore[method-assign,assignment]
+    before_step(monkeypatch, confuse)
     assert tuner.fit(data).adapter_sha256 == expected
 
 

@@ -1,6 +1,7 @@
 """Fine-tuning on somebody else's machine without sending a label (P3EFT, arXiv 2412.16669).
 
-The label holder's side: `P3EFT` trains, evaluates and audits; `Client` and `AsyncClient` talk to one host.
+The label holder's side: `Tuner` trains, evaluates and audits; `Client` and `AsyncClient` talk to one host. `P3EFT` is
+`Tuner` by its first name.
 
 A name's module is loaded when the name is first asked for: a `Client` alone costs neither scikit-learn nor SciPy.
 """
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .data import DataError, Dataset, read_dataset
     from .errors import ApiConnectionError, ApiError, BlindtuneError, RunError, WebhookVerificationError
     from .settings import Settings, SettingsError
-    from .trainer import P3EFT, FitResult
+    from .trainer import P3EFT, FitResult, Tuner
 
 __all__ = [
     "P3EFT",
@@ -38,6 +39,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StepAnswer",
+    "Tuner",
     "WebhookVerificationError",
     "__version__",
     "read_dataset",
@@ -49,7 +51,7 @@ _NAMES = {
     "data": ("DataError", "Dataset", "read_dataset"),
     "errors": ("ApiConnectionError", "ApiError", "BlindtuneError", "RunError", "WebhookVerificationError"),
     "settings": ("Settings", "SettingsError"),
-    "trainer": ("P3EFT", "FitResult"),
+    "trainer": ("P3EFT", "FitResult", "Tuner"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

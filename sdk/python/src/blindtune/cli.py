@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +20,10 @@ from .client import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .data import DataError, Dataset, read_dataset
 from .errors import BlindtuneError
 from .frontier.command import add_command as add_frontier
-from .private.heads import HEADS
-from .private.mixing import COEFFICIENTS
-from .private.obfuscation import OBFUSCATIONS
-from .private.penalties.schedules import SCHEDULES
-from .training.placement import PLACEMENTS
-from .training.settings import METHODS, ON_LEAK, OPTIMIZERS, POOLINGS, PRECISIONS, REGULARIZERS, Settings, SettingsError
-from .training.trainer import P3EFT
+from .training.setting_types import SettingType
+from .training.settings import SETTING_TYPES, SettingsError
+from .training.trainer import Tuner
 
-CHOICES = {
-    "method": METHODS,
-    "head": HEADS,
-    "pooling": POOLINGS,
-    "precision": PRECISIONS,
-    "obfuscation": OBFUSCATIONS,
-    "placement": tuple(PLACEMENTS),
-    "coefficients": COEFFICIENTS,
-    "optimizer": OPTIMIZERS,
-    "regularizer": REGULARIZERS,
-    "schedule": SCHEDULES,
-    "on_leak": ON_LEAK,
-}
-PLAIN: dict[str, type] = {"int": int, "float": float, "str": str}
-TYPES = PLAIN | {f"{name} | None": kind for name, kind in PLAIN.items()}
 EXCESS_ROWS = 1000
 
 
@@ -66,10 +46,10 @@ def train(options: argparse.Namespace) -> int:
     """Train, evaluate, audit, complete; print the report and write it to the run folder."""
     data = read_dataset(options.data)
     dev = read_dataset(options.dev, data.label_names) if options.dev else None
-    given = {f.name: getattr(options, f.name) for f in fields(Settings) if getattr(options, f.name) is not None}
+    given = {name: getattr(options, name) for name in SETTING_TYPES if getattr(options, name) is not None}
     run = options.run or _default_run(options)
     print(f"{len(data)} rows, {data.classes} labels ({', '.join(data.label_names)}), run folder {run}", file=sys.stderr)
-    tuner = P3EFT(options.model, options.host, api_keys=_keys(options), run=run, progress=not options.quiet, **given)
+    tuner = Tuner(options.model, options.host, api_keys=_keys(options), run=run, progress=not options.quiet, **given)
     result = tuner.fit(data)
     report = tuner.summary() | {"fit": result.to_dict(), "label_names": list(data.label_names)}
     if dev is not None:
@@ -85,7 +65,7 @@ def train(options: argparse.Namespace) -> int:
 
 def audit(options: argparse.Namespace) -> int:
     """Attack what the hosts of a finished run saw."""
-    tuner = P3EFT.load(options.run, options.host, api_keys=_keys(options))
+    tuner = Tuner.load(options.run, options.host, api_keys=_keys(options))
     leak = tuner.audit(read_dataset(options.data, tuner.label_names))
     report = (tuner.folder.read_json("report.json") or tuner.summary()) | {"leak": leak.to_dict()}
     tuner.folder.write_json("report.json", report)
@@ -98,14 +78,14 @@ def predict(options: argparse.Namespace) -> int:
     texts = list(options.text or []) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
         raise DataError("nothing to predict: pass --text or lines on standard input")
-    tuner = P3EFT.load(options.run, options.host, api_keys=_keys(options))
+    tuner = Tuner.load(options.run, options.host, api_keys=_keys(options))
     for text, row in zip(texts, tuner.predict_proba(texts), strict=True):
         best = int(row.argmax())
         print(f"{tuner.label_names[best]}\t{row[best]:.4f}\t{text}")
     return 0
 
 
-def _audit(tuner: P3EFT, data: Dataset, dev: Dataset | None) -> Any:
+def _audit(tuner: Tuner, data: Dataset, dev: Dataset | None) -> Any:
     some = data.take(sample_rows(len(data), EXCESS_ROWS))
     return tuner.audit(some) if dev is None else tuner.audit(dev, trained_on=some)
 
@@ -148,8 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--quiet", action="store_true", help="no progress bar")
     command.add_argument("--keep-open", action="store_true", help="do not complete the job at the end")
     settings = command.add_argument_group("settings")
-    for setting in fields(Settings):
-        _add_setting(settings, setting)
+    for name, kind in SETTING_TYPES.items():
+        _add_setting(settings, name, kind)
     command.set_defaults(command=train)
 
     command = commands.add_parser("audit", parents=[common], help=audit.__doc__)
@@ -168,18 +148,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_setting(group: argparse._ArgumentGroup, setting: Field[Any]) -> None:
-    option = f"--{setting.name.replace('_', '-')}"
-    default = "" if setting.default in (MISSING, None, ()) else f"default {setting.default}"
-    kind = str(setting.type)
-    if kind == "bool":
+def _add_setting(group: argparse._ArgumentGroup, name: str, kind: SettingType) -> None:
+    option = f"--{name.replace('_', '-')}"
+    if kind.kind is bool:
         group.add_argument(option, action="store_true", default=None)
-    elif kind.startswith("tuple"):
+    elif kind.many:
         group.add_argument(option, nargs="+", default=None, metavar="NAME", help="default: the host's for this model")
     else:
-        choices = CHOICES.get(setting.name)
-        metavar = None if choices else TYPES[kind].__name__.upper()
-        group.add_argument(option, type=TYPES[kind], choices=choices, default=None, metavar=metavar, help=default)
+        usual = "" if kind.default is None else f"default {kind.default}"
+        metavar = None if kind.choices else kind.kind.__name__.upper()
+        group.add_argument(
+            option, type=kind.kind, choices=kind.choices or None, default=None, metavar=metavar, help=usual
+        )
 
 
 def _keys(options: argparse.Namespace) -> list[str] | None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .training.trainer import P3EFT, load_export
+from .training.trainer import Tuner, load_export
 
 __all__ = ["export", "load_export"]
 
 
-def export(tuner: P3EFT, folder: str | Path, passphrase: str | None = None) -> Path:
+def export(tuner: Tuner, folder: str | Path, passphrase: str | None = None) -> Path:
     """`tuner.export(folder, passphrase)`."""
     return tuner.export(folder, passphrase)

@@ -7,11 +7,45 @@ travel; two consecutive adapter values and the optimizer together give the gradi
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 
 from .arrays import F32
+
+
+class Optimizer(ABC):
+    """Moves a list of parameters in place, and keeps what it needs for the next step."""
+
+    def __init__(self, parameters: list[F32]) -> None:
+        self.parameters = parameters
+        self.step_count = 0
+
+    def step(self, gradients: list[F32], lr: float) -> None:
+        """Move every parameter in place; `gradients` come in the order of the parameters."""
+        if len(gradients) != len(self.parameters):
+            raise ValueError(f"{len(gradients)} gradients for {len(self.parameters)} parameters")
+        self.step_count += 1
+        self._move(gradients, lr)
+
+    def state(self) -> dict[str, F32]:
+        """What is kept, by name; `step_count` is kept apart by the caller."""
+        return {f"optim.{name}.{k}": kept for name, buffers in self._kept().items() for k, kept in enumerate(buffers)}
+
+    def load_state(self, state: dict[str, F32], step_count: int) -> None:
+        """Put back what `state` gave, bit for bit."""
+        for name, kept in self.state().items():
+            kept[...] = state[name]
+        self.step_count = step_count
+
+    @abstractmethod
+    def _move(self, gradients: list[F32], lr: float) -> None:
+        """Move the parameters. The gradients are as many, and the step is counted."""
+
+    @abstractmethod
+    def _kept(self) -> dict[str, list[F32]]:
+        """The arrays that are kept, by kind, one for each parameter."""
 
 
 @dataclass(frozen=True)
@@ -25,21 +59,16 @@ class AdamWSettings:
     weight_decay: float = 0.01
 
 
-class AdamW:
+class AdamW(Optimizer):
     """Decoupled weight decay: p <- p (1 - lr wd) - lr m_hat / (sqrt(v_hat) + eps)."""
 
     def __init__(self, parameters: list[F32], settings: AdamWSettings) -> None:
-        self.parameters = parameters
+        super().__init__(parameters)
         self.settings = settings
         self.first = [np.zeros_like(p) for p in parameters]
         self.second = [np.zeros_like(p) for p in parameters]
-        self.step_count = 0
 
-    def step(self, gradients: list[F32], lr: float) -> None:
-        """Move every parameter in place; `gradients` come in the order of the parameters."""
-        if len(gradients) != len(self.parameters):
-            raise ValueError(f"{len(gradients)} gradients for {len(self.parameters)} parameters")
-        self.step_count += 1
+    def _move(self, gradients: list[F32], lr: float) -> None:
         s = self.settings
         correction1 = 1.0 - s.beta1**self.step_count
         correction2_sqrt = math.sqrt(1.0 - s.beta2**self.step_count)
@@ -51,17 +80,8 @@ class AdamW:
             denominator = np.sqrt(v) / np.float32(correction2_sqrt) + np.float32(s.eps)
             p -= np.float32(lr / correction1) * m / denominator
 
-    def state(self) -> dict[str, F32]:
-        """The moments by name; `step_count` is kept apart by the caller."""
-        named = {f"optim.m.{k}": m for k, m in enumerate(self.first)}
-        return named | {f"optim.v.{k}": v for k, v in enumerate(self.second)}
-
-    def load_state(self, state: dict[str, F32], step_count: int) -> None:
-        """Put back what `state` gave, bit for bit."""
-        for k in range(len(self.parameters)):
-            self.first[k][...] = state[f"optim.m.{k}"]
-            self.second[k][...] = state[f"optim.v.{k}"]
-        self.step_count = step_count
+    def _kept(self) -> dict[str, list[F32]]:
+        return {"m": self.first, "v": self.second}
 
 
 @dataclass(frozen=True)
@@ -73,20 +93,15 @@ class SGDSettings:
     weight_decay: float = 0.0
 
 
-class SGD:
+class SGD(Optimizer):
     """p <- p (1 - lr wd) - lr b, with b <- momentum b + g: torch.optim.SGD but for the decoupled decay."""
 
     def __init__(self, parameters: list[F32], settings: SGDSettings) -> None:
-        self.parameters = parameters
+        super().__init__(parameters)
         self.settings = settings
         self.buffers = [np.zeros_like(p) for p in parameters]
-        self.step_count = 0
 
-    def step(self, gradients: list[F32], lr: float) -> None:
-        """Move every parameter in place; `gradients` come in the order of the parameters."""
-        if len(gradients) != len(self.parameters):
-            raise ValueError(f"{len(gradients)} gradients for {len(self.parameters)} parameters")
-        self.step_count += 1
+    def _move(self, gradients: list[F32], lr: float) -> None:
         s = self.settings
         for p, g, b in zip(self.parameters, gradients, self.buffers, strict=True):
             b *= np.float32(s.momentum)
@@ -94,15 +109,8 @@ class SGD:
             p *= np.float32(1.0 - lr * s.weight_decay)
             p -= np.float32(lr) * b
 
-    def state(self) -> dict[str, F32]:
-        """The momentum buffers by name; `step_count` is kept apart by the caller."""
-        return {f"optim.b.{k}": b for k, b in enumerate(self.buffers)}
-
-    def load_state(self, state: dict[str, F32], step_count: int) -> None:
-        """Put back what `state` gave, bit for bit."""
-        for k in range(len(self.parameters)):
-            self.buffers[k][...] = state[f"optim.b.{k}"]
-        self.step_count = step_count
+    def _kept(self) -> dict[str, list[F32]]:
+        return {"b": self.buffers}
 
 
 def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:

@@ -20,7 +20,7 @@ from .data import Dataset
 from .errors import BlindtuneError
 from .training.host_group import HostLink
 from .training.settings import Settings
-from .training.trainer import P3EFT
+from .training.trainer import Tuner
 
 
 class PrivateClassifier(ClassifierMixin, BaseEstimator):
@@ -29,7 +29,7 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):
     `hosts` are URLs, whose keys come from BLINDTUNE_API_KEY, or `Client`s. Keyword arguments are those of `Settings`:
     `PrivateClassifier("minilm", hosts=[url], steps=400, lr=1e-3).fit(texts, labels)`. They are parameters as
     scikit-learn knows them, so `set_params(lr=1e-3)` and a grid over `lr` work. A fitted one has `classes_` and
-    `tuner_`, the `P3EFT` that trained; each fit starts anew.
+    `tuner_`, the `Tuner` that trained; each fit starts anew.
     """
 
     def __init__(self, model: str, hosts: Sequence[str | Client] = (), **settings: Any) -> None:
@@ -44,7 +44,7 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):
         self.classes_: AnyArray = np.unique(labels)
         names = [str(k) for k in range(len(self.classes_))]
         data = Dataset.from_lists(X, np.searchsorted(self.classes_, labels), names)
-        self.tuner_ = P3EFT(self.model, self.hosts, progress=False, **self.settings)
+        self.tuner_ = Tuner(self.model, self.hosts, progress=False, **self.settings)
         self.tuner_.fit(data)
         weakref.finalize(self.tuner_, _cancel_jobs, self.tuner_._ready().group.links).atexit = False
         return self

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,14 +24,14 @@ from .client import Client, connect
 from .data import Text
 from .errors import RunError
 from .extras import need
-from .private.mixing import Mixing as MixingWeights
-from .private.obfuscation import plausible_labels
-from .private.penalties.penalty import Penalty
 from .training.adapter_folders import NewFolder, write_adapters
-from .training.exchange import Exchange, Plausible
-from .training.factory import blind_directions, make_penalty
-from .training.leak_watch import LeakWatch, headline
+from .training.exchange import Exchange
+from .training.factory import make_mixing, make_penalty, make_watch, other_labels
+from .training.private_backprop import Plausible
 from .training.settings import Settings
+
+if TYPE_CHECKING:
+    from .private.penalties.penalty import Penalty
 
 need("torch", "torch", "blindtune.torch")
 
@@ -99,7 +99,7 @@ class HostedBackbone(nn.Module):
         true = _numbers(labels)
         if true.shape != (len(self.texts),) or not np.isin(true, (0, 1)).all():
             raise RunError(f"labels must be {len(self.texts)} zeros and ones; else set `other_gradients`")
-        drawn = plausible_labels(self.texts, true, self.settings.decoys, self.exchange.secret)
+        drawn = other_labels(self.texts, true, self.settings, self.exchange.secret)
         sides = [torch.from_numpy(np.where(other == true, 1.0, -1.0).astype(np.float32)) for other in drawn]
         self.other_gradients = lambda _, gradients, rows, k: [g * sides[k][rows][:, None] for g in gradients]
 
@@ -138,7 +138,7 @@ class _PrivateBackpropagation(torch.autograd.Function):
 
 def _plausible(ctx: Any, gradients: Sequence[F32]) -> Plausible | None:
     """Gradients under other labellings, where the obfuscation needs them."""
-    if ctx.backbone.exchange.obfuscation.name != "decoys":
+    if ctx.backbone.settings.obfuscation != "decoys":
         return None
     others: OtherGradients | None = ctx.backbone.other_gradients
     if others is None:
@@ -179,12 +179,9 @@ class Mixing(nn.Module):
 
     def __init__(self, backbone: HostedBackbone) -> None:
         super().__init__()
-        settings, secret, width = backbone.settings, backbone.exchange.secret, backbone.hidden_size
-        shape = (settings.sets, width)
-        drawn = MixingWeights.fresh(settings.coefficients, shape, secret, settings.mult_std or 0.0)
+        drawn = make_mixing(backbone.settings, backbone.hidden_size, backbone.exchange.secret)
         self.register_buffer("weights", torch.from_numpy(drawn.weights))
-        blind = torch.from_numpy(blind_directions(settings, secret, width)) if settings.camouflaged else None
-        self.register_buffer("blind", blind)
+        self.register_buffer("blind", None if drawn.blind is None else torch.from_numpy(drawn.blind))
 
     def forward(self, activations: Sequence[Tensor]) -> Tensor:
         """[B, H] from the activations [B, H] of every set."""
@@ -206,7 +203,7 @@ class PrivacyRegularizer(nn.Module):
         super().__init__()
         self.settings = backbone.settings
         self.penalty = make_penalty(self.settings, classes, backbone.exchange.secret, backbone.hidden_size)
-        self.watch = LeakWatch(self.settings.audit_every or 0, classes)
+        self.watch = make_watch(self.settings, classes)
         self.steps = 0
         self._last: tuple[list[F32], F32 | None, I64] | None = None
 
@@ -247,12 +244,8 @@ class PrivacyRegularizer(nn.Module):
         self.penalty.observe(activations, base, labels)
         self.watch.add(activations, base, labels)
         self.steps += 1
-        if not self.watch.due(self.steps):
-            return
-        leak = headline(self.watch.look())
-        if leak > self.settings.max_leak and self.settings.on_leak == "stop":
-            raise RunError(f"step {self.steps}: a host can guess labels at {leak:.3f}, more than max_leak")
-        self.penalty.schedule.look(leak)
+        if self.watch.due(self.steps):
+            self.watch.steer(self.watch.look(self.steps, self.penalty.schedule), self.penalty.schedule)
 
 
 class _Penalty(torch.autograd.Function):

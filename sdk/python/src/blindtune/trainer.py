@@ -4,6 +4,6 @@ Owns: a path that stays. Must never: hold code, or be imported within the packag
 """
 
 from .client import connect
-from .training.trainer import P3EFT, FitResult, load_export
+from .training.trainer import P3EFT, FitResult, Tuner, load_export
 
-__all__ = ["P3EFT", "FitResult", "connect", "load_export"]
+__all__ = ["P3EFT", "FitResult", "Tuner", "connect", "load_export"]

@@ -1,6 +1,6 @@
 """The frontier: accuracy against leak over many settings, under a time budget.
 
-Owns: the names below. Must never: train anything by itself; `runner.run_frontier` asks `P3EFT` for every point.
+Owns: the names below. Must never: train anything by itself; `runner.run_frontier` asks `Tuner` for every point.
 """
 
 from .formal import Bound, label_bound

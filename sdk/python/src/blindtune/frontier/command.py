@@ -9,15 +9,14 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..client import BASE_URL_VARIABLE
 from ..data import read_dataset
 from ..errors import BlindtuneError
-from ..training.settings import Settings, SettingsError
+from ..training.settings import SETTING_TYPES, SettingsError
 from .estimate import parse_budget
 from .grid import GRIDS, make_grid
 from .measure import Rows, Where
@@ -103,26 +102,12 @@ def _assignment(text: str) -> tuple[str, Any]:
     """NAME=VALUE, with the value in the type of the setting."""
     name, mark, value = text.partition("=")
     name = name.strip().replace("-", "_")
-    kinds = {f.name: str(f.type) for f in fields(Settings)}
-    if not mark or name not in kinds or name == "seed":
+    if not mark or name not in SETTING_TYPES or name == "seed":
         raise SettingsError(f"--set {text}: NAME=VALUE with a setting of `blindtune train`, and not the seed")
     try:
-        return name, _typed(kinds[name], value)
+        return name, SETTING_TYPES[name].read(value)
     except ValueError:
-        raise SettingsError(f"--set {text}: not a value of type {kinds[name]}") from None
-
-
-def _typed(kind: str, value: str) -> Any:
-    if kind.startswith("tuple"):
-        return tuple(value.split(","))
-    if "bool" in kind:
-        if value.lower() not in ("true", "false"):
-            raise ValueError(value)
-        return value.lower() == "true"
-    if "None" in kind and value.lower() == "none":
-        return None
-    readers: Sequence[tuple[str, Callable[[str], Any]]] = (("int", int), ("float", float))
-    return next((read(value) for name, read in readers if name in kind), value)
+        raise SettingsError(f"--set {text}: not a value of type {SETTING_TYPES[name].name}") from None
 
 
 def _budget(text: str) -> float:

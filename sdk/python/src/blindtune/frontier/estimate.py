@@ -14,7 +14,7 @@ from ..training.settings import Settings
 from .grid import GridPoint
 
 FORWARD, BACKWARD = 1.0, 1.5
-"""Row passes: a product with the adapters' Jacobian takes about one and a half forwards (SCIENCE.md, section 5)."""
+"""Row passes: a product with the adapters' Jacobian takes about one and a half forwards."""
 
 
 def units(settings: Settings, hosts: int, rows: int) -> float:

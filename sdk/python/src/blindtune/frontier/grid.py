@@ -21,7 +21,7 @@ GRIDS = ("default", "quick")
 BASE: dict[str, Any] = {"steps": 400, "batch_size": 64, "ramp_steps": 200}
 QUICK: dict[str, Any] = {"steps": 120, "batch_size": 64, "ramp_steps": 60}
 PUBLISHED: dict[str, Any] = {"regularizer": "probe", "difference_weight": 0.0}
-"""The paper's: nothing keeps the difference of two sets from telling the label. The ramp is ours (SCIENCE.md 2)."""
+"""The paper's (arXiv 2412.16669): nothing keeps the difference of two sets from telling the label. The ramp is ours."""
 PROBE_WEIGHTS = ("activation_weight", "shift_weight", "difference_weight")
 AUDITS_A_RUN = 8
 

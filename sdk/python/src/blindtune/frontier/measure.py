@@ -22,7 +22,7 @@ from ..client import Client, StepAnswer
 from ..client.step_calls import Call
 from ..data import Dataset
 from ..errors import BlindtuneError, RunError
-from ..training.trainer import P3EFT, FitResult
+from ..training.trainer import FitResult, Tuner
 from .grid import GridPoint
 from .point import Point, TierLeak, finite
 from .versions import versions
@@ -106,7 +106,7 @@ def measure(point: GridPoint, seed: int, where: Where, rows: Rows, run: Path, **
     deadline = Deadline(how.get("deadline"))
     clients = where.clients(point.hosts, deadline)
     try:
-        tuner = P3EFT(
+        tuner = Tuner(
             where.model, clients, run=run, progress=bool(how.get("progress")), **{**point.settings, "seed": seed}
         )
         fit = _train(tuner, rows.train, deadline)
@@ -128,7 +128,7 @@ def measure(point: GridPoint, seed: int, where: Where, rows: Rows, run: Path, **
             client.close()
 
 
-def _train(tuner: P3EFT, train: Dataset, deadline: Deadline) -> FitResult:
+def _train(tuner: Tuner, train: Dataset, deadline: Deadline) -> FitResult:
     """Whatever the trainer makes of the deadline's exception, the reason is the deadline."""
     try:
         return tuner.fit(train)
@@ -139,7 +139,7 @@ def _train(tuner: P3EFT, train: Dataset, deadline: Deadline) -> FitResult:
 
 
 def _point(
-    about: Mapping[str, Any], tuner: P3EFT, fit: FitResult, quality: Mapping[str, float], leak: LeakReport, rows: Rows
+    about: Mapping[str, Any], tuner: Tuner, fit: FitResult, quality: Mapping[str, float], leak: LeakReport, rows: Rows
 ) -> Point:
     accuracy, count = float(quality["accuracy"]), len(rows.dev)
     low, high = accuracy_interval(accuracy, count)
@@ -218,13 +218,13 @@ def read_history(folder: Path) -> tuple[dict[str, Any], ...]:
     return tuple(found[step] for step in sorted(found))
 
 
-def _training_seconds(tuner: P3EFT, fit: FitResult) -> float:
+def _training_seconds(tuner: Tuner, fit: FitResult) -> float:
     """Of this process, or of all its steps where earlier processes did some."""
     steps = sum(float(step.get("seconds", 0.0)) for step in tuner.folder.steps())
     return round(max(steps, fit.seconds), 3)
 
 
-def _end_jobs(tuner: P3EFT, clients: Sequence[Client]) -> None:
+def _end_jobs(tuner: Tuner, clients: Sequence[Client]) -> None:
     """Grid points leave no fine-tuned model behind; predicting from the run folder opens a job of its own."""
     for client, job in zip(clients, tuner.summary()["jobs"], strict=True):
         try:

@@ -13,21 +13,19 @@ outside of the private file.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..arrays import F32, AnyArray, decode, encode
 from ..client import Client
 from ..errors import RunError
-from ..private.mixing import Mixing
-from ..private.tasks import Regression
 from .adapter_folders import NewFolder, read_adapter, write_adapters
-from .factory import fresh_home
-from .host_group import HostGroup, HostLink
-from .placement import make_placement
+from .factory import HomeShape, restored_home
+from .host_group import HostGroup
+from .host_jobs import open_jobs
 from .private_file import decrypt, encrypt
-from .run import About, Run, create_job
+from .run import About, Run
 from .run_folder import RunFolder
 from .settings import Settings
 
@@ -82,11 +80,8 @@ def restore_export(exported: Exported, client: Client, settings: Settings, folde
     about, private = exported.about, exported.private
     group, thetas = _open_job(exported, client, settings)
     names = tuple(private["label_names"])
-    task = Regression(**private["regression"]) if "regression" in private else None
-    home = fresh_home(settings, about["hidden"], len(names), folder.secret(), task)
-    home.mixing = Mixing.restored(exported.arrays)
-    for name, value in home.parameters.items():
-        value[...] = exported.arrays[name]
+    shape = HomeShape(about["hidden"], len(names), private.get("regression"))
+    home = restored_home(settings, shape, exported.arrays, folder.secret())
     return Run(About(about["model"], settings, names, ""), folder, group, thetas, home)
 
 
@@ -95,9 +90,7 @@ def restore_export(exported: Exported, client: Client, settings: Settings, folde
 
 def _private_bytes(run: Run) -> bytes:
     home = run.home
-    about: dict[str, Any] = {"label_names": list(run.about.label_names)}
-    if isinstance(home.task, Regression):
-        about["regression"] = asdict(home.task)
+    about: dict[str, Any] = {"label_names": list(run.about.label_names), **home.description()}
     arrays: dict[str, AnyArray] = {**home.parameters, **home.mixing.state()}
     return encode(arrays, {"private": json.dumps(about)})
 
@@ -130,9 +123,9 @@ def _layout(run: Run) -> dict[str, Any]:
 def _open_job(exported: Exported, client: Client, settings: Settings) -> tuple[HostGroup, list[F32]]:
     """A job for the exported adapters, and their flat values."""
     about, folder, model = exported.about, exported.folder, exported.about["model"]
-    job = create_job(client, About(model, settings, (), ""), None)
-    if job.hidden_size != about["hidden"]:
-        raise RunError(f"{model} is {job.hidden_size} wide on this host, and {about['hidden']} in {folder}")
-    layout = client.adapters(job.id) if about["sets"] else {}
+    group, hidden = open_jobs(model, settings, [client], None)
+    if hidden != about["hidden"]:
+        raise RunError(f"{model} is {hidden} wide on this host, and {about['hidden']} in {folder}")
+    layout = client.adapters(group.links[0].job_id) if about["sets"] else {}
     thetas = [read_adapter(folder / f"set{i}", layout) for i in range(about["sets"])]
-    return HostGroup([HostLink(client, job.id, job.next_seq)], make_placement("shares", 1)), thetas
+    return group, thetas

@@ -1,27 +1,45 @@
-"""The private parts that a run's settings ask for.
+"""The private parts that a run's settings ask for: the one room that knows both settings and private parts.
 
-Owns: which setting makes which part. Must never: train, or know a host.
+Owns: which setting makes which part. Must never: train, or know a host. Others are handed what is made here, and ask no
+setting what it is (tests/test_architecture.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..arrays import F32
-from ..data import Dataset
+from ..arrays import F32, I64, AnyArray
+from ..data import Dataset, Text
+from ..optimizers import SGD, AdamW, AdamWSettings, Optimizer, SGDSettings
+from ..private import label_privacy, obfuscation
 from ..private.heads import make_head
-from ..private.label_privacy import randomized_response, transition
 from ..private.mixing import Mixing
-from ..private.obfuscation import plausible_labels
-from ..private.penalties.camouflage import Camouflage, decoy_directions
+from ..private.penalties.camouflage import Camouflage, CamouflageWeights, decoy_directions
 from ..private.penalties.penalty import CamouflagePenalty, DistancePenalty, Penalty, ProbePenalty
+from ..private.penalties.probe import RegularizerWeights
+from ..private.penalties.schedules import WeightSchedule
 from ..private.private_model import Home
 from ..private.pslf import PseudoHead, draw_pseudo_labels
 from ..private.secret import SecretStream
 from ..private.tasks import Classification, Regression, Task
 from ..private.training_labels import TrainingLabels
+from .leak_watch import LeakWatch
 from .settings import Settings, SettingsError
+from .update_noise import UpdateNoise
+from .updates import UpdateRule, Updates
+
+# The private model.
+
+
+@dataclass(frozen=True)
+class HomeShape:
+    """What a saved private model is, beside its arrays: H, classes of the guarded labels, a regression's unit."""
+
+    hidden: int
+    classes: int
+    regression: Mapping[str, float] | None
 
 
 def fresh_home(settings: Settings, hidden: int, classes: int, secret: SecretStream, task: Task | None = None) -> Home:
@@ -29,30 +47,49 @@ def fresh_home(settings: Settings, hidden: int, classes: int, secret: SecretStre
 
     `classes` are those of the guarded labels (2 for a regression); without `task` the head learns them.
     """
-    task = task or classification(classes, settings)
-    mixing = Mixing.fresh(settings.coefficients, (settings.sets, hidden), secret, settings.mult_std or 0.0)
+    task = task or _classification(classes, settings)
     head = make_head(settings.head, hidden, task.outputs, secret)
     pseudo = None
     if settings.method == "pslf":
         pseudo = PseudoHead(make_head(settings.head, hidden, settings.pslf_labels, secret, "pseudo-head"))
-    if settings.camouflaged:
-        mixing = replace(mixing, blind=blind_directions(settings, secret, hidden))
     penalty = make_penalty(settings, classes, secret, hidden)
-    return Home(mixing, head, task, penalty, pseudo, classes)
+    return Home(make_mixing(settings, hidden, secret), head, task, penalty, pseudo, classes)
 
 
-def draw_labels(data: Dataset, settings: Settings, task: Task, secret: SecretStream) -> TrainingLabels:
-    """The labels of all rows of the run's data, in its secret order."""
-    targets: Any = data.labels if data.values is None else data.values
-    if settings.label_epsilon is not None:
-        targets = randomized_response(data.labels, settings.label_epsilon, data.classes, secret)
-    pseudo = None
-    if settings.method == "pslf":
-        pseudo = draw_pseudo_labels(targets, settings.pslf_epsilon, settings.pslf_labels, secret)
-    count = settings.decoys if settings.obfuscation == "decoys" else 0
-    leading = task.guarded(targets) if pseudo is None else pseudo
-    decoys = plausible_labels(data.texts, leading, count, secret) if count else ()
-    return TrainingLabels(data.labels, targets, pseudo, decoys)
+def restored_home(settings: Settings, shape: HomeShape, arrays: Mapping[str, AnyArray], secret: SecretStream) -> Home:
+    """The private half as it was saved: `arrays` are its parameters, and what `Home.state` gave."""
+    task = None if shape.regression is None else Regression(**shape.regression)
+    home = fresh_home(settings, shape.hidden, shape.classes, secret, task)
+    home.load_state(arrays)
+    return home
+
+
+def make_mixing(settings: Settings, hidden: int, secret: SecretStream) -> Mixing:
+    """The secret weights that mix the sets, blind to where decoys go."""
+    mixing = Mixing.fresh(settings.coefficients, (settings.sets, hidden), secret, settings.mult_std or 0.0)
+    return replace(mixing, blind=_blind_directions(settings, secret, hidden)) if settings.camouflaged else mixing
+
+
+def make_penalty(settings: Settings, classes: int, secret: SecretStream, hidden: int) -> Penalty:
+    """The penalty of the run's method; `classes` is what the guarded labels have, `hidden` is H."""
+    schedule = WeightSchedule(settings.schedule or "ramp", settings.ramp_steps, settings.max_leak)
+    if settings.camouflaged:
+        weights = CamouflageWeights(settings.scatter_weight, settings.decoy_weight, settings.decoy_amplitude)
+        directions = _blind_directions(settings, secret, hidden)
+        return CamouflagePenalty(Camouflage(weights, classes, directions, secret), schedule)
+    if settings.method == "dc":
+        weights_of_dc = RegularizerWeights(settings.activation_dc_weight, settings.shift_dc_weight, 0.0)
+        return DistancePenalty(weights_of_dc, classes, schedule)
+    of_kinds = (settings.activation_weight, settings.shift_weight, settings.difference_weight)
+    return ProbePenalty(RegularizerWeights(*of_kinds), classes, schedule)
+
+
+def _blind_directions(settings: Settings, secret: SecretStream, hidden: int) -> F32:
+    """u_ik [n, K, H]: where the decoys go and the head does not look."""
+    return decoy_directions(secret, settings.sets, hidden, min(settings.decoy_features, hidden - 1))
+
+
+# Labels.
 
 
 def make_task(data: Dataset, settings: Settings) -> Task:
@@ -63,26 +100,69 @@ def make_task(data: Dataset, settings: Settings) -> Task:
         if settings.label_epsilon is not None:
             raise SettingsError("label_epsilon flips classes; a regression has none")
         return Regression.of(data.values)
-    return classification(data.classes, settings)
+    return _classification(data.classes, settings)
 
 
-def classification(classes: int, settings: Settings) -> Classification:
+def _classification(classes: int, settings: Settings) -> Classification:
     """Of so many classes, corrected for the flips of `label_epsilon`."""
     epsilon = settings.label_epsilon
-    return Classification(classes, None if epsilon is None else transition(epsilon, classes))
+    return Classification(classes, None if epsilon is None else label_privacy.transition(epsilon, classes))
 
 
-def make_penalty(settings: Settings, classes: int, secret: SecretStream, hidden: int) -> Penalty:
-    """The penalty of the run's method; `classes` is what the guarded labels have, `hidden` is H."""
-    schedule = settings.weight_schedule()
-    if settings.camouflaged:
-        return CamouflagePenalty(
-            Camouflage(settings.camouflage(), classes, blind_directions(settings, secret, hidden), secret), schedule
-        )
-    kind = DistancePenalty if settings.method == "dc" else ProbePenalty
-    return kind(settings.probe_weights(), classes, schedule)
+def draw_labels(data: Dataset, settings: Settings, task: Task, secret: SecretStream) -> TrainingLabels:
+    """The labels of all rows of the run's data, in its secret order."""
+    targets: Any = data.labels if data.values is None else data.values
+    if settings.label_epsilon is not None:
+        targets = label_privacy.randomized_response(data.labels, settings.label_epsilon, data.classes, secret)
+    pseudo = None
+    if settings.method == "pslf":
+        pseudo = draw_pseudo_labels(targets, settings.pslf_epsilon, settings.pslf_labels, secret)
+    leading = task.guarded(targets) if pseudo is None else pseudo
+    decoys = other_labels(data.texts, leading, settings, secret) if settings.obfuscation == "decoys" else ()
+    return TrainingLabels(data.labels, targets, pseudo, decoys)
 
 
-def blind_directions(settings: Settings, secret: SecretStream, hidden: int) -> F32:
-    """u_ik [n, K, H]: where the decoys go and the head does not look."""
-    return decoy_directions(secret, settings.sets, hidden, min(settings.decoy_features, hidden - 1))
+def other_labels(texts: Sequence[Text], labels: I64, settings: Settings, secret: SecretStream) -> tuple[I64, ...]:
+    """The labellings [N] that decoys are made of."""
+    return obfuscation.plausible_labels(texts, labels, settings.decoys, secret)
+
+
+def proven(settings: Settings, classes: int) -> tuple[str, ...]:
+    """What is proven about the labels of a run, in words."""
+    epsilon = settings.label_epsilon
+    return () if epsilon is None else (label_privacy.describe(epsilon, classes),)
+
+
+# Gradients and updates.
+
+
+def fresh_secret() -> SecretStream:
+    """A secret for what is not kept."""
+    return SecretStream.fresh()
+
+
+def make_obfuscation(settings: Settings) -> obfuscation.Obfuscation:
+    """How gradients travel. Of resolved settings."""
+    assert settings.obfuscation is not None and settings.shares is not None, "settings must be resolved first"
+    return obfuscation.make_obfuscation(settings.obfuscation, settings.shares, settings.noise_scale)
+
+
+def make_watch(settings: Settings, classes: int) -> LeakWatch:
+    """The looks that the settings ask for."""
+    return LeakWatch(settings.audit_every or 0, classes, settings.max_leak, settings.on_leak == "stop")
+
+
+def make_updates(settings: Settings, thetas: list[F32], home: Home, secret: SecretStream) -> Updates:
+    """Optimizers over the adapters and over what is trained at home, which they move in place."""
+    noise = None
+    if settings.update_clip is not None:
+        noise = UpdateNoise(settings.update_clip, settings.update_noise, secret)
+    factor = (settings.head_lr or settings.lr) / settings.lr
+    rule = UpdateRule(settings.accumulate, settings.max_grad_norm, factor, noise)
+    return Updates(_optimizer(settings, thetas), _optimizer(settings, list(home.parameters.values())), rule)
+
+
+def _optimizer(settings: Settings, parameters: list[F32]) -> Optimizer:
+    if settings.optimizer == "sgd":
+        return SGD(parameters, SGDSettings(lr=settings.lr, weight_decay=settings.weight_decay))
+    return AdamW(parameters, AdamWSettings(lr=settings.lr, weight_decay=settings.weight_decay))

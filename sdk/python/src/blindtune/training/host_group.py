@@ -7,7 +7,7 @@ weight of an obfuscation; it is handed tensors that may travel. Where they go, p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -16,13 +16,14 @@ import numpy as np
 
 from ..arrays import F32, I64, AnyArray
 from ..client import Client, StepAnswer
-from ..client.step_calls import BackwardRequest, Call, ForwardRequest
+from ..client.step_calls import BackwardRequest, Call, ForwardRequest, Text
 from ..errors import ApiConnectionError, ApiError, RunError, ServerError
 from .placement import Placement, Together
 
 log = logging.getLogger("blindtune")
 
 ATTEMPTS = 5
+COMPARED_TEXTS = 2
 OUT_OF_STEP = frozenset({"step_out_of_order", "step_conflict", "answer_expired"})
 AGREEMENT = 1e-2
 """Largest relative difference between the activations of two hosts; different kernels stay far below it."""
@@ -146,8 +147,14 @@ class HostGroup:
         answers = self._each(one, sorted(local))
         return {far: answers[k][near] for k, table in local.items() for near, far in table.items()}
 
-    def evaluate(self, request: ForwardRequest, thetas: Sequence[F32]) -> dict[str, AnyArray]:
-        """`h.{i}` for every set (none when `thetas` is empty), and `h.base`, without training."""
+    def evaluate(self, requests: Iterable[ForwardRequest], thetas: Sequence[F32]) -> dict[str, AnyArray]:
+        """`h.{i}` for every set (none when `thetas` is empty), and `h.base`, of all requests' rows; no training."""
+        parts = [self._evaluate(request, thetas) for request in requests]
+        if not parts:
+            raise RunError("there are no texts to evaluate")
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _evaluate(self, request: ForwardRequest, thetas: Sequence[F32]) -> dict[str, AnyArray]:
         asked = self.placement.evaluators()
 
         def one(k: int) -> StepAnswer:
@@ -159,8 +166,11 @@ class HostGroup:
         base = answers[asked[0]].tensors.get("h.base")
         return named if base is None else named | {"h.base": base}
 
-    def check_backbones(self, request: ForwardRequest) -> None:
-        """Compare the bare backbones on the texts of `request`, for placements that never compare them in training."""
+    def check_backbones(self, texts: Sequence[Text]) -> None:
+        """Compare the bare backbones on a few of the texts, where training never compares them."""
+        if self.placement.compares or len(self.links) == 1 or not texts:
+            return
+        request = ForwardRequest(texts=list(texts[:COMPARED_TEXTS]), train=False, adapters="none", base=True)
         answers = self._each(lambda k: self.links[k].client.forward(self.links[k].job_id, request))
         for k, answer in answers.items():
             _check_agreement(answers[0].tensors["h.base"], answer.tensors["h.base"], self.links[k].client.base_url)

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 
 class Placement(Protocol):
     """Answers for K hosts, numbered from 0; sets and shares are numbered as in the run."""
+
+    compares: ClassVar[bool]
+    """Whether hosts compute the same in training, so that another backbone is noticed."""
 
     def active(self, step: int) -> Sequence[int]:
         """The hosts at work in a step."""
@@ -39,6 +42,7 @@ class Together:
     """Share j goes to host j, wrapping around when there are more shares than hosts."""
 
     hosts: int
+    compares: ClassVar[bool] = True
 
     def active(self, step: int) -> Sequence[int]:  # noqa: ARG002
         """All."""
@@ -62,6 +66,7 @@ class InTurn:
     """Step t is the business of host t mod K alone."""
 
     hosts: int
+    compares: ClassVar[bool] = False
 
     def active(self, step: int) -> Sequence[int]:
         """One."""
@@ -85,6 +90,7 @@ class Apart:
     """Set i is the business of host i alone."""
 
     hosts: int
+    compares: ClassVar[bool] = False
 
     def active(self, step: int) -> Sequence[int]:  # noqa: ARG002
         """All."""

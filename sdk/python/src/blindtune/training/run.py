@@ -9,31 +9,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from ..arrays import F32, AnyArray
 from ..client import Client
-from ..client.objects import Job
 from ..client.step_calls import ForwardRequest
-from ..data import Dataset, upload_bytes
-from ..errors import NotFoundError, RunError
-from ..private.private_model import Home
-from ..private.tasks import Regression
-from .factory import fresh_home, make_task
+from ..data import Dataset, Text, evaluation_chunks, upload_bytes
+from ..errors import RunError
+from .factory import HomeShape, fresh_home, make_obfuscation, make_task, make_updates, make_watch, restored_home
 from .host_group import HostGroup, HostLink
-from .leak_watch import LeakWatch
+from .host_jobs import create_job, find_job, first_adapters, open_jobs
 from .placement import make_placement
+from .private_backprop import PrivateBackprop
 from .run_folder import RunFolder
 from .settings import Settings
-from .updates import Updates
+
+if TYPE_CHECKING:
+    from ..private.private_model import Home
 
 log = logging.getLogger("blindtune")
-
-UPLOAD_NAME = "inputs.jsonl"
-COMPARED_TEXTS = 2
 
 FREE_TO_CHANGE = frozenset({"eval_batch_size", "save_every"})
 
@@ -64,8 +59,9 @@ class Run:
     def __post_init__(self) -> None:
         self.secret = self.folder.secret()
         settings = self.about.settings
-        self.updates = Updates(self.thetas, list(self.home.parameters.values()), settings, self.secret)
-        self.watch = LeakWatch(settings.audit_every or 0, self.home.classes)
+        self.backprop = PrivateBackprop(self.group, make_obfuscation(settings), self.secret)
+        self.updates = make_updates(settings, self.thetas, self.home, self.secret)
+        self.watch = make_watch(settings, self.home.classes)
 
     @property
     def frozen(self) -> bool:
@@ -85,18 +81,16 @@ class Run:
         hosts = [{"url": link.client.base_url, "job_id": link.job_id} for link in self.group.links]
         about = self.about
         body: dict[str, Any] = {"model": about.model, "settings": about.settings.to_dict(), "hosts": hosts}
-        if isinstance(self.home.task, Regression):
-            body["regression"] = asdict(self.home.task)
         names = {"label_names": list(about.label_names), "data_sha256": about.data_sha256, "hidden": self.hidden}
-        self.folder.write_json("run.json", body | names)
+        self.folder.write_json("run.json", body | self.home.description() | names)
 
     @property
     def hidden(self) -> int:
         """H, the width of the activations."""
         return int(self.home.mixing.weights.shape[1])
 
-    def evaluate(self, request: ForwardRequest) -> dict[str, AnyArray]:
-        """`h.{i}` of every set and `h.base` where asked for, under the current adapters, without training."""
+    def evaluate(self, texts: Sequence[Text], base: bool) -> dict[str, AnyArray]:
+        """`h.{i}` [N, H] of every set and `h.base` where asked for, under the current adapters, without training."""
         if self.published_step != self.step:
             asked = self.group.placement.evaluators()
             for k in asked:
@@ -104,14 +98,18 @@ class Run:
             if not self.frozen:
                 self.group.publish(self.thetas, asked)
             self.published_step = self.step
-        return self.group.evaluate(request, self.thetas)
+        settings = self.about.settings
+        sets = "none" if self.frozen else "all"
+        chunks = evaluation_chunks(texts, settings.eval_batch_size)
+        requests = (ForwardRequest(texts=chunk, train=False, adapters=sets, base=base) for chunk in chunks)
+        return self.group.evaluate(requests, self.thetas)
 
     def rejoin(self, data: Dataset) -> None:
         """Find the jobs of an interrupted run again and adopt the hosts' count; a job that is over is replaced."""
         for k, link in enumerate(self.group.links):
-            job = _find_job(link)
+            job = find_job(link)
             if job is None:
-                link.job_id = create_job(link.client, self.about, upload_bytes(data.texts), k).id
+                link.job_id = self._create_job(link.client, upload_bytes(data.texts), k)
                 link.seq = 1
             else:
                 link.seq = job.next_seq
@@ -120,9 +118,12 @@ class Run:
     def reopen(self, host: int) -> None:
         """See that the host has an open job of the run; one without a file where the old one is over."""
         link = self.group.links[host]
-        if _find_job(link) is None:
-            link.job_id = create_job(link.client, self.about, None, host).id
+        if find_job(link) is None:
+            link.job_id = self._create_job(link.client, None, host)
             log.info("%s: the run's job is over, made %s to evaluate", link.client.base_url, link.job_id)
+
+    def _create_job(self, client: Client, upload: bytes | None, host: int) -> str:
+        return create_job(client, self.about.model, self.about.settings, upload, host).id
 
 
 def start_run(about: About, folder: RunFolder, clients: Sequence[Client], data: Dataset) -> Run:
@@ -134,13 +135,9 @@ def start_run(about: About, folder: RunFolder, clients: Sequence[Client], data: 
     frozen = settings.method == "frozen"
     task = make_task(data, settings)
     upload = None if frozen else upload_bytes(data.texts)
-    jobs = [create_job(client, about, upload, k) for k, client in enumerate(clients)]
-    links = [HostLink(client, job.id, job.next_seq) for client, job in zip(clients, jobs, strict=True)]
-    group = HostGroup(links, make_placement(settings.placement, len(links)))
-    if settings.placement != "shares" and len(links) > 1:
-        some = list(data.texts[:COMPARED_TEXTS])
-        group.check_backbones(ForwardRequest(texts=some, train=False, adapters="none", base=True))
-    home = fresh_home(settings, jobs[0].hidden_size, data.classes, folder.secret(), task)
+    group, hidden = open_jobs(about.model, settings, clients, upload)
+    group.check_backbones(data.texts)
+    home = fresh_home(settings, hidden, data.classes, folder.secret(), task)
     run = Run(about, folder, group, [] if frozen else first_adapters(group, settings.sets), home)
     run.save()
     run.describe()
@@ -162,23 +159,13 @@ def restore_run(folder: RunFolder, clients: Sequence[Client]) -> Run:
         for client, host, seq in zip(clients, body["hosts"], scalars["next_seq"], strict=True)
     ]
     group = HostGroup(links, make_placement(settings.placement, len(links)))
-    task = Regression(**body["regression"]) if "regression" in body else None
-    home = fresh_home(settings, body["hidden"], len(about.label_names), folder.secret(), task)
-    home.load_state(arrays)
-    for name, value in home.parameters.items():
-        value[...] = arrays[name]
+    shape = HomeShape(body["hidden"], len(about.label_names), body.get("regression"))
+    home = restored_home(settings, shape, arrays, folder.secret())
     thetas = [arrays[f"theta.{i}"].copy() for i in range(sum(name.startswith("theta.") for name in arrays))]
     run = Run(about, folder, group, thetas, home, scalars["step"], scalars["start_norms"])
     run.updates.load_state(arrays, scalars)
     run.watch.load_state(arrays)
     return run
-
-
-def create_job(client: Client, about: About, upload: bytes | None, host: int = 0) -> Job:
-    """A job on host number `host`, with the label-free file if there is one."""
-    file_id = client.files.create((UPLOAD_NAME, upload)).id if upload is not None else None
-    settings = about.settings
-    return client.jobs.create(about.model, settings.split_method(), training_file=file_id, seed=settings.job_seed(host))
 
 
 def check_same(run: Run, about: About) -> None:
@@ -193,24 +180,3 @@ def check_same(run: Run, about: About) -> None:
         raise RunError(f"{place}: the run was started otherwise ({changed}); use another folder")
     if was.data_sha256 != about.data_sha256:
         raise RunError(f"{place}: the run was started on other data; use another folder")
-
-
-def first_adapters(group: HostGroup, sets: int) -> list[F32]:
-    """theta_i [P] as the host that runs set i starts it."""
-    found = []
-    for i in range(sets):
-        host = group.placement.host_of(i, 0, 0)
-        link, own = group.links[host], group.placement.sets(host, sets).index(i)
-        tensors = link.client.adapter(link.job_id, own, form="flat")
-        found.append(np.array(tensors[f"theta.{own}"], dtype=np.float32))
-    return found
-
-
-def _find_job(link: HostLink) -> Job | None:
-    try:
-        job = link.client.jobs.retrieve(link.job_id)
-    except NotFoundError:
-        return None
-    if job.status == "paused":
-        job = link.client.jobs.resume(link.job_id)
-    return job if job.open else None

@@ -1,57 +1,40 @@
-"""Every setting of a run, with its default, and what each method makes of them.
+"""Every setting of a run, with its type and its default.
 
-Owns: defaults and their checks. Must never: hold a secret; settings are written to `run.json` and parts of them travel.
+Owns: names, types and defaults; setting_types.py reads the types, setting_rules.py says what follows from them. Must
+never: hold a secret, for settings are written to `run.json` and parts of them travel; or know a private part, which
+factory.py makes of them.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, Literal, TypeAlias
 
-from ..optimizers import AdamWSettings
-from ..private.heads import HEADS
-from ..private.mixing import COEFFICIENTS
-from ..private.obfuscation import OBFUSCATIONS, Obfuscation, gradient_error, make_obfuscation
-from ..private.obfuscation.shares import NOISE_SCALE
-from ..private.penalties.camouflage import CamouflageWeights
-from ..private.penalties.probe import RegularizerWeights
-from ..private.penalties.schedules import SCHEDULES, WeightSchedule
-from .placement import PLACEMENTS
+from .setting_rules import settled
+from .setting_types import Above, AtLeast, SettingsError, types_of
 
-log = logging.getLogger("blindtune")
+__all__ = [
+    "METHODS",
+    "ON_LEAK",
+    "OPTIMIZERS",
+    "POOLINGS",
+    "PRECISIONS",
+    "REGULARIZERS",
+    "SETTING_TYPES",
+    "ObfuscationKind",
+    "Settings",
+    "SettingsError",
+]
 
-METHODS = ("p3eft", "lora", "frozen", "dc", "pslf")
-POOLINGS = ("cls", "mean", "last", "eos")
-PRECISIONS = ("float32", "bfloat16", "nf4")
-OPTIMIZERS = ("adamw", "sgd")
-REGULARIZERS = ("camouflage", "probe")
-ON_LEAK = ("raise", "stop")
-
-LOOK_EVERY = 20
-HEAD_LR, CAMOUFLAGE_MULT_STD = 3.0, 1.0
-"""Under camouflage the label is faint: the head, as a multiple of `lr`, is trained faster, and the mixing amplifies."""
-
-MAX_GRADIENT_ERROR = {"float32": 1e-3, "nf4": 1e-3, "bfloat16": 0.05}
-"""Largest relative error of a reconstructed gradient that is put up with, by the backbone's precision."""
-ERROR_WARN = 0.01
-
-
-POSITIVE = (
-    *("adapter_sets", "shares", "decoys", "max_gradient_error", "rank", "label_epsilon", "pslf_epsilon", "accumulate"),
-    *("update_clip", "lr", "head_lr", "epochs", "batch_size", "eval_batch_size", "save_every", "decoy_features"),
-    *("scatter_weight", "decoy_weight", "decoy_amplitude"),
-)
-
-
-class SettingsError(ValueError):
-    """A setting that makes no sense; the message names it."""
+ObfuscationKind: TypeAlias = Literal["shares", "decoys", "plain"]
+PositiveInt: TypeAlias = Annotated[int, Above(0)]
+PositiveFloat: TypeAlias = Annotated[float, Above(0)]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Defaults are those of SCIENCE.md section 1 and 2.
+    """The method is the paper's (arXiv 2412.16669), the regularizer ours; docs/privacy.md has what they reach.
 
     `steps` (batches) wins over `epochs`; `warmup` None is a tenth of the steps; `pooling` None is the family's own cut
     (cls, last or eos). `seed` travels with the job and orders the batches; what hides something comes from the run's
@@ -73,58 +56,70 @@ class Settings:
     is 0, and under camouflage 1.
     """
 
-    method: str = "p3eft"
-    adapter_sets: int | None = None
-    obfuscation: str | None = None
-    shares: int | None = None
-    noise_scale: float = NOISE_SCALE
-    decoys: int = 3
-    max_gradient_error: float | None = None
-    placement: str = "shares"
-    coefficients: str = COEFFICIENTS[0]
+    method: Literal["p3eft", "lora", "frozen", "dc", "pslf"] = "p3eft"
+    adapter_sets: PositiveInt | None = None
+
+    # How a gradient travels.
+    obfuscation: ObfuscationKind | None = None
+    shares: PositiveInt | None = None
+    noise_scale: float = 100.0
+    decoys: PositiveInt = 3
+    max_gradient_error: PositiveFloat | None = None
+    placement: Literal["shares", "steps", "sets"] = "shares"
+
+    # What is learned at home.
+    coefficients: Literal["antisymmetric_n01", "averaged"] = "antisymmetric_n01"
     mult_std: float | None = None
-    head: str = "dense-tanh-linear"
-    pooling: str | None = None
-    precision: str = "float32"
+    head: Literal["dense-tanh-linear", "linear"] = "dense-tanh-linear"
+
+    # What the hosts run.
+    pooling: Literal["cls", "mean", "last", "eos"] | None = None
+    precision: Literal["float32", "bfloat16", "nf4"] = "float32"
     double_quant: bool = False
-    rank: int = 8
+    rank: PositiveInt = 8
     alpha: float = 16.0
     dropout: float = 0.0
     target_modules: tuple[str, ...] = ()
     use_rslora: bool = False
+
+    # What keeps labels out of activations.
     activation_weight: float = 0.3
     shift_weight: float = 0.3
     difference_weight: float = 0.3
     activation_dc_weight: float = 0.3
     shift_dc_weight: float = 0.3
-    regularizer: str = "camouflage"
-    schedule: str | None = None
+    regularizer: Literal["camouflage", "probe"] = "camouflage"
+    schedule: Literal["automatic", "ramp", "constant"] | None = None
     ramp_steps: int = 200
     max_leak: float = 0.6
     audit_every: int | None = None
-    on_leak: str = "raise"
-    scatter_weight: float = CamouflageWeights.scatter
-    decoy_weight: float = CamouflageWeights.decoy
-    decoy_amplitude: float = CamouflageWeights.amplitude
-    decoy_features: int = 8
-    head_lr: float | None = None
-    label_epsilon: float | None = None
-    pslf_epsilon: float = 1.0
-    pslf_labels: int = 10
-    optimizer: str = "adamw"
-    accumulate: int = 1
-    update_clip: float | None = None
-    update_noise: float = 0.0
-    lr: float = 3e-3
+    on_leak: Literal["raise", "stop"] = "raise"
+    scatter_weight: PositiveFloat = 1.9
+    decoy_weight: PositiveFloat = 1.6
+    decoy_amplitude: PositiveFloat = 0.3
+    decoy_features: PositiveInt = 8
+    head_lr: PositiveFloat | None = None
+
+    # What is proven about labels.
+    label_epsilon: PositiveFloat | None = None
+    pslf_epsilon: PositiveFloat = 1.0
+    pslf_labels: Annotated[int, AtLeast(2)] = 10
+
+    # How it is trained.
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    accumulate: PositiveInt = 1
+    update_clip: PositiveFloat | None = None
+    update_noise: Annotated[float, AtLeast(0)] = 0.0
+    lr: PositiveFloat = 3e-3
     weight_decay: float = 0.01
     max_grad_norm: float | None = None
-    epochs: float = 1.0
-    steps: int | None = None
+    epochs: PositiveFloat = 1.0
+    steps: Annotated[int, AtLeast(1)] | None = None
     warmup: int | None = None
-    batch_size: int = 64
-    eval_batch_size: int = 128
+    batch_size: PositiveInt = 64
+    eval_batch_size: PositiveInt = 128
     seed: int = 0
-    save_every: int = 10
+    save_every: PositiveInt = 10
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
@@ -143,95 +138,23 @@ class Settings:
 
     def resolve(self, hosts: int) -> Settings:
         """Check everything and fill in what follows from the method and the number of hosts."""
-        self._check_words()
-        self._check_numbers()
-        self._check_watch()
-        if self.method != "p3eft" and hosts > 1:
-            raise SettingsError(f"method {self.method} hides no gradient and uses one host, not {hosts}")
-        settled = (self._bare() if self.method != "p3eft" else self)._scheduled()
-        if settled.placement == "sets" and hosts != settled.sets:
-            raise SettingsError(f"placement sets: {settled.sets} adapter sets need as many hosts, not {hosts}")
-        settled = settled._obfuscated(hosts if self.placement == "shares" else 1)
-        kappa = settled.gradient_obfuscation().statement(hosts, self.precision).kappa
-        check_precision(self.precision, kappa, self.max_gradient_error)
-        return settled
+        for name, kind in SETTING_TYPES.items():
+            kind.check(name, getattr(self, name))
+        return settled(self, hosts)
 
-    def _check_words(self) -> None:
-        _one_of("method", self.method, METHODS)
-        _one_of("head", self.head, HEADS)
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("placement", self.placement, tuple(PLACEMENTS))
-        _one_of("coefficients", self.coefficients, COEFFICIENTS)
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("regularizer", self.regularizer, REGULARIZERS)
-        _one_of("on_leak", self.on_leak, ON_LEAK)
-        if self.schedule is not None:
-            _one_of("schedule", self.schedule, SCHEDULES)
-        if self.pooling is not None:
-            _one_of("pooling", self.pooling, POOLINGS)
-        if self.obfuscation is not None:
-            _one_of("obfuscation", self.obfuscation, OBFUSCATIONS)
+    @property
+    def sets(self) -> int:
+        """How many adapter sets there are."""
+        if self.adapter_sets is not None:
+            return self.adapter_sets
+        return 1 if self.camouflaged and self.placement != "sets" else 2
 
-    def _check_watch(self) -> None:
-        if not 0.0 < self.max_leak <= 1.0:
-            raise SettingsError(f"max_leak must be in (0, 1], not {self.max_leak}")
-        if self.on_leak == "stop" and self.audit_every == 0:
-            raise SettingsError("on_leak stop needs audit_every above 0: nothing is looked at otherwise")
-        if self.schedule == "automatic" and self.audit_every == 0:
-            raise SettingsError("schedule automatic needs audit_every above 0: the weight follows what is found")
+    @property
+    def camouflaged(self) -> bool:
+        """Whether the label hides among decoy features (camouflage.py)."""
+        return self.method == "p3eft" and self.regularizer == "camouflage"
 
-    def _check_numbers(self) -> None:
-        for name in POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise SettingsError(f"{name} must be above 0, not {value}")
-        if self.steps is not None and self.steps < 1:
-            raise SettingsError(f"steps must be at least 1, not {self.steps}")
-        if self.pslf_labels < 2:
-            raise SettingsError(f"pslf_labels must be at least 2, not {self.pslf_labels}")
-        if self.update_noise < 0:
-            raise SettingsError(f"update_noise must not be below 0, but is {self.update_noise}")
-        if self.update_noise > 0 and self.update_clip is None:
-            raise SettingsError("update_noise needs update_clip: the noise is a multiple of it")
-
-    def _bare(self) -> Settings:
-        """A baseline: one set, and none of p3eft's regularizers."""
-        bare = replace(self, adapter_sets=1, activation_weight=0.0, shift_weight=0.0, difference_weight=0.0)
-        return replace(bare, regularizer="probe", schedule=self.schedule or "ramp")
-
-    def _scheduled(self) -> Settings:
-        """With what follows from the regularizer: how its weight is found, and how much the head is trained."""
-        ours = self.camouflaged
-        schedule = self.schedule or ("automatic" if ours else "ramp")
-        every = self.audit_every if self.audit_every is not None else (LOOK_EVERY if schedule == "automatic" else 0)
-        rate = self.head_lr if self.head_lr is not None else self.lr * (HEAD_LR if ours else 1.0)
-        spread = self.mult_std if self.mult_std is not None else (CAMOUFLAGE_MULT_STD if ours else 0.0)
-        return replace(
-            self, schedule=schedule, audit_every=every, head_lr=rate, mult_std=spread, adapter_sets=self.sets
-        )
-
-    def _obfuscated(self, hosts: int) -> Settings:
-        """With obfuscation and number of tensors settled; `hosts` divide the tensors of one gradient among them."""
-        kind = self.obfuscation
-        if kind is None and self.method != "p3eft":
-            kind = "plain"
-        if kind is None:
-            kind = "shares" if hosts > 1 or self.shares is not None else "decoys"
-        if kind != "shares" and hosts > 1:
-            raise SettingsError(
-                f"obfuscation {kind} is for one host; over {hosts} use shares, or placement steps or sets"
-            )
-        if kind != "shares":
-            return replace(self, obfuscation=kind, shares=1 if kind == "plain" else self.decoys + 1)
-        shares = self.shares if self.shares is not None else max(2, hosts)
-        if shares < hosts:
-            raise SettingsError(f"{shares} shares for {hosts} hosts: each host needs at least one")
-        return replace(self, obfuscation="shares", shares=shares)
-
-    def gradient_obfuscation(self) -> Obfuscation:
-        """How gradients travel. Of resolved settings."""
-        assert self.obfuscation is not None and self.shares is not None, "settings must be resolved first"
-        return make_obfuscation(self.obfuscation, self.shares, self.noise_scale)
+    # What a host is told.
 
     def split_method(self) -> dict[str, Any]:
         """The `method` of the job, as the host needs it. Adapters are in the client's custody."""
@@ -253,56 +176,13 @@ class Settings:
         """The seed of the job on a host: the same for all, unless each runs a set of its own."""
         return self.seed + host if self.placement == "sets" else self.seed
 
-    def adamw(self) -> AdamWSettings:
-        """The client's AdamW."""
-        return AdamWSettings(lr=self.lr, weight_decay=self.weight_decay)
 
-    @property
-    def sets(self) -> int:
-        """How many adapter sets there are."""
-        if self.adapter_sets is not None:
-            return self.adapter_sets
-        return 1 if self.camouflaged and self.placement != "sets" else 2
+SETTING_TYPES = types_of(Settings)
+"""Each setting's type, by its name, in their order."""
 
-    @property
-    def camouflaged(self) -> bool:
-        """Whether the label hides among decoy features (camouflage.py)."""
-        return self.method == "p3eft" and self.regularizer == "camouflage"
-
-    def camouflage(self) -> CamouflageWeights:
-        """Weights of the camouflage."""
-        return CamouflageWeights(self.scatter_weight, self.decoy_weight, self.decoy_amplitude)
-
-    def weight_schedule(self) -> WeightSchedule:
-        """How the penalty's weight goes over the run."""
-        return WeightSchedule(self.schedule or "ramp", self.ramp_steps, self.max_leak)
-
-    def probe_weights(self) -> RegularizerWeights:
-        """Weights of the probe regularizer and of DC; see penalty.py."""
-        on = (self.activation_weight, self.shift_weight, self.difference_weight)
-        if self.method == "dc":
-            on = (self.activation_dc_weight, self.shift_dc_weight, 0.0)
-        return RegularizerWeights(*on)
-
-
-def check_precision(precision: str, kappa: float, most: float | None = None) -> None:
-    """Refuse settings whose rounding errors would spoil the reconstructed gradient; warn before that.
-
-    The error grows with kappa (`Obfuscated.kappa`): on a bfloat16 backbone 0.8 % at 1, 4.4 % at 10, 38 % at 100. `most`
-    is the largest that is allowed, by default `MAX_GRADIENT_ERROR`.
-    """
-    error = gradient_error(kappa, precision)
-    most = MAX_GRADIENT_ERROR[precision] if most is None else most
-    if error <= min(most, ERROR_WARN):
-        return
-    share = f"{error:.0%}" if error >= ERROR_WARN else f"{error:.1e}"
-    text = f"a {precision} backbone with kappa {kappa:.3g} loses about {share} of every gradient"
-    if error > most:
-        advice = "use float32, one share, or a smaller noise_scale" if precision == "bfloat16" else "lower noise_scale"
-        raise SettingsError(f"precision: {text}, and max_gradient_error is {most:g}; {advice}")
-    log.warning("%s; float32 loses none of it", text)
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+METHODS = SETTING_TYPES["method"].choices
+POOLINGS = SETTING_TYPES["pooling"].choices
+PRECISIONS = SETTING_TYPES["precision"].choices
+OPTIMIZERS = SETTING_TYPES["optimizer"].choices
+REGULARIZERS = SETTING_TYPES["regularizer"].choices
+ON_LEAK = SETTING_TYPES["on_leak"].choices

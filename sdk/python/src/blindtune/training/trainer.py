@@ -8,36 +8,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .. import audit as attacks
-from ..arrays import F32, I64, AnyArray, decode, encode, sha256
+from ..arrays import F32, I64, decode, encode, sha256
 from ..client import Client, connect
-from ..client.step_calls import ForwardRequest
-from ..data import Batches, Dataset, Text, evaluation_chunks, text_lengths
+from ..data import Batches, Dataset, Text, text_lengths
 from ..errors import RunError
 from ..optimizers import clip, learning_rate
-from ..private import label_privacy
-from ..private.heads import softmax
-from ..private.obfuscation import Context
-from ..private.private_model import HomeStep
-from ..private.tasks import Classification, Regression
-from ..private.training_labels import TrainingLabels
 from .export import export, read_export, restore_export
-from .factory import draw_labels
-from .leak_watch import headline
+from .factory import draw_labels, make_obfuscation, proven
+from .leak_watch import LeakError
 from .run import About, Run, check_same, restore_run, start_run
 from .run_audit import attack_activations, attack_record, recorded, with_excess
 from .run_folder import RunFolder
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..private.training_labels import TrainingLabels
 
 log = logging.getLogger("blindtune")
 
@@ -75,10 +70,11 @@ class FitResult:
         return asdict(self)
 
 
-class P3EFT:
+class Tuner:
     """Fine-tunes `model` on one or more hosts.
 
-    Methods: p3eft, lora (nothing hidden), frozen (a head on the bare backbone), dc and pslf (what others proposed).
+    Methods: p3eft (arXiv 2412.16669 and what we added), lora (nothing hidden), frozen (a head on the bare backbone), dc
+    and pslf (what others proposed).
 
     `hosts` are URLs or `Client`s; with several, every gradient is split so that each host gets one share, or the steps
     or the adapter sets are divided among them (`placement`). `run` names a folder to continue from; without one nothing
@@ -98,7 +94,7 @@ class P3EFT:
         self.model = model
         self.clients = connect(hosts, api_keys)
         self.settings = Settings.from_dict(settings).resolve(len(self.clients))
-        self.obfuscation = self.settings.gradient_obfuscation()
+        self.obfuscation = make_obfuscation(self.settings)
         self.folder = RunFolder(run)
         self.recorder = attacks.Recorder(store=self.folder)
         self.progress = progress
@@ -112,7 +108,7 @@ class P3EFT:
         *,
         api_keys: Sequence[str] | str | None = None,
         progress: bool = True,
-    ) -> P3EFT:
+    ) -> Tuner:
         """Take up a run folder. Without `hosts` those of the run are used; keys are never stored."""
         about = RunFolder(folder).read_json("run.json") if Path(folder).is_dir() else None
         if about is None:
@@ -177,12 +173,7 @@ class P3EFT:
 
         For a regression: Spearman's rank correlation, RMSE, and as accuracy the share on the right side of the median.
         """
-        task, outputs = self._ready().home.task, self._outputs(data.texts)
-        if isinstance(task, Regression):
-            if data.values is None:
-                raise RunError("the run is a regression: read the data with task='regression'")
-            return task.scores(outputs, data.values)
-        return Classification(len(self.label_names)).scores(outputs, data.labels)
+        return self._ready().home.scores(self.activations(data.texts)[0], data)
 
     def predict(self, texts: Sequence[Text]) -> list[str]:
         """The label name of each text."""
@@ -190,16 +181,17 @@ class P3EFT:
 
     def predict_proba(self, texts: Sequence[Text]) -> F32:
         """Probabilities [N, C], columns in the order of `label_names`."""
-        if isinstance(self._ready().home.task, Regression):
+        home = self._ready().home
+        if home.regression:
             raise RunError("the run is a regression: use predict_values")
-        return softmax(self._outputs(texts))
+        return home.probabilities(self.activations(texts)[0])
 
     def predict_values(self, texts: Sequence[Text]) -> F32:
         """Predicted values [N] of a regression."""
-        task = self._ready().home.task
-        if not isinstance(task, Regression):
+        home = self._ready().home
+        if not home.regression:
             raise RunError("the run is a classifier: use predict or predict_proba")
-        return task.values(self._outputs(texts))
+        return home.values(self.activations(texts)[0])
 
     def activations(self, texts: Sequence[Text], base: bool = False) -> tuple[list[F32], F32 | None]:
         """h_i [N, H] for every set, and h_base if asked for, without dropout, from the hosts that run them.
@@ -207,19 +199,12 @@ class P3EFT:
         The frozen method has no adapters: its one h is the bare backbone's.
         """
         run = self._ready()
-        frozen = run.frozen
-        names = ["h.base"] if frozen else [f"h.{i}" for i in range(self.settings.sets)]
-        wanted = [*names, "h.base"] if base and not frozen else names
         order = run.secret.permutation(len(texts), "evaluate", len(texts))
         order = order[np.argsort(text_lengths(texts)[order], kind="stable")]
-        parts: list[dict[str, AnyArray]] = []
-        for chunk in evaluation_chunks([texts[int(row)] for row in order], self.settings.eval_batch_size):
-            sets = "none" if frozen else "all"
-            request = ForwardRequest(texts=chunk, train=False, adapters=sets, base="h.base" in wanted)
-            parts.append(run.evaluate(request))
+        found = run.evaluate([texts[int(row)] for row in order], base or run.frozen)
         back = np.argsort(order)
-        whole = {name: np.concatenate([part[name] for part in parts])[back] for name in wanted}
-        return [whole[name] for name in names], whole["h.base"] if base else None
+        names = ["h.base"] if run.frozen else [f"h.{i}" for i in range(self.settings.sets)]
+        return [found[name][back] for name in names], found["h.base"][back] if base else None
 
     def audit(self, data: Dataset, trained_on: Dataset | None = None, quick: bool = False) -> attacks.LeakReport:
         """Attack what the hosts saw.
@@ -276,9 +261,14 @@ class P3EFT:
             activations = [frozen[rows]]
         else:
             wanted = run.home.penalty.needs_base or run.watch.on
-            activations, base = run.group.forward(rows, run.thetas, wanted, run.step)
+            activations, base = run.backprop.forward(rows, run.thetas, wanted, run.step)
         home = run.home.step(activations, base, labels.targets, run.step, labels.pseudo)
-        adapter_gradients, kappa = self._backward(home, labels) if frozen is None else ([], 1.0)
+        adapter_gradients: list[F32] = []
+        kappa = 1.0
+        if frozen is None:
+            adapter_gradients, kappa = run.backprop.backward(
+                home.activation_gradients, ("step", run.step), run.step, lambda k: home.relabelled(labels.decoys[k])
+            )
         gradients = [*adapter_gradients, *home.head_gradients]
         norm, rate = clip(gradients, None)[1], self._rate(steps)
         if not np.isfinite(home.loss) or not np.isfinite(norm):
@@ -313,29 +303,14 @@ class P3EFT:
     def _look(self) -> None:
         """Attack the last rows as a host could, write down what was found, and steer by it."""
         run = self._ready()
-        report, schedule = run.watch.look(), run.home.penalty.schedule
-        leak = headline(report)
-        tiers = {str(tier): score for tier, score in report.tiers.items()}
-        self.folder.record_audit({"step": run.step, "tiers": tiers, "weight": schedule.at(run.step)})
-        if leak > self.settings.max_leak and self.settings.on_leak == "stop":
+        schedule = run.home.penalty.schedule
+        found = run.watch.look(run.step, schedule)
+        self.folder.record_audit(found.record())
+        try:
+            run.watch.steer(found, schedule)
+        except LeakError:
             run.save()
-            raise RunError(
-                f"step {run.step}: a host can guess labels at {leak:.3f}, and max_leak is {self.settings.max_leak:g}"
-            )
-        schedule.look(leak)
-
-    def _backward(self, home: HomeStep, labels: TrainingLabels) -> tuple[list[F32], float]:
-        """dL/dtheta_i for every set, and the largest kappa of their obfuscation."""
-        run, step = self._ready(), self._ready().step
-        others = cache(lambda k: home.relabelled(labels.decoys[k]))
-        hidden = [
-            self.obfuscation.obfuscate(g, Context(("step", step, i), run.secret, _of_set(others, i)))
-            for i, g in enumerate(home.activation_gradients)
-        ]
-        table = {(i, j): tensor for i, one in enumerate(hidden) for j, tensor in enumerate(one.tensors)}
-        answers = run.group.backward(table, step)
-        joined = [one.reconstruct([answers[(i, j)] for j in range(len(one.tensors))]) for i, one in enumerate(hidden)]
-        return joined, max(one.kappa for one in hidden)
+            raise
 
     def _rate(self, steps: int) -> float:
         """The learning rate of the current step."""
@@ -369,10 +344,6 @@ class P3EFT:
         )
 
     # Parts.
-
-    def _outputs(self, texts: Sequence[Text]) -> F32:
-        """What the head gives for each text, [N, O]."""
-        return self._ready().home.outputs(self.activations(texts)[0])
 
     def _ready(self) -> Run:
         if self._run is None:
@@ -414,9 +385,7 @@ class P3EFT:
         """What a host learns, in words, and what is proven."""
         mine = self.settings
         learned = attacks.exposure(mine.method, self._sharing, mine.shares or 1, self.obfuscation.name)
-        return (
-            learned if mine.label_epsilon is None else (*learned, label_privacy.describe(mine.label_epsilon, classes))
-        )
+        return (*learned, *proven(mine, classes))
 
     def _attack_activations(self, data: Dataset, quick: bool) -> attacks.LeakReport:
         some = data.take(attacks.sample_rows(len(data)))
@@ -426,27 +395,27 @@ class P3EFT:
         return attack_activations(tensors, some.classes, run.group.placement, quick)
 
 
+P3EFT = Tuner
+"""`Tuner` by its first name, which is that of the default method."""
+
+
 def load_export(
     folder: str | Path,
     host: str | Client | None = None,
     *,
     api_key: str | None = None,
     passphrase: str | None = None,
-) -> P3EFT:
-    """A `P3EFT` that predicts, evaluates and audits with what `export` wrote, on one host that has the model.
+) -> Tuner:
+    """A `Tuner` that predicts, evaluates and audits with what `export` wrote, on one host that has the model.
 
     It does not continue the training: `fit` starts another run.
     """
     exported = read_export(folder, passphrase)
     settings = replace(Settings.from_dict(exported.about["settings"]), placement="shares")  # one host runs all sets
     (client,) = connect([host] if host is not None else [], api_key)
-    tuner = P3EFT(exported.about["model"], [client], progress=False, **settings.to_dict())
+    tuner = Tuner(exported.about["model"], [client], progress=False, **settings.to_dict())
     tuner._run = restore_export(exported, client, tuner.settings, tuner.folder)
     return tuner
-
-
-def _of_set(others: Callable[[int], list[F32]], index: int) -> Callable[[int], F32]:
-    return lambda k: others(k)[index]
 
 
 def _postfix(recent: Sequence[dict[str, Any]]) -> str:

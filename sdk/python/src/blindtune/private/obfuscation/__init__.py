@@ -3,7 +3,7 @@
 Owns: the choice among them. Must never: send what undoes one of them; see base.py for the interface.
 """
 
-from .base import Context, Obfuscation, Statement, gradient_error
+from .base import Context, Obfuscation, Statement
 from .decoys import Decoys, plausible_labels
 from .gaussian import GaussianShares
 from .plain import Plain
@@ -20,7 +20,6 @@ __all__ = [
     "Obfuscation",
     "Plain",
     "Statement",
-    "gradient_error",
     "make_obfuscation",
     "plausible_labels",
 ]

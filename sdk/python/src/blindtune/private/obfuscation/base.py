@@ -14,13 +14,6 @@ from ...arrays import F32
 from ..secret import SecretStream
 from .shares import Obfuscated
 
-UNIT_ERROR = {"float32": 2.3e-7, "nf4": 2.3e-7, "bfloat16": 4.4e-3}
-"""Relative error of a reconstructed gradient for each unit of kappa, by the backbone's precision; the wire is float32.
-
-Measured (SCIENCE.md, section 4): float32 4.5e-6 at kappa 20, 4.5e-5 at 200; bfloat16 4.4 % at 10. nf4 computes in
-float32.
-"""
-
 
 @dataclass(frozen=True)
 class Context:
@@ -64,8 +57,3 @@ class Obfuscation(Protocol):
     def statement(self, hosts: int, precision: str = "float32") -> Statement:
         """Over `hosts` hosts that share the tensors of one gradient, on a backbone of this precision."""
         ...
-
-
-def gradient_error(kappa: float, precision: str) -> float:
-    """Expected relative error of a reconstructed gradient. `precision` is the backbone's."""
-    return kappa * UNIT_ERROR[precision]

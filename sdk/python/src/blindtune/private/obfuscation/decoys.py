@@ -21,8 +21,9 @@ import numpy as np
 
 from ...arrays import F32, F64, I64
 from ...data import Text
+from ...rounding import expected_kappa, gradient_error
 from ..secret import SecretStream
-from .base import Context, Statement, gradient_error
+from .base import Context, Statement
 from .shares import Obfuscated, relative_kappa
 
 
@@ -47,7 +48,7 @@ class Decoys:
 
     def statement(self, hosts: int, precision: str = "float32") -> Statement:  # noqa: ARG002
         """Kappa is at most the number of tensors: this is the obfuscation for a backbone in low precision."""
-        kappa = float(self.count + 1)
+        kappa = expected_kappa(self.name, self.count + 1)
         host_can = (
             f"separate the {self.count + 1} candidate gradients, and tell the true one by the adapter values that "
             "follow from it; before that it has that many labellings to choose from"

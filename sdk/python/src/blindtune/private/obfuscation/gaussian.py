@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...arrays import F32
-from .base import Context, Statement, gradient_error
-from .shares import NOISE_SCALE, Obfuscated, expected_kappa, split
+from ...rounding import expected_kappa, gradient_error
+from .base import Context, Statement
+from .shares import NOISE_SCALE, Obfuscated, split
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class GaussianShares:
 
     def statement(self, hosts: int, precision: str = "float32") -> Statement:
         """Kappa grows with the scale, so a large one needs float32 in the backward and on the wire."""
-        kappa = expected_kappa(self.count, self.scale)
+        kappa = expected_kappa(self.name, self.count, self.scale)
         error = gradient_error(kappa, precision)
         return Statement(self.name, self.count, kappa, self.scale, self._host_can(hosts), "float32", error)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...arrays import F32
-from .base import Context, Statement, gradient_error
+from ...rounding import expected_kappa, gradient_error
+from .base import Context, Statement
 from .shares import Obfuscated
 
 
@@ -25,4 +26,5 @@ class Plain:
     def statement(self, hosts: int, precision: str = "float32") -> Statement:  # noqa: ARG002
         """Nothing is hidden: each row's gradient has the sign of its label (AUC 0.95 to 1.00 measured)."""
         host_can = "read the label of every row off its gradient, whose sign it is"
-        return Statement(self.name, 1, 1.0, 0.0, host_can, "any", gradient_error(1.0, precision))
+        kappa = expected_kappa(self.name, 1)
+        return Statement(self.name, 1, kappa, 0.0, host_can, "any", gradient_error(kappa, precision))

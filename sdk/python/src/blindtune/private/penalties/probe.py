@@ -31,7 +31,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class RegularizerWeights:
-    """Weight of the regularizer on each kind of tensor. Defaults: SCIENCE.md 2."""
+    """Weight of the regularizer on each kind of tensor. Defaults: docs/privacy.md has what they reach."""
 
     activations: float = 0.3
     shifts: float = 0.3

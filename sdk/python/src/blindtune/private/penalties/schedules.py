@@ -2,9 +2,10 @@
 
 Owns: the schedule and the steering of the automatic weight. Must never: see a tensor; it is told how much leaked.
 
-A constant weight either leaks or keeps the task from being learned (SCIENCE.md 2): the regularizer must not win before
-the task has begun. A ramp leaves that to luck and to the length of the run. The automatic weight is a thermostat: it
-rises while the attacks find more than they may, and falls while they find less.
+In runs of a few hundred steps the constant weight of the paper (arXiv 2412.16669) either leaks or keeps the task from
+being learned: the regularizer must not win before the task has begun. A ramp leaves that to luck and to the length of
+the run. The automatic weight is a thermostat: it rises while the attacks find more than they may, and falls while they
+find less.
 """
 
 from __future__ import annotations

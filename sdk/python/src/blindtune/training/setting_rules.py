@@ -1,0 +1,162 @@
+"""What settings may not be together, and what follows from them: one function for each rule.
+
+Owns: the rules that look at more than one setting, or at the number of hosts. Must never: know a private part;
+factory.py makes those, of settings that went through here.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..rounding import expected_kappa, gradient_error
+from .setting_types import SettingsError
+
+if TYPE_CHECKING:
+    from .settings import ObfuscationKind, Settings
+
+log = logging.getLogger("blindtune")
+
+LOOK_EVERY = 20
+HEAD_LR, CAMOUFLAGE_MULT_STD = 3.0, 1.0
+"""Under camouflage the label is faint: the head, as a multiple of `lr`, is trained faster, and the mixing amplifies."""
+
+MAX_GRADIENT_ERROR = {"float32": 1e-3, "nf4": 1e-3, "bfloat16": 0.05}
+"""Largest relative error of a reconstructed gradient that is put up with, by the backbone's precision."""
+ERROR_WARN = 0.01
+
+
+def settled(given: Settings, hosts: int) -> Settings:
+    """Settings without a gap, refused where they contradict each other. Settled ones stay as they are."""
+    for refuse in REFUSALS:
+        refuse(given)
+    a_baseline_has_one_host(given, hosts)
+    found = given
+    for fill in FILLS:
+        found = fill(found)
+    found = with_obfuscation(with_adapter_sets(found, hosts), hosts)
+    check_precision(found)
+    return found
+
+
+# What is refused.
+
+
+def max_leak_is_a_share(given: Settings) -> None:
+    """An attacker is right in a share of the rows."""
+    if not 0.0 < given.max_leak <= 1.0:
+        raise SettingsError(f"max_leak must be in (0, 1], not {given.max_leak}")
+
+
+def a_stop_needs_looks(given: Settings) -> None:
+    """A run that looks at nothing never stops for what it found."""
+    if given.on_leak == "stop" and given.audit_every == 0:
+        raise SettingsError("on_leak stop needs audit_every above 0: nothing is looked at otherwise")
+
+
+def an_automatic_weight_needs_looks(given: Settings) -> None:
+    """It is steered by them."""
+    if given.schedule == "automatic" and given.audit_every == 0:
+        raise SettingsError("schedule automatic needs audit_every above 0: the weight follows what is found")
+
+
+def noise_needs_a_clip(given: Settings) -> None:
+    """Its size is a multiple of the clip."""
+    if given.update_noise > 0 and given.update_clip is None:
+        raise SettingsError("update_noise needs update_clip: the noise is a multiple of it")
+
+
+def a_baseline_has_one_host(given: Settings, hosts: int) -> None:
+    """There is nothing to divide among several."""
+    if given.method != "p3eft" and hosts > 1:
+        raise SettingsError(f"method {given.method} hides no gradient and uses one host, not {hosts}")
+
+
+REFUSALS = (max_leak_is_a_share, a_stop_needs_looks, an_automatic_weight_needs_looks, noise_needs_a_clip)
+
+
+# What follows. The order matters: each rule sees what those before it have filled in.
+
+
+def baselines_are_bare(given: Settings) -> Settings:
+    """Methods other than p3eft: one set, and none of its regularizers."""
+    if given.method == "p3eft":
+        return given
+    bare = replace(given, adapter_sets=1, activation_weight=0.0, shift_weight=0.0, difference_weight=0.0)
+    return replace(bare, regularizer="probe", schedule=given.schedule or "ramp")
+
+
+def with_schedule(given: Settings) -> Settings:
+    """The camouflage's weight is found by itself, the probe's ramps."""
+    return replace(given, schedule=given.schedule or ("automatic" if given.camouflaged else "ramp"))
+
+
+def with_looks(given: Settings) -> Settings:
+    """An automatic weight looks every so often; others do when asked to."""
+    usual = LOOK_EVERY if given.schedule == "automatic" else 0
+    return replace(given, audit_every=usual if given.audit_every is None else given.audit_every)
+
+
+def with_head_rate(given: Settings) -> Settings:
+    """The head learns as fast as the adapters; faster under camouflage."""
+    usual = given.lr * (HEAD_LR if given.camouflaged else 1.0)
+    return replace(given, head_lr=usual if given.head_lr is None else given.head_lr)
+
+
+def with_mixing_spread(given: Settings) -> Settings:
+    """The mixing weights spread more under camouflage."""
+    usual = CAMOUFLAGE_MULT_STD if given.camouflaged else 0.0
+    return replace(given, mult_std=usual if given.mult_std is None else given.mult_std)
+
+
+FILLS = (baselines_are_bare, with_schedule, with_looks, with_head_rate, with_mixing_spread)
+
+
+def with_adapter_sets(given: Settings, hosts: int) -> Settings:
+    """As many as `Settings.sets` says; apart, one for each host."""
+    if given.placement == "sets" and hosts != given.sets:
+        raise SettingsError(f"placement sets: {given.sets} adapter sets need as many hosts, not {hosts}")
+    return replace(given, adapter_sets=given.sets)
+
+
+def with_obfuscation(given: Settings, hosts: int) -> Settings:
+    """How a gradient travels, and in how many tensors, by how many hosts divide it among them."""
+    dividing = hosts if given.placement == "shares" else 1
+    kind = given.obfuscation or _usual_obfuscation(given, dividing)
+    if kind != "shares" and dividing > 1:
+        advice = f"over {dividing} use shares, or placement steps or sets"
+        raise SettingsError(f"obfuscation {kind} is for one host; {advice}")
+    if kind != "shares":
+        return replace(given, obfuscation=kind, shares=1 if kind == "plain" else given.decoys + 1)
+    shares = given.shares if given.shares is not None else max(2, dividing)
+    if shares < dividing:
+        raise SettingsError(f"{shares} shares for {dividing} hosts: each host needs at least one")
+    return replace(given, obfuscation="shares", shares=shares)
+
+
+def _usual_obfuscation(given: Settings, dividing: int) -> ObfuscationKind:
+    if given.method != "p3eft":
+        return "plain"
+    return "shares" if dividing > 1 or given.shares is not None else "decoys"
+
+
+def check_precision(settled: Settings) -> None:
+    """Refuse settings whose rounding errors would spoil the reconstructed gradient; warn before that.
+
+    The error grows with kappa: on a bfloat16 backbone 0.8 % at 1, 4.4 % at 10, 38 % at 100. `max_gradient_error` is the
+    largest that is allowed, by default `MAX_GRADIENT_ERROR`.
+    """
+    assert settled.obfuscation is not None and settled.shares is not None, "with_obfuscation comes first"
+    precision, most = settled.precision, settled.max_gradient_error
+    kappa = expected_kappa(settled.obfuscation, settled.shares, settled.noise_scale)
+    error = gradient_error(kappa, precision)
+    most = MAX_GRADIENT_ERROR[precision] if most is None else most
+    if error <= min(most, ERROR_WARN):
+        return
+    share = f"{error:.0%}" if error >= ERROR_WARN else f"{error:.1e}"
+    text = f"a {precision} backbone with kappa {kappa:.3g} loses about {share} of every gradient"
+    if error > most:
+        advice = "use float32, one share, or a smaller noise_scale" if precision == "bfloat16" else "lower noise_scale"
+        raise SettingsError(f"precision: {text}, and max_gradient_error is {most:g}; {advice}")
+    log.warning("%s; float32 loses none of it", text)
