@@ -21,6 +21,7 @@ LAYERS = (
     {"_version", "arrays", "errors", "extras", "optimizers", "rounding", "_generated"},
     {"data"},
     {"client", "private"},
+    {"features"},
     {"audit"},
     {"training"},
     {"sklearn", "torch"},
@@ -128,6 +129,8 @@ def test_what_knows_a_label_and_what_sends_do_not_know_each_other() -> None:
     """The product. What sends does not read rows either: a `Dataset` has labels."""
     assert between(house(), {"private"}, {"client", "_generated"}) == set()
     assert between(house(), {"client", "_generated"}, {"private", "data"}) == set()
+    assert between(house(), {"features"}, {"private"}) == set(), "what asks for features knows no label"
+    assert {b for _, b in between(house(), {"features"}, {"data"})} == {"data.taps"}
     assert _reached("client") <= GROUND | {"client"}
     assert _reached("private") <= GROUND - {"_generated"} | {"private", "data"}
 

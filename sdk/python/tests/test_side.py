@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from blindtune.data.taps import Taps
 from blindtune.private.heads import cross_entropy
 from blindtune.private.secret import SecretStream

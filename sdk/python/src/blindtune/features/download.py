@@ -8,49 +8,45 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from tqdm import tqdm
 
 from ..arrays import decode, encode
 from ..client import Client
-from ..data import Text, evaluation_chunks
+from ..client.step_calls import Text
 from ..data.taps import Taps
 
-ROWS_PER_CALL = 256
 KEPT = np.float16
 """Half precision: hidden states are standardised before a network reads them, and need no more."""
 
 
 def download_taps(
-    client: Client, model: str, texts: Sequence[Text], folder: Path | None = None, progress: bool = False
+    client: Client, model: str, chunks: Sequence[Sequence[Text]], folder: Path, progress: bool = False
 ) -> Taps:
-    """The taps of these texts. With `folder` each answer is kept there, and one that is there is not asked for again.
+    """The taps of these texts, a call for each chunk. Answers are kept in `folder`; what is there is not asked again.
 
     The taps are the tokens of the last layer, which every host gives by `/v1/activations` with pooling `none`.
     """
-    chunks = list(evaluation_chunks(texts, ROWS_PER_CALL))
     parts = []
-    with tqdm(total=len(texts), disable=None if progress else True, unit="text", desc="features") as bar:
+    with tqdm(total=sum(map(len, chunks)), disable=None if progress else True, unit="text", desc="features") as bar:
         for chunk in chunks:
-            path = folder / f"{_digest(client, model, chunk)}.safetensors" if folder is not None else None
-            part = _kept(path) if path is not None and path.exists() else _asked(client, model, chunk, path)
-            parts.append(part)
+            path = folder / f"{_digest(client, model, chunk)}.safetensors"
+            parts.append(_kept(path) if path.exists() else _asked(client, model, chunk, path))
             bar.update(len(chunk))
     return Taps.joined(parts)
 
 
-def _asked(client: Client, model: str, chunk: Sequence[Text], path: Path | None) -> Taps:
-    tensors = client.activations.create(model, chunk, pooling="none").tensors
+def _asked(client: Client, model: str, chunk: Sequence[Text], path: Path) -> Taps:
+    tensors = client.activations.create(model, cast("Sequence[str]", chunk), pooling="none").tensors
     taps = Taps.of([np.asarray(tensors["h.base"], dtype=KEPT)], np.asarray(tensors["lengths"], dtype=np.int64))
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(encode({"level.0": taps.levels[0], "lengths": np.diff(taps.offsets)}))
-        os.replace(partial, path)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(encode({"level.0": taps.levels[0], "lengths": np.diff(taps.offsets)}))
+    partial.replace(path)
     return taps
 
 

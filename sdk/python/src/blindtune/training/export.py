@@ -63,6 +63,21 @@ def export(run: Run, folder: str | Path, passphrase: str | None = None) -> Path:
     return Path(folder)
 
 
+def write_private_export(
+    folder: str | Path, description: dict[str, Any], private: bytes, passphrase: str | None
+) -> Path:
+    """A new `folder` of a model that has no adapters: what hosts knew anyway, and the private file."""
+    with NewFolder(Path(folder)) as new:
+        new.write_json(DESCRIPTION, {"format": FORMAT} | description)
+        new.write(PRIVATE if passphrase is None else ENCRYPTED, encrypted(private, passphrase))
+    return Path(folder)
+
+
+def encrypted(private: bytes, passphrase: str | None) -> bytes:
+    """The private file's content, under the passphrase where there is one."""
+    return private if passphrase is None else encrypt(private, passphrase)
+
+
 def read_export(folder: str | Path, passphrase: str | None) -> Exported:
     """The folder's content. Nothing is asked of a host."""
     source = RunFolder(folder) if Path(folder).is_dir() else None

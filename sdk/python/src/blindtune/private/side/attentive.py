@@ -33,7 +33,10 @@ class Shape:
 
 @dataclass
 class Attentive:
-    """`q` [L, K, d], `w` [L, d, m], `dense.weight` [m, L K m], `dense.bias` [m], `out.weight` [O, m], `out.bias` [O]."""
+    """`q` [L, K, d], `w` [L, d, m], `dense.weight` [m, L K m], `dense.bias` [m], `out.weight` [O, m], `out.bias` [O].
+
+    `dropout` is that of the two layers, while training.
+    """
 
     parameters: list[F32]
     dropout: float = 0.2
@@ -69,17 +72,18 @@ class Attentive:
         attention = np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)
         pooled = attention @ x
         z = pooled @ w[:, None]
-        flat = z.transpose(1, 0, 2, 3).reshape(len(taps), -1)
-        wide = _dropped(_gelu(flat), masks and masks.wide)
+        flat = np.asarray(z.transpose(1, 0, 2, 3).reshape(len(taps), -1), dtype=z.dtype)
+        wide = _dropped(_gelu(flat), None if masks is None else masks.wide)
         inner = wide @ dense.T + dense_bias
-        narrow = _dropped(_gelu(inner), masks and masks.narrow)
-        return Pass(narrow @ out.T + out_bias, x, attention, pooled, flat, wide, inner, narrow, masks)
+        narrow = _dropped(_gelu(inner), None if masks is None else masks.narrow)
+        return Pass(np.asarray(narrow @ out.T + out_bias), x, attention, pooled, flat, wide, inner, narrow, masks)
 
     def backward(self, of: Pass, dlogits: F32) -> list[F32]:
         """From dL/dlogits [B, O]: dL/dparameters in their order."""
-        q, w, dense, _, out, _ = self.parameters
-        dinner = _dropped(dlogits @ out, of.masks and of.masks.narrow) * _gelu_slope(of.inner)
-        dflat = _dropped(dinner @ dense, of.masks and of.masks.wide) * _gelu_slope(of.flat)
+        _, w, dense, _, out, _ = self.parameters
+        narrow, wide = (None, None) if of.masks is None else (of.masks.narrow, of.masks.wide)
+        dinner = _dropped(np.asarray(dlogits @ out), narrow) * _gelu_slope(of.inner)
+        dflat = _dropped(np.asarray(dinner @ dense), wide) * _gelu_slope(of.flat)
         levels, rows, heads, _ = of.pooled.shape
         dz = dflat.reshape(rows, levels, heads, -1).transpose(1, 0, 2, 3)
         dw = np.einsum("lbkd,lbkm->ldm", of.pooled, dz, optimize=True)
@@ -114,23 +118,23 @@ class Pass:
 
     logits: F32
     x: F32
-    attention: F32 = field(repr=False)
-    pooled: F32 = field(repr=False)
-    flat: F32 = field(repr=False)
-    wide: F32 = field(repr=False)
-    inner: F32 = field(repr=False)
-    narrow: F32 = field(repr=False)
+    attention: AnyArray = field(repr=False)
+    pooled: AnyArray = field(repr=False)
+    flat: AnyArray = field(repr=False)
+    wide: AnyArray = field(repr=False)
+    inner: AnyArray = field(repr=False)
+    narrow: AnyArray = field(repr=False)
     masks: Masks | None = None
 
 
-def _gelu(x: F32) -> F32:
+def _gelu(x: AnyArray) -> F32:
     return np.asarray(0.5 * x * (1.0 + erf(x * 2.0**-0.5)), dtype=np.float32)
 
 
-def _gelu_slope(x: F32) -> F32:
+def _gelu_slope(x: AnyArray) -> F32:
     density = np.exp(-0.5 * x * x) * (2.0 * np.pi) ** -0.5
     return np.asarray(0.5 * (1.0 + erf(x * 2.0**-0.5)) + x * density, dtype=np.float32)
 
 
-def _dropped(x: F32, mask: AnyArray | None) -> F32:
+def _dropped(x: AnyArray, mask: F32 | None) -> AnyArray:
     return x if mask is None else x * mask
