@@ -13,6 +13,7 @@ outside of the private file.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def _read_private(folder: Path, passphrase: str | None) -> bytes:
 # Hosts.
 
 
-def _layout(run: Run) -> dict[str, Any]:
+def _layout(run: Run) -> Mapping[str, Any]:
     link = run.group.links[0]
     before = link.job_id
     run.reopen(0)
@@ -133,6 +134,6 @@ def _open_job(exported: Exported, client: Client, settings: Settings) -> tuple[H
     job = create_job(client, About(model, settings, (), ""), None)
     if job.hidden_size != about["hidden"]:
         raise RunError(f"{model} is {job.hidden_size} wide on this host, and {about['hidden']} in {folder}")
-    layout = client.adapters(job.id) if about["sets"] else {}
+    layout: Mapping[str, Any] = client.adapters(job.id) if about["sets"] else {}
     thetas = [read_adapter(folder / f"set{i}", layout) for i in range(about["sets"])]
     return HostGroup([HostLink(client, job.id, job.next_seq)], make_placement("shares", 1)), thetas

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import F32, AnyArray
-from ..client import Client
-from ..client.objects import Job
+from ..client import Client, LiveJob
 from ..client.step_calls import ForwardRequest
 from ..data import Dataset, upload_bytes
 from ..errors import NotFoundError, RunError
@@ -174,7 +173,7 @@ def restore_run(folder: RunFolder, clients: Sequence[Client]) -> Run:
     return run
 
 
-def create_job(client: Client, about: About, upload: bytes | None, host: int = 0) -> Job:
+def create_job(client: Client, about: About, upload: bytes | None, host: int = 0) -> LiveJob:
     """A job on host number `host`, with the label-free file if there is one."""
     file_id = client.files.create((UPLOAD_NAME, upload)).id if upload is not None else None
     settings = about.settings
@@ -206,7 +205,7 @@ def first_adapters(group: HostGroup, sets: int) -> list[F32]:
     return found
 
 
-def _find_job(link: HostLink) -> Job | None:
+def _find_job(link: HostLink) -> LiveJob | None:
     try:
         job = link.client.jobs.retrieve(link.job_id)
     except NotFoundError:
