@@ -6,7 +6,8 @@ send anything, or repeat a step with other bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -79,10 +80,15 @@ class JobHandle(JobView):
         self._seq += 1
         self._forward_id = str(metadata.get("forward_id", self._forward_id))
 
-    def _refused(self, error: ApiError) -> None:
-        """Adopt the host's count, where that was the trouble: the next call then fits."""
-        if "expected_seq" in error.envelope:
-            self._seq = int(error.envelope["expected_seq"])
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """A step that is refused for its number: the host's count is adopted, so that the next call fits."""
+        try:
+            yield
+        except ApiError as error:
+            if "expected_seq" in error.envelope:
+                self._seq = int(error.envelope["expected_seq"])
+            raise
 
     def _rescue(self, error: BaseException | None) -> op.Operation | None:
         """What to do when a `with` block ends with this. A host that is away pauses an idle job by itself."""

@@ -19,7 +19,7 @@ from ..._generated import operations as op
 from ..._generated.operations import Operation
 from ..._generated.schemas import AdapterLayout, OptimStepAnswer
 from ...arrays import F32, AnyArray
-from ...errors import ApiError, BlindtuneError
+from ...errors import BlindtuneError
 from ..job_handle import JobHandle
 from ..objects import Checkpoint, Event, Job
 from ..progress import Bar
@@ -60,32 +60,23 @@ class LiveJob(JobHandle):
 
     def forward(self, request: ForwardRequest) -> StepAnswer:
         """Activations `h.{i}` [B, H] and `h.base`. A training forward is given the job's next step number."""
-        try:
+        with self._counting():
             answer = self._client.send(self._forward_call(request))
-        except ApiError as error:
-            self._refused(error)
-            raise
         if request.train:
             self._answered(answer.metadata)
         return answer
 
     def backward(self, shares: Mapping[tuple[int, int], F32], forward_id: str | None = None) -> StepAnswer:
         """Client custody: `G.{i}.{j}` [P], what each share (set i, j) [B, H] of the last forward became."""
-        try:
+        with self._counting():
             answer = self._client.send(self._backward_call(shares, forward_id))
-        except ApiError as error:
-            self._refused(error)
-            raise
         self._answered(answer.metadata)
         return answer
 
     def optim_step(self, **settings: Any) -> OptimStepAnswer:
         """Host custody: let the host step its own AdamW, with lr, betas, eps, weight_decay, max_grad_norm."""
-        try:
+        with self._counting():
             answer = self._client.optim_step(self.id, {"seq": self._seq, **settings})
-        except ApiError as error:
-            self._refused(error)
-            raise
         self._answered({})
         return answer
 
