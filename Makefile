@@ -87,7 +87,7 @@ fuzz-api: build ## try the contract on a real host for ten minutes, with every c
 lint: build lint-api ## check format, clippy, types, the contract
 	@cargo fmt --check
 	@cargo clippy --locked --all-targets -- -D warnings
-	@cd $(SDK) && "$(CURDIR)/$(PYTHON)" -m ruff check . && "$(CURDIR)/$(PYTHON)" -m ruff format --check . && "$(CURDIR)/$(PYTHON)" -m mypy
+	@cd $(SDK) && "$(CURDIR)/$(PYTHON)" -m ruff check . && "$(CURDIR)/$(PYTHON)" -m ruff format --check . && "$(CURDIR)/$(PYTHON)" -m mypy && "$(CURDIR)/$(PYTHON)" tools/unasync.py --check
 	@$(PYTHON) -m ruff check --config $(SDK)/pyproject.toml examples benches scripts tests && $(PYTHON) -m ruff format --check --config $(SDK)/pyproject.toml examples benches scripts tests
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m mypy --strict --ignore-missing-imports *.py
 	@$(PYTHON) scripts/supply_chain.py
@@ -110,8 +110,9 @@ fixtures: setup ## make the golden files again, with transformers and PEFT (an e
 openapi: build ## write openapi.yaml from the code
 	@$(BIN) openapi > openapi.yaml
 
-sdk: openapi ## generate the SDK's core from openapi.yaml
-	@$(PYTHON) $(SDK)/tools/generate.py openapi.yaml $(SDK)/src/blindtune/_generated
+sdk: openapi ## generate the SDK's operations and answers from openapi.yaml, and its client that blocks from the one for asyncio
+	@$(PYTHON) $(SDK)/tools/generate.py openapi.yaml
+	@$(PYTHON) $(SDK)/tools/unasync.py
 
 sqlx-prepare: setup ## check every query against the migrated schema and write .sqlx
 	@scripts/sqlx-prepare.sh

@@ -7,7 +7,7 @@ limit_mib="${KIT_LIMIT_MIB:-60}"
 kit="${KIT_OUT:-$root/var/gpu-kit}"
 python="$deps/venv/bin/python"
 # What blindtune.Client needs beside numpy and safetensors, which are there: pure Python, at the versions of the lock file.
-packages="anyio attrs certifi h11 httpcore httpx httpx-sse idna python-dateutil six sniffio tqdm typing_extensions"
+packages="anyio certifi h11 httpcore httpx httpx-sse idna sniffio tqdm typing_extensions"
 
 program() { # the host to take
     if [ -n "${BLINDTUNE_BIN:-}" ]; then echo "$BLINDTUNE_BIN"; return; fi

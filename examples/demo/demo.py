@@ -1,4 +1,4 @@
-"""Trains a private classifier three ways over HTTP and shows what each host could read. Run by `make demo`.
+"""Trains a private classifier four ways over HTTP and shows what each host could read. Run by `make demo`.
 
 Owns: the order of things and the words about them. Must never: leave a host running, or let a label out of here.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from blindtune import BlindtuneError, DataError, Dataset, read_dataset
 from corpus import LABEL_NAMES, Note, make_corpus
 from local_hosts import HostError, LocalHost, clients_of, local_hosts
-from methods import Outcome, train_method
+from methods import Findings, Outcome, train_method, transcript_of_opposite
 from picture import draw
 from plan import METHODS, ROOT, Plan, read_plan
 from report import DemoReport, describe, make_report, table, write_report
@@ -24,6 +24,7 @@ USES = {
     "frozen": "A bare backbone on one host; only a head is trained, here. This is what you get without fine-tuning.",
     "lora": "Ordinary LoRA on one host, which is sent the gradients in clear. This is what you get without privacy.",
     "p3eft": "P3EFT on two hosts: the label is camouflaged, and each host gets one share of every gradient.",
+    "side": "A frozen backbone on one host gives its tokens once; everything that learns from a label stays here.",
 }
 
 
@@ -62,10 +63,12 @@ def run(plan: Plan) -> int:
             say(
                 f"      {host.name} listens on {host.url}, serves {plan.model}; log: {_short(plan.out / host.name)}.log"
             )
-        say("\n[3/5] Training the same classifier three ways, over HTTP")
+        say("\n[3/5] Training the same classifier four ways, over HTTP")
         outcomes = {method: train_one(method, plan, train, dev, hosts) for method in METHODS}
+        say("  once more with every label changed, to compare what the host is sent")
+        same = same_transcript(plan, outcomes["side"], train, hosts[0])
         say("\n[4/5] Stopping the hosts")
-    return conclude(plan, outcomes, train.label_names, time.monotonic() - started)
+    return conclude(plan, Findings(outcomes, same), train.label_names, time.monotonic() - started)
 
 
 def load_data(plan: Plan) -> tuple[Dataset, Dataset]:
@@ -94,17 +97,29 @@ def dataset(notes: Sequence[Note]) -> Dataset:
 def train_one(method: str, plan: Plan, train: Dataset, dev: Dataset, hosts: Sequence[LocalHost]) -> Outcome:
     """One method, with clients of its own."""
     used = hosts if method == "p3eft" else hosts[:1]
-    steps = plan.frozen_steps if method == "frozen" else plan.steps
-    say(f"\n  {method}: {USES[method]}\n  {steps} steps of batch {plan.batch_size}, then measuring on {len(dev)} rows")
+    say(f"\n  {method}: {USES[method]}\n  {_work(method, plan)}, then measuring on {len(dev)} rows")
     with clients_of(used) as clients:
         outcome = train_method(method, plan, train, dev, clients)
     say(f"  accuracy {outcome.report['accuracy']:.3f}, trained in {outcome.report['seconds']:.0f} s")
     return outcome
 
 
-def conclude(plan: Plan, outcomes: dict[str, Outcome], label_names: tuple[str, ...], seconds: float) -> int:
+def _work(method: str, plan: Plan) -> str:
+    if method == "side":
+        return "one pass over the texts on the host, the rest at home"
+    steps = plan.frozen_steps if method == "frozen" else plan.steps
+    return f"{steps} steps of batch {plan.batch_size}"
+
+
+def same_transcript(plan: Plan, outcome: Outcome, train: Dataset, host: LocalHost) -> bool:
+    """Whether a run on opposite labels sends the host the same bytes as the run that came out so."""
+    with clients_of([host]) as (client,):
+        return transcript_of_opposite("side", plan, train, client, outcome.secret) == outcome.transcript
+
+
+def conclude(plan: Plan, findings: Findings, label_names: tuple[str, ...], seconds: float) -> int:
     """Table, sentences, files, verdict."""
-    report = make_report(plan, outcomes)
+    report, outcomes = make_report(plan, findings), findings.outcomes
     say("\n[5/5] What came out (a leak of 0.50 is guessing, 1.00 is every label)\n")
     say(table(report["methods"]))
     say("  worst: the best of all attacks that know no label, on any of these tensors or several at once")
@@ -115,10 +130,10 @@ def conclude(plan: Plan, outcomes: dict[str, Outcome], label_names: tuple[str, .
     write_report(report, plan.out / "report.json")
     draw(outcomes, label_names, plan.out / "leak.png")
     say(f"\nWritten: {_short(plan.out / 'report.json')} and {_short(plan.out / 'leak.png')}, after {seconds:.0f} s.")
-    return verdict(report, outcomes)
+    return verdict(report, findings)
 
 
-def verdict(report: DemoReport, outcomes: dict[str, Outcome]) -> int:
+def verdict(report: DemoReport, findings: Findings) -> int:
     """What was promised and whether it is kept, then what is not promised; the exit code."""
     if not report["bars"]:
         say("Measured, not judged: nobody knows what your data must show.")
@@ -126,7 +141,12 @@ def verdict(report: DemoReport, outcomes: dict[str, Outcome]) -> int:
         say("\nPromised, and kept?")
     for bar in report["bars"]:
         say(describe(bar))
-    hidden = outcomes["p3eft"]
+    hidden, blind = findings.outcomes["p3eft"], findings.outcomes["side"]
+    if findings.same_transcript:
+        say(
+            f"Side is blind: with every label changed the host was sent the same bytes ({blind.transcript[:16]}).\n"
+            f"What attacks read there ({blind.report['leak']['worst']:.2f}) anybody reads who has the texts."
+        )
     say(
         f"P3EFT is a hurdle, not a proof: from what one host computed or was sent, the best attack without a label\n"
         f"({hidden.worst_attack}) reads {hidden.report['leak']['worst']:.2f}. SECURITY.md says what others find."

@@ -20,7 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from blindtune import ApiConnectionError, Client
+from blindtune import ApiConnectionError
+from transcript import TranscribedClient
 
 READY_WITHIN_S = 120.0
 STOP_WITHIN_S = 25.0
@@ -42,9 +43,9 @@ class LocalHost:
     url: str
     key: str
 
-    def client(self) -> Client:
+    def client(self) -> TranscribedClient:
         """A client of its own, whose traffic counts from zero."""
-        return Client(self.url, self.key)
+        return TranscribedClient(self.url, self.key)
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def local_hosts(
 
 
 @contextmanager
-def clients_of(hosts: Sequence[LocalHost]) -> Iterator[list[Client]]:
+def clients_of(hosts: Sequence[LocalHost]) -> Iterator[list[TranscribedClient]]:
     """A client of its own for each host, closed at the end."""
     clients = [host.client() for host in hosts]
     try:

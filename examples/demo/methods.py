@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
-from blindtune import P3EFT, Client, Dataset, LeakReport
+from blindtune import Client, Dataset, LeakReport, Tuner
 from blindtune.audit import Recorder
 from blindtune.training.run_folder import RunFolder
 from plan import Plan
+from transcript import TranscribedClient
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -46,6 +48,7 @@ class Leak(TypedDict):
 class MethodReport(TypedDict):
     """One method, as it stands in report.json."""
 
+    protection: str
     accuracy: float
     leak: Leak
     hosts: int
@@ -72,29 +75,57 @@ class Outcome:
     worst_attack: str
     activations: Seen
     gradients: Seen | None
+    transcript: str
+    """Hash of what the first host was sent while training."""
+    secret: bytes = b""
+    """The run's."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What came out of all methods, and whether side's host is sent the same bytes under other labels."""
+
+    outcomes: Mapping[str, Outcome]
+    same_transcript: bool
 
 
 def train_method(
-    method: str, plan: Plan, train: Dataset, dev: Dataset, hosts: Sequence[Client], progress: bool = True
+    method: str, plan: Plan, train: Dataset, dev: Dataset, hosts: Sequence[TranscribedClient], progress: bool = True
 ) -> Outcome:
     """Train on `train`, measure on `dev`. Seconds and bytes are those of the training, from upload to last step."""
+    secret = plan.secret(method)
+    with _tuner(method, plan, hosts, secret, progress) as tuner:
+        outcome = _train(tuner, train, dev, hosts[0])
+    return replace(outcome, secret=secret)
+
+
+def transcript_of_opposite(method: str, plan: Plan, train: Dataset, host: TranscribedClient, secret: bytes) -> str:
+    """Hash of what the host is sent when the same method trains on the same texts with every label changed."""
+    other = (train.labels + 1) % train.classes
+    with _tuner(method, plan, [host], secret, progress=False) as tuner:
+        tuner.fit(Dataset(train.texts, other, train.label_names))
+    return host.transcript.sha256()
+
+
+@contextmanager
+def _tuner(method: str, plan: Plan, hosts: Sequence[Client], secret: bytes, progress: bool) -> Iterator[Tuner]:
+    """A run of its own in a folder that goes away."""
     with tempfile.TemporaryDirectory(prefix="blindtune-demo-") as folder:
-        secret = plan.secret(method)
-        if secret is not None:
-            RunFolder(folder).write("secret", secret.hex().encode())
-        tuner = P3EFT(plan.model, hosts, run=folder, progress=progress, **plan.training(method))
+        RunFolder(folder).write("secret", secret.hex().encode())
+        tuner = Tuner(plan.model, hosts, run=folder, progress=progress, **plan.training(method))
         # A host keeps everything it saw, so the attacks get every step: with a part of the rows their luck grows.
         tuner.recorder = Recorder(rows=plan.steps * plan.batch_size)
-        return _train(tuner, train, dev)
+        yield tuner
 
 
-def _train(tuner: P3EFT, train: Dataset, dev: Dataset) -> Outcome:
+def _train(tuner: Tuner, train: Dataset, dev: Dataset, host: TranscribedClient) -> Outcome:
     before, started = _traffic(tuner.clients), time.monotonic()
     fit = tuner.fit(train)
-    seconds, after = time.monotonic() - started, _traffic(tuner.clients)
+    seconds, after, sent = time.monotonic() - started, _traffic(tuner.clients), host.transcript.sha256()
     accuracy = tuner.evaluate(dev)["accuracy"]
     leak = tuner.audit(dev)
     report: MethodReport = {
+        "protection": tuner.summary()["protection"],
         "accuracy": round(accuracy, 4),
         "leak": _leak_of(leak),
         "hosts": len(tuner.clients),
@@ -107,7 +138,7 @@ def _train(tuner: P3EFT, train: Dataset, dev: Dataset) -> Outcome:
     activations = Seen(tuner.activations(some.texts)[0][_worst_set(leak)], some.labels)
     gradients = _worst_gradients(tuner, leak)
     tuner.complete()
-    return Outcome(report, leak.exposure, _worst_attack(leak)[0], activations, gradients)
+    return Outcome(report, leak.exposure, _worst_attack(leak)[0], activations, gradients, sent)
 
 
 def _traffic(hosts: Sequence[Client]) -> tuple[int, int]:
@@ -142,7 +173,7 @@ def _worst_set(leak: LeakReport) -> int:
     return int(max(scores, key=lambda name: scores[name]).split("/")[1].removeprefix("h"))
 
 
-def _worst_gradients(tuner: P3EFT, leak: LeakReport) -> Seen | None:
+def _worst_gradients(tuner: Tuner, leak: LeakReport) -> Seen | None:
     """What the worst-off host was sent for one set, each row scaled to length one, as the host itself might do.
 
     Attacks are named `gradients/host{k}/set{i}.share{j}/{attack}`.

@@ -22,8 +22,8 @@ from plan import METHODS
 
 F64 = npt.NDArray[np.float64]
 
-NAMES = {"frozen": "Frozen backbone", "lora": "Plain LoRA", "p3eft": "P3EFT, two hosts"}
-TICKS = {"frozen": "Frozen\nbackbone", "lora": "Plain\nLoRA", "p3eft": "P3EFT,\ntwo hosts"}
+NAMES = {"frozen": "Frozen backbone", "lora": "Plain LoRA", "p3eft": "P3EFT, two hosts", "side": "Side network (blind)"}
+TICKS = {"frozen": "Frozen\nbackbone", "lora": "Plain\nLoRA", "p3eft": "P3EFT,\ntwo hosts", "side": "Side\n(blind)"}
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's, told apart by colour-blind readers as well."""
 BARS = (
@@ -38,8 +38,8 @@ TAIL = 1.0
 def draw(outcomes: Mapping[str, Outcome], label_names: tuple[str, ...], path: Path) -> None:
     """Write the picture as PNG."""
     plt.rcParams.update({"font.size": 12, "font.family": "DejaVu Sans"})
-    figure = plt.figure(figsize=(16, 9), layout="constrained")
-    grid = figure.add_gridspec(2, 4, width_ratios=(1, 1, 1, 1.45))
+    figure = plt.figure(figsize=(20, 9), layout="constrained")
+    grid = figure.add_gridspec(2, len(METHODS) + 1, width_ratios=(*[1.0] * len(METHODS), 1.6))
     for column, method in enumerate(METHODS):
         outcome = outcomes[method]
         top, bottom = (figure.add_subplot(grid[row, column]) for row in range(2))
@@ -50,7 +50,7 @@ def draw(outcomes: Mapping[str, Outcome], label_names: tuple[str, ...], path: Pa
         if column == 0:
             top.set_ylabel("activations the host computes", fontsize=13)
             bottom.set_ylabel("gradients the host is sent", fontsize=13)
-    _bars(figure.add_subplot(grid[:, 3]), outcomes)
+    _bars(figure.add_subplot(grid[:, len(METHODS)]), outcomes)
     handles = [
         Line2D([], [], marker="o", linestyle="", color=COLOURS[k % len(COLOURS)]) for k in range(len(label_names))
     ]
@@ -70,13 +70,15 @@ def principal_plane(x: npt.NDArray[Any]) -> F64:
 
 def _message(outcomes: Mapping[str, Outcome]) -> str:
     """What the numbers say, and no more."""
-    lora, p3eft = outcomes["lora"].report, outcomes["p3eft"].report
+    lora, p3eft, side = (outcomes[method].report for method in ("lora", "p3eft", "side"))
     in_clear, split = lora["leak"]["gradients"], p3eft["leak"]["gradients"]
     return (
         f"Fine-tuning in the open gives the host the labels (leak {_number(in_clear)}).\n"
         f"Split over two hosts, gradients leak {_number(split)} (0.50 is guessing), "
         f"at {p3eft['accuracy']:.1%} accuracy instead of {lora['accuracy']:.1%};\n"
-        f"the best of all attacks without a label still reads {_number(p3eft['leak']['worst'])}."
+        f"the best of all attacks without a label still reads {_number(p3eft['leak']['worst'])}. "
+        f"A side network at home is at {side['accuracy']:.1%},\n"
+        f"and nothing that its host receives depends on a label."
     )
 
 
@@ -85,7 +87,7 @@ def _scatter(axes: Any, seen: Seen | None, leak: float | None) -> None:
     axes.set_yticks([])
     if seen is None:
         axes.text(
-            0.5, 0.5, "none:\nonly a head is trained,\nat home", ha="center", va="center", fontsize=14, color="#555555"
+            0.5, 0.5, "none:\nwhat is trained\nis at home", ha="center", va="center", fontsize=14, color="#555555"
         )
         return
     plane = principal_plane(seen.rows)

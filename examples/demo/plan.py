@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = ("frozen", "lora", "p3eft")
+METHODS = ("frozen", "lora", "p3eft", "side")
 MODEL = "all-MiniLM-L6-v2"
 
 
@@ -29,6 +30,7 @@ class Bars:
 
     lora_over_frozen: float = 0.08
     p3eft_below_lora: float = 0.03
+    side_below_lora: float = 0.03
     lora_gradients: float = 0.95
     p3eft_gradients: float = 0.60
 
@@ -51,6 +53,7 @@ class Plan:
     steps: int = 120
     ramp_steps: int = 80
     frozen_steps: int = 500
+    networks: int = 1
     batch_size: int = 64
     lr: float = 3e-3
     warmup: int = 10
@@ -62,15 +65,17 @@ class Plan:
         common: dict[str, Any] = {"method": method, "batch_size": self.batch_size, "lr": self.lr, "seed": self.seed}
         if method == "frozen":
             return common | {"steps": self.frozen_steps, "warmup": self.frozen_steps // 10}
+        if method == "side":
+            return {"method": method, "seed": self.seed, "networks": self.networks}
         common |= {"steps": self.steps, "warmup": self.warmup}
         if method == "p3eft" and self.data is None:
             return common | {"schedule": "ramp", "ramp_steps": self.ramp_steps}
         return common
 
-    def secret(self, method: str) -> bytes | None:
-        """The secret of the method's run. None, which is a random one, with data of your own."""
+    def secret(self, method: str) -> bytes:
+        """The secret of the method's run; with data of your own a random one."""
         if self.data is not None:
-            return None
+            return secrets.token_bytes(32)
         return hashlib.sha256(f"the demo's secret of {method} under seed {self.seed}".encode()).digest()
 
 

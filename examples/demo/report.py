@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from methods import KINDS, MethodReport, Outcome
+from methods import KINDS, Findings, MethodReport
 from plan import METHODS, Bars, Plan
 
-HEADINGS = ("method", "hosts", "steps", "accuracy", *KINDS, "worst", "seconds", "MB up", "MB down")
+HEADINGS = ("method", "protection", "hosts", "steps", "accuracy", *KINDS, "worst", "seconds", "MB up", "MB down")
 LEAKS = (*KINDS, "worst")
 NEVER_SENT = "-"
 
@@ -35,19 +35,23 @@ class DemoReport(TypedDict):
     data: str
     secret: str
     methods: dict[str, MethodReport]
+    side_transcript: str
+    same_under_other_labels: bool
     bars: list[Bar]
 
 
-def make_report(plan: Plan, outcomes: Mapping[str, Outcome]) -> DemoReport:
+def make_report(plan: Plan, findings: Findings) -> DemoReport:
     """The report of a finished run."""
-    methods = {method: outcomes[method].report for method in METHODS}
+    methods = {method: findings.outcomes[method].report for method in METHODS}
     return {
         "model": plan.model,
         "seed": plan.seed,
         "data": "made-up" if plan.data is None else plan.data.name,
         "secret": "fixed by the seed" if plan.data is None else "random",
         "methods": methods,
-        "bars": [] if plan.bars is None else judge(plan.bars, methods),
+        "side_transcript": findings.outcomes["side"].transcript,
+        "same_under_other_labels": findings.same_transcript,
+        "bars": [] if plan.bars is None else judge(plan.bars, methods, findings.same_transcript),
     }
 
 
@@ -56,13 +60,15 @@ def write_report(report: DemoReport, path: Path) -> None:
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def judge(bars: Bars, methods: Mapping[str, MethodReport]) -> list[Bar]:
+def judge(bars: Bars, methods: Mapping[str, MethodReport], same_transcript: bool) -> list[Bar]:
     """Every promise, and whether it is kept."""
     frozen, lora = methods["frozen"]["accuracy"], methods["lora"]["accuracy"]
     return [
         _at_least("lora's accuracy is well above frozen's", lora, frozen + bars.lora_over_frozen),
         _at_least("lora's gradients give the labels away", _gradients(methods["lora"]), bars.lora_gradients),
         *judge_p3eft(bars, lora, methods["p3eft"]),
+        _at_least("side's accuracy is close to lora's", methods["side"]["accuracy"], lora - bars.side_below_lora),
+        _at_least("side's host is sent the same bytes under other labels", float(same_transcript), 1.0),
     ]
 
 
@@ -87,13 +93,13 @@ def table(methods: Mapping[str, MethodReport]) -> str:
     widths = [max(len(row[k]) for row in rows) for k in range(len(HEADINGS))]
     lines = [
         "  ".join(
-            cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     ]
-    left, last = sum(widths[:4]) + 8, 4 + len(LEAKS)
+    left, last = sum(widths[:5]) + 10, 5 + len(LEAKS)
     brace = " " * left + " how well the host guesses the labels ".center(
-        sum(widths[4:last]) + 2 * (len(LEAKS) - 1), "-"
+        sum(widths[5:last]) + 2 * (len(LEAKS) - 1), "-"
     )
     return "\n".join([brace, lines[0], "-" * len(lines[0]), *lines[1:]])
 
@@ -103,7 +109,15 @@ def _cells(name: str, report: MethodReport) -> Sequence[str]:
     leaks = [leak["activations"], leak["shifts"], leak["differences"], leak["gradients"], leak["worst"]]
     numbers = [f"{report['accuracy']:.3f}", *(NEVER_SENT if value is None else f"{value:.2f}" for value in leaks)]
     megabytes = [f"{report['bytes_up'] / 1e6:.1f}", f"{report['bytes_down'] / 1e6:.1f}"]
-    return (name, str(report["hosts"]), str(report["steps"]), *numbers, f"{report['seconds']:.0f}", *megabytes)
+    return (
+        name,
+        report["protection"],
+        str(report["hosts"]),
+        str(report["steps"]),
+        *numbers,
+        f"{report['seconds']:.0f}",
+        *megabytes,
+    )
 
 
 def _gradients(report: MethodReport) -> float:

@@ -14,7 +14,7 @@ import pytest
 from blindtune.data import upload_bytes
 from corpus import COMPLAINTS, LABEL_NAMES, LABEL_NOISE, PATTERNS, Note, make_corpus
 from demo import dataset
-from methods import MethodReport, Outcome, Seen
+from methods import Findings, MethodReport, Outcome, Seen
 from picture import draw
 from plan import Bars, Plan, read_plan
 from report import describe, judge_p3eft, make_report, table, write_report
@@ -25,6 +25,7 @@ SHA256 = "3dc94567ddf73bc3e8d63700a4271d461764ad494c87b540de3ee9e9ac264bd0"
 
 def outcome(accuracy: float, gradients: float | None, hosts: int = 1) -> Outcome:
     report: MethodReport = {
+        "protection": "hurdle",
         "accuracy": accuracy,
         "leak": {"activations": 0.55, "shifts": None, "differences": None, "gradients": gradients, "worst": 0.7},
         "hosts": hosts,
@@ -35,11 +36,12 @@ def outcome(accuracy: float, gradients: float | None, hosts: int = 1) -> Outcome
     }
     rows = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
     seen = Seen(rows, np.arange(40, dtype=np.int64) % 2)
-    return Outcome(report, ("the texts",), "activations/h0/ica", seen, None if gradients is None else seen)
+    return Outcome(report, ("the texts",), "activations/h0/ica", seen, None if gradients is None else seen, "5e")
 
 
-def good() -> dict[str, Outcome]:
-    return {"frozen": outcome(0.74, None), "lora": outcome(0.98, 1.0), "p3eft": outcome(0.975, 0.52, hosts=2)}
+def good(other: dict[str, Outcome] | None = None, same: bool = True) -> Findings:
+    usual = {"frozen": outcome(0.74, None), "lora": outcome(0.98, 1.0), "p3eft": outcome(0.975, 0.52, hosts=2)}
+    return Findings(usual | {"side": outcome(0.965, None)} | (other or {}), same)
 
 
 def plan(tmp_path: Path) -> Plan:
@@ -95,12 +97,13 @@ def test_a_label_does_not_change_the_upload() -> None:
 def test_the_report_has_the_promised_form(tmp_path: Path) -> None:
     write_report(make_report(plan(tmp_path), good()), tmp_path / "report.json")
     report = json.loads((tmp_path / "report.json").read_text())
-    assert list(report) == ["model", "seed", "data", "secret", "methods", "bars"]
+    judged = ["side_transcript", "same_under_other_labels", "bars"]
+    assert list(report) == ["model", "seed", "data", "secret", "methods", *judged]
     assert (report["model"], report["seed"], report["data"]) == ("all-MiniLM-L6-v2", 0, "made-up")
-    assert all(bar["reached"] for bar in report["bars"]) and len(report["bars"]) == 4
-    assert list(report["methods"]) == ["frozen", "lora", "p3eft"]
+    assert all(bar["reached"] for bar in report["bars"]) and len(report["bars"]) == 6
+    assert list(report["methods"]) == ["frozen", "lora", "p3eft", "side"]
     for method in report["methods"].values():
-        assert list(method) == ["accuracy", "leak", "hosts", "steps", "seconds", "bytes_up", "bytes_down"]
+        assert list(method) == ["protection", "accuracy", "leak", "hosts", "steps", "seconds", "bytes_up", "bytes_down"]
         assert list(method["leak"]) == ["activations", "shifts", "differences", "gradients", "worst"]
     assert report["methods"]["frozen"]["leak"]["gradients"] is None
 
@@ -108,7 +111,7 @@ def test_the_report_has_the_promised_form(tmp_path: Path) -> None:
 def test_table_and_picture_can_be_drawn(tmp_path: Path) -> None:
     lines = table(make_report(plan(tmp_path), good())["methods"]).splitlines()
     assert len({len(line) for line in lines[1:]}) == 1
-    draw(good(), LABEL_NAMES, tmp_path / "leak.png")
+    draw(good().outcomes, LABEL_NAMES, tmp_path / "leak.png")
     assert (tmp_path / "leak.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -119,21 +122,29 @@ def test_table_and_picture_can_be_drawn(tmp_path: Path) -> None:
         ("lora", 0.98, 0.94, "give the labels away"),
         ("p3eft", 0.94, 0.52, "close to lora's"),
         ("p3eft", 0.975, 0.61, "give little away"),
+        ("side", 0.94, None, "side's accuracy is close"),
     ],
 )
 def test_each_broken_promise_is_named(
-    tmp_path: Path, method: str, accuracy: float, gradients: float, words: str
+    tmp_path: Path, method: str, accuracy: float, gradients: float | None, words: str
 ) -> None:
-    bars = make_report(plan(tmp_path), good() | {method: outcome(accuracy, gradients)})["bars"]
+    bars = make_report(plan(tmp_path), good({method: outcome(accuracy, gradients)}))["bars"]
     broken = [describe(bar) for bar in bars if not bar["reached"]]
     assert len(broken) == 1 and words in broken[0] and broken[0].strip().startswith("NO"), broken
 
 
 def test_own_data_are_measured_and_not_judged(tmp_path: Path) -> None:
     mine = replace(read_plan({"DATA": str(tmp_path)}), out=tmp_path)
-    report = make_report(mine, good() | {"p3eft": outcome(0.5, 1.0)})
+    report = make_report(mine, good({"p3eft": outcome(0.5, 1.0)}))
     assert report["bars"] == [] and report["secret"] == "random"
-    assert all(mine.secret(method) is None for method in ("lora", "p3eft"))
+    assert mine.secret("lora") != mine.secret("lora")
+
+
+def test_bytes_that_depend_on_labels_break_the_promise(tmp_path: Path) -> None:
+    bars = make_report(plan(tmp_path), good(same=False))["bars"]
+    assert [bar["promise"] for bar in bars if not bar["reached"]] == [
+        "side's host is sent the same bytes under other labels"
+    ]
 
 
 def test_one_seed_gives_one_secret_and_another_seed_another(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .deps/venv: the Python SDK (editable) with what tests, lint, the demo and the code generator need. No torch in it.
+# Makes .deps/venv: the Python SDK (editable) with what tests, lint, the demo and the code generators need. No torch in it.
 source "$(dirname "$0")/common.sh"
 need python3 "Python" "Install Python 3.10 or newer (Debian or Ubuntu: apt-get install python3 python3-venv)."
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "Python 3.10 or newer is needed; this is $(python3 --version)"

@@ -136,7 +136,16 @@ class FakeHost:
             if job is None:
                 raise Refusal(404, "not_found")
             return self._on_job(job, method, parts[3:], query, body, headers)
+        if parts == ["activations"]:
+            return None, self._tokens(json.loads(body))
         raise Refusal(404, "not_found")
+
+    def _tokens(self, request: dict) -> bytes:
+        """`/v1/activations` with pooling none: a vector for each word."""
+        texts = [text if isinstance(text, str) else " ".join(text) for text in request["input"]]
+        words = [_word(word) for text in texts for word in text.split()]
+        lengths = np.array([len(text.split()) for text in texts], dtype=np.int64)
+        return encode({"h.base": np.stack(words).astype(np.float32), "lengths": lengths})
 
     def _on_job(
         self, job: dict, method: str, rest: list[str], query: dict, body: bytes, headers: Any

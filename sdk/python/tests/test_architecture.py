@@ -21,6 +21,7 @@ LAYERS = (
     {"_version", "arrays", "errors", "extras", "optimizers", "rounding", "_generated"},
     {"data"},
     {"client", "private"},
+    {"features"},
     {"audit"},
     {"training"},
     {"sklearn", "torch"},
@@ -128,6 +129,8 @@ def test_what_knows_a_label_and_what_sends_do_not_know_each_other() -> None:
     """The product. What sends does not read rows either: a `Dataset` has labels."""
     assert between(house(), {"private"}, {"client", "_generated"}) == set()
     assert between(house(), {"client", "_generated"}, {"private", "data"}) == set()
+    assert between(house(), {"features"}, {"private"}) == set(), "what asks for features knows no label"
+    assert {b for _, b in between(house(), {"features"}, {"data"})} == {"data.taps"}
     assert _reached("client") <= GROUND | {"client"}
     assert _reached("private") <= GROUND - {"_generated"} | {"private", "data"}
 
@@ -183,22 +186,22 @@ def test_facades_are_for_users() -> None:
 @pytest.mark.parametrize(
     ("source", "module", "package", "found"),
     [
-        ("from . import transport", "client.client", False, {"client.transport"}),
-        ("from .transport import RetryPolicy", "client.client", False, {"client.transport"}),
-        ("from .client import Client", "client", True, {"client.client"}),
-        ("from ...private import secret", "client.operations.core", False, {"private.secret"}),
-        ("def f():\n    from ..private.secret import SecretStream", "client.client", False, {"private.secret"}),
-        ("import blindtune.private.secret", "client.client", False, {"private.secret"}),
-        ("from blindtune.private import secret", "client.client", False, {"private.secret"}),
+        ("from . import transport", "client.connection", False, {"client.transport"}),
+        ("from .transport import RetryPolicy", "client.connection", False, {"client.transport"}),
+        ("from .connect import connect", "client", True, {"client.connect"}),
+        ("from ...private import secret", "client.aio.jobs", False, {"private.secret"}),
+        ("def f():\n    from ..private.secret import SecretStream", "client.connect", False, {"private.secret"}),
+        ("import blindtune.private.secret", "client.connect", False, {"private.secret"}),
+        ("from blindtune.private import secret", "client.connect", False, {"private.secret"}),
         ("from .. import Client", "audit.assess", False, {"__init__"}),
         ("import blindtune", "audit.assess", False, {"__init__"}),
         (
             "if TYPE_CHECKING:\n    from ..private import secret\nelse:\n    from .. import errors",
-            "client.jobs",
+            "client.paging",
             False,
             {"errors"},
         ),
-        ("import numpy\nfrom httpx import Client", "client.client", False, set()),
+        ("import numpy\nfrom httpx import Client", "client.connect", False, set()),
     ],
 )
 def test_imports_are_read_in_every_form(source: str, module: str, package: bool, found: set[str]) -> None:
@@ -208,7 +211,7 @@ def test_imports_are_read_in_every_form(source: str, module: str, package: bool,
 def test_violations_are_noticed() -> None:
     """The same rules on a house with a wrong door in it."""
     assert len(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})) == 4
-    wrong = {"private.secret": {"client.client"}, "client.jobs": {"private.heads"}, "data.dataset": {"training.run"}}
+    wrong = {"private.secret": {"client.connect"}, "client.paging": {"private.heads"}, "data.dataset": {"training.run"}}
     assert len(between(wrong, {"private"}, {"client"})) == len(between(wrong, {"client"}, {"private"})) == 1
     assert upwards(wrong) == {(a, b) for a, targets in wrong.items() for b in targets}
     knowing = {"training.run": {"training.settings", "private.heads"}, "cli": {"settings"}, "torch": {"private.pslf"}}

@@ -11,25 +11,23 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from wire import Wire
+from wire import Wire, contract
 
 from blindtune import BackwardRequest, Client, ForwardRequest
 
-yaml = pytest.importorskip("ruamel.yaml", reason="the reader of openapi.yaml needs Python 3.11")
-CONTRACT = Path(__file__).resolve().parents[3] / "openapi.yaml"
+DOCUMENT = contract()
 
 
 def operations() -> dict[str, dict[str, Any]]:
     """`GET /v1/files/{file_id}` -> what the contract says of it; without the health checks, which are no calls."""
-    document = yaml.YAML(typ="safe", pure=True).load(CONTRACT.read_text(encoding="utf-8"))
     found = {}
-    for path, item in document["paths"].items():
+    for path, item in DOCUMENT["paths"].items():
         for verb, call in item.items():
             if path.startswith("/v1/"):
                 body = call.get("requestBody", {}).get("content", {})
                 names: set[str] = set()
                 for content in body.values():
-                    names |= fields(document, content.get("schema", {}))
+                    names |= fields(DOCUMENT, content.get("schema", {}))
                 query = {parameter["name"] for parameter in call.get("parameters", ()) if parameter["in"] == "query"}
                 found[f"{verb.upper()} {path}"] = {"query": query, "body": names}
     return found

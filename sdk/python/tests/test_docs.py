@@ -24,9 +24,9 @@ def tool() -> ModuleType:
 def test_the_reference_builds_and_shows_signatures(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, TOOL, tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "blindtune" / "client" / "jobs.html").read_text(encoding="utf-8")
+    page = (tmp_path / "blindtune" / "client" / "sync" / "jobs.html").read_text(encoding="utf-8")
     assert "LiveJob" in page and "training_file, suffix, seed" in page
-    assert (tmp_path / "blindtune" / "client.html").exists() and not list(tmp_path.rglob("operations*"))
+    assert (tmp_path / "blindtune" / "client.html").exists() and not list(tmp_path.rglob("_generated*"))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from blindtune import AsyncClient, Client, RetryPolicy
 
@@ -64,3 +67,10 @@ def sse(*messages: tuple[str, str, dict[str, Any] | str]) -> bytes:
         text = data if isinstance(data, str) else json.dumps(data)
         lines.append(f"id: {number}\nevent: {name}\ndata: {text}\n\n" if number else f"data: {text}\n\n")
     return "".join(lines).encode()
+
+
+@cache
+def contract() -> Any:
+    """openapi.yaml."""
+    text = (Path(__file__).resolve().parents[3] / "openapi.yaml").read_text(encoding="utf-8")
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -19,8 +19,6 @@ from pdoc.doc import Class, Doc, Module, Variable
 
 PACKAGE = "blindtune"
 NEEDS = {"blindtune.torch": "torch"}
-INTERNAL = "blindtune.client.operations"
-"""What the clients' methods are made of: the methods are shown, with the words of these."""
 
 
 def main(folder: Path) -> None:
@@ -44,8 +42,7 @@ def _modules() -> Iterator[str]:
     for name in getattr(package, "__all__", ()):
         getattr(package, name)  # loaded when first asked for; pdoc looks only at what is there
     for found in pkgutil.walk_packages(package.__path__, f"{PACKAGE}."):
-        hidden = f"{found.name}.".startswith(f"{INTERNAL}.")
-        if not hidden and not any(part.startswith("_") for part in found.name.split(".")):
+        if not any(part.startswith("_") for part in found.name.split(".")):
             yield found.name
 
 

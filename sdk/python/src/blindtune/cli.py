@@ -20,6 +20,7 @@ from .client import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .data import DataError, Dataset, read_dataset
 from .errors import BlindtuneError
 from .frontier.command import add_command as add_frontier
+from .training.protection import MEANING
 from .training.setting_types import SettingType
 from .training.settings import SETTING_TYPES, SettingsError
 from .training.trainer import Tuner
@@ -101,8 +102,10 @@ def _print_report(report: dict[str, Any], leak: str, as_json: bool) -> None:
     else:
         print(f"training accuracy {fit['accuracy']:.3f} over the last steps, loss {fit['loss']:.3f}")
     print(f"{fit['bytes_up'] / 1e6:.1f} MB sent, {fit['bytes_down'] / 1e6:.1f} MB received, {fit['retries']} retries")
-    print(f"smallest |h| {fit['norm_ratio']:.2f} of the backbone's, adapters sha256 {fit['adapter_sha256'][:16]}")
+    if report["jobs"]:
+        print(f"smallest |h| {fit['norm_ratio']:.2f} of the backbone's, adapters sha256 {fit['adapter_sha256'][:16]}")
     print(leak)
+    print(f"protection: {report['protection']}: {MEANING[report['protection']]}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -46,7 +46,7 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):
         data = Dataset.from_lists(X, np.searchsorted(self.classes_, labels), names)
         self.tuner_ = Tuner(self.model, self.hosts, progress=False, **self.settings)
         self.tuner_.fit(data)
-        weakref.finalize(self.tuner_, _cancel_jobs, self.tuner_._ready().group.links).atexit = False
+        weakref.finalize(self.tuner_, _cancel_jobs, self.tuner_.links).atexit = False
         return self
 
     def predict_proba(self, X: Sequence[Any]) -> F32:

@@ -13,7 +13,7 @@ import pytest
 from blindtune import AsyncClient, Client, ForwardRequest
 from blindtune import errors as e
 from blindtune.arrays import F32
-from blindtune.client.live_job import LiveJob
+from blindtune.client import LiveJob
 
 from .conftest import MODEL, RealHost
 

@@ -58,7 +58,7 @@ def test_the_ledger_shows_everything_and_no_label(hosts: list[RealHost]) -> None
     mine = tuner([client], method="lora", steps=2)
     mine.fit(notes(40))
     (job,) = mine.summary()["jobs"]
-    sent = [(entry["kind"], tensor["name"]) for entry in client.ledger(job) for tensor in entry["tensors"]]
+    sent = [(entry.kind, tensor["name"]) for entry in client.jobs.ledger(job) for tensor in entry.tensors]
     kinds = {(kind, name.split(".")[0]) for kind, name in sent}
     assert kinds == {("forward", "rows"), ("forward", "theta"), ("backward", "s")}
 
@@ -114,13 +114,13 @@ def test_sets_apart_and_steps_in_turn(hosts: list[RealHost]) -> None:
     apart = tuner(clients, placement="sets", steps=3)
     apart.fit(notes(40))
     for client, job in zip(clients, apart.summary()["jobs"], strict=True):
-        names = {tensor["name"] for entry in client.ledger(job) for tensor in entry["tensors"]}
+        names = {tensor["name"] for entry in client.jobs.ledger(job) for tensor in entry.tensors}
         assert names == {"texts", "rows", "theta.0", *(f"s.0.{j}" for j in range(4))}
     activations, base = apart.activations(["the man has no pain"], base=True)
     assert base is not None and not np.array_equal(activations[0], activations[1])
     in_turn = tuner(clients, placement="steps", steps=3)
     in_turn.fit(notes(40))
     kinds = [
-        [entry["kind"] for entry in c.ledger(job)] for c, job in zip(clients, in_turn.summary()["jobs"], strict=True)
+        [entry.kind for entry in c.jobs.ledger(job)] for c, job in zip(clients, in_turn.summary()["jobs"], strict=True)
     ]
     assert [kind.count("backward") for kind in kinds] == [2, 1]

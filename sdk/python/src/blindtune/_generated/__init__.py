@@ -1,8 +1,1 @@
-
-""" A client library for accessing blindtune """
-from .client import AuthenticatedClient, Client
-
-__all__ = (
-    "AuthenticatedClient",
-    "Client",
-)
+"""What tools/generate.py makes of openapi.yaml."""

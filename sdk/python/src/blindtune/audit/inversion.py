@@ -348,7 +348,7 @@ def _with_excess(mine: list[Finding | None], fresh: Sequence[Finding | None] = (
 def _own_job(client: Client, job: str) -> dict[str, Any]:
     """A job like the audited one, for the attack: two sets, no dropout."""
     audited = client.jobs.retrieve(job)
-    split = dict(audited.method["split"])
+    split: dict[str, Any] = dict(audited.method["split"])
     split |= {"custody": "client", "adapter_sets": 2, "lora": {**split["lora"], "dropout": 0.0}}
     method = {"type": "split", "split": split}
     return {"model": audited.model, "method": method, "training_file": audited.training_file, "seed": audited.seed}

@@ -157,8 +157,12 @@ def worst(attacks: Mapping[str, float], classes: int) -> float | None:
 def exposure(method: str, hosts: int, shares: int, obfuscation: str = "shares") -> tuple[str, ...]:
     """What a host learns in this mode, in words. Never claim more than this."""
     seen = "the texts you send, in an order that is secret and says nothing"
-    if method == "frozen":
-        return (seen, "the backbone's own activations of them; no gradient and no adapter of yours")
+    if method in ("frozen", "side"):
+        return (
+            seen,
+            "the backbone's own activations of them; no gradient and no adapter of yours",
+            "nothing of the labels beyond what the texts tell anybody: other labels would give the same requests",
+        )
     common = (
         seen,
         "the adapter values of every step, and the activations it computes with them",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import RunError
-from .client import Client
+from .sync.client import Client
 
 
 def connect(hosts: Sequence[str | Client], api_keys: Sequence[str] | str | None) -> list[Client]:

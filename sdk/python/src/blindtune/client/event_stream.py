@@ -1,23 +1,22 @@
-"""A job's events as they happen (server-sent events), also when the connection breaks on the way.
+"""How far a stream of events has come: what the next connection asks for, and when it is opened.
 
-Owns: the place in the events, and when to connect again. Must never: give an event twice, or end before the job has.
+Owns: the position in the events, and the waits. Must never: connect (aio/event_stream.py and its twin do), or give an
+event twice.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, closing
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
-from httpx_sse import EventSource, ServerSentEvent, SSEError
+from httpx_sse import ServerSentEvent
 
+from .._generated import operations as op
 from ..errors import ApiConnectionError, BlindtuneError
 from .objects import Event
-from .operations.core import to
+from .requests import path_of
 from .transport import RetryPolicy
 
 QUIET_S = 45.0
@@ -29,31 +28,11 @@ SHORT_S = 5.0
 DONE = "[DONE]"
 
 
-class Opens(Protocol):
-    """What a client offers to open a stream."""
-
-    policy: RetryPolicy
-
-    def open_stream(self, path: str, **options: Any) -> httpx.Response:
-        """An answer whose body is not read yet."""
-        ...
-
-
-class AsyncOpens(Protocol):
-    """What an asynchronous client offers to open a stream."""
-
-    policy: RetryPolicy
-
-    async def open_stream(self, path: str, **options: Any) -> httpx.Response:
-        """An answer whose body is not read yet."""
-        ...
-
-
-class _Place:
-    """Where in the events of a job we are."""
+class Position:
+    """How far the events of a job have come, and when to connect again."""
 
     def __init__(self, job_id: str, after: str | None, policy: RetryPolicy) -> None:
-        self.path = to("fine_tuning", "jobs", job_id, "events")
+        self.path = path_of(op.LIST_EVENTS, job_id=job_id)
         self.ended = False
         self._last, self._policy = after, policy
         self._failures, self._failing_since, self._opened, self._asked_wait = 0, 0.0, 0.0, 0.0
@@ -91,46 +70,3 @@ class _Place:
         if now - self._failing_since > self._policy.patience_s:
             raise ApiConnectionError(f"{self.path}: the events end again and again ({failure or 'without an error'})")
         return max(self._asked_wait, self._policy.backoff(self._failures - 1))
-
-
-def stream_events(client: Opens, job_id: str, after: str | None = None) -> Iterator[Event]:
-    """Every event of a job, or those after the one with this id, as they happen; ends when the job has.
-
-    A connection that breaks is opened again where it broke.
-    """
-    place = _Place(job_id, after, client.policy)
-    while True:
-        failure: httpx.TransportError | None = None
-        with closing(client.open_stream(place.path, **place.options())) as response:
-            try:
-                for message in EventSource(response).iter_sse():
-                    event = place.take(message)
-                    if event is not None:
-                        yield event
-                    if place.ended:
-                        return
-            except SSEError as error:
-                raise BlindtuneError(f"the host does not stream events: {error}") from error
-            except httpx.TransportError as error:
-                failure = error
-        time.sleep(place.wait(failure))
-
-
-async def stream_events_async(client: AsyncOpens, job_id: str, after: str | None = None) -> AsyncIterator[Event]:
-    """As `stream_events`, for `async for`."""
-    place = _Place(job_id, after, client.policy)
-    while True:
-        failure: httpx.TransportError | None = None
-        async with aclosing(await client.open_stream(place.path, **place.options())) as response:
-            try:
-                async for message in EventSource(response).aiter_sse():
-                    event = place.take(message)
-                    if event is not None:
-                        yield event
-                    if place.ended:
-                        return
-            except SSEError as error:
-                raise BlindtuneError(f"the host does not stream events: {error}") from error
-            except httpx.TransportError as error:
-                failure = error
-        await asyncio.sleep(place.wait(failure))

@@ -1,36 +1,37 @@
-"""The objects a host answers with, as small frozen dataclasses. Fields this release does not know are kept in `extra`.
+"""The objects that a host answers with. Their fields are the contract's (`_generated/schemas.py`).
 
-Owns: reading those objects leniently, and showing them. Must never: refuse an answer because it says more than
-expected, or show a key.
+Owns: reading them leniently, and showing them. Must never: refuse an answer because it says more than expected, show a
+key, or name a field that the contract has already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
+from typing_extensions import Self
+
+from .._generated import schemas
 from ..arrays import F32, AnyArray
+from ..errors import BlindtuneError
 from .display import html_table, short
 
-T = TypeVar("T", bound="Record")
 
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Record:
-    """Anything a host answers with."""
-
-    object: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+class Record(schemas.Answer):
+    """Anything a host answers with. Fields that this release does not know are kept in `extra`."""
 
     named_in_repr: ClassVar[tuple[str, ...]] = ("status",)
-    """The fields of its short form, beside its id."""
+    """The fields of its short form, beside its id; they come first in the long one."""
+
+    unshown: ClassVar[frozenset[str]] = frozenset()
+    """The fields that are there for programs, and not shown."""
 
     secrets: ClassVar[frozenset[str]] = frozenset()
     """The fields that are never shown."""
 
     @classmethod
-    def read(cls: type[T], body: Mapping[str, Any]) -> T:
+    def read(cls, body: Mapping[str, Any]) -> Self:
         """From the decoded JSON."""
         known = {f.name for f in fields(cls)} - {"extra"}
         named = {key: value for key, value in body.items() if key in known}
@@ -38,105 +39,62 @@ class Record:
 
     def shown(self) -> dict[str, Any]:
         """What may be shown of it: no secrets, nothing empty, nothing this release does not know."""
-        hidden = self.secrets | {"object", "extra"}
-        named = {f.name: getattr(self, f.name) for f in fields(self) if f.repr and f.name not in hidden}
+        names = dict.fromkeys(("id", *self.named_in_repr, *(f.name for f in fields(self))))
+        hidden = self.secrets | self.unshown | {"object", "extra"}
+        named = {name: getattr(self, name, None) for name in names if name not in hidden}
         return {name: value for name, value in named.items() if value not in (None, "", {}, [], ())}
 
-    def __repr__(self) -> str:
+    def described(self, name: str) -> str:
+        """Its short form, under this name of a class."""
         shown = self.shown()
-        words = {name: shown[name] for name in ("id", *self.named_in_repr) if name in shown}
-        return f"{type(self).__name__}({', '.join(f'{name}={short(value)}' for name, value in words.items())})"
+        words = {word: shown[word] for word in ("id", *self.named_in_repr) if word in shown}
+        return f"{name}({', '.join(f'{word}={short(value)}' for word, value in words.items())})"
+
+    def __repr__(self) -> str:
+        return self.described(type(self).__name__)
 
     def _repr_html_(self) -> str:
         return html_table(type(self).__name__, [self.shown()])
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class ApiObject(Record):
-    """Anything with an id."""
-
-    id: str
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class File(ApiObject):
+class File(Record, schemas.FileObject):
     """An uploaded, label-free file. `rows` is what `forward` may index."""
-
-    filename: str = ""
-    bytes: int = 0
-    purpose: str = ""
-    status: str = ""
-    created_at: int = 0
-    expires_at: int | None = None
-    rows: int | None = None
 
     named_in_repr = ("filename", "status", "rows")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Upload(ApiObject):
+class Upload(Record, schemas.UploadObject):
     """A file that comes in parts; `file` is there when it is complete."""
 
-    filename: str = ""
-    bytes: int = 0
-    purpose: str = ""
-    status: str = ""
-    created_at: int = 0
-    expires_at: int | None = None
-    file: File | None = None
+    file: File | None
 
     named_in_repr = ("filename", "status")
 
-    def __post_init__(self) -> None:
-        if isinstance(self.file, Mapping):
-            object.__setattr__(self, "file", File.read(self.file))
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> Self:
+        """From the decoded JSON."""
+        file = body.get("file")
+        return super().read({**body, "file": File.read(file) if isinstance(file, Mapping) else None})
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class UploadPart(ApiObject):
+class UploadPart(Record, schemas.PartObject):
     """Some bytes of an upload."""
-
-    upload_id: str = ""
-    created_at: int = 0
 
     named_in_repr = ("upload_id",)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Model(ApiObject):
+class Model(Record, schemas.ModelObject):
     """A backbone, or a fine-tuned model (`ft:...`)."""
 
-    created: int = 0
-    owned_by: str = ""
-    base_model: str | None = None
-    adapter_sets: int | None = None
-    pooling: str | None = None
-    max_tokens: int | None = None
-    hidden_size: int | None = None
-
     named_in_repr = ("base_model",)
+    unshown = frozenset({"family", "parameters"})
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Job(ApiObject):
+class Job(Record, schemas.JobObject):
     """One fine-tuning run. `split` holds next_seq, hidden_size, adapter_parameters and max_tokens."""
 
-    model: str = ""
-    status: str = ""
-    created_at: int = 0
-    finished_at: int | None = None
-    fine_tuned_model: str | None = None
-    training_file: str | None = None
-    result_files: Sequence[str] = ()
-    trained_tokens: int | None = None
-    seed: int | None = None
-    origin: str | None = None
-    error: Mapping[str, Any] | None = None
-    metadata: Mapping[str, str] | None = None
-    method: Mapping[str, Any] = field(default_factory=dict)
-    split: Mapping[str, Any] = field(default_factory=dict)
-
     named_in_repr = ("status", "model", "fine_tuned_model")
+    unshown = frozenset({"organization_id", "integrations", "hyperparameters", "validation_file"})
 
     @property
     def next_seq(self) -> int:
@@ -146,7 +104,10 @@ class Job(ApiObject):
     @property
     def hidden_size(self) -> int:
         """H, the width of the activations."""
-        return int(self.split["hidden_size"])
+        width = self.split["hidden_size"]
+        if width is None:
+            raise BlindtuneError(f"the host does not say how wide the activations of {self.id} are")
+        return int(width)
 
     @property
     def open(self) -> bool:
@@ -154,171 +115,79 @@ class Job(ApiObject):
         return self.status in ("validating_files", "queued", "running", "paused")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Event(ApiObject):
+class Event(Record, schemas.EventObject):
     """Something that happened to a job."""
-
-    created_at: int = 0
-    level: str = ""
-    message: str = ""
-    type: str = ""
-    data: Any = None
 
     named_in_repr = ("type", "message")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Checkpoint(ApiObject):
+class Checkpoint(Record, schemas.CheckpointObject):
     """A saved state of a job; `fine_tuned_model_checkpoint` names it where a new job is to go on from it."""
 
-    created_at: int = 0
-    expires_at: int | None = None
-    step_number: int = 0
-    fine_tuned_model_checkpoint: str = ""
-    fine_tuning_job_id: str = ""
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-
     named_in_repr = ("step_number", "fine_tuning_job_id")
+    unshown = frozenset({"bytes", "sha256"})
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class LedgerEntry(ApiObject):
+class LedgerEntry(Record, schemas.LedgerEntry):
     """One call as the host saw it: the names and shapes of its tensors, its size and hash, never what was in it."""
-
-    created_at: int = 0
-    kind: str = ""
-    seq: int | None = None
-    bytes: int = 0
-    sha256: str = ""
-    tensors: Sequence[Mapping[str, Any]] = ()
 
     named_in_repr = ("kind", "seq", "bytes")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Estimate(Record):
+class Estimate(Record, schemas.EstimateObject):
     """What a job would take on the host that was asked; measured there on `measured_steps` real steps."""
-
-    steps: int = 0
-    rows: int = 0
-    tokens: int = 0
-    trained_tokens: int = 0
-    sampled_share: float | None = None
-    flops: float = 0.0
-    bytes_up: int = 0
-    bytes_down: int = 0
-    seconds: float = 0.0
-    seconds_per_step: float = 0.0
-    device: str = ""
-    measured_steps: int = 0
 
     named_in_repr = ("steps", "seconds", "device")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Capabilities(Record):
+class Capabilities(Record, schemas.CapabilitiesObject):
     """What a host can do."""
-
-    version: str = ""
-    device: str = ""
-    methods: Sequence[str] = ()
-    custody: Sequence[str] = ()
-    precisions: Sequence[str] = ()
-    inference: Sequence[str] = ()
-    tensor_media_types: Sequence[str] = ()
-    limits: Mapping[str, Any] = field(default_factory=dict)
-    features: Mapping[str, Any] = field(default_factory=dict)
-    models: Sequence[Mapping[str, Any]] = ()
 
     named_in_repr = ("version", "device")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Usage(Record):
+class Usage(Record, schemas.UsageReport):
     """What was used: `data` row by row as it was asked to be grouped, and `total`."""
-
-    start_date: str = ""
-    end_date: str = ""
-    data: Sequence[Mapping[str, Any]] = ()
-    total: Mapping[str, Any] = field(default_factory=dict)
-    limits: Mapping[str, Any] = field(default_factory=dict)
 
     named_in_repr = ("start_date", "end_date")
 
     def _repr_html_(self) -> str:
-        total = {name: value for name, value in self.total.items() if name != "object"}
-        rows = [{name: value for name, value in row.items() if name != "object"} for row in self.data]
-        return html_table(f"Usage {self.start_date} to {self.end_date}", [*rows, total])
+        rows = [{name: value for name, value in row.items() if name != "object"} for row in (*self.data, self.total)]
+        return html_table(f"Usage {self.start_date} to {self.end_date}", rows)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class ApiKey(ApiObject):
+class ApiKey(Record, schemas.NewApiKey):
     """A key of the project. `key` is there once, when it is made, and is never shown: `print(made.key)`."""
-
-    name: str = ""
-    created_at: int = 0
-    expires_at: int | None = None
-    last_used_at: int | None = None
-    revoked_at: int | None = None
-    scopes: Sequence[str] = ()
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    monthly_tokens: int | None = None
-    monthly_device_seconds: int | None = None
-    key: str | None = None
 
     named_in_repr = ("name", "scopes")
     secrets = frozenset({"key"})
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class AuditEntry(ApiObject):
+class AuditEntry(Record, schemas.AuditEntry):
     """Something that was done with a key: `action` names the operation."""
-
-    created_at: int = 0
-    key_id: str = ""
-    action: str = ""
-    resource: str | None = None
-    status: int = 0
-    request_id: str = ""
 
     named_in_repr = ("action", "resource", "status")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Webhook(ApiObject):
+class Webhook(Record, schemas.CreatedWebhook):
     """Where events are sent. `secret` is there once, when it is made, and is never shown."""
-
-    url: str = ""
-    events: Sequence[str] = ()
-    enabled: bool = True
-    created_at: int = 0
-    secret: str | None = None
 
     named_in_repr = ("url", "enabled")
     secrets = frozenset({"secret"})
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class WebhookDelivery(ApiObject):
+class WebhookDelivery(Record, schemas.DeliveryObject):
     """One event that is sent to a webhook; `state` is pending, delivered or failed."""
-
-    created_at: int = 0
-    type: str = ""
-    state: str = ""
-    attempts: int = 0
-    next_attempt_at: int | None = None
-    last_status: int | None = None
-    last_error: str | None = None
-    delivered_at: int | None = None
 
     named_in_repr = ("type", "state", "attempts")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class WebhookEvent(ApiObject):
-    """What a webhook is sent; `data` has the `id` of what it is about."""
+class WebhookEvent(Record):
+    """What a webhook is sent; `data` has the `id` of what it is about. It is no answer, and so not in the contract."""
 
+    id: str
+    object: str = ""
     created_at: int = 0
     type: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)

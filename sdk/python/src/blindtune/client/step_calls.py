@@ -10,10 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .._generated import operations as op
 from ..arrays import F32, I64, AnyArray, decode, encode
-
-JOBS = "fine_tuning/jobs"
-TENSORS = "application/octet-stream"
+from .requests import OCTETS, path_of
 
 Text = str | tuple[str, str]
 """A text, or a pair of them. `blindtune.data` has the same alias: what sends does not import what reads labels."""
@@ -68,7 +67,7 @@ class ForwardRequest:
 
     def call(self, job_id: str) -> Call:
         """Encode: safetensors for rows and ids, JSON for texts."""
-        path = f"{JOBS}/{job_id}/forward"
+        path = path_of(op.FORWARD, job_id=job_id)
         if self.texts is not None:
             return Call(path, (), self._json_body(self.texts), "application/json")
         query = {"train": _flag(self.train), "adapters": self._adapters_text(), "base": _flag(self.base)}
@@ -81,7 +80,7 @@ class ForwardRequest:
         }
         tensors = {name: value for name, value in named.items() if value is not None}
         tensors |= {f"theta.{i}": value for i, value in self.theta.items()}
-        return Call(path, tuple(sorted(query.items())), encode(tensors), TENSORS)
+        return Call(path, tuple(sorted(query.items())), encode(tensors), OCTETS)
 
     def _adapters_text(self) -> str:
         return self.adapters if isinstance(self.adapters, str) else ",".join(map(str, self.adapters))
@@ -112,7 +111,7 @@ class BackwardRequest:
         """Encode as safetensors."""
         query = (("forward_id", self.forward_id), ("seq", str(self.seq)))
         body = encode({f"s.{i}.{j}": value for (i, j), value in self.shares.items()})
-        return Call(f"{JOBS}/{job_id}/backward", query, body, TENSORS)
+        return Call(path_of(op.BACKWARD, job_id=job_id), query, body, OCTETS)
 
 
 def json_tensor(value: F32) -> dict[str, object]:

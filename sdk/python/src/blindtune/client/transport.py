@@ -1,12 +1,11 @@
-"""HTTP with patience: retries, their spacing, and the count of bytes.
+"""When a request is sent again, how long that waits, and the count of bytes.
 
-Owns: when a request is sent again. Must never: change a body; the host tells repeated steps by their bytes.
-They are httpx transports, one that blocks and one for asyncio, so that all calls share one connection pool and policy.
+Owns: the decision to try again. Must never: send anything, or change a body; the host tells repeated steps by their
+bytes. The transports that go by it are aio/retrying.py and its twin.
 """
 
 from __future__ import annotations
 
-import asyncio
 import email.utils
 import logging
 import random
@@ -58,11 +57,14 @@ class Traffic:
     retries: int = 0
 
 
+Sleep = Callable[[float], None]
+AsyncSleep = Callable[[float], Awaitable[None]]
+
 Outcome = httpx.Response | httpx.TransportError
 
 
 @dataclass
-class _Attempts:
+class Attempts:
     """The attempts at one request: counts them, and says when to try again."""
 
     request: httpx.Request
@@ -98,86 +100,8 @@ class _Attempts:
         return wait
 
 
-@dataclass
-class RetryingTransport(httpx.BaseTransport):
-    """Wraps another transport.
-
-    Answers are read completely before they are handed on, so a cut answer is retried as well.
-    """
-
-    inner: httpx.BaseTransport
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
-    traffic: Traffic = field(default_factory=Traffic)
-    sleep: Callable[[float], None] = time.sleep
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send until there is an answer worth giving, or patience ends."""
-        attempts = _Attempts(request, self.policy, self.traffic, len(request.read()))
-        while True:
-            outcome = self._try(request, attempts)
-            wait = attempts.pause(outcome)
-            if wait is None:
-                return _given(outcome)
-            self.sleep(wait)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.inner.close()
-
-    def _try(self, request: httpx.Request, attempts: _Attempts) -> Outcome:
-        attempts.sent()
-        try:
-            answer = self.inner.handle_request(request)
-            if attempts.unread(answer):
-                return answer
-            try:
-                assert isinstance(answer.stream, httpx.SyncByteStream)
-                return attempts.whole(answer, b"".join(answer.stream))
-            finally:
-                answer.close()
-        except httpx.TransportError as error:
-            return error
-
-
-@dataclass
-class AsyncRetryingTransport(httpx.AsyncBaseTransport):
-    """The same for asyncio."""
-
-    inner: httpx.AsyncBaseTransport
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
-    traffic: Traffic = field(default_factory=Traffic)
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send until there is an answer worth giving, or patience ends."""
-        attempts = _Attempts(request, self.policy, self.traffic, len(await request.aread()))
-        while True:
-            outcome = await self._try(request, attempts)
-            wait = attempts.pause(outcome)
-            if wait is None:
-                return _given(outcome)
-            await self.sleep(wait)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self.inner.aclose()
-
-    async def _try(self, request: httpx.Request, attempts: _Attempts) -> Outcome:
-        attempts.sent()
-        try:
-            answer = await self.inner.handle_async_request(request)
-            if attempts.unread(answer):
-                return answer
-            try:
-                assert isinstance(answer.stream, httpx.AsyncByteStream)
-                return attempts.whole(answer, b"".join([part async for part in answer.stream]))
-            finally:
-                await answer.aclose()
-        except httpx.TransportError as error:
-            return error
-
-
-def _given(outcome: Outcome) -> httpx.Response:
+def given(outcome: Outcome) -> httpx.Response:
+    """The answer; a failure is raised."""
     if isinstance(outcome, httpx.TransportError):
         raise outcome
     return outcome

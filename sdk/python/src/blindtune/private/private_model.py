@@ -6,19 +6,18 @@ Owns: dL/dh_i for every adapter set. Must never: know a host, or anything about 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..arrays import F32, I64, AnyArray
-from ..data import Dataset
-from ..errors import RunError
-from .heads import Head, softmax
+from .heads import Head
 from .mixing import Mixing
 from .penalties.penalty import Penalty
+from .predicting import Predicting
 from .pslf import PseudoHead
-from .tasks import Classification, Regression, Task, exchange_labels
+from .tasks import Task, exchange_labels
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class HomeStep:
 
 
 @dataclass
-class Home:
+class Home(Predicting[Sequence[F32]]):
     """The private part of the model."""
 
     mixing: Mixing
@@ -73,10 +72,6 @@ class Home:
         self.penalty.load_state(arrays)
         for name, value in self.parameters.items():
             value[...] = arrays[name]
-
-    def description(self) -> dict[str, Any]:
-        """What is kept as words and numbers: the unit of a regression."""
-        return {"regression": asdict(self.task)} if isinstance(self.task, Regression) else {}
 
     def observe(self, activations: Sequence[F32], base: F32 | None, labels: Any) -> None:
         """After a step: what the penalty remembers of its batch."""
@@ -119,28 +114,3 @@ class Home:
     def outputs(self, activations: Sequence[F32]) -> F32:
         """What the head gives, [B, O], for h_i [B, H]."""
         return self.head.forward(self.mixing.mix(activations))
-
-    # Of a model that is trained.
-
-    @property
-    def regression(self) -> bool:
-        """Whether it predicts values, and not classes."""
-        return isinstance(self.task, Regression)
-
-    def probabilities(self, activations: Sequence[F32]) -> F32:
-        """[B, C] for h_i [B, H]."""
-        return softmax(self.outputs(activations))
-
-    def values(self, activations: Sequence[F32]) -> F32:
-        """[B] in the data's unit, for h_i [B, H], of a regression."""
-        assert isinstance(self.task, Regression), "only a regression predicts values"
-        return self.task.values(self.outputs(activations))
-
-    def scores(self, activations: Sequence[F32], data: Dataset) -> dict[str, float]:
-        """How good the predictions are on the labels or values of `data`, whose h_i [N, H] these are."""
-        outputs = self.outputs(activations)
-        if not isinstance(self.task, Regression):
-            return Classification(outputs.shape[1]).scores(outputs, data.labels)
-        if data.values is None:
-            raise RunError("the run is a regression: read the data with task='regression'")
-        return self.task.scores(outputs, data.values)

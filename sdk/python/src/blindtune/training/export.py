@@ -13,6 +13,7 @@ outside of the private file.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,21 @@ def export(run: Run, folder: str | Path, passphrase: str | None = None) -> Path:
     return Path(folder)
 
 
+def write_private_export(
+    folder: str | Path, description: dict[str, Any], private: bytes, passphrase: str | None
+) -> Path:
+    """A new `folder` of a model that has no adapters: what hosts knew anyway, and the private file."""
+    with NewFolder(Path(folder)) as new:
+        new.write_json(DESCRIPTION, {"format": FORMAT} | description)
+        new.write(PRIVATE if passphrase is None else ENCRYPTED, encrypted(private, passphrase))
+    return Path(folder)
+
+
+def encrypted(private: bytes, passphrase: str | None) -> bytes:
+    """The private file's content, under the passphrase where there is one."""
+    return private if passphrase is None else encrypt(private, passphrase)
+
+
 def read_export(folder: str | Path, passphrase: str | None) -> Exported:
     """The folder's content. Nothing is asked of a host."""
     source = RunFolder(folder) if Path(folder).is_dir() else None
@@ -111,7 +127,7 @@ def _read_private(folder: Path, passphrase: str | None) -> bytes:
 # Hosts.
 
 
-def _layout(run: Run) -> dict[str, Any]:
+def _layout(run: Run) -> Mapping[str, Any]:
     link = run.group.links[0]
     before = link.job_id
     run.reopen(0)
@@ -126,6 +142,6 @@ def _open_job(exported: Exported, client: Client, settings: Settings) -> tuple[H
     group, hidden = open_jobs(model, settings, [client], None)
     if hidden != about["hidden"]:
         raise RunError(f"{model} is {hidden} wide on this host, and {about['hidden']} in {folder}")
-    layout = client.adapters(group.links[0].job_id) if about["sets"] else {}
+    layout: Mapping[str, Any] = client.adapters(group.links[0].job_id) if about["sets"] else {}
     thetas = [read_adapter(folder / f"set{i}", layout) for i in range(about["sets"])]
     return group, thetas

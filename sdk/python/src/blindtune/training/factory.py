@@ -6,12 +6,13 @@ setting what it is (tests/test_architecture.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..arrays import F32, I64, AnyArray
 from ..data import Dataset, Text
+from ..data.taps import Taps
 from ..optimizers import SGD, AdamW, AdamWSettings, Optimizer, SGDSettings
 from ..private import label_privacy, obfuscation
 from ..private.heads import make_head
@@ -23,6 +24,7 @@ from ..private.penalties.schedules import WeightSchedule
 from ..private.private_model import Home
 from ..private.pslf import PseudoHead, draw_pseudo_labels
 from ..private.secret import SecretStream
+from ..private.side import Epoch, SideHome, SideModel, SideSettings, fit_side
 from ..private.tasks import Classification, Regression, Task
 from ..private.training_labels import TrainingLabels
 from .leak_watch import LeakWatch
@@ -87,6 +89,31 @@ def make_penalty(settings: Settings, classes: int, secret: SecretStream, hidden:
 def _blind_directions(settings: Settings, secret: SecretStream, hidden: int) -> F32:
     """u_ik [n, K, H]: where the decoys go and the head does not look."""
     return decoy_directions(secret, settings.sets, hidden, min(settings.decoy_features, hidden - 1))
+
+
+# Side networks.
+
+
+def fit_side_home(
+    settings: Settings, taps: Taps, data: Dataset, secret: SecretStream, after: Callable[[int, Epoch], None]
+) -> SideHome:
+    """Networks trained on the taps of the rows of `data`; `after` is told of every epoch of every network."""
+    task = make_task(data, settings)
+    how = SideSettings(
+        epochs=max(1, round(settings.epochs or 1.0)),
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        networks=settings.networks,
+        held_out=settings.held_out,
+    )
+    targets: Any = data.labels if data.values is None else data.values
+    return SideHome(fit_side(taps, targets, task, how, secret, after), task)
+
+
+def restored_side_home(classes: int, regression: Mapping[str, float] | None, arrays: Mapping[str, F32]) -> SideHome:
+    """Networks as they were saved."""
+    task: Task = Classification(classes) if regression is None else Regression(**regression)
+    return SideHome(SideModel.of(arrays), task)
 
 
 # Labels.

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..arrays import F32
-from ..client import Client
-from ..client.objects import Job
+from ..client import Client, LiveJob
 from ..errors import NotFoundError
 from .host_group import HostGroup, HostLink
 from .placement import make_placement
@@ -20,7 +19,7 @@ from .settings import Settings
 UPLOAD_NAME = "inputs.jsonl"
 
 
-def create_job(client: Client, model: str, settings: Settings, upload: bytes | None, host: int = 0) -> Job:
+def create_job(client: Client, model: str, settings: Settings, upload: bytes | None, host: int = 0) -> LiveJob:
     """A job on host number `host`, with the label-free file if there is one."""
     file_id = client.files.create((UPLOAD_NAME, upload)).id if upload is not None else None
     return client.jobs.create(model, settings.split_method(), training_file=file_id, seed=settings.job_seed(host))
@@ -33,7 +32,7 @@ def open_jobs(model: str, settings: Settings, clients: Sequence[Client], upload:
     return HostGroup(links, make_placement(settings.placement, len(links))), jobs[0].hidden_size
 
 
-def find_job(link: HostLink) -> Job | None:
+def find_job(link: HostLink) -> LiveJob | None:
     """The link's job, running again if it was paused; None where it is over or unknown."""
     try:
         job = link.client.jobs.retrieve(link.job_id)

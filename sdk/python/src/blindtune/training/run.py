@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..arrays import F32, AnyArray
@@ -168,9 +169,8 @@ def restore_run(folder: RunFolder, clients: Sequence[Client]) -> Run:
     return run
 
 
-def check_same(run: Run, about: About) -> None:
-    """A run continues only as it began."""
-    was, place = run.about, run.folder.path
+def check_same(was: About, about: About, place: Path) -> None:
+    """A run continues only as it began; `place` is its folder."""
     if was.model != about.model:
         raise RunError(f"{place}: the run trains {was.model}, not {about.model}; use another folder")
     old, new = was.settings.to_dict(), about.settings.to_dict()

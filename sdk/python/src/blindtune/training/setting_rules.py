@@ -7,7 +7,7 @@ factory.py makes those, of settings that went through here.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from ..rounding import expected_kappa, gradient_error
@@ -26,18 +26,25 @@ MAX_GRADIENT_ERROR = {"float32": 1e-3, "nf4": 1e-3, "bfloat16": 0.05}
 """Largest relative error of a reconstructed gradient that is put up with, by the backbone's precision."""
 ERROR_WARN = 0.01
 
+SIDE_EPOCHS = 20.0
+OF_SIDE = frozenset({"method", "epochs", "lr", "batch_size", "eval_batch_size", "seed", "networks", "held_out"})
+
 
 def settled(given: Settings, hosts: int) -> Settings:
     """Settings without a gap, refused where they contradict each other. Settled ones stay as they are."""
     for refuse in REFUSALS:
         refuse(given)
     a_baseline_has_one_host(given, hosts)
+    found = _filled(given, hosts)
+    check_precision(found)
+    return found
+
+
+def _filled(given: Settings, hosts: int) -> Settings:
     found = given
     for fill in FILLS:
         found = fill(found)
-    found = with_obfuscation(with_adapter_sets(found, hosts), hosts)
-    check_precision(found)
-    return found
+    return with_obfuscation(with_adapter_sets(found, hosts), hosts)
 
 
 # What is refused.
@@ -70,10 +77,35 @@ def noise_needs_a_clip(given: Settings) -> None:
 def a_baseline_has_one_host(given: Settings, hosts: int) -> None:
     """There is nothing to divide among several."""
     if given.method != "p3eft" and hosts > 1:
-        raise SettingsError(f"method {given.method} hides no gradient and uses one host, not {hosts}")
+        what = "sends no gradient" if given.method == "side" else "hides no gradient"
+        raise SettingsError(f"method {given.method} {what} and uses one host, not {hosts}")
 
 
-REFUSALS = (max_leak_is_a_share, a_stop_needs_looks, an_automatic_weight_needs_looks, noise_needs_a_clip)
+def some_rows_are_trained_on(given: Settings) -> None:
+    """What is held out chooses the epoch; it must leave rows to learn from."""
+    if not 0.0 <= given.held_out <= 0.5:
+        raise SettingsError(f"held_out must be from 0 to 0.5, not {given.held_out}")
+
+
+def side_has_no_use_for(given: Settings) -> None:
+    """A setting that would do nothing is refused, rather than taken in silence."""
+    if given.method != "side":
+        return
+    usual = _filled(type(given)(**{name: getattr(given, name) for name in OF_SIDE}), 1)
+    for one in fields(given):
+        # A settled one, as run folders keep it, has what the fills put there.
+        if one.name not in OF_SIDE and getattr(given, one.name) not in (one.default, getattr(usual, one.name)):
+            raise SettingsError(f"{one.name}: method side has no use for it; it takes {', '.join(sorted(OF_SIDE))}")
+
+
+REFUSALS = (
+    max_leak_is_a_share,
+    a_stop_needs_looks,
+    an_automatic_weight_needs_looks,
+    noise_needs_a_clip,
+    some_rows_are_trained_on,
+    side_has_no_use_for,
+)
 
 
 # What follows. The order matters: each rule sees what those before it have filled in.
@@ -85,6 +117,12 @@ def baselines_are_bare(given: Settings) -> Settings:
         return given
     bare = replace(given, adapter_sets=1, activation_weight=0.0, shift_weight=0.0, difference_weight=0.0)
     return replace(bare, regularizer="probe", schedule=given.schedule or "ramp")
+
+
+def with_epochs(given: Settings) -> Settings:
+    """Passes over the rows: they cost a side network's host nothing."""
+    usual = SIDE_EPOCHS if given.method == "side" else 1.0
+    return replace(given, epochs=usual if given.epochs is None else given.epochs)
 
 
 def with_schedule(given: Settings) -> Settings:
@@ -110,7 +148,7 @@ def with_mixing_spread(given: Settings) -> Settings:
     return replace(given, mult_std=usual if given.mult_std is None else given.mult_std)
 
 
-FILLS = (baselines_are_bare, with_schedule, with_looks, with_head_rate, with_mixing_spread)
+FILLS = (baselines_are_bare, with_epochs, with_schedule, with_looks, with_head_rate, with_mixing_spread)
 
 
 def with_adapter_sets(given: Settings, hosts: int) -> Settings:

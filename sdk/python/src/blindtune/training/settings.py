@@ -36,9 +36,9 @@ PositiveFloat: TypeAlias = Annotated[float, Above(0)]
 class Settings:
     """The method is the paper's (arXiv 2412.16669), the regularizer ours; docs/privacy.md has what they reach.
 
-    `steps` (batches) wins over `epochs`; `warmup` None is a tenth of the steps; `pooling` None is the family's own cut
-    (cls, last or eos). `seed` travels with the job and orders the batches; what hides something comes from the run's
-    secret instead.
+    `steps` (batches) wins over `epochs`, whose None is 1, and 20 for side; `warmup` None is a tenth of the steps;
+    `pooling` None is the family's own cut (cls, last or eos). `seed` travels with the job and orders the batches; what
+    hides something comes from the run's secret instead.
 
     `obfuscation` None is shares where the tensors of a gradient go to several hosts or `shares` is given, else decoys
     for p3eft and plain for the baselines. `shares` is how many tensors a gradient becomes; None is one per host, and
@@ -54,9 +54,12 @@ class Settings:
     when a look finds more than `max_leak`. `adapter_sets` None is 2, and under camouflage 1: more sets give a host
     more to compare (benches/README.md). `head_lr` None is `lr`, and under camouflage three times that; `mult_std` None
     is 0, and under camouflage 1.
+
+    Method side takes `epochs`, `lr`, `batch_size`, `seed`, `networks` (trained apart, their outputs averaged) and
+    `held_out` (the share of rows that chooses the epoch); the rest is about hosts that see something of the training.
     """
 
-    method: Literal["p3eft", "lora", "frozen", "dc", "pslf"] = "p3eft"
+    method: Literal["p3eft", "lora", "frozen", "side", "dc", "pslf"] = "p3eft"
     adapter_sets: PositiveInt | None = None
 
     # How a gradient travels.
@@ -100,6 +103,10 @@ class Settings:
     decoy_features: PositiveInt = 8
     head_lr: PositiveFloat | None = None
 
+    # Side networks (method side), which are trained at home alone.
+    networks: PositiveInt = 3
+    held_out: Annotated[float, AtLeast(0)] = 0.1
+
     # What is proven about labels.
     label_epsilon: PositiveFloat | None = None
     pslf_epsilon: PositiveFloat = 1.0
@@ -113,7 +120,7 @@ class Settings:
     lr: PositiveFloat = 3e-3
     weight_decay: float = 0.01
     max_grad_norm: float | None = None
-    epochs: PositiveFloat = 1.0
+    epochs: PositiveFloat | None = None
     steps: Annotated[int, AtLeast(1)] | None = None
     warmup: int | None = None
     batch_size: PositiveInt = 64

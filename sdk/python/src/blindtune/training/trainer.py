@@ -10,8 +10,9 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -23,9 +24,11 @@ from ..client import Client, connect
 from ..data import Batches, Dataset, Text, text_lengths
 from ..errors import RunError
 from ..optimizers import clip, learning_rate
-from .export import export, read_export, restore_export
+from .export import Exported, export, read_export, restore_export
 from .factory import draw_labels, make_obfuscation, proven
+from .host_group import HostLink
 from .leak_watch import LeakError
+from .protection import protection
 from .run import About, Run, check_same, restore_run, start_run
 from .run_audit import attack_activations, attack_record, recorded, with_excess
 from .run_folder import RunFolder
@@ -38,6 +41,9 @@ log = logging.getLogger("blindtune")
 
 # Fits and audits limit BLAS and OpenMP to one thread: what is computed here is small, and idle threads that spin
 # for more work slow it down severalfold when the machine is busy, as it is when the host runs beside it.
+
+MODULES = {"side": ".side_tuner"}
+"""Where the class of a method of its own is; loaded when it is asked for."""
 
 COLLAPSE = 0.6
 """Warn when a set's mean |h| falls below this part of the backbone's.
@@ -73,13 +79,26 @@ class FitResult:
 class Tuner:
     """Fine-tunes `model` on one or more hosts.
 
-    Methods: p3eft (arXiv 2412.16669 and what we added), lora (nothing hidden), frozen (a head on the bare backbone), dc
-    and pslf (what others proposed).
+    Methods: p3eft (arXiv 2412.16669 and what we added), lora (nothing hidden), frozen (a head on the bare backbone),
+    side (networks at home on the bare backbone's tokens: `side_tuner.py`), dc and pslf (what others proposed).
 
     `hosts` are URLs or `Client`s; with several, every gradient is split so that each host gets one share, or the steps
     or the adapter sets are divided among them (`placement`). `run` names a folder to continue from; without one nothing
     is kept. Other keyword arguments are those of `Settings`.
     """
+
+    _kinds: ClassVar[dict[str, type[Tuner]]] = {}
+    """The classes of methods that do not train with the host step by step, by method."""
+
+    def __init_subclass__(cls, *, method: str) -> None:
+        Tuner._kinds[method] = cls
+
+    def __new__(cls, *_arguments: Any, method: str = "p3eft", **_settings: Any) -> Tuner:
+        """A `Tuner` of the method's own class, where it has one."""
+        if cls is not Tuner or method not in MODULES:
+            return super().__new__(cls)
+        import_module(MODULES[method], __package__)
+        return super().__new__(Tuner._kinds[method])
 
     def __init__(
         self,
@@ -115,13 +134,26 @@ class Tuner:
             raise RunError(f"{folder}: no run here (run.json is missing)")
         where = list(hosts) or [host["url"] for host in about["hosts"]]
         tuner = cls(about["model"], where, api_keys=api_keys, run=folder, progress=progress, **about["settings"])
-        tuner._run = restore_run(tuner.folder, tuner.clients)
+        tuner._restore()
         return tuner
+
+    def _restore(self) -> None:
+        """Take up what the run folder holds."""
+        self._run = restore_run(self.folder, self.clients)
+
+    def _adopt(self, exported: Exported) -> None:
+        """Take up what `export` wrote, on the one host there is."""
+        self._run = restore_export(exported, self.clients[0], self.settings, self.folder)
 
     @property
     def label_names(self) -> tuple[str, ...]:
         """The labels, in the order of the columns of `predict_proba`."""
         return self._ready().about.label_names
+
+    @property
+    def links(self) -> Sequence[HostLink]:
+        """The run's jobs, one on each host; none where a method needs none."""
+        return self._ready().group.links
 
     # Train.
 
@@ -139,7 +171,7 @@ class Tuner:
         run = self._open(mine, data.sha256())
         self.folder.save_labels(mine.labels)
         batches = Batches(text_lengths(mine.texts), min(self.settings.batch_size, len(mine)), self.settings.seed)
-        steps = self.settings.steps or max(1, round(self.settings.epochs * batches.per_epoch))
+        steps = self.settings.steps or max(1, round((self.settings.epochs or 1.0) * batches.per_epoch))
         labels = draw_labels(mine, self.settings, run.home.task, run.secret)
         frozen = self._frozen_activations(mine, batches, steps) if run.frozen else None
         recent = self.folder.steps()[: run.step]
@@ -241,6 +273,7 @@ class Tuner:
         run, steps = self._ready(), self.folder.steps()
         return {
             "method": self.settings.method,
+            "protection": protection(self.settings),
             "model": self.model,
             "hosts": [link.client.base_url for link in run.group.links],
             "jobs": [link.job_id for link in run.group.links],
@@ -355,7 +388,7 @@ class Tuner:
         about = About(self.model, self.settings, mine.label_names, data_sha256)
         if self.folder.read_json("run.json") is not None:
             run = restore_run(self.folder, self.clients)
-            check_same(run, about)
+            check_same(run.about, about, self.folder.path)
             run.rejoin(mine)
         else:
             run = start_run(about, self.folder, self.clients, mine)
@@ -414,7 +447,7 @@ def load_export(
     settings = replace(Settings.from_dict(exported.about["settings"]), placement="shares")  # one host runs all sets
     (client,) = connect([host] if host is not None else [], api_key)
     tuner = Tuner(exported.about["model"], [client], progress=False, **settings.to_dict())
-    tuner._run = restore_export(exported, client, tuner.settings, tuner.folder)
+    tuner._adopt(exported)
     return tuner
 
 

@@ -1,0 +1,823 @@
+"""What the host answers, and the optional fields of some bodies, as the contract has them."""
+
+# Made from openapi.yaml by tools/generate.py: `make sdk`.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+from typing_extensions import NotRequired
+
+_absent: Callable[[], Any] = dict
+"""For objects that an older host leaves out."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Answer:
+    """Anything a host answers with. What this release does not know of it is in `extra`."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class AdapterLayout(TypedDict):
+    """The adapters of a job: how the flat vector is laid out."""
+
+    object: str
+    """Always `fine_tuning.job.adapters`."""
+    adapter_sets: int
+    """Number n of adapter sets."""
+    parameters: int
+    """Length P of a set's flat vector."""
+    layout: Sequence[SlotJson]
+    """Where each matrix stands in it."""
+    peft_config: Mapping[str, Any]
+    """PEFT's `adapter_config.json` for these adapters."""
+
+
+class EmbeddingObject(TypedDict):
+    """The vector of one input."""
+
+    object: str
+    """Always `embedding`."""
+    index: int
+    """Place of the input in the call."""
+    embedding: Sequence[float] | str
+    """The activation at the model's cut, not normalized; of a fine-tuned model those of all sets side by side, `[n *
+    H]`."""
+
+
+class EmbeddingsAnswer(TypedDict):
+    """Answer to a call for embeddings."""
+
+    object: str
+    """Always `list`."""
+    data: Sequence[EmbeddingObject]
+    """One vector an input, in their order."""
+    model: str
+    """The model."""
+    usage: TokenUsage
+    """Tokens of the call."""
+
+
+class JobError(TypedDict):
+    """Why a job failed."""
+
+    code: str
+    """Stable word for programs."""
+    message: str
+    """Sentence for people."""
+    param: str | None
+    """The field at fault."""
+
+
+class LoraNames(TypedDict):
+    """Names for `target_modules`."""
+
+    target_modules_default: Sequence[str]
+    """What a job gets that names none."""
+    modules: Sequence[str]
+    """The last parts of the names of all linear layers."""
+
+
+class LoraSettings(TypedDict):
+    """LoRA settings, as in PEFT's `LoraConfig`."""
+
+    rank: NotRequired[int]
+    """Rank r of the update."""
+    alpha: NotRequired[float]
+    """Numerator of the scale `alpha / rank`."""
+    dropout: NotRequired[float]
+    """Dropout on the input of the update, while training."""
+    target_modules: NotRequired[Sequence[str]]
+    """Linear layers that get an update: full module names or their last parts, or `all-linear`; empty (the default)
+    means the family's PEFT default."""
+    use_rslora: NotRequired[bool]
+    """Scale by `alpha / sqrt(rank)` instead (rank-stabilised LoRA, arXiv 2312.03732)."""
+    rank_pattern: NotRequired[Mapping[str, int]]
+    """Rank for modules whose name ends in the key."""
+    alpha_pattern: NotRequired[Mapping[str, float]]
+    """Alpha for modules whose name ends in the key."""
+
+
+class Method(TypedDict):
+    """How a job is fine-tuned."""
+
+    type: str
+    """`split`: the label holder drives each step and keeps the labels."""
+    split: NotRequired[SplitSettings]
+    """Settings of method `split`; defaults where absent."""
+
+
+class ModelCapabilities(TypedDict):
+    """A backbone, and what a job may ask of it."""
+
+    id: str
+    """Its name."""
+    family: str
+    """Its family."""
+    hidden_size: int
+    """Width H of the activations."""
+    max_tokens: int
+    """Most tokens in one input."""
+    parameters: int
+    """Number of parameters."""
+    poolings: Sequence[str]
+    """Where it can be cut."""
+    default_pooling: str
+    """Its own cut."""
+    precisions: Sequence[str]
+    """Its precisions."""
+    lora: LoraNames
+    """Where adapters can go."""
+
+
+class OptimStepAnswer(TypedDict):
+    """Answer to an optimizer step."""
+
+    object: str
+    """Always `fine_tuning.job.optim_step`."""
+    seq: int
+    """Step number."""
+    step: int
+    """Optimizer steps taken, this one included."""
+    gradient_norms: Mapping[str, float]
+    """Norm of each set's gradient before clipping."""
+    clipped_norm: float
+    """Norm over all sets after clipping."""
+    durable_step: int
+    """Optimizer steps that survive a crash of the host."""
+    durable_seq: int
+    """The newest seq that survives a crash: keep what you sent after it."""
+
+
+class SentTensor(TypedDict):
+    """What is kept of a tensor."""
+
+    name: str
+    """Its name, `s.0.1` for example."""
+    dtype: str
+    """Its element type, `F32` for example."""
+    shape: Sequence[int]
+    """Its dimensions, outermost first."""
+    bytes: int
+    """Its size."""
+    sha256: str
+    """Hash of its elements, in hexadecimal."""
+
+
+class SlotJson(TypedDict):
+    """One matrix in the flat adapter vector."""
+
+    name: str
+    """PEFT's name."""
+    shape: Sequence[int]
+    """`[r, in]` for `lora_A`, `[out, r]` for `lora_B`."""
+    offset: int
+    """First element in the flat vector."""
+
+
+class SplitSettings(TypedDict):
+    """Settings of method `split`."""
+
+    custody: NotRequired[str]
+    adapter_sets: NotRequired[int]
+    """Number n of adapter sets."""
+    lora: NotRequired[LoraSettings]
+    pooling: NotRequired[str | None]
+    """Where the backbone is cut; the family's own cut when absent: `cls`, `last` (LLaMA, Mistral, Qwen2) or `eos`
+    (T5)."""
+    precision: NotRequired[str]
+    double_quant: NotRequired[bool]
+    """With precision `nf4`: whether the scales of the 4-bit blocks are quantized too."""
+
+
+class SplitState(TypedDict):
+    """Where a split job stands."""
+
+    next_seq: int
+    """The seq that the next step call must carry."""
+    durable_seq: int
+    """The newest seq that survives a crash of the host (host custody)."""
+    optimizer_steps: int
+    """Optimizer steps taken (host custody)."""
+    hidden_size: int | None
+    """Width H of the activations."""
+    adapter_parameters: int | None
+    """Length P of a set's flat adapter vector; known after the first step call."""
+    max_tokens: int | None
+    """Most tokens in one input."""
+
+
+class TokenUsage(TypedDict):
+    """Tokens of a call."""
+
+    prompt_tokens: int
+    """Tokens of the inputs."""
+    total_tokens: int
+    """The same: nothing is generated."""
+
+
+class UsageObject(TypedDict):
+    """What was used."""
+
+    object: str
+    """Always `usage.row`."""
+    key_id: str | None
+    """The key; null where rows are not grouped by key."""
+    model: str | None
+    """The model; null where rows are not grouped by model, empty for requests that need none."""
+    day: str | None
+    """The day (UTC); null where rows are not grouped by day."""
+    requests: int
+    """Requests answered to a valid key, refused ones included."""
+    steps: int
+    """Step calls that were applied."""
+    training_tokens: int
+    """Tokens of training forwards."""
+    inference_tokens: int
+    """Tokens of evaluations, activations and embeddings."""
+    bytes_in: int
+    """Bytes of bodies that came in with work for the device."""
+    bytes_out: int
+    """Bytes of tensors that went out."""
+    device_seconds: float
+    """Time of the device, its queue included, in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ApiKeyObject(Answer):
+    """A key, without its text."""
+
+    id: str
+    """Id, `key-...`."""
+    object: str = ""
+    """Always `api_key`."""
+    name: str = ""
+    """What it is called."""
+    created_at: int = 0
+    """When it was made, seconds since 1970."""
+    expires_at: int | None = None
+    """When it ends."""
+    last_used_at: int | None = None
+    """When it was last shown, to the minute."""
+    revoked_at: int | None = None
+    """When it was revoked."""
+    scopes: Sequence[str] = ()
+    """What it may do."""
+    requests_per_minute: int | None = None
+    """Requests a minute; null: the project's limit alone."""
+    tokens_per_minute: int | None = None
+    """Tokens a minute."""
+    monthly_tokens: int | None = None
+    """Budget of tokens for a calendar month (UTC)."""
+    monthly_device_seconds: int | None = None
+    """Budget of device time for a calendar month (UTC), in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AuditEntry(Answer):
+    """Something that a key changed."""
+
+    id: str
+    """Id, `audit-...`."""
+    object: str = ""
+    """Always `audit_entry`."""
+    created_at: int = 0
+    """When, seconds since 1970."""
+    key_id: str = ""
+    """The key."""
+    action: str = ""
+    """Name of the operation, as in this contract."""
+    resource: str | None = None
+    """The thing that it was about."""
+    status: int = 0
+    """How it was answered."""
+    request_id: str = ""
+    """The answer's `x-request-id`."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CapabilitiesObject(Answer):
+    """What this host can do."""
+
+    object: str = ""
+    """Always `fine_tuning.capabilities`."""
+    version: str = ""
+    """Version of the host."""
+    device: str = ""
+    """Where the engine computes."""
+    methods: Sequence[str] = ()
+    """Values of `method.type`."""
+    custody: Sequence[str] = ()
+    """Values of `method.split.custody`."""
+    precisions: Sequence[str] = ()
+    """Values of `method.split.precision`; each model has its own among them."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Every limit, by the name that it has in the configuration."""
+    inference: Sequence[str] = ()
+    """Calls that run a model outside of a job."""
+    models: Sequence[ModelCapabilities] = ()
+    """The backbones. One whose files cannot be read is left out."""
+    tensor_media_types: Sequence[str] = ()
+    """Media types of tensors."""
+    features: Mapping[str, bool] = field(default_factory=dict)
+    """What else there is."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CheckpointObject(Answer):
+    """A saved state of a job."""
+
+    id: str
+    """Id, `ftckpt_...`."""
+    object: str = ""
+    """Always `fine_tuning.job.checkpoint`."""
+    created_at: int = 0
+    """When, seconds since 1970."""
+    fine_tuned_model_checkpoint: str = ""
+    """Name under which it can be used."""
+    fine_tuning_job_id: str = ""
+    """The job."""
+    step_number: int = 0
+    """The newest seq in it."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Empty: metrics stay with the label holder."""
+    bytes: int = 0
+    """Size in bytes."""
+    sha256: str = ""
+    """SHA-256 of the state, in hex."""
+    expires_at: int | None = None
+    """From when on it may be deleted; null when it stays as long as its job."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DeliveryObject(Answer):
+    """A message to a webhook."""
+
+    id: str
+    """Id, `msg_...`: the header `webhook-id`, the same over all attempts."""
+    object: str = ""
+    """Always `webhook.delivery`."""
+    created_at: int = 0
+    """When it was written, seconds since 1970."""
+    type: str = ""
+    """What it tells."""
+    state: str = ""
+    """Where it stands."""
+    attempts: int = 0
+    """Attempts so far."""
+    next_attempt_at: int | None = None
+    """When the next one is due; null when none is."""
+    last_status: int | None = None
+    """Status of the receiver's last answer."""
+    last_error: str | None = None
+    """What went wrong with the last attempt."""
+    delivered_at: int | None = None
+    """When the receiver answered 2xx."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class EstimateObject(Answer):
+    """What a job would cost on this host."""
+
+    object: str = ""
+    """Always `fine_tuning.estimate`."""
+    steps: int = 0
+    """Steps. A last batch that is not full is left out of each epoch, unless it is the only one."""
+    rows: int = 0
+    """Rows of the inputs."""
+    tokens: int = 0
+    """Tokens of all rows, each counted once."""
+    trained_tokens: int = 0
+    """Tokens of all steps: tokens times epochs, less the rows that are left out."""
+    sampled_share: float = 0.0
+    """Share of the rows that was tokenized: 1 up to 2,000 rows, an even sample beyond."""
+    flops: float = 0.0
+    """Floating-point operations of the linear layers. With N weights in the backbone's and P in a set's adapters, n
+    sets, m shares, and b = 1 where the bare backbone runs too, each token takes 2N(n + b) + 2Pn forward and mn(2N +
+    4P) backward."""
+    bytes_up: int = 0
+    """Bodies of the steps' requests (safetensors), in bytes."""
+    bytes_down: int = 0
+    """Bodies of the steps' answers (safetensors), in bytes."""
+    seconds: float = 0.0
+    """Seconds that this host works on the steps, with what else it does at the moment. Network and the client's own
+    work come on top."""
+    seconds_per_step: float = 0.0
+    """Seconds of a step of average length."""
+    device: str = ""
+    """Where the engine computes."""
+    measured_steps: int = 0
+    """Real steps that were run to measure it."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class EventObject(Answer):
+    """Something that happened to a job."""
+
+    id: str
+    """Id, `ftevent-...`."""
+    object: str = ""
+    """Always `fine_tuning.job.event`."""
+    created_at: int = 0
+    """When, seconds since 1970."""
+    level: str = ""
+    """`info`, `warn` or `error`."""
+    message: str = ""
+    """Sentence for people."""
+    type: str = ""
+    """`message` or `metrics`."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """For `metrics`: the scalars that the client chose to report. For a change of state `{"status": ...}`, for a
+    checkpoint `{"checkpoint": id}`, else empty."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FileObject(Answer):
+    """An uploaded file."""
+
+    id: str
+    """Id, `file-...`."""
+    object: str = ""
+    """Always `file`."""
+    bytes: int = 0
+    """Size in bytes."""
+    created_at: int = 0
+    """When it was uploaded, seconds since 1970."""
+    expires_at: int | None = None
+    """When it goes away by itself; null when it stays."""
+    filename: str = ""
+    """Name it was uploaded under."""
+    purpose: str = ""
+    """What it is for."""
+    status: str = ""
+    """`processed`: a file that cannot be used is refused at upload."""
+    rows: int = 0
+    """Number of rows."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class JobObject(Answer):
+    """A fine-tuning run."""
+
+    id: str
+    """Id, `ftjob-...`."""
+    object: str = ""
+    """Always `fine_tuning.job`."""
+    created_at: int = 0
+    """When it was made, seconds since 1970."""
+    error: JobError | None = None
+    """Why it failed; null when it did not."""
+    fine_tuned_model: str | None = None
+    """Name of the model it became."""
+    finished_at: int | None = None
+    """When it ended, seconds since 1970."""
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    """As they were sent; the label holder's loop decides them."""
+    model: str = ""
+    """Name that the job was made with."""
+    origin: str | None = None
+    """Name of the fine-tuned model or checkpoint that it goes on from."""
+    organization_id: str = ""
+    """The project, in OpenAI's words."""
+    result_files: Sequence[str] = ()
+    """Id of `step_metrics.csv`, once the job is over, where metrics were reported."""
+    estimated_finish: int | None = None
+    """Always null: the label holder's loop decides."""
+    integrations: Sequence[Mapping[str, Any]] | None = None
+    """Always null."""
+    status: str = ""
+    """`validating_files`, `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`."""
+    trained_tokens: int | None = None
+    """Tokens read in training forwards."""
+    training_file: str | None = None
+    """The inputs; null when steps carry their own."""
+    validation_file: str | None = None
+    """Always null: validation happens at the label holder."""
+    seed: int = 0
+    """Seed of the adapters' start and of dropout."""
+    user_provided_suffix: str | None = None
+    """Part of the fine-tuned model's name."""
+    metadata: Mapping[str, Any] | None = None
+    """The client's own notes."""
+    method: Method = field(default_factory=_absent)
+    """How it is fine-tuned."""
+    split: SplitState = field(default_factory=_absent)
+    """Where it stands."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LedgerEntry(Answer):
+    """One call in the ledger: what the host was sent, never the contents."""
+
+    id: str
+    """Position in the job's ledger, from 1."""
+    object: str = ""
+    """Always `fine_tuning.job.ledger_entry`."""
+    created_at: int = 0
+    """When it came, seconds since 1970."""
+    kind: str = ""
+    """The call: forward, evaluate, backward, optim_step, put_adapter, metrics or checkpoint."""
+    seq: int | None = None
+    """Step number, for numbered calls."""
+    bytes: int = 0
+    """Size of the body in bytes."""
+    sha256: str = ""
+    """SHA-256 over kind, parameters and body, in hex."""
+    tensors: Sequence[SentTensor] = ()
+    """The named things in it."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ModelObject(Answer):
+    """A backbone or a fine-tuned model."""
+
+    id: str
+    """Name, to be used as `model` when a job is made."""
+    object: str = ""
+    """Always `model`."""
+    created: int = 0
+    """When it was added, seconds since 1970."""
+    owned_by: str = ""
+    """Who owns it."""
+    family: str = ""
+    """Family of the backbone, `bert` for example."""
+    hidden_size: int = 0
+    """Width H of the activations."""
+    max_tokens: int = 0
+    """Most tokens in one input."""
+    parameters: int = 0
+    """Number of parameters of the backbone."""
+    base_model: str | None = None
+    """Of a fine-tuned model: the backbone that its adapters go on."""
+    adapter_sets: int | None = None
+    """Of a fine-tuned model: its number of adapter sets."""
+    pooling: str | None = None
+    """Of a fine-tuned model: where the backbone is cut."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PartObject(Answer):
+    """A piece of a file that has come."""
+
+    id: str
+    """Id, `part_...`."""
+    object: str = ""
+    """Always `upload.part`."""
+    created_at: int = 0
+    """When it came, seconds since 1970."""
+    upload_id: str = ""
+    """What it is a part of."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class UploadObject(Answer):
+    """A file on its way."""
+
+    id: str
+    """Id, `upload_...`."""
+    object: str = ""
+    """Always `upload`."""
+    bytes: int = 0
+    """Size of the whole, as announced."""
+    created_at: int = 0
+    """When it was announced, seconds since 1970."""
+    expires_at: int = 0
+    """From when on it takes nothing any more."""
+    filename: str = ""
+    """Name of the file."""
+    purpose: str = ""
+    """What it is for."""
+    status: str = ""
+    """`pending`, `completed`, `cancelled` or `expired`."""
+    file: FileObject | None = None
+    """The file that it became."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class UsageReport(Answer):
+    """A report of use."""
+
+    object: str = ""
+    """Always `usage`."""
+    start_date: str = ""
+    """First day (UTC)."""
+    end_date: str = ""
+    """Last day (UTC)."""
+    data: Sequence[UsageObject] = ()
+    """Put together as asked for."""
+    total: UsageObject = field(default_factory=_absent)
+    """All of it."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class WebhookObject(Answer):
+    """A URL that is told what happens to the project's jobs."""
+
+    id: str
+    """Id, `wh_...`."""
+    object: str = ""
+    """Always `webhook`."""
+    url: str = ""
+    """Where messages are posted."""
+    events: Sequence[str] = ()
+    """What it is told."""
+    enabled: bool = False
+    """Whether messages are sent. An answer of 410 Gone turns it off."""
+    created_at: int = 0
+    """When it was made, seconds since 1970."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CreatedWebhook(WebhookObject):
+    """A webhook that was just made, with its secret."""
+
+    secret: str | None = None
+    """Checks the signatures of messages: `whsec_` and base64. Shown once."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class NewApiKey(ApiKeyObject):
+    """A key that was just made."""
+
+    key: str | None = None
+    """The key itself. It is shown this once."""
+
+
+class JobView:
+    """The fields of the newest `JobObject`, to be read."""
+
+    _now: JobObject
+
+    @property
+    def id(self) -> str:
+        """Id, `ftjob-...`."""
+        return self._now.id
+
+    @property
+    def object(self) -> str:
+        """Always `fine_tuning.job`."""
+        return self._now.object
+
+    @property
+    def created_at(self) -> int:
+        """When it was made, seconds since 1970."""
+        return self._now.created_at
+
+    @property
+    def error(self) -> JobError | None:
+        """Why it failed; null when it did not."""
+        return self._now.error
+
+    @property
+    def fine_tuned_model(self) -> str | None:
+        """Name of the model it became."""
+        return self._now.fine_tuned_model
+
+    @property
+    def finished_at(self) -> int | None:
+        """When it ended, seconds since 1970."""
+        return self._now.finished_at
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Any]:
+        """As they were sent; the label holder's loop decides them."""
+        return self._now.hyperparameters
+
+    @property
+    def model(self) -> str:
+        """Name that the job was made with."""
+        return self._now.model
+
+    @property
+    def origin(self) -> str | None:
+        """Name of the fine-tuned model or checkpoint that it goes on from."""
+        return self._now.origin
+
+    @property
+    def organization_id(self) -> str:
+        """The project, in OpenAI's words."""
+        return self._now.organization_id
+
+    @property
+    def result_files(self) -> Sequence[str]:
+        """Id of `step_metrics.csv`, once the job is over, where metrics were reported."""
+        return self._now.result_files
+
+    @property
+    def estimated_finish(self) -> int | None:
+        """Always null: the label holder's loop decides."""
+        return self._now.estimated_finish
+
+    @property
+    def integrations(self) -> Sequence[Mapping[str, Any]] | None:
+        """Always null."""
+        return self._now.integrations
+
+    @property
+    def status(self) -> str:
+        """`validating_files`, `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`."""
+        return self._now.status
+
+    @property
+    def trained_tokens(self) -> int | None:
+        """Tokens read in training forwards."""
+        return self._now.trained_tokens
+
+    @property
+    def training_file(self) -> str | None:
+        """The inputs; null when steps carry their own."""
+        return self._now.training_file
+
+    @property
+    def validation_file(self) -> str | None:
+        """Always null: validation happens at the label holder."""
+        return self._now.validation_file
+
+    @property
+    def seed(self) -> int:
+        """Seed of the adapters' start and of dropout."""
+        return self._now.seed
+
+    @property
+    def user_provided_suffix(self) -> str | None:
+        """Part of the fine-tuned model's name."""
+        return self._now.user_provided_suffix
+
+    @property
+    def metadata(self) -> Mapping[str, Any] | None:
+        """The client's own notes."""
+        return self._now.metadata
+
+    @property
+    def method(self) -> Method:
+        """How it is fine-tuned."""
+        return self._now.method
+
+    @property
+    def split(self) -> SplitState:
+        """Where it stands."""
+        return self._now.split
+
+
+class JobFields(TypedDict, total=False):
+    """A job to be made."""
+
+    training_file: str | None
+    """Id of an uploaded file, for steps that name rows of it."""
+    hyperparameters: Mapping[str, Any] | None
+    """Kept and given back; the host does not read them."""
+    suffix: str | None
+    """Part of the fine-tuned model's name."""
+    seed: int | None
+    """Seed of the adapters' start and of dropout."""
+    metadata: Mapping[str, str] | None
+    """Up to 16 notes of your own."""
+
+
+class EstimateFields(TypedDict, total=False):
+    """A job to be estimated. The inputs are a `training_file`, or `rows` with `tokens_per_row`."""
+
+    method: Mapping[str, Any] | None
+    """How to fine-tune; the model's own settings when absent."""
+    training_file: str | None
+    """Id of an uploaded file."""
+    rows: int | None
+    """Rows, where there is no file yet."""
+    tokens_per_row: int | None
+    """Tokens of each row, where there is no file yet."""
+    batch_size: int | None
+    """Rows of a step."""
+    n_epochs: float | None
+    """Passes over the rows; need not be whole."""
+    shares: int | None
+    """Tensors that each set's gradient is sent as."""
+    base: bool | None
+    """Whether each step asks for the bare backbone's activations too; default true in client custody, false in host
+    custody."""
+
+
+class KeyLimits(TypedDict, total=False):
+    """A key to be made."""
+
+    requests_per_minute: int | None
+    """Requests a minute."""
+    tokens_per_minute: int | None
+    """Tokens that the device reads a minute."""
+    monthly_tokens: int | None
+    """Budget of tokens for a calendar month (UTC)."""
+    monthly_device_seconds: int | None
+    """Budget of device time for a calendar month (UTC), in seconds."""
+
+
+class WebhookFields(TypedDict, total=False):
+    """What to change of a webhook; what is absent stays."""
+
+    url: str | None
+    """Where messages are posted."""
+    events: Sequence[str] | None
+    """What it is told."""
+    enabled: bool | None
+    """Whether messages are sent. While it is false none are written; those that were wait."""

@@ -1,0 +1,44 @@
+"""A job's events as they happen (server-sent events), also when the connection breaks on the way.
+
+Owns: connecting, and connecting again. Must never: give an event twice, or end before the job has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import httpx
+from httpx_sse import EventSource, SSEError
+
+from ...errors import BlindtuneError
+from ..event_stream import Position
+from ..objects import Event
+
+if TYPE_CHECKING:
+    from .client import AsyncClient
+
+
+async def stream_events(client: AsyncClient, job_id: str, after: str | None = None) -> AsyncIterator[Event]:
+    """Every event of a job, or those after the one with this id, as they happen; ends when the job has.
+
+    A connection that breaks is opened again where it broke.
+    """
+    position = Position(job_id, after, client.policy)
+    while True:
+        failure: httpx.TransportError | None = None
+        async with aclosing(await client.open_stream(position.path, **position.options())) as response:
+            try:
+                async for message in EventSource(response).aiter_sse():
+                    event = position.take(message)
+                    if event is not None:
+                        yield event
+                    if position.ended:
+                        return
+            except SSEError as error:
+                raise BlindtuneError(f"the host does not stream events: {error}") from error
+            except httpx.TransportError as error:
+                failure = error
+        await asyncio.sleep(position.wait(failure))

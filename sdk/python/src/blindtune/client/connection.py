@@ -1,0 +1,83 @@
+"""What both clients have: the host's address, the key, and what becomes an exception.
+
+Owns: addresses and keys. Must never: send anything, or show a password.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from .._version import __version__
+from ..errors import ApiConnectionError, BlindtuneError, error_from
+from .requests import OCTETS
+from .step_calls import Call, StepAnswer, step_answer
+from .transport import RetryPolicy, Traffic
+
+BASE_URL_VARIABLE = "BLINDTUNE_BASE_URL"
+API_KEY_VARIABLE = "BLINDTUNE_API_KEY"
+
+Recorder = Callable[[Call, bytes], None]
+"""Is handed every step call as it was encoded, and the bytes of its answer."""
+
+
+class Connection:
+    """One host, how to be patient with it, and what its answers mean."""
+
+    def __init__(self, base_url: str | None, policy: RetryPolicy | None, recorder: Recorder | None) -> None:
+        url = base_url or os.environ.get(BASE_URL_VARIABLE)
+        if not url:
+            raise BlindtuneError(f"no host: pass base_url or set {BASE_URL_VARIABLE}")
+        self.base_url = normalize_url(url)
+        self.policy = policy or RetryPolicy()
+        self.recorder = recorder
+        self.traffic = Traffic()
+        """Bytes up and down so far."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_without_password(self.base_url)!r})"
+
+    def _options(self, api_key: str | None, timeout_s: float) -> dict[str, Any]:
+        key = api_key or os.environ.get(API_KEY_VARIABLE) or ""
+        headers = {"User-Agent": f"blindtune-python/{__version__}"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        return {"base_url": self.base_url, "headers": headers, "timeout": httpx.Timeout(timeout_s, connect=5.0)}
+
+    def _lost(self, error: httpx.TransportError) -> ApiConnectionError:
+        return ApiConnectionError(f"{_without_password(self.base_url)}: {type(error).__name__}: {error}")
+
+    def _answered(self, call: Call, body: bytes) -> StepAnswer:
+        answer = step_answer(body)
+        if self.recorder is not None:
+            self.recorder(call, body)
+        return answer
+
+
+def step_options(call: Call) -> dict[str, Any]:
+    """How to send a step call."""
+    headers = {"Content-Type": call.content_type, "Accept": OCTETS}
+    return {"params": dict(call.query), "content": call.body, "headers": headers}
+
+
+def good(response: httpx.Response) -> httpx.Response:
+    """The response, where it is 2xx; otherwise it is raised."""
+    if response.is_success:
+        return response
+    raise error_from(response.status_code, response.content, response.headers.get("x-request-id"))
+
+
+def _without_password(url: str) -> str:
+    """For messages: what stands before `@` is a secret."""
+    parsed = httpx.URL(url)
+    return str(parsed.copy_with(username=None, password=None)) if parsed.userinfo else url
+
+
+def normalize_url(url: str) -> str:
+    """`host:port`, with or without scheme, slash and `/v1`, as one base URL ending in `/v1/`."""
+    with_scheme = url if "://" in url else f"http://{url}"
+    trimmed = with_scheme.rstrip("/")
+    return (trimmed if trimmed.endswith("/v1") else f"{trimmed}/v1") + "/"

@@ -1,0 +1,67 @@
+"""`client.usage`, `client.api_keys` and `client.audit_log`: who used what, and who may.
+
+Owns: the calls under `/usage`, `/api_keys` and `/audit_log`. Must never: keep a key.
+"""
+
+# Made from ../aio/account.py by tools/unasync.py: `make sdk`.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from typing_extensions import Unpack
+
+from ..._generated import operations as op
+from ..._generated.schemas import KeyLimits
+from ..objects import ApiKey, AuditEntry, Usage
+from ..requests import given, nothing, reads
+from .pages import Pages
+from .resource import Resource
+
+
+class UsageReports(Resource):
+    """`client.usage`: what was used."""
+
+    def retrieve(
+        self,
+        start_date: str | date | None = None,
+        end_date: str | date | None = None,
+        *,
+        group_by: Sequence[str] = (),
+    ) -> Usage:
+        """Requests, steps, tokens, bytes and device seconds, by any of `key`, `model` and `day`."""
+        start, end = (date.fromisoformat(day) if isinstance(day, str) else day for day in (start_date, end_date))
+        named = {"start_date": start, "end_date": end, "group_by": ",".join(group_by) or None}
+        return self._client.call(op.GET_USAGE, reads(Usage), **named)
+
+
+class ApiKeys(Resource):
+    """`client.api_keys`: the project's keys."""
+
+    def create(
+        self, name: str, *, scopes: Sequence[str] | None = None, days: int | None = None, **limits: Unpack[KeyLimits]
+    ) -> ApiKey:
+        """Make a key for `days`. The answer's `key` is shown this once: the host keeps only its hash."""
+        named = {"name": name, "scopes": None if scopes is None else [*scopes], "days": days}
+        return self._client.call(op.CREATE_API_KEY, reads(ApiKey), given({**named, **limits}))
+
+    def list(self, limit: int | None = None) -> Pages[ApiKey]:
+        """The project's keys, without the keys themselves."""
+        return Pages(self._client, op.LIST_API_KEYS, ApiKey.read, limit=limit)
+
+    def retrieve(self, key_id: str) -> ApiKey:
+        """One key, without the key itself."""
+        return self._client.call(op.GET_API_KEY, reads(ApiKey), key_id=key_id)
+
+    def delete(self, key_id: str) -> None:
+        """Revoke it: from now on nothing is done for it."""
+        self._client.call(op.REVOKE_API_KEY, nothing, key_id=key_id)
+
+
+class AuditLog(Resource):
+    """`client.audit_log`: what was done with which key."""
+
+    def list(self, limit: int | None = None) -> Pages[AuditEntry]:
+        """What was done with which key, newest first."""
+        return Pages(self._client, op.LIST_AUDIT_LOG, AuditEntry.read, limit=limit)

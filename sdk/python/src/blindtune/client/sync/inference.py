@@ -1,0 +1,43 @@
+"""`client.activations` and `client.embeddings`: what a private head is put on.
+
+Owns: the calls under `/activations` and `/embeddings`. Must never: know what they are for.
+"""
+
+# Made from ../aio/inference.py by tools/unasync.py: `make sdk`.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..._generated import operations as op
+from ..inference import Input, read_activations, read_embeddings
+from ..objects import Activations, Embeddings
+from ..requests import given
+from .resource import Resource
+
+
+class ActivationCalls(Resource):
+    """`client.activations`: what a private head is put on."""
+
+    def create(
+        self,
+        model: str,
+        input: Input,
+        *,
+        adapters: str | Sequence[int] | None = None,
+        base: bool | None = None,
+        pooling: str | None = None,
+    ) -> Activations:
+        """`h.{i}` [B, H] of a fine-tuned model's sets, and `h.base` of a backbone or where `base` is set."""
+        chosen = adapters if adapters is None or isinstance(adapters, str) else [*adapters]
+        body = given({"model": model, "input": input, "adapters": chosen, "base": base, "pooling": pooling})
+        return self._client.call(op.CREATE_ACTIVATIONS, read_activations, body)
+
+
+class EmbeddingCalls(Resource):
+    """`client.embeddings`: vectors of texts."""
+
+    def create(self, model: str, input: Input) -> Embeddings:
+        """One vector for each text: the backbone's, or a fine-tuned model's sets side by side. Travels as base64."""
+        body = {"model": model, "input": input, "encoding_format": "base64"}
+        return self._client.call(op.CREATE_EMBEDDINGS, read_embeddings, body)

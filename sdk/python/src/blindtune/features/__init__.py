@@ -1,0 +1,9 @@
+"""Hidden states of a frozen backbone, asked for once and kept at home.
+
+Owns: the way from texts to `Taps`. Must never: import what knows a label; which texts are asked for, in which order and
+when, is all that a host learns here.
+"""
+
+from .download import download_taps
+
+__all__ = ["download_taps"]

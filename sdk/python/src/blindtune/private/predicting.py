@@ -1,0 +1,55 @@
+"""What a trained private model says, whatever its inputs are: classes, values, and how good they are.
+
+Owns: outputs into answers. Must never: know where inputs come from.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict
+from typing import Any, Generic, TypeVar
+
+from ..arrays import F32
+from ..data import Dataset
+from ..errors import RunError
+from .heads import softmax
+from .tasks import Classification, Regression, Task
+
+X = TypeVar("X")
+
+
+class Predicting(ABC, Generic[X]):
+    """A private model with inputs of kind X for N texts."""
+
+    task: Task
+
+    @abstractmethod
+    def outputs(self, inputs: X) -> F32:
+        """[N, O]."""
+
+    @property
+    def regression(self) -> bool:
+        """Whether it predicts values, and not classes."""
+        return isinstance(self.task, Regression)
+
+    def description(self) -> dict[str, Any]:
+        """What is kept as words and numbers: the unit of a regression."""
+        return {"regression": asdict(self.task)} if isinstance(self.task, Regression) else {}
+
+    def probabilities(self, inputs: X) -> F32:
+        """[N, C]."""
+        return softmax(self.outputs(inputs))
+
+    def values(self, inputs: X) -> F32:
+        """[N] in the data's unit, of a regression."""
+        assert isinstance(self.task, Regression), "only a regression predicts values"
+        return self.task.values(self.outputs(inputs))
+
+    def scores(self, inputs: X, data: Dataset) -> dict[str, float]:
+        """How good the predictions are on the labels or values of `data`, whose inputs these are."""
+        outputs = self.outputs(inputs)
+        if not isinstance(self.task, Regression):
+            return Classification(outputs.shape[1]).scores(outputs, data.labels)
+        if data.values is None:
+            raise RunError("the run is a regression: read the data with task='regression'")
+        return self.task.scores(outputs, data.values)

@@ -1,0 +1,163 @@
+"""Training a side network at home: passes over the taps, averaged weights, early stopping. The host has no part in it.
+
+Owns: the order of batches, the schedule, and which weights are kept. Must never: ask a host for anything, so that
+neither rows, nor order, nor number of passes can tell what was learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...arrays import F32, I64
+from ...data.taps import Taps
+from ...optimizers import AdamW, AdamWSettings, learning_rate
+from ..secret import SecretStream
+from ..tasks import Task
+from .attentive import Attentive, Shape
+from .standardize import Standardize
+
+WARMUP = 0.06
+AVERAGE, AVERAGE_EVERY = 0.05, 10
+EVALUATED_ROWS = 256
+LEAST_HELD_OUT = 20
+"""With fewer rows to hold out, every epoch is taken as it comes."""
+
+
+@dataclass(frozen=True)
+class SideSettings:
+    """How side networks learn; all of it at home. `networks` are drawn and trained apart, and their outputs averaged.
+
+    A share of the rows, `held_out`, is not trained on: the epoch with the smallest loss there is the one that is kept.
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    dropout: float = 0.2
+    networks: int = 1
+    held_out: float = 0.1
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """After a pass: the training loss, and with averaged weights the loss on the rows held out."""
+
+    epoch: int
+    loss: float
+    held_out: float | None
+
+
+@dataclass
+class SideModel:
+    """Standardised taps into one or more networks; their mean output."""
+
+    standardize: Standardize
+    networks: list[Attentive]
+
+    def outputs(self, taps: Taps) -> F32:
+        """[N, O] for N texts."""
+        return np.asarray(np.mean([_outputs(net, self.standardize, taps) for net in self.networks], axis=0), np.float32)
+
+    def parameters(self) -> dict[str, F32]:
+        """Everything learned, by name."""
+        named = {"standardize.mean": self.standardize.mean, "standardize.deviation": self.standardize.deviation}
+        for k, network in enumerate(self.networks):
+            pairs = zip(network.names, network.parameters, strict=True)
+            named |= {f"network.{k}.{name}": value for name, value in pairs}
+        return named
+
+    @classmethod
+    def of(cls, named: Mapping[str, F32]) -> SideModel:
+        """What `parameters` gave."""
+        standardize = Standardize(named["standardize.mean"], named["standardize.deviation"])
+        count = sum(name.endswith(".out.bias") for name in named)
+        networks = [Attentive([named[f"network.{k}.{name}"] for name in Attentive.names]) for k in range(count)]
+        return cls(standardize, networks)
+
+
+def fit_side(
+    taps: Taps,
+    targets: Any,
+    task: Task,
+    settings: SideSettings,
+    secret: SecretStream,
+    after: Callable[[int, Epoch], None] = lambda _network, _epoch: None,
+) -> SideModel:
+    """Train on these texts [N] and targets [N]. `after` is told of every epoch of every network.
+
+    What it does is a function of its arguments alone.
+    """
+    standardize = Standardize.of(taps)
+    shape = Shape(len(taps.levels), taps.levels[0].shape[1], task.outputs)
+    networks = []
+    for k in range(settings.networks):
+        draw = SecretStream(secret.secret + k.to_bytes(4, "big"))
+        network = Attentive.fresh(shape, draw, settings.dropout)
+        rows = draw.permutation(len(taps), "side", "held out")
+        held = round(settings.held_out * len(taps))
+        held = held if held >= LEAST_HELD_OUT else 0
+        training = _Training(network, standardize, task, settings, draw)
+        for epoch in training.run(taps, targets, rows[held:], rows[:held]):
+            after(k, epoch)
+        networks.append(network)
+    return SideModel(standardize, networks)
+
+
+class _Training:
+    """One network's way through the epochs."""
+
+    def __init__(
+        self, network: Attentive, standardize: Standardize, task: Task, settings: SideSettings, secret: SecretStream
+    ) -> None:
+        self.network, self.standardize, self.task = network, standardize, task
+        self.settings, self.secret = settings, secret
+        self.optimizer = AdamW(network.parameters, AdamWSettings(settings.lr, weight_decay=settings.weight_decay))
+        self.average = [p.copy() for p in network.parameters]
+        self.step = 0
+
+    def run(self, taps: Taps, targets: Any, rows: I64, held: I64) -> Iterator[Epoch]:
+        """Every epoch; at the end the network has the averaged weights of the best."""
+        count = -(-len(rows) // self.settings.batch_size)
+        best, least = self.average, np.inf
+        for epoch in range(self.settings.epochs):
+            order = rows[self.secret.permutation(len(rows), "side", epoch)]
+            losses = [self._step(taps, targets, part, count) for part in np.array_split(order, count)]
+            found = self._held_out(taps.take(held), targets[held]) if len(held) else None
+            if found is None or found < least:
+                best, least = [p.copy() for p in self.average], np.inf if found is None else found
+            yield Epoch(epoch + 1, float(np.mean(losses)), found)
+        for parameter, kept in zip(self.network.parameters, best, strict=True):
+            parameter[...] = kept
+
+    def _step(self, taps: Taps, targets: Any, rows: I64, per_epoch: int) -> float:
+        steps = per_epoch * self.settings.epochs
+        generator = np.random.default_rng([self.step, *self.secret.secret])
+        batch = self.standardize.apply(taps.take(rows))
+        passed = self.network.forward(batch, self.network.masks(len(rows), generator))
+        loss, gradient = self.task.loss(passed.logits, targets[rows])
+        rate = learning_rate(self.step, steps, round(WARMUP * steps), self.settings.lr)
+        self.optimizer.step(self.network.backward(passed, gradient), rate)
+        self.step += 1
+        if self.step % AVERAGE_EVERY == 0 or self.step < AVERAGE_EVERY:
+            self._take_in()
+        return loss
+
+    def _take_in(self) -> None:
+        """A running mean of the weights; while it is young, of all there were."""
+        weight = np.float32(max(AVERAGE, 1.0 / max(1.0, self.step / AVERAGE_EVERY)))
+        for averaged, parameter in zip(self.average, self.network.parameters, strict=True):
+            averaged += weight * (parameter - averaged)
+
+    def _held_out(self, taps: Taps, targets: Any) -> float:
+        network = Attentive(self.average, self.settings.dropout)
+        return self.task.loss(_outputs(network, self.standardize, taps), targets)[0]
+
+
+def _outputs(network: Attentive, standardize: Standardize, taps: Taps) -> F32:
+    parts = [np.arange(k, min(k + EVALUATED_ROWS, len(taps))) for k in range(0, len(taps), EVALUATED_ROWS)]
+    return np.concatenate([network.forward(standardize.apply(taps.take(rows))).logits for rows in parts])

@@ -1,0 +1,254 @@
+"""Method side: the host gives the bare backbone's tokens, once, and everything that learns from a label stays at home.
+
+Owns: the order of the work (ask, train at home, keep), and what a run folder holds of it. Must never: let a label, or
+anything that follows from one, decide what is asked of a host, in which order or when: the requests of two runs that
+differ in their labels alone are the same bytes (tests/test_transcripts.py).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from .. import audit as attacks
+from ..arrays import F32, encode, sha256
+from ..data import Dataset, Text, evaluation_chunks
+from ..data.taps import Taps
+from ..errors import RunError
+from ..features import download_taps
+from .export import Exported, write_private_export
+from .factory import fit_side_home, restored_side_home
+from .host_group import HostLink
+from .placement import make_placement
+from .protection import protection
+from .run import About, check_same
+from .run_audit import attack_activations, with_excess
+from .run_folder import RunFolder
+from .settings import Settings
+from .trainer import FitResult, Tuner
+
+if TYPE_CHECKING:
+    from ..private.side import Epoch, SideHome
+
+ACCURACY_ROWS = 1000
+"""Rows that the accuracy of a fit is computed on."""
+
+
+class SideTuner(Tuner, method="side"):
+    """A `Tuner` with `method="side"`. Blind: the host learns what the texts tell anybody."""
+
+    _about: About | None = None
+    _home: SideHome | None = None
+
+    def fit(self, data: Dataset) -> FitResult:
+        """Ask for the tokens of `data`, in a secret order, and train at home. A fit that was done is not done again."""
+        with threadpool_limits(limits=1):
+            return self._fit(data)
+
+    def _fit(self, data: Dataset) -> FitResult:
+        started, before = time.monotonic(), self._traffic()
+        mine = data.take(self.folder.secret().permutation(len(data), "rows"))
+        about = About(self.model, self.settings, mine.label_names, data.sha256())
+        known = self.folder.read_json("run.json")
+        if known is not None:
+            check_same(_about_of(known), about, self.folder.path)
+        self._about = about
+        self._write_about()
+        taps = self._taps(mine.texts)
+        saved = self.folder.load_state()
+        if saved is None:
+            losses = self._train(taps, mine)
+            self.folder.save_state(self._ready_home().parameters, self._facts(losses, taps, mine))
+            self._write_about()
+        else:
+            self._restore()
+        up, down, retries = (now - then for now, then in zip(self._traffic(), before, strict=True))
+        facts = self._saved_facts()
+        return FitResult(
+            steps=int(facts["steps"]),
+            loss=float(facts["loss"]),
+            accuracy=float(facts["accuracy"]),
+            seconds=time.monotonic() - started,
+            bytes_up=up,
+            bytes_down=down,
+            retries=retries,
+            adapter_sha256=sha256(list(self._ready_home().parameters.values())),
+            norm_ratio=1.0,
+        )
+
+    def _train(self, taps: Taps, mine: Dataset) -> list[float]:
+        """Train every network; the last epoch's loss of each."""
+        losses: dict[int, float] = {}
+        epochs = max(1, round(self.settings.epochs or 1.0))
+        total = epochs * self.settings.networks
+        with tqdm(total=total, disable=None if self.progress else True, unit="epoch", desc="at home") as bar:
+
+            def after(network: int, epoch: Epoch) -> None:
+                losses[network] = epoch.loss
+                record = {"step": network * epochs + epoch.epoch, "network": network, "epoch": epoch.epoch}
+                self.folder.record_step(record | {"loss": epoch.loss, "held_out_loss": epoch.held_out})
+                bar.set_postfix_str(f"loss {epoch.loss:.3f}", refresh=False)
+                bar.update()
+
+            self._home = fit_side_home(self.settings, taps, mine, self.folder.secret(), after)
+        return list(losses.values())
+
+    def _facts(self, losses: Sequence[float], taps: Taps, mine: Dataset) -> dict[str, Any]:
+        some = np.arange(min(len(mine), ACCURACY_ROWS))
+        scores = self._ready_home().scores(taps.take(some), mine.take(some))
+        if not np.isfinite(losses).all():
+            raise RunError(f"the loss became {losses}; lower lr")
+        trained = len(mine) - round(self.settings.held_out * len(mine))
+        epochs = max(1, round(self.settings.epochs or 1.0))
+        steps = -(-trained // self.settings.batch_size) * epochs * self.settings.networks
+        return {"steps": steps, "loss": float(np.mean(losses)), "accuracy": scores["accuracy"]}
+
+    @property
+    def links(self) -> Sequence[HostLink]:
+        """None: the host keeps nothing of a run."""
+        return ()
+
+    # Look.
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels, in the order of the columns of `predict_proba`."""
+        return self._ready_about().label_names
+
+    def evaluate(self, data: Dataset) -> dict[str, float]:
+        """As `Tuner.evaluate`."""
+        return self._ready_home().scores(self._taps(data.texts), data)
+
+    def predict_proba(self, texts: Sequence[Text]) -> F32:
+        """As `Tuner.predict_proba`."""
+        home = self._ready_home()
+        if home.regression:
+            raise RunError("the run is a regression: use predict_values")
+        return home.probabilities(self._taps(texts))
+
+    def predict_values(self, texts: Sequence[Text]) -> F32:
+        """As `Tuner.predict_values`."""
+        home = self._ready_home()
+        if not home.regression:
+            raise RunError("the run is a classifier: use predict or predict_proba")
+        return home.values(self._taps(texts))
+
+    def activations(self, texts: Sequence[Text], base: bool = False) -> tuple[list[F32], F32 | None]:
+        """The mean of each text's tokens, [N, H]: a summary of what the host computed. There are no adapters."""
+        taps = self._taps(texts)
+        (level,) = taps.levels
+        pairs = zip(taps.offsets[:-1], taps.offsets[1:], strict=True)
+        means = np.stack([level[first:end].mean(axis=0, dtype=np.float32) for first, end in pairs])
+        return [means], means if base else None
+
+    def audit(self, data: Dataset, trained_on: Dataset | None = None, quick: bool = False) -> attacks.LeakReport:
+        """Attack what the host computed: what it finds, anybody finds who has the texts and the backbone."""
+        with threadpool_limits(limits=1):
+            report = self._attack(data, quick)
+            if trained_on is not None:
+                report = with_excess(report, self._attack(trained_on, quick))
+        return replace(report, exposure=attacks.exposure(self.settings.method, 1, 1))
+
+    def _attack(self, data: Dataset, quick: bool) -> attacks.LeakReport:
+        some = data.take(attacks.sample_rows(len(data)))
+        tensors = attacks.Tensors(self.activations(some.texts)[0], None, some.labels)
+        return attack_activations(tensors, some.classes, make_placement("shares", 1), quick)
+
+    # Keep.
+
+    def complete(self) -> list[str | None]:
+        """Nothing to finish: there is no job."""
+        return [None for _ in self.clients]
+
+    def save(self, folder: str | Path) -> None:
+        """Copy what is needed to predict into another folder."""
+        target = RunFolder(folder)
+        self._ready_home()
+        for name in ("secret", "state.safetensors", "run.json"):
+            target.write(name, (self.folder.path / name).read_bytes())
+
+    def export(self, folder: str | Path, passphrase: str | None = None) -> Path:
+        """Write the networks, encrypted where there is a passphrase. There are no adapters for PEFT."""
+        about, home = self._ready_about(), self._ready_home()
+        private = {"label_names": list(about.label_names)} | home.description()
+        content = encode(home.parameters, {"private": json.dumps(private)})
+        description = {"model": about.model, "sets": 0, "settings": about.settings.to_dict()}
+        return write_private_export(folder, description, content, passphrase)
+
+    def summary(self) -> dict[str, Any]:
+        """As `Tuner.summary`; there are no jobs, and nothing is obfuscated."""
+        facts = self._saved_facts()
+        return {
+            "method": self.settings.method,
+            "protection": protection(self.settings),
+            "model": self.model,
+            "hosts": [client.base_url for client in self.clients],
+            "jobs": [],
+            "steps": facts["steps"],
+            "bytes_up": self.clients[0].traffic.up,
+            "bytes_down": self.clients[0].traffic.down,
+            "adapter_sha256": sha256(list(self._ready_home().parameters.values())),
+        }
+
+    def _restore(self) -> None:
+        """Take up what the run folder holds."""
+        body, saved = self.folder.read_json("run.json"), self.folder.load_state()
+        if body is None or saved is None:
+            raise RunError(f"{self.folder.path}: no finished run here; call fit again")
+        self._about = _about_of(body)
+        self._home = restored_side_home(len(self._about.label_names), body.get("regression"), saved[0])
+
+    def _adopt(self, exported: Exported) -> None:
+        """Take up what `export` wrote."""
+        names = tuple(exported.private["label_names"])
+        self._about = About(self.model, self.settings, names, "")
+        self._home = restored_side_home(len(names), exported.private.get("regression"), exported.arrays)
+
+    # Parts.
+
+    def _taps(self, texts: Sequence[Text]) -> Taps:
+        """The tokens of these texts, from the run folder where it has them."""
+        if not len(texts):
+            raise RunError("no texts: pass at least one")
+        chunks = list(evaluation_chunks(texts, self.settings.eval_batch_size))
+        return download_taps(self.clients[0], self.model, chunks, self.folder.path / "taps", self.progress)
+
+    def _traffic(self) -> tuple[int, int, int]:
+        traffic = self.clients[0].traffic
+        return traffic.up, traffic.down, traffic.retries
+
+    def _write_about(self) -> None:
+        about = self._ready_about()
+        body: dict[str, Any] = {"model": about.model, "settings": about.settings.to_dict()}
+        body |= {"hosts": [{"url": client.base_url} for client in self.clients]}
+        body |= {"label_names": list(about.label_names), "data_sha256": about.data_sha256}
+        self.folder.write_json("run.json", body | (self._home.description() if self._home is not None else {}))
+
+    def _saved_facts(self) -> dict[str, Any]:
+        saved = self.folder.load_state()
+        if saved is None:
+            raise RunError("not trained yet: call fit first, or load a run folder")
+        return saved[1]
+
+    def _ready_about(self) -> About:
+        if self._about is None:
+            raise RunError("not trained yet: call fit first, or load a run folder")
+        return self._about
+
+    def _ready_home(self) -> SideHome:
+        if self._home is None:
+            raise RunError("not trained yet: call fit first, or load a run folder")
+        return self._home
+
+
+def _about_of(body: dict[str, Any]) -> About:
+    settings = Settings.from_dict(body["settings"]).resolve(1)
+    return About(body["model"], settings, tuple(body["label_names"]), body["data_sha256"])

@@ -1,0 +1,70 @@
+"""Method side against a real host: it learns from the backbone's tokens, and a host that dies changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blindtune import Client, Dataset, Tuner
+from blindtune.data import Text
+from blindtune.data.taps import Taps
+from blindtune.features import download
+from blindtune.training.run_folder import RunFolder
+
+from .conftest import MODEL, RealHost
+from .test_training import notes
+
+SIDE = {"method": "side", "epochs": 10, "networks": 1, "batch_size": 16}
+
+
+def run(client: Client, folder: Path, data: Dataset, **settings: object) -> Tuner:
+    RunFolder(folder).write("secret", b"same secret".hex().encode())
+    tuner = Tuner(MODEL, [client], run=folder, progress=False, **(SIDE | settings))  # type: ignore[arg-type]
+    tuner.fit(data)
+    return tuner
+
+
+def test_it_learns_what_the_labels_teach(hosts: list[RealHost], tmp_path: Path) -> None:
+    client, data, dev = hosts[0].client(), notes(300), notes(240, seed=1)
+    mine = run(client, tmp_path / "run", data)
+    shuffled = Dataset(data.texts, np.random.default_rng(0).permutation(data.labels), data.label_names)
+    luck = run(client, tmp_path / "luck", shuffled)
+    assert mine.evaluate(dev)["accuracy"] > 0.95 and luck.evaluate(dev)["accuracy"] < 0.8
+    assert mine.links == () and client.jobs.list().first_page() is not None
+    again = Tuner.load(tmp_path / "run", [client], progress=False)
+    assert again.predict(dev.texts[:5]) == mine.predict(dev.texts[:5])
+
+
+def test_tokens_are_those_that_the_host_gives_for_each_text_alone(hosts: list[RealHost], tmp_path: Path) -> None:
+    client = hosts[0].client()
+    texts: list[Text] = ["the man is well again", "cough", ("does it hurt?", "the woman has strong pain today")]
+    taps = download.download_taps(client, MODEL, [texts[:2], texts[2:]], tmp_path / "taps")
+    for row, text in enumerate(texts):
+        alone = client.activations.create(MODEL, [text], pooling="none").tensors["h.base"]  # type: ignore[arg-type]
+        got = taps.take(np.array([row])).levels[0]
+        assert got.shape == alone.shape
+        np.testing.assert_allclose(got, alone, atol=2e-3 * float(np.abs(alone).max()))
+
+
+def test_a_host_that_is_killed_while_it_gives_tokens_changes_nothing(
+    own_host: RealHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = notes(96)
+    undisturbed = run(own_host.client(), tmp_path / "undisturbed", data, eval_batch_size=8)
+    calls, asked = 0, download._asked
+
+    def killed_at_the_fifth(client: Client, model: str, chunk: Sequence[Text], path: Path) -> Taps:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            own_host.kill()
+            own_host.start()
+        return asked(client, model, chunk, path)
+
+    monkeypatch.setattr(download, "_asked", killed_at_the_fifth)
+    disturbed = run(own_host.client(), tmp_path / "disturbed", data, eval_batch_size=8)
+    assert calls == 12
+    assert disturbed.summary()["adapter_sha256"] == undisturbed.summary()["adapter_sha256"]

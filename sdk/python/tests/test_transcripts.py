@@ -1,0 +1,120 @@
+"""Blind by construction: what a host receives is the same bytes under any labels of the same rows.
+
+The host's whole transcript, hashed in the order it came: every method, path and body. Keys, times and ids that the host
+makes are not in it. Methods that send something learned must fail the same test, or it would test nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import sentiment
+from fake_host import FakeHost, Fault
+
+from blindtune import ApiError, Client, Dataset, Tuner
+from blindtune.training.protection import MEANING, protection
+from blindtune.training.settings import METHODS, Settings
+
+ROWS = 64
+BLIND = {
+    "side": {"method": "side", "epochs": 2, "networks": 2, "batch_size": 16},
+    "side, one network, all rows": {"method": "side", "epochs": 1, "networks": 1, "held_out": 0.0},
+    "frozen": {"method": "frozen", "steps": 8, "batch_size": 16},
+}
+TELLING = {
+    "lora": {"method": "lora", "steps": 3, "batch_size": 16, "lr": 0.02},
+    "p3eft": {"method": "p3eft", "steps": 3, "batch_size": 16, "lr": 0.02},
+}
+"""They send gradients from the second step on, and adapters that come of them."""
+
+
+def transcript(labels: np.ndarray, settings: dict[str, Any], folder: Path) -> str:
+    """Train, evaluate and predict on a host of its own under one secret; SHA-256 of all that the host was sent."""
+    texts = sentiment(ROWS, 0).texts
+    data = Dataset(texts, labels.astype(np.int64), ("no", "yes"))
+    fresh = sentiment(20, 1)
+    folder.mkdir()
+    (folder / "secret").write_text("5e" * 32)
+    host = FakeHost()
+    try:
+        tuner = Tuner("toy", [Client(host.url, "key")], run=folder, progress=False, **settings)
+        tuner.fit(data)
+        tuner.evaluate(Dataset(fresh.texts, labels[:20].astype(np.int64), ("no", "yes")))
+        tuner.predict(fresh.texts[:7])
+        tuner.audit(data, quick=True)
+        tuner.complete()
+    finally:
+        host.close()
+    digest = hashlib.sha256()
+    for method, path, body in host.seen:
+        for part in (method.encode(), path.encode(), body):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    assert host.seen, "something was sent"
+    return digest.hexdigest()
+
+
+def labellings(count: int) -> list[np.ndarray]:
+    """The true labels, their opposite, one class nearly alone, and random ones."""
+    true = sentiment(ROWS, 0).labels
+    rare = np.zeros(ROWS, int)
+    rare[:3] = 1
+    rng = np.random.default_rng(7)
+    return [true, 1 - true, rare, *(rng.integers(0, 2, ROWS) for _ in range(count - 3))]
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_a_blind_run_sends_the_same_bytes_under_any_labels(name: str, tmp_path: Path) -> None:
+    found = {transcript(labels, BLIND[name], tmp_path / str(k)) for k, labels in enumerate(labellings(20))}
+    assert len(found) == 1
+    assert protection(Settings.from_dict(BLIND[name]).resolve(1)) == "blind"
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_a_run_that_sends_what_it_learned_does_not(name: str, tmp_path: Path) -> None:
+    found = {transcript(labels, TELLING[name], tmp_path / str(k)) for k, labels in enumerate(labellings(4))}
+    assert len(found) == 4
+    assert protection(Settings.from_dict(TELLING[name]).resolve(1)) != "blind"
+
+
+def test_a_run_that_broke_off_and_was_taken_up_again_sends_the_same_bytes(tmp_path: Path) -> None:
+    """It breaks off while it asks, and is killed while it trains: nothing that came is asked for twice."""
+    texts, settings = sentiment(600, 0).texts, {"method": "side", "epochs": 1, "networks": 1}
+    found = {}
+    for name, labels in (("random", np.random.default_rng(0).integers(0, 2, 600)), ("other", np.arange(600) % 2)):
+        data = Dataset(texts, labels.astype(np.int64), ("no", "yes"))
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "secret").write_text("5e" * 32)
+        host = FakeHost()
+
+        def fit(host: FakeHost = host, data: Dataset = data, folder: Path = tmp_path / name) -> str:
+            tuner = Tuner("toy", [Client(host.url, "key")], run=folder, progress=False, **settings)
+            return tuner.fit(data).adapter_sha256
+
+        host.faults.append(Fault("activations", status=422))
+        with pytest.raises(ApiError):
+            fit()
+        first = fit()
+        asked = len(host.seen)
+        (tmp_path / name / "state.safetensors").unlink()
+        assert fit() == first and len(host.seen) == asked
+        found[name] = [(method, path, body) for method, path, body in host.seen]
+        host.close()
+    assert found["random"] == found["other"] and len(found["other"]) == 1 + 5
+
+
+def test_every_method_has_a_class_of_protection() -> None:
+    classes = {method: protection(Settings(method=method).resolve(1)) for method in METHODS}
+    assert classes == {
+        "p3eft": "hurdle",
+        "lora": "open",
+        "frozen": "blind",
+        "side": "blind",
+        "dc": "hurdle",
+        "pslf": "hurdle",
+    }
+    assert protection(Settings(method="lora", label_epsilon=2.0).resolve(1)) == "bounded"
+    assert set(MEANING) == {"blind", "bounded", "hurdle", "open"} and "private" not in MEANING["hurdle"]
