@@ -39,6 +39,7 @@ NUMERIC = (
     "test_optimizers.py",
     "test_placement.py",
     "test_shares.py",
+    "test_side.py",
     "test_trainer.py",
     "test_update_noise.py",
 )
