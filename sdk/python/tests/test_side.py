@@ -77,7 +77,8 @@ def test_it_finds_the_token_that_matters() -> None:
     shuffled = np.random.default_rng(0).permutation(labels)
     luck = fit_side(train, shuffled, Classification(2), SideSettings(batch_size=32, lr=5e-3), SecretStream(b"f"))
     by_luck = float(np.mean(luck.outputs(fresh).argmax(axis=1) == truth))
-    assert found > 0.9 and by_luck < 0.65
+    # Over ten draws 0.998 +- 0.001, and 0.49 +- 0.06 with shuffled labels.
+    assert found > 0.9 and by_luck < 0.8
 
 
 def test_a_regression_is_learned_as_well() -> None:
@@ -89,7 +90,8 @@ def test_a_regression_is_learned_as_well() -> None:
 
     task = Regression.of(values(train))
     model = fit_side(train, values(train), task, SideSettings(batch_size=32, lr=5e-3), SecretStream(b"r"))
-    assert np.isfinite(task.scores(model.outputs(fresh), values(fresh))["rmse"])
+    # Over ten draws 0.47 +- 0.04; without learning about 0 +- 0.05.
+    assert task.scores(model.outputs(fresh), values(fresh))["spearman"] > 0.25
 
 
 def test_one_secret_gives_one_network_and_it_comes_back() -> None:

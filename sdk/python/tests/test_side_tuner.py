@@ -38,7 +38,7 @@ def test_it_learns_from_one_pass_and_opens_no_job(tuner: Tuner, fake_host: FakeH
     luck = Tuner("toy", tuner.clients, progress=False, **SMALL)
     shuffled = np.random.default_rng(3).permutation(sentiment(600).labels)
     luck.fit(Dataset(sentiment(600).texts, shuffled, fresh.label_names))
-    assert luck.evaluate(fresh)["accuracy"] < 0.7
+    assert luck.evaluate(fresh)["accuracy"] < 0.82, "0.53 +- 0.07 over ten draws"
 
 
 def test_predictions_have_the_names_and_what_was_asked_is_not_asked_again(tuner: Tuner, fake_host: FakeHost) -> None:
