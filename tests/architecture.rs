@@ -330,6 +330,14 @@ fn each_outside_crate_is_known_in_its_own_part_alone() {
 }
 
 #[test]
+fn no_layer_below_the_service_knows_where_a_setting_stands_in_a_request() {
+    for source in sources() {
+        let below = ["domain/", "model/", "engine/"].iter().any(|layer| source.name.starts_with(layer));
+        assert!(!below || !source.text.contains("method.split"), "src/{} names a path of a request", source.name);
+    }
+}
+
+#[test]
 fn the_service_names_of_sqlx_the_pooled_connection_alone() {
     let source = sources().into_iter().find(|source| source.name == "service/context.rs").expect("service/context.rs");
     let lines: Vec<String> =

@@ -15,7 +15,6 @@ use axum::http::HeaderMap;
 use axum::http::HeaderName;
 use axum::http::HeaderValue;
 use axum::http::Method;
-use axum::http::StatusCode;
 use axum::http::Uri;
 use axum::middleware::Next;
 use axum::response::IntoResponse;
@@ -28,6 +27,7 @@ use crate::api::App;
 use crate::api::auth::bearer;
 use crate::api::error::ApiError;
 use crate::api::once;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::principal::Principal;
 use crate::service::Deed;
 use crate::service::Denied;
@@ -141,7 +141,7 @@ async fn check(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
 /// Refuses U+0000, which no text of ours may have: the database cannot hold it.
 fn check_url(url: &Uri) -> Result<(), ApiError> {
     if url.query().is_some_and(|query| query.contains("%00")) {
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", "The query has the character U+0000."));
+        return Err(ApiError::new(ErrorCode::InvalidQuery, "The query has the character U+0000."));
     }
     if url.path().contains("%00") {
         return Err(ServiceError::not_found("resource", url.path()).into());
@@ -168,8 +168,7 @@ async fn change(
     };
     let (parts, body) = response.into_parts();
     let Ok(body) = axum::body::to_bytes(body, CONTROL_ANSWER_BYTES).await else {
-        return ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The answer broke off.")
-            .into_response();
+        return ApiError::new(ErrorCode::InternalError, "The answer broke off.").into_response();
     };
     let resource = resource.or_else(|| made(&body));
     let status = parts.status.as_u16();
@@ -194,12 +193,12 @@ fn refuse(denied: &Denied) -> ApiError {
         Denied::Rate { of, wait } => {
             let message =
                 format!("Rate limit reached for {of} per minute; try again in {} ms.", wait.as_millis().max(1));
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message).retry_after(*wait)
+            ApiError::new(ErrorCode::RateLimitExceeded, message).retry_after(*wait)
         }
         Denied::Budget { name, of_key } => {
             let whose = if *of_key { "this key" } else { "the project" };
             let message = format!("The budget of {whose} for this month is spent ({name}).");
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", message).at(*name).never_retry()
+            ApiError::new(ErrorCode::InsufficientQuota, message).at(*name).never_retry()
         }
     }
 }

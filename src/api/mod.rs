@@ -33,7 +33,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
-use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -42,6 +41,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::api::error::ApiError;
 use crate::api::gate::Actions;
 use crate::api::gate::govern;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::limits::Limits;
 use crate::service::AuditLog;
 use crate::service::Capabilities;
@@ -231,11 +231,11 @@ fn openapi() -> anyhow::Result<utoipa::openapi::OpenApi> {
 }
 
 async fn no_route() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "unknown_url", "There is no such URL; see /docs.")
+    ApiError::new(ErrorCode::UnknownUrl, "There is no such URL; see /docs.")
 }
 
 async fn no_method() -> ApiError {
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This URL does not take this method.")
+    ApiError::new(ErrorCode::MethodNotAllowed, "This URL does not take this method.")
 }
 
 /// Runs a use case to its end even when the client goes away: a step that the engine has begun must also be recorded.
