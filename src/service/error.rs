@@ -97,7 +97,11 @@ impl From<BadExpiry> for ServiceError {
 
 impl From<CodecError> for ServiceError {
     fn from(error: CodecError) -> Self {
-        Self::new(ErrorCode::TensorInvalid, error.to_string())
+        let code = match error {
+            CodecError::TooLarge(_) => ErrorCode::TooLarge,
+            CodecError::Malformed(_) | CodecError::Tensor { .. } => ErrorCode::TensorInvalid,
+        };
+        Self::new(code, error.to_string())
     }
 }
 
