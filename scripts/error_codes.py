@@ -1,41 +1,66 @@
-"""Compares the table of error codes in docs/api.md with the code that answers them.
+"""Compares the table of error codes in docs/api.md with the codes of the host and their statuses.
 
-Owns: how a code is found in the sources. Must never: write anything.
+Owns: how codes, their kinds and the kinds' statuses are found in the sources. Must never: write anything.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from http import HTTPStatus
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = r"invalid|unprocessable|conflict|busy|unavailable|refuse|not_now"
-MADE = re.compile(rf'\b(?:{KINDS})\(\s*"(\w+)"|\bnew\(\s*(?:StatusCode|Refusal)::\w+,\s*"(\w+)"')
+CODES = ROOT / "src/domain/error_code.rs"
 # Said by `blindtuned models add`, never over HTTP.
 OF_THE_OPERATOR = {"folder_missing"}
 
 
-def main() -> int:
-    """0 when every code is in the table, and every code of the table is in the sources."""
-    texts = [
-        path.read_text(encoding="utf-8").partition("#[cfg(test)]")[0]
-        for folder in ("src/api", "src/service")
-        for path in sorted((ROOT / folder).rglob("*.rs"))
-    ]
-    made = {first or second for text in texts for first, second in MADE.findall(text)} - OF_THE_OPERATOR
-    words = {word for text in texts for word in re.findall(r'"(\w+)"', text)}
+def read(path: Path) -> str:
+    """A source without its unit tests."""
+    return path.read_text(encoding="utf-8").partition("#[cfg(test)]")[0]
+
+
+def of_the_host() -> dict[str, set[int]]:
+    """The statuses of each code: the enum says its kind, and `src/api/error.rs` the kind's status."""
+    table = re.findall(r"Refusal::(\w+) => StatusCode::(\w+),", read(ROOT / "src/api/error.rs"))
+    renamed = {"PAYLOAD_TOO_LARGE": "REQUEST_ENTITY_TOO_LARGE"}
+    statuses = {kind: HTTPStatus[renamed.get(name, name)].value for kind, name in table}
+    codes: dict[str, set[int]] = {}
+    for word, kind in re.findall(r'^    \w+ = "(\w+)": (\w+),$', read(CODES), flags=re.MULTILINE):
+        codes.setdefault(word, set()).add(statuses[kind])
+    return {word: found for word, found in codes.items() if word not in OF_THE_OPERATOR}
+
+
+def never_answered() -> set[str]:
+    """Words of the enum that no other source names."""
+    others = "".join(read(path) for path in sorted((ROOT / "src").rglob("*.rs")) if path != CODES)
+    named = set(re.findall(r"ErrorCode::(\w+)", others))
+    return {word for name, word in re.findall(r'^    (\w+) = "(\w+)":', read(CODES), flags=re.M) if name not in named}
+
+
+def of_the_table() -> list[tuple[str, set[int]]]:
+    """Code and statuses of each row of docs/api.md."""
     errors = (ROOT / "docs/api.md").read_text(encoding="utf-8").partition("\n## Errors\n")[2]
-    told = re.findall(r"^\| `(\w+)` \| [\d, ]+ \|", errors, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| ([\d, ]+) \|", errors, flags=re.MULTILINE)
+    return [(code, {int(status) for status in statuses.split(",")}) for code, statuses in rows]
+
+
+def main() -> int:
+    """0 when the table has every code of the host with its statuses, and nothing else."""
+    host, rows = of_the_host(), of_the_table()
+    table, told = dict(rows), [code for code, _ in rows]
     wrong = {
-        "in the code and not in docs/api.md": made - set(told),
-        "in docs/api.md and not in the code": set(told) - words,
+        "in the code and not in docs/api.md": host.keys() - table.keys(),
+        "in docs/api.md and not in the code": table.keys() - host.keys(),
+        "with another status in docs/api.md": {code for code in host.keys() & table.keys() if host[code] != table[code]},
         "twice in docs/api.md": {code for code in told if told.count(code) > 1},
+        "in the code and never answered": never_answered(),
     }
     for what, codes in wrong.items():
         if codes:
             print(f"{what}: {', '.join(sorted(codes))}", file=sys.stderr)
-    if not made or any(wrong.values()):
+    if not host or any(wrong.values()):
         return 1
     print(f"{len(told)} error codes are as documented")
     return 0

@@ -192,6 +192,12 @@ impl Host {
             .with_context(|| format!("cannot listen on {}:{}", server.host, server.port))?;
         let swept = self.blobs.remove_leftovers(LEFTOVER_AGE).await?;
         tracing::debug!(swept, "removed {swept} left-over blobs");
+        let stack = StackSettings {
+            max_requests_in_flight: server.max_requests_in_flight,
+            body_idle_timeout: Duration::from_secs(server.body_idle_timeout_secs),
+            control_timeout: Duration::from_secs(server.control_timeout_secs),
+        };
+        let router = api::router(self.app.clone(), &stack)?;
         ready(listener.local_addr()?);
         let every = Duration::from_secs(self.config.jobs.lease_secs) / 3;
         let chores =
@@ -209,18 +215,13 @@ impl Host {
             closing.cancel();
             tracing::info!("shutting down: finishing what is in flight");
         };
-        let stack = StackSettings {
-            max_requests_in_flight: server.max_requests_in_flight,
-            body_idle_timeout: Duration::from_secs(server.body_idle_timeout_secs),
-            control_timeout: Duration::from_secs(server.control_timeout_secs),
-        };
         let budget = Duration::from_secs(server.shutdown_secs);
         let settings = ServerSettings {
             max_connections: server.max_connections,
             header_timeout: Duration::from_secs(server.header_timeout_secs),
             drain: budget.mul_f32(0.6),
         };
-        serve(listener, api::router(self.app.clone(), &stack), settings, draining).await;
+        serve(listener, router, settings, draining).await;
         chores.abort();
         enough.notify_one();
         sweeps.abort();

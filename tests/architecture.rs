@@ -330,6 +330,26 @@ fn each_outside_crate_is_known_in_its_own_part_alone() {
 }
 
 #[test]
+fn no_layer_below_the_service_knows_where_a_setting_stands_in_a_request() {
+    for source in sources() {
+        let below = ["domain/", "model/", "engine/"].iter().any(|layer| source.name.starts_with(layer));
+        assert!(!below || !source.text.contains("method.split"), "src/{} names a path of a request", source.name);
+    }
+}
+
+#[test]
+fn no_route_of_the_api_lacks_a_class() {
+    // `Routes::add` takes a class with each route; nothing else in the api may know another way to one.
+    let ways = ["OpenApiRouter", ".route(", ".route_service(", ".nest_service(", ".routes("];
+    let is_api = |source: &Source| source.name.starts_with("api/") && source.name != "api/operations.rs";
+    for source in sources().into_iter().filter(is_api) {
+        let code = source.code();
+        let found: Vec<&&str> = ways.iter().filter(|way| code.contains(**way)).collect();
+        assert!(found.is_empty(), "src/{} registers a route by {found:?}, not by Routes::add", source.name);
+    }
+}
+
+#[test]
 fn the_service_names_of_sqlx_the_pooled_connection_alone() {
     let source = sources().into_iter().find(|source| source.name == "service/context.rs").expect("service/context.rs");
     let lines: Vec<String> =

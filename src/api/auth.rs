@@ -4,11 +4,11 @@ use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
-use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use crate::api::error::ApiError;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
 use crate::domain::principal::Principal;
@@ -65,7 +65,7 @@ impl<N: Needs, S: Sync> FromRequestParts<S> for Caller<N> {
         let principal = parts.extensions.get::<Principal>().ok_or_else(ApiError::unauthorized)?;
         if !principal.allows(N::SCOPE) {
             let message = format!("This key lacks the scope {}.", N::SCOPE.as_str());
-            return Err(ApiError::new(StatusCode::FORBIDDEN, "missing_scope", message));
+            return Err(ApiError::new(ErrorCode::MissingScope, message));
         }
         Ok(Self { project: principal.project, key: principal.key, needs: PhantomData })
     }

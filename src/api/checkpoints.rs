@@ -70,9 +70,10 @@ pub async fn create_checkpoint(
     headers: axum::http::HeaderMap,
     ApiBytes(bytes): ApiBytes,
 ) -> Result<Json<CheckpointObject>, ApiError> {
-    let body: CreateCheckpoint = match bytes.is_empty() {
-        true => CreateCheckpoint::default(),
-        false => json_of::<Option<CreateCheckpoint>>(&headers, &bytes)?.unwrap_or_default(),
+    let body = if bytes.is_empty() {
+        CreateCheckpoint::default()
+    } else {
+        json_of::<Option<CreateCheckpoint>>(&headers, &bytes)?.unwrap_or_default()
     };
     let life = body.expires_after.map(Into::into);
     let sent = Sent::new(caller.key, "checkpoint", "", &bytes);

@@ -1,6 +1,7 @@
 //! The contract, OpenAPI 3.1. Owns what all operations have in common: authentication, refusals, headers. What an operation
 //! does stands at its handler.
 
+use anyhow::Context;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
@@ -21,10 +22,12 @@ use utoipa::openapi::path::PathItem;
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::Http;
 use utoipa::openapi::security::HttpAuthScheme;
-use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::security::SecurityScheme;
 
+use crate::api::examples::BUILT_IN;
 use crate::api::examples::Examples;
+use crate::api::operations::Operations;
+use crate::api::operations::RouteClass;
 use crate::domain::limits::LARGEST_WHOLE;
 
 #[derive(Contract)]
@@ -67,44 +70,49 @@ pub fn base() -> OpenApi {
     ApiDoc::openapi()
 }
 
-/// Adds what every operation has: refusals that come before its handler, and headers.
-pub fn complete(openapi: &mut OpenApi) {
+/// Adds what every operation has: refusals that come before its handler, and headers. An operation without a class is an error,
+/// and so is a contract that cannot be patched: a host must not start with half of it.
+pub fn complete(openapi: &mut OpenApi, classes: &Operations) -> anyhow::Result<()> {
+    complete_with(openapi, classes, BUILT_IN)
+}
+
+fn complete_with(openapi: &mut OpenApi, classes: &Operations, examples: &str) -> anyhow::Result<()> {
     plain_paths(openapi);
     for item in openapi.paths.paths.values_mut() {
-        let makes_once = item.post.as_mut().filter(|operation| is_governed(operation));
-        if let Some(operation) = makes_once {
+        if let Some(operation) = item.post.as_mut()
+            && class_of(operation, classes)?.takes_idempotency_key()
+        {
             take_idempotency_key(operation);
         }
         for operation in operations(item) {
-            if is_governed(operation) {
+            if class_of(operation, classes)?.needs_key() {
                 refuse_alike(operation);
             }
             name_requests(operation);
         }
     }
-    if let Ok(patched) = patched(openapi) {
-        *openapi = patched;
-    }
+    *openapi = patched(openapi, examples).context("the contract cannot be patched")?;
+    Ok(())
 }
 
-/// Whether the operation needs a key.
-fn is_governed(operation: &Operation) -> bool {
-    operation.security.as_ref().is_some_and(|security| *security != [SecurityRequirement::default()])
+fn class_of(operation: &Operation, classes: &Operations) -> anyhow::Result<RouteClass> {
+    let name = operation.operation_id.as_deref().unwrap_or_default();
+    classes.class_of(name).with_context(|| format!("the operation '{name}' has no class"))
 }
 
 /// What the macros cannot say: whole numbers have bounds, and a choice of one is none.
-fn patched(openapi: &OpenApi) -> serde_json::Result<OpenApi> {
+fn patched(openapi: &OpenApi, examples: &str) -> serde_json::Result<OpenApi> {
     let mut document = serde_json::to_value(openapi)?;
     mend(&mut document);
     name_things(&mut document);
     close_forms(&mut document);
-    Examples::read()?.show(&mut document);
+    Examples::parse(examples)?.show(&mut document);
     serde_json::from_value(document)
 }
 
 /// A list names what it lists, where utoipa writes the thing out once more.
 fn name_things(document: &mut Value) {
-    let Some(schemas) = document["components"]["schemas"].as_object_mut() else { return };
+    let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else { return };
     let known: Vec<String> = schemas.keys().cloned().collect();
     for name in &known {
         let Some(thing) = schemas.get_mut(&format!("List_{name}")) else { continue };
@@ -164,7 +172,8 @@ fn plain_paths(openapi: &mut OpenApi) {
     openapi.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+/// The operations of a path.
+pub fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
 }
 
@@ -213,10 +222,6 @@ fn refusal(description: &str) -> Response {
 }
 
 fn take_idempotency_key(operation: &mut Operation) {
-    let tags = operation.tags.as_deref().unwrap_or_default();
-    if tags.iter().any(|tag| tag == "steps" || tag == "inference") {
-        return; // steps carry a seq; inference makes nothing
-    }
     let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).build();
     let header = ParameterBuilder::new()
         .name("Idempotency-Key")
@@ -238,5 +243,19 @@ fn name_requests(operation: &mut Operation) {
             .description(Some("Id of the request, as the host's log has it."))
             .build();
         response.headers.insert("x-request-id".to_owned(), id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::routes_by_default;
+
+    #[test]
+    fn a_patch_that_fails_is_an_error() {
+        let (_, mut openapi, operations) = routes_by_default().into_parts();
+        let refused = complete_with(&mut openapi, &operations, "no json").expect_err("cannot be read");
+        assert_eq!(refused.to_string(), "the contract cannot be patched");
+        complete(&mut openapi, &operations).expect("the built-in examples are read");
     }
 }

@@ -10,7 +10,8 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::service::Refusal;
+use crate::domain::error_code::ErrorCode;
+use crate::domain::error_code::Refusal;
 use crate::service::ServiceError;
 
 /// The body of every answer that is not a success, as in OpenAI's API.
@@ -44,8 +45,7 @@ pub struct ErrorBody {
 /// An answer that is not a success.
 #[derive(Debug)]
 pub struct ApiError {
-    status: StatusCode,
-    code: &'static str,
+    code: ErrorCode,
     message: String,
     param: Option<String>,
     expected_seq: Option<u64>,
@@ -54,18 +54,10 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// An error that only HTTP knows of.
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        let retry_after_ms = matches!(status.as_u16(), 429 | 503).then_some(1000);
-        Self {
-            status,
-            code,
-            message: message.into(),
-            param: None,
-            expected_seq: None,
-            retry_after_ms,
-            never_retry: false,
-        }
+    /// An error of the kind that the code stands for.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let retry_after_ms = matches!(code.refusal(), Refusal::Busy | Refusal::Unavailable).then_some(1000);
+        Self { code, message: message.into(), param: None, expected_seq: None, retry_after_ms, never_retry: false }
     }
 
     /// Names the field at fault.
@@ -85,61 +77,74 @@ impl ApiError {
     /// Says that trying again is of no use, so that stock clients do not.
     #[must_use]
     pub fn never_retry(mut self) -> Self {
-        (self.never_retry, self.retry_after_ms) = (true, None);
+        self.never_retry = true;
+        self.retry_after_ms = None;
         self
     }
 
     /// 401: whatever was wrong with the key, the answer is the same.
     pub fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", "Incorrect API key provided.")
+        Self::new(ErrorCode::InvalidApiKey, "Incorrect API key provided.")
     }
 
     fn kind(&self) -> &'static str {
-        match self.status.as_u16() {
-            401 => "authentication_error",
-            403 => "permission_error",
-            404 => "not_found_error",
-            409 => "conflict_error",
-            429 => "rate_limit_error",
-            500.. => "server_error",
-            _ => "invalid_request_error",
+        match self.code.refusal() {
+            Refusal::Unauthenticated => "authentication_error",
+            Refusal::Forbidden => "permission_error",
+            Refusal::NotFound => "not_found_error",
+            Refusal::Conflict => "conflict_error",
+            Refusal::Busy => "rate_limit_error",
+            Refusal::Internal | Refusal::Unavailable => "server_error",
+            Refusal::Invalid
+            | Refusal::WrongMethod
+            | Refusal::TooSlow
+            | Refusal::TooLarge
+            | Refusal::WrongMedia
+            | Refusal::Unprocessable => "invalid_request_error",
         }
+    }
+}
+
+/// The one table from refusals to HTTP.
+fn status(refusal: Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Invalid => StatusCode::BAD_REQUEST,
+        Refusal::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Refusal::Forbidden => StatusCode::FORBIDDEN,
+        Refusal::NotFound => StatusCode::NOT_FOUND,
+        Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        Refusal::Conflict => StatusCode::CONFLICT,
+        Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::WrongMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Refusal::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
 impl From<ServiceError> for ApiError {
     fn from(error: ServiceError) -> Self {
-        let status = match error.refusal {
-            Refusal::Invalid => StatusCode::BAD_REQUEST,
-            Refusal::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::NotFound => StatusCode::NOT_FOUND,
-            Refusal::Conflict => StatusCode::CONFLICT,
-            Refusal::Forbidden => StatusCode::FORBIDDEN,
-            Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self { param: error.param, expected_seq: error.expected_seq, ..Self::new(status, error.code, error.message) }
+        Self { param: error.param, expected_seq: error.expected_seq, ..Self::new(error.code, error.message) }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let kind = self.kind().to_owned();
-        let (status, retry_after_ms) = (self.status, self.retry_after_ms);
         // Stock clients retry 409 by themselves; ours never change by waiting.
-        let never_retry = self.never_retry || status == StatusCode::CONFLICT;
+        let never_retry = self.never_retry || self.code.refusal() == Refusal::Conflict;
         let error = ErrorBody {
             message: self.message,
             kind,
             param: self.param,
-            code: Some(self.code.to_owned()),
+            code: Some(self.code.as_str().to_owned()),
             expected_seq: self.expected_seq,
         };
-        let mut response = (status, Json(ErrorEnvelope { error })).into_response();
+        let mut response = (status(self.code.refusal()), Json(ErrorEnvelope { error })).into_response();
         let headers = response.headers_mut();
-        if let Some(ms) = retry_after_ms {
+        if let Some(ms) = self.retry_after_ms {
             headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
             headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(ms));
         }

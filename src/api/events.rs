@@ -75,7 +75,7 @@ pub async fn list_events(
     headers: axum::http::HeaderMap,
 ) -> Result<Response, ApiError> {
     if streams::is_wanted(&headers, query.stream) {
-        return streams::follow(&app, (caller.project, id), &headers, query.after.as_deref()).await;
+        return streams::follow(&app, caller.project, id, &headers, query.after.as_deref()).await;
     }
     let page = page::<EventId>(query.after.as_deref(), query.limit, query.order, &app.limits)?;
     let found = app.jobs.events(caller.project, id, page).await?;

@@ -5,13 +5,16 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
+/// The examples of the contract.
+pub const BUILT_IN: &str = include_str!("examples.json");
+
 /// The examples, and how the contract is looked through for their places.
 pub struct Examples(Value);
 
 impl Examples {
-    /// As they are built in.
-    pub fn read() -> serde_json::Result<Self> {
-        serde_json::from_str(include_str!("examples.json")).map(Self)
+    /// From a text such as [`BUILT_IN`].
+    pub fn parse(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text).map(Self)
     }
 
     /// Shows an example with each body of each operation, refusals aside.

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::error::ApiError;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::labels::is_label_name;
 use crate::service::ServiceError;
 
@@ -51,7 +52,7 @@ fn need_json(headers: &HeaderMap) -> Result<(), ApiError> {
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     if let Some(place) = place_of_nul(body) {
         let message = format!("{place}: has the character U+0000, which no text may have.");
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_text", message).at(place));
+        return Err(ApiError::new(ErrorCode::InvalidText, message).at(place));
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -79,9 +80,11 @@ fn find_nul(value: &Value) -> Option<String> {
         Value::Array(items) => {
             items.iter().enumerate().find_map(|(at, item)| find_nul(item).map(|place| below(at.to_string(), place)))
         }
-        Value::Object(fields) => fields.iter().find_map(|(name, item)| match name.contains('\0') {
-            true => Some(name.replace('\0', "\u{fffd}")),
-            false => find_nul(item).map(|place| below(name.clone(), place)),
+        Value::Object(fields) => fields.iter().find_map(|(name, item)| {
+            if name.contains('\0') {
+                return Some(name.replace('\0', "\u{fffd}"));
+            }
+            find_nul(item).map(|place| below(name.clone(), place))
         }),
         _ => None,
     }
@@ -99,10 +102,9 @@ fn json_error(error: &serde_json::Error, path: &str) -> ApiError {
         if is_label_name(field) {
             return ServiceError::label_present(field, place).into();
         }
-        return ApiError::new(StatusCode::BAD_REQUEST, "unknown_field", format!("There is no field '{place}'."))
-            .at(place);
+        return ApiError::new(ErrorCode::UnknownField, format!("There is no field '{place}'.")).at(place);
     }
-    let error = ApiError::new(StatusCode::BAD_REQUEST, "invalid_json", format!("The body cannot be read: {text}."));
+    let error = ApiError::new(ErrorCode::InvalidJson, format!("The body cannot be read: {text}."));
     if path.is_empty() { error } else { error.at(path) }
 }
 
@@ -115,17 +117,15 @@ impl<S: Send + Sync> FromRequest<S> for ApiBytes {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         Bytes::from_request(request, state).await.map(Self).map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
-            StatusCode::REQUEST_TIMEOUT => {
-                ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body did not come in time.")
-            }
-            _ => ApiError::new(StatusCode::BAD_REQUEST, "body_unreadable", "The body broke off before its end."),
+            StatusCode::REQUEST_TIMEOUT => ApiError::new(ErrorCode::BodyTimeout, "The body did not come in time."),
+            _ => ApiError::new(ErrorCode::BodyUnreadable, "The body broke off before its end."),
         })
     }
 }
 
 /// 413 for a body over the route's limit.
 pub fn body_too_large() -> ApiError {
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than this call accepts.")
+    ApiError::new(ErrorCode::BodyTooLarge, "The body is larger than this call accepts.")
 }
 
 /// A query string read into a struct.
@@ -149,7 +149,7 @@ pub fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
 }
 
 fn invalid_query(message: &str) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", message)
+    ApiError::new(ErrorCode::InvalidQuery, message)
 }
 
 /// One id from the path. An id that cannot exist reads as one that does not.
@@ -234,7 +234,7 @@ fn media(name: &str) -> Option<Media> {
 /// 415 naming what the call takes.
 pub fn unsupported_media(takes: &str) -> ApiError {
     let message = format!("Set the Content-Type header: this call takes {takes}.");
-    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    ApiError::new(ErrorCode::UnsupportedMediaType, message)
 }
 
 #[cfg(test)]

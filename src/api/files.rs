@@ -31,6 +31,7 @@ use crate::api::extract::ApiId;
 use crate::api::extract::ApiQuery;
 use crate::api::extract::body_too_large;
 use crate::api::once::NewId;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
 use crate::domain::labels::is_label_name;
@@ -55,11 +56,7 @@ pub async fn create_file(
     request: Request,
 ) -> Result<Json<FileObject>, ApiError> {
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| {
-        ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_form",
-            "Send a multipart form with the fields purpose and file.",
-        )
+        ApiError::new(ErrorCode::InvalidForm, "Send a multipart form with the fields purpose and file.")
     })?;
     let mut upload = Upload::default();
     while let Some(field) = form.next_field().await.map_err(broken_form)? {
@@ -103,9 +100,11 @@ impl Upload {
                 Ok(())
             }
             label if is_label_name(label) => Err(ServiceError::label_present(label, label).into()),
-            other => Err(ServiceError::invalid("unknown_field", format!("There is no field '{other}' in an upload."))
-                .at(other)
-                .into()),
+            other => {
+                Err(ServiceError::new(ErrorCode::UnknownField, format!("There is no field '{other}' in an upload."))
+                    .at(other)
+                    .into())
+            }
         }
     }
 
@@ -135,16 +134,18 @@ impl Upload {
         };
         let purpose = self.purpose.take();
         let Some(draft) = self.draft.take() else {
-            return Err(ServiceError::invalid("file_missing", "The form has no field 'file'.").at("file").into());
+            return Err(ServiceError::new(ErrorCode::FileMissing, "The form has no field 'file'.").at("file").into());
         };
         match purpose.as_deref() {
             Some("fine-tune") => Ok((draft, "fine-tune".into(), life)),
             wrong => {
                 app.files.discard(draft).await?;
-                let (code, got) =
-                    if wrong.is_some() { ("invalid_purpose", "another") } else { ("purpose_missing", "none") };
+                let (code, got) = match wrong {
+                    Some(_) => (ErrorCode::InvalidPurpose, "another"),
+                    None => (ErrorCode::PurposeMissing, "none"),
+                };
                 let message = format!("purpose must be 'fine-tune'; the form has {got}.");
-                Err(ServiceError::invalid(code, message).at("purpose").into())
+                Err(ServiceError::new(code, message).at("purpose").into())
             }
         }
     }
@@ -160,22 +161,21 @@ impl Upload {
 
 /// A field of a form that is a short text.
 pub async fn short_text(mut field: Field<'_>) -> Result<String, ApiError> {
-    let (name, mut text) = (field.name().unwrap_or_default().to_owned(), Vec::new());
+    let name = field.name().unwrap_or_default().to_owned();
+    let mut text = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(broken_form)? {
         text.extend_from_slice(&chunk);
         if text.len() > 256 {
-            return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "A form field is too long."));
+            return Err(ApiError::new(ErrorCode::InvalidForm, "A form field is too long."));
         }
     }
-    let unreadable = |_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", "A form field is not UTF-8.");
+    let unreadable = |_| ApiError::new(ErrorCode::InvalidForm, "A form field is not UTF-8.");
     let text = String::from_utf8(text).map_err(unreadable)?;
-    match text.contains('\0') {
-        false => Ok(text),
-        true => {
-            let message = format!("{name}: has the character U+0000, which no text may have.");
-            Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_text", message).at(name))
-        }
+    if text.contains('\0') {
+        let message = format!("{name}: has the character U+0000, which no text may have.");
+        return Err(ApiError::new(ErrorCode::InvalidText, message).at(name));
     }
+    Ok(text)
 }
 
 /// A form that broke off, or ran over the limit.
@@ -185,9 +185,10 @@ impl From<FormError> for ServiceError {
     fn from(FormError(error): FormError) -> Self {
         match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {
-                Self::too_large("The upload is larger than this host accepts (limits.file_bytes).").at("file")
+                Self::new(ErrorCode::TooLarge, "The upload is larger than this host accepts (limits.file_bytes).")
+                    .at("file")
             }
-            _ => Self::invalid("body_unreadable", "The upload broke off before its end.").at("file"),
+            _ => Self::new(ErrorCode::BodyUnreadable, "The upload broke off before its end.").at("file"),
         }
     }
 }
@@ -198,7 +199,7 @@ pub fn broken_form(error: MultipartError) -> ApiError {
         StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
         _ => {
             let message = format!("The form cannot be read: {}.", error.body_text());
-            ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", message)
+            ApiError::new(ErrorCode::InvalidForm, message)
         }
     }
 }

@@ -8,7 +8,6 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::extract::multipart::Field;
 use axum::http::HeaderValue;
-use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::Response;
 use bytes::Bytes;
@@ -31,6 +30,7 @@ use crate::api::files::broken_form;
 use crate::api::files::short_text;
 use crate::api::once::NewId;
 use crate::api::to_the_end;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::labels::is_label_name;
 use crate::domain::settings::Pooling;
 use crate::service::AdapterSet;
@@ -91,7 +91,7 @@ pub async fn create_model_adapters(
 ) -> Result<Json<ModelObject>, ApiError> {
     let invalid = "Send a multipart form with the fields base_model, config and weights.";
     let form = Multipart::from_request(request, &()).await;
-    let mut form = form.map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", invalid))?;
+    let mut form = form.map_err(|_| ApiError::new(ErrorCode::InvalidForm, invalid))?;
     let mut parts = Parts::default();
     let read = parts.read(&app, &mut form).await.and_then(|()| parts.whole());
     let new = match read {
@@ -101,7 +101,7 @@ pub async fn create_model_adapters(
             return Err(error);
         }
     };
-    let model = to_the_end(async move { app.models.adopt((caller.project, id), new).await }).await?;
+    let model = to_the_end(async move { app.models.adopt(caller.project, id, new).await }).await?;
     Ok(Json(model.into()))
 }
 
@@ -121,7 +121,7 @@ impl Parts {
             self.take(app, field).await?;
             if self.configs.len().max(self.weights.len()) > app.limits.adapter_sets {
                 let message = format!("A model has at most {} adapter sets.", app.limits.adapter_sets);
-                return Err(ServiceError::invalid("too_many_sets", message).at("weights").into());
+                return Err(ServiceError::new(ErrorCode::TooManySets, message).at("weights").into());
             }
         }
         Ok(())
@@ -141,7 +141,7 @@ impl Parts {
             other if is_label_name(other) => return Err(ServiceError::label_present(other, other).into()),
             other => {
                 let message = format!("There is no field '{other}' in this form.");
-                return Err(ServiceError::invalid("unknown_field", message).at(other).into());
+                return Err(ServiceError::new(ErrorCode::UnknownField, message).at(other).into());
             }
         }
         Ok(())
@@ -150,7 +150,7 @@ impl Parts {
     fn whole(&mut self) -> Result<NewAdapters, ApiError> {
         let missing = |field: &str| {
             let message = format!("The form has no field '{field}'.");
-            ApiError::from(ServiceError::invalid("field_missing", message).at(field))
+            ApiError::from(ServiceError::new(ErrorCode::FieldMissing, message).at(field))
         };
         let base_model = self.base_model.take().ok_or_else(|| missing("base_model"))?;
         if self.configs.is_empty() {
@@ -161,7 +161,7 @@ impl Parts {
         }
         if self.weights.len() != self.configs.len() {
             let message = "Send as many weights as config, one of each for a set.";
-            return Err(ServiceError::invalid("uneven_sets", message).at("weights").into());
+            return Err(ServiceError::new(ErrorCode::UnevenSets, message).at("weights").into());
         }
         let folders = self.configs.drain(..).zip(self.weights.drain(..));
         let sets = folders.map(|(config, weights)| AdapterSet { config, weights }).collect();
@@ -175,7 +175,7 @@ async fn config(mut field: Field<'_>) -> Result<Bytes, ApiError> {
         json.extend_from_slice(&chunk);
         if json.len() > CONFIG_BYTES {
             let message = format!("config: at most {CONFIG_BYTES} bytes.");
-            return Err(ServiceError::invalid("invalid_adapter_config", message).at("config").into());
+            return Err(ServiceError::new(ErrorCode::InvalidAdapterConfig, message).at("config").into());
         }
     }
     Ok(json.into())
@@ -184,6 +184,6 @@ async fn config(mut field: Field<'_>) -> Result<Bytes, ApiError> {
 fn pooling(word: &str) -> Result<Pooling, ApiError> {
     serde_json::from_value(word.into()).map_err(|_| {
         let message = format!("pooling: '{word}' is not cls, mean, last, eos or none.");
-        ServiceError::invalid("invalid_setting", message).at("pooling").into()
+        ServiceError::new(ErrorCode::InvalidSetting, message).at("pooling").into()
     })
 }

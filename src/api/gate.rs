@@ -1,8 +1,6 @@
 //! What every call with a key goes through: the key is checked, rates and budgets are enforced and shown, and changes are written
-//! into the audit log. Owns which operation is of which kind; must never know what an operation does.
-
-use std::collections::HashMap;
-use std::sync::Arc;
+//! into the audit log. Owns who is let in; what a call is held to is for its operation's class to say. Must never know what an
+//! operation does.
 
 use axum::body::Body;
 use axum::body::Bytes;
@@ -15,19 +13,19 @@ use axum::http::HeaderMap;
 use axum::http::HeaderName;
 use axum::http::HeaderValue;
 use axum::http::Method;
-use axum::http::StatusCode;
 use axum::http::Uri;
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use serde::Deserialize;
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::Operation;
 
 use crate::api::App;
 use crate::api::auth::bearer;
 use crate::api::error::ApiError;
 use crate::api::once;
+use crate::api::operations::Operation;
+use crate::api::operations::Operations;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::principal::Principal;
 use crate::service::Deed;
 use crate::service::Denied;
@@ -38,8 +36,6 @@ use crate::service::Standing;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Answers of control calls are small; one that is not is no control call's.
 const CONTROL_ANSWER_BYTES: usize = 8 * 1024 * 1024;
-/// Tags of operations that make the device work.
-const DEVICE_TAGS: [&str; 2] = ["steps", "inference"];
 
 /// Tokens that the device read for a call; a handler puts it into its answer.
 #[derive(Debug, Clone, Copy)]
@@ -51,53 +47,9 @@ pub fn spent(mut response: Response, tokens: usize) -> Response {
     response
 }
 
-/// An operation of the contract.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Action {
-    /// Its name.
-    pub name: String,
-    /// Whether it makes the device work; such calls are in the ledger, not in the audit log.
-    pub device: bool,
-}
-
-/// The operations, by method and route.
-#[derive(Debug, Clone, Default)]
-pub struct Actions(Arc<HashMap<(Method, String), Action>>);
-
-impl Actions {
-    /// Reads the operations from the contract, whose paths are the routes.
-    pub fn new(contract: &OpenApi) -> Self {
-        let mut actions = HashMap::new();
-        for (path, item) in &contract.paths.paths {
-            for (method, operation) in [
-                (Method::GET, &item.get),
-                (Method::POST, &item.post),
-                (Method::PUT, &item.put),
-                (Method::PATCH, &item.patch),
-                (Method::DELETE, &item.delete),
-            ] {
-                if let Some(action) = operation.as_ref().and_then(action) {
-                    actions.insert((method, path.clone()), action);
-                }
-            }
-        }
-        Self(Arc::new(actions))
-    }
-
-    fn get(&self, method: &Method, path: &str) -> Option<&Action> {
-        self.0.get(&(method.clone(), path.to_owned()))
-    }
-}
-
-fn action(operation: &Operation) -> Option<Action> {
-    let tags = operation.tags.as_deref().unwrap_or_default();
-    let device = tags.iter().any(|tag| DEVICE_TAGS.contains(&tag.as_str()));
-    Some(Action { name: operation.operation_id.clone()?, device })
-}
-
 /// Wraps every route that needs a key.
 pub async fn govern(
-    State((app, actions)): State<(App, Actions)>,
+    State((app, operations)): State<(App, Operations)>,
     path: MatchedPath,
     params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
@@ -111,20 +63,22 @@ pub async fn govern(
         return refused.into_response();
     }
     let method = request.method().clone();
-    let action = actions.get(&method, path.as_str());
-    let device = action.is_some_and(|action| action.device);
-    match app.governor.admit(&caller, device).await {
+    // There is none for a method that the route does not take: the router refuses it.
+    let operation = operations.get(&method, path.as_str());
+    let is_metered = operation.is_some_and(|operation| operation.class.is_metered());
+    match app.governor.admit(&caller, is_metered).await {
         Ok(None) => {}
         Ok(Some(denied)) => return shown(refuse(&denied).into_response(), &app.governor.standing(&caller)),
         Err(error) => return ApiError::from(error).into_response(),
     }
     request.extensions_mut().insert(caller.clone());
-    let changes = action.filter(|action| !action.device && method != Method::GET);
-    let response = match changes {
+    let change = operation.filter(|operation| operation.class.is_audited() && method != Method::GET);
+    let response = match change {
         None => next.run(request).await,
-        Some(action) => {
-            change(&app, &caller, (action, path.as_str(), params.ok().and_then(|params| last(&params))), request, next)
-                .await
+        Some(operation) => {
+            let resource = params.ok().and_then(|params| last(&params));
+            let change = Change { operation, path: path.as_str(), resource };
+            carry_out(&app, &caller, change, request, next).await
         }
     };
     if let Some(Spent(tokens)) = response.extensions().get() {
@@ -141,7 +95,7 @@ async fn check(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
 /// Refuses U+0000, which no text of ours may have: the database cannot hold it.
 fn check_url(url: &Uri) -> Result<(), ApiError> {
     if url.query().is_some_and(|query| query.contains("%00")) {
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", "The query has the character U+0000."));
+        return Err(ApiError::new(ErrorCode::InvalidQuery, "The query has the character U+0000."));
     }
     if url.path().contains("%00") {
         return Err(ServiceError::not_found("resource", url.path()).into());
@@ -153,29 +107,32 @@ fn last(params: &RawPathParams) -> Option<String> {
     params.iter().last().map(|(_, value)| value.to_owned())
 }
 
-/// A call that changes something: carried out once, and written into the audit log with what it was about.
-async fn change(
-    app: &App,
-    caller: &Principal,
-    (action, path, resource): (&Action, &str, Option<String>),
-    request: Request,
-    next: Next,
-) -> Response {
+/// A call that changes something.
+struct Change<'a> {
+    operation: &'a Operation,
+    path: &'a str,
+    /// The last id in the path.
+    resource: Option<String>,
+}
+
+/// Carries a change out, once where its class says so, and writes it into the audit log with what it was about.
+async fn carry_out(app: &App, caller: &Principal, change: Change<'_>, request: Request, next: Next) -> Response {
+    let Change { operation, path, resource } = change;
     let request_id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let response = match *request.method() == Method::POST {
-        true => once::run(app, caller, path, request, next).await,
-        false => next.run(request).await,
+    let response = if operation.class.takes_idempotency_key() && *request.method() == Method::POST {
+        once::run(app, caller, path, request, next).await
+    } else {
+        next.run(request).await
     };
     let (parts, body) = response.into_parts();
     let Ok(body) = axum::body::to_bytes(body, CONTROL_ANSWER_BYTES).await else {
-        return ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The answer broke off.")
-            .into_response();
+        return ApiError::new(ErrorCode::InternalError, "The answer broke off.").into_response();
     };
     let resource = resource.or_else(|| made(&body));
     let status = parts.status.as_u16();
-    let deed = Deed { action: &action.name, resource: resource.as_deref(), status, request_id: &request_id };
+    let deed = Deed { action: &operation.name, resource: resource.as_deref(), status, request_id: &request_id };
     if let Err(error) = app.audit_log.note(caller, &deed).await {
-        tracing::error!(%error, action = action.name, "the audit log could not be written: {error}");
+        tracing::error!(%error, action = operation.name, "the audit log could not be written: {error}");
     }
     Response::from_parts(parts, Body::from(body))
 }
@@ -194,12 +151,12 @@ fn refuse(denied: &Denied) -> ApiError {
         Denied::Rate { of, wait } => {
             let message =
                 format!("Rate limit reached for {of} per minute; try again in {} ms.", wait.as_millis().max(1));
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message).retry_after(*wait)
+            ApiError::new(ErrorCode::RateLimitExceeded, message).retry_after(*wait)
         }
         Denied::Budget { name, of_key } => {
             let whose = if *of_key { "this key" } else { "the project" };
             let message = format!("The budget of {whose} for this month is spent ({name}).");
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", message).at(*name).never_retry()
+            ApiError::new(ErrorCode::InsufficientQuota, message).at(*name).never_retry()
         }
     }
 }

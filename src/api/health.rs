@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::App;
 use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
+use crate::domain::error_code::ErrorCode;
 
 /// How the host is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,12 +41,11 @@ pub async fn healthz() -> Json<Health> {
     (status = 503, description = "Not now", body = ErrorEnvelope),
 ))]
 pub async fn readyz(State(app): State<App>) -> Result<Json<Health>, ApiError> {
-    let not_now = |code, message| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
     if app.readiness.draining.load(Ordering::Acquire) {
-        return Err(not_now("shutting_down", "The host is shutting down."));
+        return Err(ApiError::new(ErrorCode::ShuttingDown, "The host is shutting down."));
     }
-    match (app.readiness.probe)().await {
-        true => Ok(Json(OK)),
-        false => Err(not_now("database_unavailable", "The host's database cannot be reached.")),
+    if !(app.readiness.probe)().await {
+        return Err(ApiError::new(ErrorCode::DatabaseUnavailable, "The host's database cannot be reached."));
     }
+    Ok(Json(OK))
 }

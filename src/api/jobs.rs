@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::RawQuery;
 use axum::extract::State;
-use axum::http::StatusCode;
 
 use crate::api::App;
 use crate::api::auth::Caller;
@@ -23,6 +22,7 @@ use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
 use crate::api::once::NewId;
 use crate::api::to_the_end;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;
 use crate::domain::labels::is_label_name;
 use crate::service::NewJob;
@@ -75,10 +75,9 @@ type MetadataFilter = Option<Option<BTreeMap<String, String>>>;
 
 /// `metadata[k]=v` arrives percent-encoded, which no typed query reader understands.
 fn read_query(query: &str) -> Result<(Paging, MetadataFilter), ApiError> {
-    let bad = |name: &str| {
-        ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", format!("{name} cannot be read.")).at(name)
-    };
-    let (mut paging, mut metadata) = (Paging::default(), None);
+    let bad = |name: &str| ApiError::new(ErrorCode::InvalidQuery, format!("{name} cannot be read.")).at(name);
+    let mut paging = Paging::default();
+    let mut metadata = None;
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
             "after" => paging.after = Some(value.into_owned()),

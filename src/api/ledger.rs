@@ -15,6 +15,7 @@ use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiQuery;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;
 use crate::domain::limits::LARGEST_WHOLE;
 use crate::service::ServiceError;
@@ -48,7 +49,7 @@ pub async fn list_ledger(
     let limit = page::<JobId>(None, paging.limit, None, &app.limits)?.limit;
     let after = paging.after.unwrap_or(0);
     if after > LARGEST_WHOLE {
-        return Err(ServiceError::invalid("invalid_query", "after: is not an id of this list.").at("after").into());
+        return Err(ServiceError::new(ErrorCode::InvalidQuery, "after: is not an id of this list.").at("after").into());
     }
     let found = app.jobs.ledger(caller.project, id, after, limit).await?;
     let data = found.rows.into_iter().map(LedgerEntry::from).collect();

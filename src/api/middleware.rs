@@ -13,7 +13,6 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::http::HeaderName;
 use axum::http::HeaderValue;
-use axum::http::StatusCode;
 use axum::http::header;
 use axum::middleware::Next;
 use axum::middleware::from_fn;
@@ -35,8 +34,8 @@ use tower_http::trace::TraceLayer;
 
 use crate::api::error::ApiError;
 use crate::api::extract::body_too_large;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::api::gate::REQUEST_ID;
+use crate::domain::error_code::ErrorCode;
 
 /// Sizes and times of the stack.
 #[derive(Debug, Clone)]
@@ -60,7 +59,7 @@ pub fn shed_load(router: Router, settings: &StackSettings) -> Router {
 }
 
 async fn overloaded(_: BoxError) -> ApiError {
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The host is busy; try again.")
+    ApiError::new(ErrorCode::Overloaded, "The host is busy; try again.")
 }
 
 /// What surrounds everything: request id first, so that logs, panics and errors all carry it.
@@ -82,8 +81,7 @@ fn span(request: &Request<Body>) -> tracing::Span {
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a handler panicked");
-    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The host could not complete the request.")
-        .into_response()
+    ApiError::new(ErrorCode::InternalError, "The host could not complete the request.").into_response()
 }
 
 async fn stamp(request: Request, next: Next) -> Response {
@@ -131,8 +129,6 @@ pub fn limit_time<S: Clone + Send + Sync + 'static>(router: Router<S>, limit: Du
 async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "The request took too long.").into_response()
-        }
+        Err(_) => ApiError::new(ErrorCode::Timeout, "The request took too long.").into_response(),
     }
 }

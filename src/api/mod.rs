@@ -22,6 +22,7 @@ mod metrics;
 mod middleware;
 mod models;
 pub mod once;
+mod operations;
 mod planning;
 pub mod server;
 mod steps;
@@ -33,15 +34,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
-use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api::error::ApiError;
-use crate::api::gate::Actions;
 use crate::api::gate::govern;
+use crate::api::operations::RouteClass::Control;
+use crate::api::operations::RouteClass::DataPlane;
+use crate::api::operations::RouteClass::Inference as OfInference;
+use crate::api::operations::RouteClass::Probe;
+use crate::api::operations::Routes;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::limits::Limits;
 use crate::service::AuditLog;
 use crate::service::Capabilities;
@@ -112,104 +117,94 @@ pub struct Readiness {
     pub draining: AtomicBool,
 }
 
-/// Routes and contract, from one list.
-fn routes(limits: &Limits, settings: &StackSettings) -> OpenApiRouter<App> {
-    let control = OpenApiRouter::new()
-        .routes(routes!(files::list_files))
-        .routes(routes!(files::get_file, files::delete_file))
-        .routes(routes!(files::get_file_content))
-        .routes(routes!(models::list_models))
-        .routes(routes!(models::get_model, models::delete_model))
-        .routes(routes!(jobs::create_job, jobs::list_jobs))
-        .routes(routes!(jobs::get_job))
-        .routes(routes!(jobs::cancel_job))
-        .routes(routes!(jobs::pause_job))
-        .routes(routes!(jobs::resume_job))
-        .routes(routes!(jobs::complete_job))
-        .routes(routes!(events::list_events))
-        .routes(routes!(checkpoints::list_checkpoints, checkpoints::create_checkpoint))
-        .routes(routes!(checkpoints::get_checkpoint, checkpoints::update_checkpoint, checkpoints::delete_checkpoint))
-        .routes(routes!(checkpoints::get_checkpoint_content))
-        .routes(routes!(folders::get_model_adapters))
-        .routes(routes!(uploads::create_upload))
-        .routes(routes!(uploads::cancel_upload))
-        .routes(routes!(metrics::report_metrics))
-        .routes(routes!(ledger::list_ledger))
-        .routes(routes!(webhooks::create_webhook, webhooks::list_webhooks))
-        .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
-        .routes(routes!(webhooks::test_webhook))
-        .routes(routes!(webhooks::list_deliveries))
-        .routes(routes!(webhooks::replay_delivery))
-        .routes(routes!(steps::optim_step))
-        .routes(routes!(adapters::get_adapters))
-        .routes(routes!(account::list_api_keys, account::create_api_key))
-        .routes(routes!(account::get_api_key, account::revoke_api_key))
-        .routes(routes!(account::get_usage))
-        .routes(routes!(account::list_audit_log))
-        .routes(routes!(planning::capabilities));
-    let tensors = OpenApiRouter::new()
-        .routes(routes!(inference::create_activations))
-        .routes(routes!(inference::create_embeddings))
-        .routes(routes!(planning::estimate))
-        .routes(routes!(steps::forward))
-        .routes(routes!(steps::backward))
-        .routes(routes!(adapters::get_adapter, adapters::put_adapter));
-    let uploads = OpenApiRouter::new().routes(routes!(files::create_file));
+/// Routes with small bodies that are answered in bounded time.
+fn quick_routes() -> Routes {
+    Routes::default()
+        .add(Control, routes!(files::list_files))
+        .add(Control, routes!(files::get_file, files::delete_file))
+        .add(Control, routes!(files::get_file_content))
+        .add(Control, routes!(models::list_models))
+        .add(Control, routes!(models::get_model, models::delete_model))
+        .add(Control, routes!(jobs::create_job, jobs::list_jobs))
+        .add(Control, routes!(jobs::get_job))
+        .add(Control, routes!(jobs::cancel_job))
+        .add(Control, routes!(jobs::pause_job))
+        .add(Control, routes!(jobs::resume_job))
+        .add(Control, routes!(jobs::complete_job))
+        .add(Control, routes!(events::list_events))
+        .add(Control, routes!(checkpoints::list_checkpoints, checkpoints::create_checkpoint))
+        .add(
+            Control,
+            routes!(checkpoints::get_checkpoint, checkpoints::update_checkpoint, checkpoints::delete_checkpoint),
+        )
+        .add(Control, routes!(checkpoints::get_checkpoint_content))
+        .add(Control, routes!(folders::get_model_adapters))
+        .add(Control, routes!(uploads::create_upload))
+        .add(Control, routes!(uploads::cancel_upload))
+        .add(Control, routes!(metrics::report_metrics))
+        .add(Control, routes!(ledger::list_ledger))
+        .add(Control, routes!(webhooks::create_webhook, webhooks::list_webhooks))
+        .add(Control, routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
+        .add(Control, routes!(webhooks::test_webhook))
+        .add(Control, routes!(webhooks::list_deliveries))
+        .add(Control, routes!(webhooks::replay_delivery))
+        .add(DataPlane, routes!(steps::optim_step))
+        .add(DataPlane, routes!(adapters::get_adapters))
+        .add(Control, routes!(account::list_api_keys, account::create_api_key))
+        .add(Control, routes!(account::get_api_key, account::revoke_api_key))
+        .add(Control, routes!(account::get_usage))
+        .add(Control, routes!(account::list_audit_log))
+        .add(Control, routes!(planning::capabilities))
+}
+
+/// The routes below `/v1`, and what each is held to.
+fn routes(limits: &Limits, settings: &StackSettings) -> Routes {
+    let tensors = Routes::default()
+        .add(OfInference, routes!(inference::create_activations))
+        .add(OfInference, routes!(inference::create_embeddings))
+        .add(OfInference, routes!(planning::estimate))
+        .add(DataPlane, routes!(steps::forward))
+        .add(DataPlane, routes!(steps::backward))
+        .add(DataPlane, routes!(adapters::get_adapter, adapters::put_adapter));
+    let uploads = Routes::default().add(Control, routes!(files::create_file));
     let form_bytes = usize::try_from(limits.file_bytes).unwrap_or(usize::MAX).saturating_add(FORM_BYTES);
-    let parts = OpenApiRouter::new().routes(routes!(uploads::create_upload_part));
+    let parts = Routes::default().add(Control, routes!(uploads::create_upload_part));
     let part_bytes = PART_BYTES as usize + FORM_BYTES;
     // Reads a whole file again: it takes the time that it takes.
-    let slow = OpenApiRouter::new().routes(routes!(uploads::complete_upload));
-    let folders = OpenApiRouter::new().routes(routes!(folders::create_model_adapters));
+    let slow = Routes::default().add(Control, routes!(uploads::complete_upload));
+    let folders = Routes::default().add(Control, routes!(folders::create_model_adapters));
     let folders_bytes = limits.adapter_sets.saturating_mul(limits.tensor_body_bytes.saturating_add(FORM_BYTES));
-    let v1 = map(control, |router| {
-        middleware::limit_time(middleware::limit_body(router, limits.json_body_bytes), settings.control_timeout)
-    })
-    .merge(map(tensors, |router| middleware::limit_body(router, limits.tensor_body_bytes)))
-    .merge(map(uploads, |router| middleware::limit_body(router, form_bytes)))
-    .merge(map(parts, |router| middleware::limit_body(router, part_bytes)))
-    .merge(map(slow, |router| middleware::limit_body(router, limits.json_body_bytes)))
-    .merge(map(folders, |router| middleware::limit_body(router, folders_bytes)));
-    OpenApiRouter::with_openapi(contract::base()).nest("/v1", v1)
+    let v1 = quick_routes()
+        .layer(|router| {
+            middleware::limit_time(middleware::limit_body(router, limits.json_body_bytes), settings.control_timeout)
+        })
+        .merge(tensors.layer(|router| middleware::limit_body(router, limits.tensor_body_bytes)))
+        .merge(uploads.layer(|router| middleware::limit_body(router, form_bytes)))
+        .merge(parts.layer(|router| middleware::limit_body(router, part_bytes)))
+        .merge(slow.layer(|router| middleware::limit_body(router, limits.json_body_bytes)))
+        .merge(folders.layer(|router| middleware::limit_body(router, folders_bytes)));
+    v1.nest("/v1", contract::base())
 }
 
-fn map(router: OpenApiRouter<App>, layer: impl FnOnce(Router<App>) -> Router<App>) -> OpenApiRouter<App> {
-    let (router, openapi) = router.split_for_parts();
-    OpenApiRouter::from(layer(router)).with_doc(openapi)
+fn probe_routes() -> Routes {
+    Routes::default().add(Probe, routes!(health::healthz)).add(Probe, routes!(health::readyz))
 }
 
-trait WithDoc {
-    fn with_doc(self, openapi: utoipa::openapi::OpenApi) -> Self;
-}
-
-impl WithDoc for OpenApiRouter<App> {
-    fn with_doc(mut self, openapi: utoipa::openapi::OpenApi) -> Self {
-        *self.get_openapi_mut() = openapi;
-        self
-    }
-}
-
-fn health_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(health::healthz)).routes(routes!(health::readyz))
-}
-
-/// The whole service.
-pub fn router(app: App, settings: &StackSettings) -> Router {
-    let (v1, mut openapi) = routes(&app.limits, settings).split_for_parts();
-    let governed = (app.clone(), Actions::new(&openapi));
-    let v1 = v1.layer(from_fn_with_state(governed, govern));
-    let (health, health_doc) = health_routes().split_for_parts();
-    openapi.merge(health_doc);
-    contract::complete(&mut openapi);
+/// The whole service. Fails where its contract cannot be put together.
+pub fn router(app: App, settings: &StackSettings) -> anyhow::Result<Router> {
+    let openapi = contract_of(routes(&app.limits, settings).merge(probe_routes()))?;
+    let (v1, _, operations) = routes(&app.limits, settings).into_parts();
+    let v1 = v1.layer(from_fn_with_state((app.clone(), operations), govern));
+    let (probes, ..) = probe_routes().into_parts();
     let docs = Router::new().merge(SwaggerUi::new("/docs").url("/openapi.json", openapi));
     let shed = middleware::shed_load(v1.with_state(app.clone()), settings);
     let all = Router::new()
         .merge(shed)
-        .merge(health.with_state(app))
+        .merge(probes.with_state(app))
         .merge(docs)
         .fallback(no_route)
         .method_not_allowed_fallback(no_method);
-    middleware::surround(all)
+    Ok(middleware::surround(all))
 }
 
 /// The contract as YAML.
@@ -218,24 +213,32 @@ pub fn openapi_yaml() -> anyhow::Result<String> {
 }
 
 /// The contract, with the limits that a host has by default.
-fn openapi() -> anyhow::Result<utoipa::openapi::OpenApi> {
+fn openapi() -> anyhow::Result<OpenApi> {
+    contract_of(routes_by_default())
+}
+
+fn contract_of(all: Routes) -> anyhow::Result<OpenApi> {
+    let (_, mut openapi, operations) = all.into_parts();
+    contract::complete(&mut openapi, &operations)?;
+    Ok(openapi)
+}
+
+/// All routes of a host with default limits, for their contract.
+fn routes_by_default() -> Routes {
     let settings = StackSettings {
         max_requests_in_flight: 1,
         body_idle_timeout: std::time::Duration::from_secs(1),
         control_timeout: std::time::Duration::from_secs(1),
     };
-    let (_, mut openapi) = routes(&Limits::default(), &settings).split_for_parts();
-    openapi.merge(health_routes().split_for_parts().1);
-    contract::complete(&mut openapi);
-    Ok(openapi)
+    routes(&Limits::default(), &settings).merge(probe_routes())
 }
 
 async fn no_route() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "unknown_url", "There is no such URL; see /docs.")
+    ApiError::new(ErrorCode::UnknownUrl, "There is no such URL; see /docs.")
 }
 
 async fn no_method() -> ApiError {
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This URL does not take this method.")
+    ApiError::new(ErrorCode::MethodNotAllowed, "This URL does not take this method.")
 }
 
 /// Runs a use case to its end even when the client goes away: a step that the engine has begun must also be recorded.

@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::api::App;
 use crate::api::error::ApiError;
 use crate::api::extract::ApiBytes;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::principal::Principal;
 use crate::service::Begun;
 use crate::service::Once;
@@ -57,9 +58,7 @@ pub async fn run(app: &App, caller: &Principal, path: &str, request: Request, ne
     let repeat = match (&named, again) {
         (Some(key), _) if key.is_empty() || key.len() > 255 => {
             let message = "Idempotency-Key: 1 to 255 characters.";
-            return ApiError::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", message)
-                .at("Idempotency-Key")
-                .into_response();
+            return ApiError::new(ErrorCode::InvalidIdempotencyKey, message).at("Idempotency-Key").into_response();
         }
         (Some(_), _) => Repeat::Named,
         (None, Some(again)) => Repeat::Silent { again },
@@ -142,19 +141,14 @@ async fn carry_out(app: &App, ticket: Ticket, mut request: Request, next: Next) 
     let span = tracing::Span::current();
     match tokio::spawn(tracing::Instrument::instrument(work, span)).await {
         Ok(Ok(response)) => response,
-        _ => ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal_error",
-            "The host could not complete the request.",
-        )
-        .into_response(),
+        _ => ApiError::new(ErrorCode::InternalError, "The host could not complete the request.").into_response(),
     }
 }
 
 fn replay(status: u16, answer: Vec<u8>) -> Response {
     if answer.is_empty() {
         let message = "This was made by an earlier request; its secret was shown once and is not kept.";
-        return ApiError::new(StatusCode::CONFLICT, "already_made", message).at("Idempotency-Key").into_response();
+        return ApiError::new(ErrorCode::AlreadyMade, message).at("Idempotency-Key").into_response();
     }
     let mut response = (StatusCode::from_u16(status).unwrap_or_default(), answer).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -9,7 +9,6 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::HeaderName;
 use axum::http::HeaderValue;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::response::Response;
@@ -46,6 +45,7 @@ use crate::api::extract::unsupported_media;
 use crate::api::gate::spent;
 use crate::api::to_the_end;
 use crate::domain::adapter_selection::AdapterSelection;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;
 use crate::domain::tensor::WireTensor;
 use crate::service::Answer;
@@ -126,7 +126,7 @@ fn forward_json(body: ForwardBody, sent: Sent) -> Result<ForwardRequest, ApiErro
         let dtype = crate::domain::tensor::Dtype::I64;
         let tensor = WireTensor::new("rows", dtype, vec![rows.len()], bytes.into());
         tensors
-            .push(tensor.map_err(|error| ServiceError::unprocessable("tensor_invalid", error.to_string()).at("rows"))?);
+            .push(tensor.map_err(|error| ServiceError::new(ErrorCode::TensorInvalid, error.to_string()).at("rows"))?);
     }
     if let Some(ids) = &body.input_ids {
         tensors.extend(ragged("input_ids", ids)?);
@@ -134,19 +134,23 @@ fn forward_json(body: ForwardBody, sent: Sent) -> Result<ForwardRequest, ApiErro
     if let Some(types) = &body.token_type_ids {
         tensors.extend(ragged("token_type_ids", types)?.into_iter().take(1));
     }
-    let texts =
-        body.texts.map(|texts| texts.into_iter().enumerate().map(text).collect::<Result<Vec<_>, _>>()).transpose()?;
+    let texts = body
+        .texts
+        .map(|texts| {
+            texts.into_iter().enumerate().map(|(number, one)| text(number, one)).collect::<Result<Vec<_>, _>>()
+        })
+        .transpose()?;
     Ok(ForwardRequest::new(scalars, tensors, texts, sent)?)
 }
 
-fn text((number, text): (usize, TextJson)) -> Result<(String, Option<String>), ApiError> {
+fn text(number: usize, text: TextJson) -> Result<(String, Option<String>), ApiError> {
     match text {
         TextJson::One(text) => Ok((text, None)),
         TextJson::Pair(pair) => match <[String; 2]>::try_from(pair) {
             Ok([first, second]) => Ok((first, Some(second))),
             Err(pair) => {
                 let message = format!("texts[{number}]: a pair has two texts, not {}.", pair.len());
-                Err(ServiceError::invalid("invalid_text", message).at(format!("texts[{number}]")).into())
+                Err(ServiceError::new(ErrorCode::InvalidText, message).at(format!("texts[{number}]")).into())
             }
         },
     }
@@ -226,14 +230,11 @@ pub async fn optim_step(
 }
 
 fn read_json<T: DeserializeOwned>(query: &str, body: &Bytes) -> Result<T, ApiError> {
-    match query.is_empty() {
-        true => parse_json(body),
-        false => Err(ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_query",
-            "With a JSON body the scalars stand in the body, not in the query.",
-        )),
+    if !query.is_empty() {
+        let message = "With a JSON body the scalars stand in the body, not in the query.";
+        return Err(ApiError::new(ErrorCode::InvalidQuery, message));
     }
+    parse_json(body)
 }
 
 /// Tensors of a JSON body, under the names that the binary form has.

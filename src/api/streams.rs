@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::HeaderName;
-use axum::http::StatusCode;
 use axum::http::header::ACCEPT;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
@@ -22,6 +21,7 @@ use crate::api::App;
 use crate::api::auth::bearer;
 use crate::api::dto::jobs::EventObject;
 use crate::api::error::ApiError;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
@@ -44,7 +44,8 @@ pub fn is_wanted(headers: &HeaderMap, stream: Option<bool>) -> bool {
 /// Answers with a job's events, from behind `Last-Event-ID`, or `after`, or from the first.
 pub async fn follow(
     app: &App,
-    (project, job): (ProjectId, JobId),
+    project: ProjectId,
+    job: JobId,
     headers: &HeaderMap,
     after: Option<&str>,
 ) -> Result<Response, ApiError> {
@@ -65,7 +66,7 @@ pub async fn follow(
 
 fn read_place(name: &str, text: &str) -> Result<EventId, ApiError> {
     let message = format!("{name}: is not an id of this list.");
-    text.parse().map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", message).at(name))
+    text.parse().map_err(|_| ApiError::new(ErrorCode::InvalidQuery, message).at(name))
 }
 
 struct Listener {

@@ -5,7 +5,6 @@ use axum::extract::FromRequest;
 use axum::extract::Multipart;
 use axum::extract::Request;
 use axum::extract::State;
-use axum::http::StatusCode;
 use futures::TryStreamExt;
 
 use crate::api::App;
@@ -24,6 +23,7 @@ use crate::api::files::FormError;
 use crate::api::files::broken_form;
 use crate::api::once::NewId;
 use crate::api::to_the_end;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::PartId;
 use crate::domain::ids::UploadId;
 use crate::domain::labels::is_label_name;
@@ -65,7 +65,7 @@ pub async fn create_upload_part(
     ApiId(id): ApiId<UploadId>,
     request: Request,
 ) -> Result<Json<PartObject>, ApiError> {
-    let invalid = |message: &str| ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", message);
+    let invalid = |message: &str| ApiError::new(ErrorCode::InvalidForm, message);
     let form = Multipart::from_request(request, &()).await;
     let mut form = form.map_err(|_| invalid("Send a multipart form with the field data."))?;
     let Some(field) = form.next_field().await.map_err(broken_form)? else {
@@ -92,13 +92,11 @@ async fn refuse_more(form: &mut Multipart) -> Result<(), ApiError> {
 }
 
 fn unknown(name: &str) -> ApiError {
-    match is_label_name(name) {
-        true => ServiceError::label_present(name, name).into(),
-        false => {
-            let message = format!("A part has the field 'data', once, and no field '{name}'.");
-            ServiceError::invalid("unknown_field", message).at(name).into()
-        }
+    if is_label_name(name) {
+        return ServiceError::label_present(name, name).into();
     }
+    let message = format!("A part has the field 'data', once, and no field '{name}'.");
+    ServiceError::new(ErrorCode::UnknownField, message).at(name).into()
 }
 
 /// Complete an upload

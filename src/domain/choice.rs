@@ -97,7 +97,7 @@ impl SplitChoice {
         ];
         match same.into_iter().find(|(_, same)| !same) {
             Some((field, _)) => Err(BadSetting {
-                param: format!("method.split.{field}"),
+                setting: field.to_owned(),
                 reason: "is not that of the model that the job goes on from; leave it out".to_owned(),
             }),
             None => Ok(settings),
@@ -150,8 +150,8 @@ mod tests {
             (r#"{"lora": {"alpha_pattern": {"query": 2}}}"#, "lora.alpha_pattern"),
         ];
         for (json, field) in cases {
-            let refused = read(json).continuing(&origin).map_err(|bad| bad.param);
-            assert_eq!(refused, Err(format!("method.split.{field}")));
+            let refused = read(json).continuing(&origin).map_err(|bad| bad.setting);
+            assert_eq!(refused, Err(field.to_owned()));
         }
     }
 }

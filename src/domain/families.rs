@@ -35,11 +35,11 @@ pub fn settle(family: &str, settings: SplitSettings) -> Result<SplitSettings, Ba
     if !known.contains(&cut) {
         let names: Vec<&str> = known.iter().map(|pooling| pooling.name()).collect();
         let reason = format!("'{}' is not a cut of {family} backbones; use {}", cut.name(), names.join(", "));
-        return Err(BadSetting { param: "method.split.pooling".to_owned(), reason });
+        return Err(BadSetting { setting: "pooling".to_owned(), reason });
     }
     if !precisions(family).contains(&settings.precision) {
         let reason = format!("'nf4' is for decoder backbones (llama, mistral, qwen2), not for {family}");
-        return Err(BadSetting { param: "method.split.precision".to_owned(), reason });
+        return Err(BadSetting { setting: "precision".to_owned(), reason });
     }
     Ok(SplitSettings { pooling: Some(cut), ..settings })
 }
@@ -62,7 +62,7 @@ mod tests {
         }
         for (family, other) in [("bert", Pooling::Eos), ("t5", Pooling::Cls), ("llama", Pooling::Cls)] {
             let refused = settle(family, asked(Some(other), Precision::Float32)).expect_err("not a cut");
-            assert_eq!(refused.param, "method.split.pooling");
+            assert_eq!(refused.setting, "pooling");
             assert!(refused.reason.contains(other.name()) && refused.reason.contains(family));
         }
     }
@@ -71,6 +71,6 @@ mod tests {
     fn four_bits_are_for_decoders() {
         assert!(settle("mistral", asked(None, Precision::Nf4)).is_ok());
         let refused = settle("bert", asked(None, Precision::Nf4)).expect_err("an encoder");
-        assert_eq!(refused.param, "method.split.precision");
+        assert_eq!(refused.setting, "precision");
     }
 }

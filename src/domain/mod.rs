@@ -6,6 +6,7 @@
 pub mod adapter_selection;
 pub mod addresses;
 pub mod choice;
+pub mod error_code;
 pub mod expiry;
 pub mod families;
 pub mod ids;

@@ -147,18 +147,18 @@ impl Default for SplitSettings {
     }
 }
 
-/// A setting that cannot be used, and where it stands.
+/// A setting of method `split` that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{param}: {reason}")]
+#[error("{setting}: {reason}")]
 pub struct BadSetting {
-    /// Path of the field in the request.
-    pub param: String,
+    /// Its path among the settings, `lora.rank` for example.
+    pub setting: String,
     /// What is wrong with it.
     pub reason: String,
 }
 
-fn bad(param: &str, reason: impl Into<String>) -> BadSetting {
-    BadSetting { param: format!("method.split.{param}"), reason: reason.into() }
+fn bad(setting: &str, reason: impl Into<String>) -> BadSetting {
+    BadSetting { setting: setting.to_owned(), reason: reason.into() }
 }
 
 impl SplitSettings {
@@ -215,19 +215,19 @@ mod tests {
         assert_eq!(SplitSettings::default().check(&limits), Ok(()));
         type Spoil = fn(&mut SplitSettings);
         let cases: [(&str, Spoil); 6] = [
-            ("method.split.adapter_sets", |s| s.adapter_sets = 0),
-            ("method.split.double_quant", |s| s.double_quant = true),
-            ("method.split.lora.rank", |s| s.lora.rank = 0),
-            ("method.split.lora.alpha", |s| s.lora.alpha = f64::NAN),
-            ("method.split.lora.dropout", |s| s.lora.dropout = 1.0),
-            ("method.split.lora.rank_pattern.query", |s| {
+            ("adapter_sets", |s| s.adapter_sets = 0),
+            ("double_quant", |s| s.double_quant = true),
+            ("lora.rank", |s| s.lora.rank = 0),
+            ("lora.alpha", |s| s.lora.alpha = f64::NAN),
+            ("lora.dropout", |s| s.lora.dropout = 1.0),
+            ("lora.rank_pattern.query", |s| {
                 s.lora.rank_pattern.insert("query".into(), 0);
             }),
         ];
-        for (param, spoil) in cases {
+        for (setting, spoil) in cases {
             let mut settings = SplitSettings::default();
             spoil(&mut settings);
-            assert_eq!(settings.check(&limits).map_err(|e| e.param), Err(param.to_owned()));
+            assert_eq!(settings.check(&limits).map_err(|e| e.setting), Err(setting.to_owned()));
         }
     }
 }

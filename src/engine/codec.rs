@@ -80,19 +80,17 @@ fn parse_header(json: &[u8], limits: &Limits) -> Result<Header, CodecError> {
     }
     // The visitor must know the limit before it reads, so that it stops at the first tensor too many.
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let header = reader.deserialize_map(HeaderVisitor { most: limits.tensors_per_body });
-    let header = header.and_then(|header| reader.end().map(|()| header)).map_err(|e| {
-        let text = e.to_string();
-        match text.contains("tensors_per_body") {
-            true => CodecError::TooLarge(text),
-            false => CodecError::Malformed(text),
-        }
+    let mut is_over = false;
+    let header = reader.deserialize_map(HeaderVisitor { most: limits.tensors_per_body, is_over: &mut is_over });
+    let header = header.and_then(|header| reader.end().map(|()| header)).map_err(|error| {
+        let text = error.to_string();
+        if is_over { CodecError::TooLarge(text) } else { CodecError::Malformed(text) }
     })?;
     let size: usize = header.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
-    match size > METADATA_BYTES {
-        true => Err(CodecError::TooLarge(format!("__metadata__ has {size} bytes, at most {METADATA_BYTES} are taken"))),
-        false => Ok(header),
+    if size > METADATA_BYTES {
+        return Err(CodecError::TooLarge(format!("__metadata__ has {size} bytes, at most {METADATA_BYTES} are taken")));
     }
+    Ok(header)
 }
 
 /// Cuts the data into tensors, which must fill it without holes.
@@ -117,10 +115,10 @@ fn cut(mut entries: Vec<(String, Entry)>, data: &Bytes, limits: &Limits) -> Resu
         tensors.push(WireTensor::new(name, dtype, entry.shape, data.slice(from..to)).map_err(from_tensor_error)?);
         end = to;
     }
-    match end == data.len() {
-        true => Ok(tensors),
-        false => Err(CodecError::Malformed(format!("{} bytes follow the last tensor", data.len() - end))),
+    if end < data.len() {
+        return Err(CodecError::Malformed(format!("{} bytes follow the last tensor", data.len() - end)));
     }
+    Ok(tensors)
 }
 
 fn from_tensor_error(error: TensorError) -> CodecError {
@@ -146,11 +144,13 @@ struct Header {
     metadata: BTreeMap<String, String>,
 }
 
-struct HeaderVisitor {
+/// Reads the header, and says in `is_over` whether it stopped at a tensor too many: serde's errors carry a text alone.
+struct HeaderVisitor<'a> {
     most: usize,
+    is_over: &'a mut bool,
 }
 
-impl<'de> Visitor<'de> for HeaderVisitor {
+impl<'de> Visitor<'de> for HeaderVisitor<'_> {
     type Value = Header;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,6 +173,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             if name == "__metadata__" {
                 header.metadata = map.next_value::<Metadata>()?.0;
             } else if header.tensors.len() == self.most {
+                *self.is_over = true;
                 return Err(A::Error::custom(format!("more than {} tensors (tensors_per_body)", self.most)));
             } else {
                 let entry = map.next_value().map_err(|e| A::Error::custom(format!("tensor '{name}': {e}")))?;

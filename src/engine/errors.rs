@@ -5,11 +5,12 @@ use tch::TchError;
 use crate::domain::settings::BadSetting;
 use crate::engine::codec::CodecError;
 use crate::engine::interface::EngineError;
+use crate::engine::interface::Place;
 use crate::model::ModelError;
 
 /// A request that cannot be run.
-pub fn invalid(param: impl Into<String>, reason: impl Into<String>) -> EngineError {
-    EngineError::Invalid { param: param.into(), reason: reason.into() }
+pub fn invalid(place: Place, reason: impl Into<String>) -> EngineError {
+    EngineError::Invalid { place, reason: reason.into() }
 }
 
 impl From<TchError> for EngineError {
@@ -18,10 +19,7 @@ impl From<TchError> for EngineError {
         // LibTorch has no error codes: these are the words of its CPU and CUDA allocators, and of oneDNN without room for its code.
         let memory =
             ["DefaultCPUAllocator", "out of memory", "not enough memory", "bad_alloc", "could not create a primitive"];
-        match memory.iter().any(|words| text.contains(words)) {
-            true => Self::OutOfMemory,
-            false => Self::Internal(text),
-        }
+        if memory.iter().any(|words| text.contains(words)) { Self::OutOfMemory } else { Self::Internal(text) }
     }
 }
 
@@ -29,7 +27,7 @@ impl From<ModelError> for EngineError {
     fn from(error: ModelError) -> Self {
         match error {
             ModelError::Folder(text) => Self::Backbone(text),
-            ModelError::Setting { param, reason } => Self::Invalid { param, reason },
+            ModelError::Setting { setting, reason } => invalid(Place::Setting(setting), reason),
             ModelError::Torch(error) => error.into(),
         }
     }
@@ -39,15 +37,15 @@ impl From<CodecError> for EngineError {
     fn from(error: CodecError) -> Self {
         match error {
             CodecError::TooLarge(text) => Self::TooLarge(text),
-            CodecError::Malformed(reason) => invalid("body", reason),
-            CodecError::Tensor { name, reason } => invalid(name, reason),
+            CodecError::Malformed(reason) => invalid(Place::Field("body"), reason),
+            CodecError::Tensor { name, reason } => invalid(Place::Tensor(name), reason),
         }
     }
 }
 
 impl From<BadSetting> for EngineError {
     fn from(error: BadSetting) -> Self {
-        invalid(error.param, error.reason)
+        invalid(Place::Setting(error.setting), error.reason)
     }
 }
 

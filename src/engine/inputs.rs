@@ -14,6 +14,7 @@ use crate::domain::limits::Limits;
 use crate::engine::errors::invalid;
 use crate::engine::interface::EngineError;
 use crate::engine::interface::Inputs;
+use crate::engine::interface::Place;
 use crate::model::BackboneInfo;
 
 /// Checked inputs: no list is empty, every id and type is in its table, types have the shape of ids.
@@ -108,7 +109,7 @@ impl Reader {
             Inputs::Tokens { ids, .. } => ids.len(),
         };
         if count == 0 {
-            return Err(invalid("inputs", "there are none"));
+            return Err(invalid(Place::Inputs, "there are none"));
         }
         if count > limits.batch_rows {
             let limit = limits.batch_rows;
@@ -131,7 +132,7 @@ impl Reader {
         let tokenizer = self
             .tokenizer
             .as_ref()
-            .ok_or_else(|| invalid("texts", "the model's folder has no tokenizer.json; send input_ids"))?;
+            .ok_or_else(|| invalid(Place::Texts, "the model's folder has no tokenizer.json; send input_ids"))?;
         let inputs: Vec<EncodeInput<'static>> = texts
             .into_iter()
             .map(|(text, pair)| match pair {
@@ -139,11 +140,11 @@ impl Reader {
                 None => text.into(),
             })
             .collect();
-        let encodings = tokenizer.encode_batch(inputs, true).map_err(|e| invalid("texts", e.to_string()))?;
+        let encodings = tokenizer.encode_batch(inputs, true).map_err(|e| invalid(Place::Texts, e.to_string()))?;
         let cut = encodings.iter().position(|one| !one.get_overflowing().is_empty());
         if let Some(input) = cut.filter(|_| overlong == Overlong::Refused) {
             let reason = format!("is longer than the {} tokens that the model takes", self.info.max_tokens);
-            return Err(invalid(format!("input {input}"), reason));
+            return Err(invalid(Place::Input(input), reason));
         }
         let lists = |pick: fn(&tokenizers::Encoding) -> &[u32]| -> Vec<Vec<i64>> {
             encodings.iter().map(|one| pick(one).iter().map(|&id| i64::from(id)).collect()).collect()
@@ -155,17 +156,16 @@ impl Reader {
 
     fn check(&self, batch: &TokenBatch) -> Result<(), EngineError> {
         for (input, ids) in batch.ids.iter().enumerate() {
-            let named = || format!("input {input}");
             if ids.is_empty() {
-                return Err(invalid(named(), "has no tokens"));
+                return Err(invalid(Place::Input(input), "has no tokens"));
             }
             if ids.len() > self.info.max_tokens {
                 let reason = format!("has {} tokens, the model takes at most {}", ids.len(), self.info.max_tokens);
-                return Err(invalid(named(), reason));
+                return Err(invalid(Place::Input(input), reason));
             }
             if let Some(id) = outside(ids, self.info.vocab_size) {
                 let reason = format!("token id {id} is not from 0 to {}", self.info.vocab_size - 1);
-                return Err(invalid(named(), reason));
+                return Err(invalid(Place::Input(input), reason));
             }
         }
         match &batch.types {
@@ -176,16 +176,21 @@ impl Reader {
 
     fn check_types(&self, ids: &[Vec<i64>], types: &[Vec<i64>]) -> Result<(), EngineError> {
         if types.len() != ids.len() {
-            return Err(invalid("token_type_ids", format!("{} lists for {} inputs", types.len(), ids.len())));
+            return Err(invalid(
+                Place::Field("token_type_ids"),
+                format!("{} lists for {} inputs", types.len(), ids.len()),
+            ));
         }
         for (input, (ids, types)) in ids.iter().zip(types).enumerate() {
-            let named = format!("input {input}");
             if types.len() != ids.len() {
-                return Err(invalid(named, format!("{} token types for {} tokens", types.len(), ids.len())));
+                return Err(invalid(
+                    Place::Input(input),
+                    format!("{} token types for {} tokens", types.len(), ids.len()),
+                ));
             }
             if let Some(kind) = outside(types, self.info.token_types) {
                 let reason = format!("token type {kind} is not from 0 to {}", self.info.token_types.saturating_sub(1));
-                return Err(invalid(named, reason));
+                return Err(invalid(Place::Input(input), reason));
             }
         }
         Ok(())

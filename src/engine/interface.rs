@@ -1,6 +1,7 @@
 //! What can be asked of an engine, and what it answers. Owns the trait and its types; must never hold a tensor of LibTorch's,
 //! so that an engine can live in this process, in a child process or on another machine.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -169,17 +170,47 @@ pub struct Snapshot {
     pub optimizer_steps: u64,
 }
 
+/// Where a call is wrong, in the engine's own terms; where that stands in a request is for those who know the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A tensor, by its name.
+    Tensor(String),
+    /// One input, by its number in the batch.
+    Input(usize),
+    /// The inputs, all together.
+    Inputs,
+    /// The same where they are texts.
+    Texts,
+    /// A setting of the job, by its path among the settings: `lora.rank`.
+    Setting(String),
+    /// Any other field of the call.
+    Field(&'static str),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tensor(name) => f.write_str(name),
+            Self::Input(number) => write!(f, "input {number}"),
+            Self::Inputs => f.write_str("inputs"),
+            Self::Texts => f.write_str("texts"),
+            Self::Setting(path) => f.write_str(path),
+            Self::Field(name) => f.write_str(name),
+        }
+    }
+}
+
 /// What the engine refuses or could not do. Texts are for the client, except in [`EngineError::Internal`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// The queue is full.
     #[error("the engine's queue is full")]
     Busy,
-    /// The request cannot be run; `param` names where.
-    #[error("{param}: {reason}")]
+    /// The request cannot be run.
+    #[error("{place}: {reason}")]
     Invalid {
-        /// The tensor or field.
-        param: String,
+        /// Where it is wrong.
+        place: Place,
         /// What is wrong with it.
         reason: String,
     },

@@ -28,6 +28,7 @@ pub use interface::ForwardCall;
 pub use interface::ForwardReply;
 pub use interface::Inputs;
 pub use interface::OptimReply;
+pub use interface::Place;
 pub use interface::SessionInfo;
 pub use interface::SessionSpec;
 pub use interface::Share;

@@ -23,6 +23,7 @@ use crate::engine::inputs::TokenBatch;
 use crate::engine::interface::BackwardReply;
 use crate::engine::interface::EngineError;
 use crate::engine::interface::ForwardReply;
+use crate::engine::interface::Place;
 use crate::engine::interface::Share;
 use crate::engine::retained_graphs::Part;
 use crate::engine::retained_graphs::Pinned;
@@ -73,7 +74,10 @@ pub fn ready(host: &Host, job: JobId, call: ReadCall) -> Result<ReadyForward, En
     check_sets(session, &call.adapters)?;
     session.check_cut(&call.batch)?;
     if session.settings.custody == Custody::Host && !call.theta.is_empty() {
-        return Err(invalid(format!("theta.{}", call.theta[0].0), "the host holds the adapters of this job"));
+        return Err(invalid(
+            Place::Tensor(format!("theta.{}", call.theta[0].0)),
+            "the host holds the adapters of this job",
+        ));
     }
     let tokens = call.batch.tokens();
     let sets = call.adapters.len().max(1);
@@ -150,10 +154,13 @@ fn check_sets(session: &Session, sets: &[usize]) -> Result<(), EngineError> {
     let most = session.settings.adapter_sets;
     for (place, set) in sets.iter().enumerate() {
         if *set >= most {
-            return Err(invalid("adapters", format!("{set} is not one of the adapter sets 0 to {}", most - 1)));
+            return Err(invalid(
+                Place::Field("adapters"),
+                format!("{set} is not one of the adapter sets 0 to {}", most - 1),
+            ));
         }
         if sets[..place].contains(set) {
-            return Err(invalid("adapters", format!("{set} is there twice")));
+            return Err(invalid(Place::Field("adapters"), format!("{set} is there twice")));
         }
     }
     Ok(())
@@ -219,7 +226,10 @@ pub fn answer(
 ) -> Result<BackwardReply, EngineError> {
     for (number, gradient) in gradients {
         if !optim::is_finite(gradient)? {
-            return Err(invalid(format!("s.{}.{number}", call.pinned.sets[0]), "its gradient is not finite"));
+            return Err(invalid(
+                Place::Tensor(format!("s.{}.{number}", call.pinned.sets[0])),
+                "its gradient is not finite",
+            ));
         }
     }
     let session = host.sessions.get_mut(&call.job).ok_or(EngineError::NoSession)?;
@@ -268,7 +278,7 @@ fn cotangents(
     limits: &Limits,
 ) -> Result<BTreeMap<usize, Tensor>, EngineError> {
     if shares.is_empty() {
-        return Err(invalid("shares", "there are none"));
+        return Err(invalid(Place::Field("shares"), "there are none"));
     }
     let rows = match session.settings.cut() {
         Pooling::None => pinned.batch.tokens(),
@@ -279,14 +289,19 @@ fn cotangents(
     for Share { set, share, tensor } in shares {
         let name = format!("s.{set}.{share}");
         let place = pinned.sets.iter().position(|of| of == set);
-        let place = place.ok_or_else(|| invalid(&name, format!("adapter set {set} was not part of the forward")))?;
+        let place = place.ok_or_else(|| {
+            invalid(Place::Tensor(name.clone()), format!("adapter set {set} was not part of the forward"))
+        })?;
         if *share >= limits.shares_per_set {
-            return Err(invalid(name, format!("share numbers are below {} (shares_per_set)", limits.shares_per_set)));
+            return Err(invalid(
+                Place::Tensor(name),
+                format!("share numbers are below {} (shares_per_set)", limits.shares_per_set),
+            ));
         }
         let slots = by_number.entry(*share).or_insert_with(|| pinned.sets.iter().map(|_| None).collect());
         let value = read_share(tensor.clone().renamed(&name), shape, limits.share_norm)?;
         if slots[place].replace(value).is_some() {
-            return Err(invalid(name, "is there twice"));
+            return Err(invalid(Place::Tensor(name), "is there twice"));
         }
     }
     let whole = |slots: Vec<Option<Tensor>>| -> Result<Tensor, EngineError> {
@@ -301,12 +316,15 @@ fn cotangents(
 fn read_share(wire: WireTensor, shape: [usize; 2], most: f64) -> Result<Tensor, EngineError> {
     if wire.dtype() != Dtype::F32 || wire.shape() != shape {
         let reason = format!("is {} {:?}, must be F32 {shape:?} as the activations", wire.dtype().name(), wire.shape());
-        return Err(invalid(wire.name(), reason));
+        return Err(invalid(Place::Tensor(wire.name().to_owned()), reason));
     }
     let tensor = to_tensor(&wire)?;
     let norms = optim::norms(&tensor)?;
     match norms.iter().position(|norm| *norm > most) {
-        Some(row) => Err(invalid(wire.name(), format!("row {row} has norm {:e}, share_norm is {most:e}", norms[row]))),
+        Some(row) => Err(invalid(
+            Place::Tensor(wire.name().to_owned()),
+            format!("row {row} has norm {:e}, share_norm is {most:e}", norms[row]),
+        )),
         None => Ok(tensor),
     }
 }

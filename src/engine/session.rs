@@ -25,6 +25,7 @@ use crate::engine::inputs::TokenBatch;
 use crate::engine::interface::AdamW;
 use crate::engine::interface::EngineError;
 use crate::engine::interface::OptimReply;
+use crate::engine::interface::Place;
 use crate::engine::interface::SessionInfo;
 use crate::engine::interface::Slot;
 use crate::engine::retained_graphs::Graph;
@@ -94,7 +95,7 @@ impl Session {
         if bytes > limits.tensor_body_bytes {
             let limit = limits.tensor_body_bytes;
             let reason = format!("an adapter set of {bytes} bytes does not fit a body (tensor_body_bytes is {limit})");
-            return Err(invalid("method.split.lora.rank", reason));
+            return Err(invalid(Place::Setting("lora.rank".to_owned()), reason));
         }
         let theta = plan.initial(seed, settings.adapter_sets)?.f_to_device(device)?;
         let host = match settings.custody {
@@ -181,7 +182,7 @@ impl Session {
     pub fn check_cut(&self, batch: &TokenBatch) -> Result<(), EngineError> {
         let Some(eos) = self.backbone.info().eos.filter(|_| self.settings.cut() == Pooling::Eos) else { return Ok(()) };
         match batch.ids.iter().position(|ids| !ids.contains(&eos)) {
-            Some(input) => Err(invalid(format!("input {input}"), format!("has no end-of-sequence token (id {eos})"))),
+            Some(input) => Err(invalid(Place::Input(input), format!("has no end-of-sequence token (id {eos})"))),
             None => Ok(()),
         }
     }
@@ -196,14 +197,17 @@ impl Session {
         for (at, (set, wire)) in values.iter().enumerate() {
             let name = format!("theta.{set}");
             if *set >= sets {
-                return Err(invalid(name, format!("the job has adapter sets 0 to {}", sets - 1)));
+                return Err(invalid(Place::Tensor(name), format!("the job has adapter sets 0 to {}", sets - 1)));
             }
             if values[..at].iter().any(|(other, _)| other == set) {
-                return Err(invalid(name, "is there twice"));
+                return Err(invalid(Place::Tensor(name), "is there twice"));
             }
             if wire.shape() != [self.plan.parameters] || wire.dtype() != Dtype::F32 {
                 let (dtype, shape) = (wire.dtype().name(), wire.shape());
-                return Err(invalid(name, format!("is {dtype} {shape:?}, must be F32 [{}]", self.plan.parameters)));
+                return Err(invalid(
+                    Place::Tensor(name),
+                    format!("is {dtype} {shape:?}, must be F32 [{}]", self.plan.parameters),
+                ));
             }
             rows[*set] = to_tensor(&wire.clone().renamed(name))?.f_to_device(self.theta.device())?;
         }
@@ -214,7 +218,10 @@ impl Session {
     pub fn begin_with(&mut self, values: Vec<WireTensor>) -> Result<(), EngineError> {
         let sets = self.settings.adapter_sets;
         if values.len() != sets {
-            return Err(invalid("adapters", format!("there are {} of them for {sets} adapter sets", values.len())));
+            return Err(invalid(
+                Place::Field("adapters"),
+                format!("there are {} of them for {sets} adapter sets", values.len()),
+            ));
         }
         self.theta = self.with_values(&values.into_iter().enumerate().collect::<Vec<_>>())?;
         Ok(())
@@ -242,7 +249,10 @@ impl Session {
     /// The values of a set, `theta.{set}` `[P]`.
     pub fn adapter(&self, set: usize) -> Result<WireTensor, EngineError> {
         if set >= self.settings.adapter_sets {
-            return Err(invalid("set", format!("the job has adapter sets 0 to {}", self.settings.adapter_sets - 1)));
+            return Err(invalid(
+                Place::Field("set"),
+                format!("the job has adapter sets 0 to {}", self.settings.adapter_sets - 1),
+            ));
         }
         Ok(to_wire(format!("theta.{set}"), &self.theta.f_select(0, set as i64)?)?)
     }
@@ -251,10 +261,12 @@ impl Session {
     pub fn optim_step(&mut self, settings: &AdamW) -> Result<OptimReply, EngineError> {
         check_adamw(settings)?;
         let theta = Rc::clone(&self.theta);
-        let host =
-            self.host.as_mut().ok_or_else(|| invalid("custody", "the client steps the optimizer of this job"))?;
+        let host = self
+            .host
+            .as_mut()
+            .ok_or_else(|| invalid(Place::Field("custody"), "the client steps the optimizer of this job"))?;
         if !host.pending {
-            return Err(invalid("optim_step", "there are no gradients: send a backward first"));
+            return Err(invalid(Place::Field("optim_step"), "there are no gradients: send a backward first"));
         }
         let _frozen = tch::no_grad_guard();
         let (gradients, gradient_norms, clipped_norm) = optim::clip(&host.gradients, settings.max_grad_norm)?;
@@ -262,7 +274,10 @@ impl Session {
         let (theta, adam) = host.adam.step(&theta, &gradients, &AdamSettings { lr, betas, eps, weight_decay })?;
         for tensor in [&theta, &adam.first, &adam.second] {
             if !optim::is_finite(tensor)? {
-                return Err(invalid("optim_step", "the new values are not finite; the old ones are kept"));
+                return Err(invalid(
+                    Place::Field("optim_step"),
+                    "the new values are not finite; the old ones are kept",
+                ));
             }
         }
         let steps = host.steps + 1;
@@ -283,7 +298,7 @@ fn check_adamw(settings: &AdamW) -> Result<(), EngineError> {
         ("max_grad_norm", max_grad_norm.is_none_or(|norm| norm.is_finite() && norm > 0.0), "must be a positive number"),
     ];
     match checks.into_iter().find(|(_, good, _)| !good) {
-        Some((param, _, reason)) => Err(invalid(param, reason)),
+        Some((field, _, reason)) => Err(invalid(Place::Field(field), reason)),
         None => Ok(()),
     }
 }

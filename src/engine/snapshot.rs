@@ -18,6 +18,7 @@ use crate::engine::codec::to_wire;
 use crate::engine::codec::write_safetensors;
 use crate::engine::errors::invalid;
 use crate::engine::interface::EngineError;
+use crate::engine::interface::Place;
 use crate::engine::interface::Snapshot;
 use crate::engine::session::HostState;
 use crate::engine::session::Session;
@@ -47,7 +48,7 @@ pub fn adapters(bytes: Bytes) -> Result<Vec<WireTensor>, EngineError> {
     let (tensors, _) = read(bytes)?;
     let theta = find(&tensors, "theta")?;
     let &[sets, parameters] = theta.shape() else {
-        return Err(invalid("snapshot", "tensor 'theta' is no matrix"));
+        return Err(invalid(Place::Field("snapshot"), "tensor 'theta' is no matrix"));
     };
     let size = parameters * Dtype::F32.size();
     let cut = |set: usize| {
@@ -63,7 +64,7 @@ fn read(bytes: Bytes) -> Result<(Vec<WireTensor>, BTreeMap<String, String>), Eng
     let (tensors, metadata) = parse_safetensors(bytes, &limits)?;
     match metadata.get("format").map(String::as_str) {
         Some(FORMAT) => Ok((tensors, metadata)),
-        _ => Err(invalid("snapshot", format!("its format is not {FORMAT}"))),
+        _ => Err(invalid(Place::Field("snapshot"), format!("its format is not {FORMAT}"))),
     }
 }
 
@@ -71,7 +72,7 @@ fn read(bytes: Bytes) -> Result<(Vec<WireTensor>, BTreeMap<String, String>), Eng
 pub fn restore(session: &mut Session, bytes: Bytes) -> Result<(), EngineError> {
     let (tensors, metadata) = self::read(bytes)?;
     if metadata.get("layout") != Some(&layout_digest(session)) {
-        return Err(invalid("snapshot", "it was taken from a job with other adapters"));
+        return Err(invalid(Place::Field("snapshot"), "it was taken from a job with other adapters"));
     }
     let shape = session.theta.size();
     let read = |name: &str| -> Result<Tensor, EngineError> {
@@ -79,13 +80,16 @@ pub fn restore(session: &mut Session, bytes: Bytes) -> Result<(), EngineError> {
         let tensor = to_tensor(wire)?.f_to_device(session.theta.device())?;
         match tensor.size() == shape {
             true => Ok(tensor),
-            false => Err(invalid("snapshot", format!("tensor '{name}' has shape {:?}, not {shape:?}", wire.shape()))),
+            false => Err(invalid(
+                Place::Field("snapshot"),
+                format!("tensor '{name}' has shape {:?}, not {shape:?}", wire.shape()),
+            )),
         }
     };
     if session.host.is_some() {
         let steps = find(&tensors, "steps")?.integers().unwrap_or_default();
         if steps.len() != session.settings.adapter_sets {
-            return Err(invalid("snapshot", "tensor 'steps' does not name every set"));
+            return Err(invalid(Place::Field("snapshot"), "tensor 'steps' does not name every set"));
         }
         let steps = steps.into_iter().map(i64::unsigned_abs).collect();
         session.host = Some(HostState {
@@ -101,7 +105,7 @@ pub fn restore(session: &mut Session, bytes: Bytes) -> Result<(), EngineError> {
 
 fn find<'a>(tensors: &'a [WireTensor], name: &str) -> Result<&'a WireTensor, EngineError> {
     let found = tensors.iter().find(|tensor| tensor.name() == name);
-    found.ok_or_else(|| invalid("snapshot", format!("it has no tensor '{name}'")))
+    found.ok_or_else(|| invalid(Place::Field("snapshot"), format!("it has no tensor '{name}'")))
 }
 
 fn steps_to_wire(steps: &[u64]) -> Result<WireTensor, EngineError> {

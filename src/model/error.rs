@@ -11,11 +11,11 @@ pub enum ModelError {
     /// The backbone's folder cannot be used.
     #[error("{0}")]
     Folder(String),
-    /// A setting does not fit the backbone; `param` is its path in the request.
-    #[error("{param}: {reason}")]
+    /// A setting does not fit the backbone.
+    #[error("{setting}: {reason}")]
     Setting {
-        /// Path of the setting, `method.split.lora.target_modules` for example.
-        param: String,
+        /// Its path among the settings, `lora.target_modules` for example.
+        setting: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -30,8 +30,8 @@ impl ModelError {
         Self::Folder(text.into())
     }
 
-    /// A setting of method `split` that cannot be used.
-    pub fn setting(param: &str, reason: impl Into<String>) -> Self {
-        Self::Setting { param: format!("method.split.{param}"), reason: reason.into() }
+    /// A setting that cannot be used.
+    pub fn setting(setting: &str, reason: impl Into<String>) -> Self {
+        Self::Setting { setting: setting.to_owned(), reason: reason.into() }
     }
 }

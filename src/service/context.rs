@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::limits::Limits;
 use crate::engine::Engine;
 use crate::service::error::ServiceError;
@@ -95,12 +96,12 @@ pub(crate) async fn commit(transaction: Tx) -> Result<()> {
 
 /// The job is driven by another process now: nothing was written.
 pub(crate) fn lease_lost() -> ServiceError {
-    ServiceError::unavailable("lease_lost", "The job changed hands; try again.")
+    ServiceError::new(ErrorCode::LeaseLost, "The job changed hands; try again.")
 }
 
 /// A page of a list; an unknown cursor is refused, since a silent empty page would end a client's loop too early.
 pub(crate) fn known_cursor<T>(page: Option<Paged<T>>) -> Result<Paged<T>> {
     page.ok_or_else(|| {
-        ServiceError::invalid("invalid_cursor", "after: there is no such thing in this list.").at("after")
+        ServiceError::new(ErrorCode::InvalidCursor, "after: there is no such thing in this list.").at("after")
     })
 }

@@ -37,7 +37,6 @@ pub use context::Context;
 pub use context::InferenceSettings;
 pub use context::JobSettings;
 pub use context::Result;
-pub use error::Refusal;
 pub use error::ServiceError;
 pub use files::Draft;
 pub use files::Files;

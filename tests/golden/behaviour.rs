@@ -31,10 +31,10 @@ fn case() -> Case {
     Case::read("bert-gelu-cls")
 }
 
-/// The parameter and the reason of a refusal.
+/// Where a call was refused, and why.
 fn refused<T: std::fmt::Debug>(result: Result<T, EngineError>) -> (String, String) {
     match result {
-        Err(EngineError::Invalid { param, reason }) => (param, reason),
+        Err(EngineError::Invalid { place, reason }) => (place.to_string(), reason),
         other => panic!("not refused as invalid: {other:?}"),
     }
 }

@@ -12,6 +12,7 @@ use blindtune::engine::ForwardCall;
 use blindtune::engine::ForwardReply;
 use blindtune::engine::Inputs;
 use blindtune::engine::LocalEngine;
+use blindtune::engine::Place;
 use blindtune::engine::SessionSpec;
 use blindtune::engine::Share;
 use futures::future::join_all;
@@ -145,7 +146,7 @@ async fn a_request_that_is_refused_fails_alone() {
     let bad = ForwardCall { adapters: vec![7], ..forward(&case, 1) };
     let [a, b, c] = [forward(&case, 0), bad, forward(&case, 2)];
     let (a, b, c) = tokio::join!(engine.forward(job(0), a), engine.forward(job(1), b), engine.forward(job(2), c));
-    assert!(matches!(b, Err(EngineError::Invalid { param, .. }) if param == "adapters"));
+    assert!(matches!(b, Err(EngineError::Invalid { place: Place::Field("adapters"), .. })));
     assert_eq!((a.expect("runs").jobs_in_pass, c.expect("runs").jobs_in_pass), (2, 2));
 }
 

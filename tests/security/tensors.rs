@@ -19,10 +19,8 @@ fn spoiled(value: f32, at: usize) -> Tensor {
     Tensor::f32(&[3, 16], &values)
 }
 
-/// A refusal that left the job as it was: a good step succeeds and the answer is the one that was to come.
+/// A refusal left the job as it was: a good step succeeds and the answer is the one that was to come.
 async fn harmless(job: &mut Job, reply: Reply, expected: &Tensors) {
-    assert!((400..500).contains(&reply.status), "{}", reply.text());
-    assert!(!reply.code().is_empty());
     let (forward, activations) = job.forward_ok(&batch()).await;
     assert_eq!(activations["h.0"], expected["h.0"], "after {}", reply.text());
     let gradients = job.backward(&forward, &shares_like(&activations, 1)).await.tensors();
@@ -77,8 +75,10 @@ async fn an_adapter_that_is_not_finite_is_refused_on_both_ways_in() {
         let mut with_theta = batch();
         with_theta.insert("theta.0".to_owned(), theta.clone());
         let reply = job.forward(&with_theta).await;
+        assert_eq!(reply.refused(422, "tensor_invalid")["param"], "theta.0");
         harmless(&mut job, reply, &expected).await;
         let reply = job.client.put_tensors(&job.path("/adapters/0"), &one("theta.0", theta)).await;
+        reply.refused(422, "tensor_invalid");
         harmless(&mut job, reply, &expected).await;
     }
 }
@@ -97,6 +97,7 @@ async fn token_ids_that_the_backbone_does_not_have_are_refused_and_the_job_goes_
     let mut types = batch();
     types.insert("token_type_ids".to_owned(), Tensor::i64(&[2; 12]));
     let reply = job.forward(&types).await;
+    reply.refused(422, "tensor_invalid");
     harmless(&mut job, reply, &expected).await;
     for lengths in [vec![12, 0], vec![i64::MAX, i64::MAX, 14], vec![-1, 13], vec![11], vec![13]] {
         let mut ragged = batch();

@@ -14,6 +14,7 @@ use utoipa::openapi::Schema;
 use utoipa::openapi::schema::Type;
 
 use crate::api::error::ApiError;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::principal::Scope;
 use crate::domain::principal::scopes_of;
 use crate::domain::quota::Quota;
@@ -94,7 +95,7 @@ impl TryFrom<CreateApiKey> for NewKey {
 fn unknown_scope(place: usize, text: &str) -> ServiceError {
     let known = Scope::ALL.map(Scope::as_str).join(", ");
     let message = format!("scopes[{place}]: there is no scope '{text}'; the scopes are {known}.");
-    ServiceError::invalid("invalid_scopes", message).at(format!("scopes[{place}]"))
+    ServiceError::new(ErrorCode::InvalidScopes, message).at(format!("scopes[{place}]"))
 }
 
 /// A key, without its text.
@@ -197,7 +198,7 @@ impl UsageQuery {
                 "day" => by.day = true,
                 other => {
                     let message = format!("group_by: 'key', 'model' and 'day' are known, not '{other}'.");
-                    return Err(ServiceError::invalid("invalid_query", message).at("group_by").into());
+                    return Err(ServiceError::new(ErrorCode::InvalidQuery, message).at("group_by").into());
                 }
             }
         }
@@ -208,7 +209,7 @@ impl UsageQuery {
 fn day(name: &str, text: Option<&str>) -> Result<Option<Date>, ApiError> {
     let read = |text: &str| Date::parse(text, format_description!("[year]-[month]-[day]"));
     text.map(read).transpose().map_err(|_| {
-        ServiceError::invalid("invalid_query", format!("{name}: is not a day such as 2026-11-25.")).at(name).into()
+        ServiceError::new(ErrorCode::InvalidQuery, format!("{name}: is not a day such as 2026-11-25.")).at(name).into()
     })
 }
 

@@ -17,6 +17,7 @@ use crate::api::dto::steps::AdaptersJson;
 use crate::api::dto::steps::TensorJson;
 use crate::api::dto::steps::TensorMap;
 use crate::domain::adapter_selection::AdapterSelection;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::schemas;
 use crate::domain::settings::Pooling;
 use crate::service::ActivationsRequest;
@@ -83,13 +84,15 @@ impl InputJson {
         let kind = items.first().map(std::mem::discriminant);
         let wrong = |place: usize, reason: &str| {
             let place = format!("input[{place}]");
-            ServiceError::invalid("invalid_input", format!("{place}: {reason}.")).at(place)
+            ServiceError::new(ErrorCode::InvalidInput, format!("{place}: {reason}.")).at(place)
         };
         // An empty list is an input without tokens as well as a pair without texts.
         if let Some(place) = items.iter().position(|item| Some(std::mem::discriminant(item)) != kind) {
             return Err(wrong(place, "is of another kind than the inputs before it"));
         }
-        let (mut texts, mut ids, mut one) = (Vec::new(), Vec::new(), Vec::new());
+        let mut texts = Vec::new();
+        let mut ids = Vec::new();
+        let mut one = Vec::new();
         for (place, item) in items.into_iter().enumerate() {
             match item {
                 InputItem::Text(text) => texts.push((text, None)),
@@ -208,14 +211,14 @@ impl EmbeddingsBody {
     pub fn encoding(&self) -> Result<Encoding> {
         if self.dimensions.is_some() {
             let message = "dimensions: an activation cannot be shortened; leave it out.";
-            return Err(ServiceError::invalid("unsupported_dimensions", message).at("dimensions"));
+            return Err(ServiceError::new(ErrorCode::UnsupportedDimensions, message).at("dimensions"));
         }
         match self.encoding_format.as_deref() {
             None | Some("float") => Ok(Encoding::Float),
             Some("base64") => Ok(Encoding::Base64),
             Some(other) => {
                 let message = format!("encoding_format: must be float or base64, not '{other}'.");
-                Err(ServiceError::invalid("invalid_encoding_format", message).at("encoding_format"))
+                Err(ServiceError::new(ErrorCode::InvalidEncodingFormat, message).at("encoding_format"))
             }
         }
     }

@@ -17,6 +17,7 @@ use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::schema::Type;
 
 use crate::domain::choice::SplitChoice;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
 use crate::domain::limits::LARGEST_NUMBER;
@@ -122,7 +123,7 @@ impl Hyperparameters {
             if !good {
                 let place = format!("hyperparameters.{name}");
                 let message = format!("{place}: a positive number of at most 1e300, or 'auto'.");
-                return Err(ServiceError::invalid("invalid_hyperparameter", message).at(place));
+                return Err(ServiceError::new(ErrorCode::InvalidHyperparameter, message).at(place));
             }
         }
         Ok(())
@@ -138,7 +139,7 @@ pub fn split_of(method: Method) -> Result<SplitSettings> {
         "method.type '{}' needs labels on the host; blindtune has 'split', where the labels stay with you.",
         method.kind
     );
-    Err(ServiceError::invalid("unsupported_method", message).at("method.type"))
+    Err(ServiceError::new(ErrorCode::UnsupportedMethod, message).at("method.type"))
 }
 
 fn only_null() -> Object {
@@ -185,22 +186,22 @@ impl TryFrom<CreateJob> for NewJob {
                     "method.type '{}' needs labels on the host; blindtune has 'split', where the labels stay with you.",
                     method.kind
                 );
-                return Err(ServiceError::invalid("unsupported_method", message).at("method.type"));
+                return Err(ServiceError::new(ErrorCode::UnsupportedMethod, message).at("method.type"));
             }
             Some(method) => method.split.unwrap_or_default(),
             None => SplitChoice::default(),
         };
         if body.validation_file.is_some() {
             let message = "validation_file: only null. Validation needs labels, which stay with you: run forward with train=false.";
-            return Err(ServiceError::invalid("unsupported_field", message).at("validation_file"));
+            return Err(ServiceError::new(ErrorCode::UnsupportedField, message).at("validation_file"));
         }
         if body.integrations.is_some_and(|list| !list.is_empty()) {
             let message =
                 "integrations: only null or []. This host sends nothing elsewhere; report from your own loop.";
-            return Err(ServiceError::invalid("unsupported_field", message).at("integrations"));
+            return Err(ServiceError::new(ErrorCode::UnsupportedField, message).at("integrations"));
         }
         if body.seed.is_some_and(|seed| seed.abs_diff(0) > LARGEST_WHOLE.unsigned_abs()) {
-            return Err(ServiceError::invalid("invalid_seed", "seed: at most 9007199254740991.").at("seed"));
+            return Err(ServiceError::new(ErrorCode::InvalidSeed, "seed: at most 9007199254740991.").at("seed"));
         }
         let hyperparameters = match &body.hyperparameters {
             Some(given) => {

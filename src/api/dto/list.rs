@@ -1,12 +1,12 @@
 //! The list envelope and paging.
 
-use axum::http::StatusCode;
 use serde::Deserialize;
 use serde::Serialize;
 use utoipa::IntoParams;
 use utoipa::ToSchema;
 
 use crate::api::error::ApiError;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::limits::Limits;
 use crate::service::Order as StoreOrder;
 use crate::service::PageRequest;
@@ -32,7 +32,8 @@ pub struct List<T> {
 impl<T> List<T> {
     /// Wraps a page; `id` reads a thing's id.
     pub fn new(data: Vec<T>, has_more: bool, id: impl Fn(&T) -> String) -> Self {
-        let (first_id, last_id) = (data.first().map(&id), data.last().map(&id));
+        let first_id = data.first().map(&id);
+        let last_id = data.last().map(&id);
         Self { object: "list", data, has_more, first_id, last_id }
     }
 }
@@ -69,9 +70,7 @@ pub fn page<Id: std::str::FromStr + Into<uuid::Uuid>>(
     order: Option<Order>,
     limits: &Limits,
 ) -> Result<PageRequest, ApiError> {
-    let bad = |name: &str, reason: &str| {
-        ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", format!("{name}: {reason}")).at(name)
-    };
+    let bad = |name: &str, reason: &str| ApiError::new(ErrorCode::InvalidQuery, format!("{name}: {reason}")).at(name);
     if limit.is_some_and(|limit| !(1..=LONGEST_PAGE).contains(&limit)) {
         return Err(bad("limit", "must be from 1 to 10000."));
     }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::api::dto::jobs::Method;
 use crate::api::dto::jobs::split_of;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::FileId;
 use crate::domain::settings::Custody;
 use crate::domain::settings::Pooling;
@@ -77,7 +78,7 @@ impl TryFrom<EstimateBody> for EstimateRequest {
             (None, Some(rows), Some(tokens_per_row)) => Source::Tokens { rows, tokens_per_row },
             _ => {
                 let message = "Name the inputs in exactly one form: training_file, or rows with tokens_per_row.";
-                return Err(ServiceError::invalid("inputs_missing", message).at("training_file"));
+                return Err(ServiceError::new(ErrorCode::InputsMissing, message).at("training_file"));
             }
         };
         Ok(Self {

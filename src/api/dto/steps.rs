@@ -18,6 +18,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::Type;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::limits::LARGEST_NUMBER;
 use crate::domain::schemas;
 use crate::domain::tensor::Dtype;
@@ -43,12 +44,11 @@ pub struct TensorJson {
 impl TensorJson {
     /// The tensor under `name`.
     pub fn decode(&self, name: &str) -> Result<WireTensor, ServiceError> {
-        let refuse =
-            |reason: String| ServiceError::unprocessable("tensor_invalid", format!("{name}: {reason}")).at(name);
+        let refuse = |reason: String| ServiceError::new(ErrorCode::TensorInvalid, format!("{name}: {reason}")).at(name);
         let dtype = Dtype::from_name(&self.dtype).ok_or_else(|| refuse("dtype must be F32, I64 or I32".into()))?;
         let bytes = STANDARD.decode(&self.data).map_err(|error| refuse(format!("data is not base64: {error}")))?;
         WireTensor::new(name, dtype, self.shape.clone(), bytes.into())
-            .map_err(|error| ServiceError::unprocessable("tensor_invalid", error.to_string()).at(name))
+            .map_err(|error| ServiceError::new(ErrorCode::TensorInvalid, error.to_string()).at(name))
     }
 
     /// The JSON form of a tensor.
@@ -293,8 +293,9 @@ pub struct OptimStepBody {
 impl OptimStepBody {
     /// AdamW's settings, checked.
     pub fn adamw(&self) -> Result<AdamW, ServiceError> {
-        let bad =
-            |name: &str, reason: &str| ServiceError::invalid("invalid_setting", format!("{name}: {reason}")).at(name);
+        let bad = |name: &str, reason: &str| {
+            ServiceError::new(ErrorCode::InvalidSetting, format!("{name}: {reason}")).at(name)
+        };
         let good = |value: f64| (0.0..=LARGEST_NUMBER).contains(&value);
         if !good(self.lr) || !good(self.weight_decay) || !good(self.eps) {
             return Err(bad("lr", "lr, eps and weight_decay must be numbers from 0 to 1e300."));

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::ProjectId;
 use crate::service::context::Context;
 use crate::service::context::Result;
@@ -111,7 +112,7 @@ impl Requests {
             drop(connection);
             if begun.elapsed() > PATIENCE {
                 let message = "The same request is still being carried out; try again.";
-                return Err(ServiceError::unavailable("request_in_progress", message));
+                return Err(ServiceError::new(ErrorCode::RequestInProgress, message));
             }
             tokio::time::sleep(LOOK).await;
             connection = self.0.connection().await?;
@@ -153,7 +154,7 @@ impl Requests {
 fn answered(known: Attempt, once: &Once) -> Result<Option<Begun>> {
     if known.body != once.body {
         let message = "This Idempotency-Key was used with another body; use a new key for a new request.";
-        return Err(ServiceError::unprocessable("idempotency_conflict", message).at("Idempotency-Key"));
+        return Err(ServiceError::new(ErrorCode::IdempotencyConflict, message).at("Idempotency-Key"));
     }
     Ok(match (known.status, known.answer) {
         (Some(status), Some(answer)) => Some(Begun::Known { status: status.cast_unsigned(), answer }),

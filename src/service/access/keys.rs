@@ -10,6 +10,7 @@ use std::time::Instant;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
 use crate::domain::principal::Principal;
@@ -75,7 +76,7 @@ impl Keys {
         let mut connection = self.context.connection().await?;
         if keys::get(&mut connection, id).await?.is_some() {
             let message = "This key was made by an earlier attempt, which showed it; revoke it and make another.";
-            return Err(ServiceError::conflict("already_made", message));
+            return Err(ServiceError::new(ErrorCode::AlreadyMade, message));
         }
         self.insert(&mut connection, project, id, new).await
     }
@@ -186,13 +187,15 @@ impl Keys {
 
 fn check(new: &NewKey) -> Result<()> {
     if !(1..=366).contains(&new.days) {
-        return Err(ServiceError::invalid("invalid_days", "A key lives from 1 to 366 days.").at("days"));
+        return Err(ServiceError::new(ErrorCode::InvalidDays, "A key lives from 1 to 366 days.").at("days"));
     }
     if new.name.is_empty() || new.name.chars().count() > 200 {
-        return Err(ServiceError::invalid("invalid_name", "name: 1 to 200 characters.").at("name"));
+        return Err(ServiceError::new(ErrorCode::InvalidName, "name: 1 to 200 characters.").at("name"));
     }
     if new.scopes.is_empty() {
-        return Err(ServiceError::invalid("invalid_scopes", "scopes: a key may do at least one thing.").at("scopes"));
+        return Err(
+            ServiceError::new(ErrorCode::InvalidScopes, "scopes: a key may do at least one thing.").at("scopes")
+        );
     }
     check_quota(&new.quota)
 }
@@ -203,7 +206,7 @@ fn check_quota(quota: &Quota) -> Result<()> {
         Some(field) => {
             let message =
                 format!("{field}: a rate is at least 1, a budget at least 0, and both at most 9007199254740991.");
-            Err(ServiceError::invalid("invalid_limit", message).at(field))
+            Err(ServiceError::new(ErrorCode::InvalidLimit, message).at(field))
         }
     }
 }

@@ -6,6 +6,7 @@ use time::Date;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::ProjectId;
 use crate::service::context::Context;
 use crate::service::context::Result;
@@ -45,7 +46,7 @@ impl Usage {
         let from = from.unwrap_or_else(|| to.saturating_sub(Duration::days(29)));
         if from > to || to - from > LONGEST_REPORT {
             let message = "start_date: must be at most end_date, and at most 366 days before it.";
-            return Err(ServiceError::invalid("invalid_dates", message).at("start_date"));
+            return Err(ServiceError::new(ErrorCode::InvalidDates, message).at("start_date"));
         }
         let mut connection = self.0.connection().await?;
         let rows = usage::report(&mut connection, project, (from, to), by).await?;

@@ -17,6 +17,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::FileId;
 use crate::domain::ids::ProjectId;
 use crate::service::context::Context;
@@ -78,7 +79,7 @@ impl Files {
         };
         let Some(format) = Format::of(filename, first) else {
             let message = "Name the file .jsonl, .csv or .tsv, so that its format is known.";
-            return Err(ServiceError::invalid("unknown_format", message).at("file"));
+            return Err(ServiceError::new(ErrorCode::UnknownFormat, message).at("file"));
         };
         let received = self.receive_as(format, body.as_mut()).await;
         if received.is_err() {
@@ -115,7 +116,7 @@ impl Files {
             total += chunk.len() as u64;
             if total > self.0.limits.file_bytes {
                 let message = format!("A file has at most {} bytes (limits.file_bytes).", self.0.limits.file_bytes);
-                broken = Some(ServiceError::too_large(message).at("file"));
+                broken = Some(ServiceError::new(ErrorCode::TooLarge, message).at("file"));
                 break;
             }
             writer.write(chunk.clone()).await?;
@@ -224,8 +225,8 @@ impl Files {
     pub async fn delete(&self, project: ProjectId, id: FileId) -> Result<()> {
         let mut transaction = self.0.begin().await?;
         if jobs::file_in_use(&mut transaction, project, id).await? {
-            return Err(ServiceError::conflict(
-                "file_in_use",
+            return Err(ServiceError::new(
+                ErrorCode::FileInUse,
                 "A job that is not over reads this file; end the job first.",
             ));
         }
@@ -242,7 +243,7 @@ pub fn check_filename(filename: &str, param: &str) -> Result<()> {
     match !(1..=255).contains(&filename.chars().count()) || filename.contains(['/', '\\', '\0']) {
         false => Ok(()),
         true => {
-            Err(ServiceError::invalid("invalid_filename", "The file needs a plain name of 1 to 255 characters.")
+            Err(ServiceError::new(ErrorCode::InvalidFilename, "The file needs a plain name of 1 to 255 characters.")
                 .at(param))
         }
     }
@@ -255,7 +256,7 @@ fn refused(bad: &BadRow) -> ServiceError {
     };
     match (bad.is_label, &bad.column) {
         (true, Some(column)) => ServiceError::label_present(column, place),
-        _ => ServiceError::invalid("malformed_row", format!("{bad}.")).at(place),
+        _ => ServiceError::new(ErrorCode::MalformedRow, format!("{bad}.")).at(place),
     }
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::Stream;
 use futures::StreamExt;
 
+use crate::domain::error_code::ErrorCode;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
@@ -26,7 +27,7 @@ where
         let refused = match chunk {
             Err(error) => ServiceError::from(error),
             Ok(chunk) if writer.len() + chunk.len() as u64 > most => {
-                ServiceError::too_large(format!("At most {most} bytes in one piece.")).at("data")
+                ServiceError::new(ErrorCode::TooLarge, format!("At most {most} bytes in one piece.")).at("data")
             }
             Ok(chunk) => {
                 writer.write(chunk).await?;
@@ -40,7 +41,7 @@ where
         false => Ok(writer.finish().await?),
         true => {
             writer.abort().await?;
-            Err(ServiceError::invalid("empty_part", "There are no bytes in it.").at("data"))
+            Err(ServiceError::new(ErrorCode::EmptyPart, "There are no bytes in it.").at("data"))
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::domain::error_code::ErrorCode;
 use crate::engine::Inputs;
 use crate::service::context::Context;
 use crate::service::context::Result;
@@ -19,7 +20,7 @@ pub async fn read_rows(context: &Context, file: &FileRow, numbers: &[u64]) -> Re
     let rows = u64::try_from(file.rows).unwrap_or(0);
     if let Some(number) = numbers.iter().find(|number| **number >= rows) {
         let message = format!("rows: there is no row {number}; the file has rows 0 to {}.", rows - 1);
-        return Err(ServiceError::unprocessable("row_out_of_range", message).at("rows"));
+        return Err(ServiceError::new(ErrorCode::RowOutOfRange, message).at("rows"));
     }
     let shape: Shape = serde_json::from_value(file.shape.clone()).map_err(ServiceError::internal)?;
     let entry_at = |number: &u64| number * INDEX_ENTRY_BYTES as u64..(number + 1) * INDEX_ENTRY_BYTES as u64;

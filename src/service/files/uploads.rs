@@ -13,6 +13,7 @@ use md5::Digest;
 use md5::Md5;
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
 use crate::domain::ids::PartId;
@@ -73,20 +74,20 @@ impl Uploads {
         check_filename(&new.filename, "filename")?;
         if new.purpose != INPUTS {
             let message = format!("purpose must be '{INPUTS}'.");
-            return Err(ServiceError::invalid("invalid_purpose", message).at("purpose"));
+            return Err(ServiceError::new(ErrorCode::InvalidPurpose, message).at("purpose"));
         }
         if new.mime_type.chars().count() > MIME_LENGTH {
             let message = format!("mime_type: at most {MIME_LENGTH} characters.");
-            return Err(ServiceError::invalid("invalid_mime_type", message).at("mime_type"));
+            return Err(ServiceError::new(ErrorCode::InvalidMimeType, message).at("mime_type"));
         }
         let most = self.0.limits.file_bytes;
         if !(1..=LARGEST_WHOLE.unsigned_abs()).contains(&new.bytes) {
             let message = "bytes: a file has 1 to 9007199254740991.";
-            return Err(ServiceError::invalid("invalid_size", message).at("bytes"));
+            return Err(ServiceError::new(ErrorCode::InvalidSize, message).at("bytes"));
         }
         if new.bytes > most {
             let message = format!("bytes: a file has at most {most} (limits.file_bytes).");
-            return Err(ServiceError::too_large(message).at("bytes"));
+            return Err(ServiceError::new(ErrorCode::TooLarge, message).at("bytes"));
         }
         let file_seconds = new.expires_after.map(|after| after.of_file()).transpose()?;
         let mut transaction = self.0.begin().await?;
@@ -95,7 +96,7 @@ impl Uploads {
         }
         if uploads::count_pending(&mut transaction, project).await? >= PENDING {
             let message = format!("A project has at most {PENDING} pending uploads; complete or cancel one.");
-            return Err(ServiceError::busy("too_many_uploads", message));
+            return Err(ServiceError::new(ErrorCode::TooManyUploads, message));
         }
         let row = NewUpload {
             id,
@@ -149,7 +150,7 @@ impl Uploads {
         if parts.len() >= PARTS || total + blob.bytes > self.0.limits.file_bytes {
             let most = self.0.limits.file_bytes;
             let message = format!("An upload has at most {PARTS} parts and {most} bytes in all (limits.file_bytes).");
-            return Err(ServiceError::too_large(message).at("data"));
+            return Err(ServiceError::new(ErrorCode::TooLarge, message).at("data"));
         }
         let part = uploads::insert_part(&mut transaction, PartId(Uuid::now_v7()), id, blob).await?;
         commit(transaction).await?;
@@ -171,7 +172,7 @@ impl Uploads {
         let total: i64 = parts.iter().map(|part| part.bytes).sum();
         if total != upload.bytes {
             let message = format!("The parts have {total} bytes; {} were announced.", upload.bytes);
-            return Err(ServiceError::invalid("size_mismatch", message).at("part_ids"));
+            return Err(ServiceError::new(ErrorCode::SizeMismatch, message).at("part_ids"));
         }
         let files = Files(Arc::clone(&self.0));
         let draft = self.join(&files, &upload, &parts, md5).await?;
@@ -197,7 +198,7 @@ impl Uploads {
             false => {
                 files.discard(draft).await?;
                 let message = "md5: the parts, in this order, have another checksum.";
-                Err(ServiceError::invalid("md5_mismatch", message).at("md5"))
+                Err(ServiceError::new(ErrorCode::Md5Mismatch, message).at("md5"))
             }
         }
     }
@@ -237,7 +238,7 @@ fn pending(id: UploadId, found: Option<UploadRow>) -> Result<UploadRow> {
     let upload = found.ok_or_else(|| missing(id))?;
     match upload.status == "pending" {
         true => Ok(upload),
-        false => Err(ServiceError::conflict("upload_not_pending", format!("The upload is {}.", upload.status))),
+        false => Err(ServiceError::new(ErrorCode::UploadNotPending, format!("The upload is {}.", upload.status))),
     }
 }
 
@@ -245,11 +246,11 @@ fn pending(id: UploadId, found: Option<UploadRow>) -> Result<UploadRow> {
 fn chosen(parts: Vec<PartRow>, ids: &[PartId]) -> Result<Vec<PartRow>> {
     let mut seen = HashSet::new();
     if ids.is_empty() {
-        return Err(ServiceError::invalid("parts_missing", "part_ids: name the parts in order.").at("part_ids"));
+        return Err(ServiceError::new(ErrorCode::PartsMissing, "part_ids: name the parts in order.").at("part_ids"));
     }
     if let Some(twice) = ids.iter().find(|id| !seen.insert(**id)) {
         let message = format!("part_ids: {twice} is there twice.");
-        return Err(ServiceError::invalid("part_twice", message).at("part_ids"));
+        return Err(ServiceError::new(ErrorCode::PartTwice, message).at("part_ids"));
     }
     let find = |id: &PartId| {
         let part = parts.iter().find(|part| part.id == *id).cloned();

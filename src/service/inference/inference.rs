@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::domain::adapter_selection::AdapterSelection;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
 use crate::domain::ids::JobId;
 use crate::domain::ids::KeyId;
@@ -28,6 +29,7 @@ use crate::engine::EngineError;
 use crate::engine::ForwardCall;
 use crate::engine::ForwardReply;
 use crate::engine::Inputs;
+use crate::engine::Place;
 use crate::engine::SessionSpec;
 use crate::engine::Start;
 use crate::service::access::concurrency::Permits;
@@ -133,7 +135,7 @@ impl Inference {
         check_inputs(&request.inputs, &self.context.limits)?;
         match self.attempt(project, &request).await {
             // The session was closed to make room, or the engine dropped it: the model is looked up again, since it may be gone.
-            Err(error) if error.code == "session_lost" => self.attempt(project, &request).await,
+            Err(error) if error.code == ErrorCode::SessionLost => self.attempt(project, &request).await,
             answer => answer,
         }
     }
@@ -145,7 +147,7 @@ impl Inference {
         let answer = self.activations(project, request).await?;
         if answer.tensors.iter().any(|tensor| tensor.name() == "lengths") {
             let message = "The model gives one vector a token, not one an input; ask /v1/activations.";
-            return Err(ServiceError::invalid("no_embedding", message).at("model"));
+            return Err(ServiceError::new(ErrorCode::NoEmbedding, message).at("model"));
         }
         let mut vectors = vec![Vec::new(); rows];
         for values in answer.tensors.iter().filter_map(WireTensor::floats) {
@@ -166,12 +168,7 @@ impl Inference {
     }
 
     /// Counts what an answer cost, for the key that asked.
-    pub async fn meter(
-        &self,
-        (project, key): (ProjectId, KeyId),
-        answer: &InferenceAnswer,
-        bytes_in: usize,
-    ) -> Result<()> {
+    pub async fn meter(&self, project: ProjectId, key: KeyId, answer: &InferenceAnswer, bytes_in: usize) -> Result<()> {
         let effect = Effect { device: answer.engine, bytes_out: size(&answer.tensors), ..Effect::default() };
         let amounts = Amounts { inference_tokens: answer.tokens as i64, ..effect.amounts(bytes_in) };
         let mut connection = self.context.connection().await?;
@@ -191,7 +188,7 @@ impl Inference {
         let refusal = || {
             format!("A project may have {places} inference calls in flight (limits.inference_in_flight_per_project).")
         };
-        self.permits.take(project).ok_or_else(|| ServiceError::busy("too_many_inference_calls", refusal()))
+        self.permits.take(project).ok_or_else(|| ServiceError::new(ErrorCode::TooManyInferenceCalls, refusal()))
     }
 
     async fn attempt(&self, project: ProjectId, request: &ActivationsRequest) -> Result<InferenceAnswer> {
@@ -199,11 +196,11 @@ impl Inference {
         if request.pooling.is_some() {
             let asked = SplitSettings { pooling: request.pooling, ..model.settings };
             let misplaced = |error: crate::domain::settings::BadSetting| {
-                ServiceError::invalid("invalid_setting", error.reason).at("pooling")
+                ServiceError::new(ErrorCode::InvalidSetting, error.reason).at("pooling")
             };
             model.settings = families::settle(&model.family, asked).map_err(misplaced)?;
         }
-        let (adapters, base) = asked_of(&model, request)?;
+        let call = asked_of(&model, request)?;
         let slot = self.slot(&model).await?;
         let most_tokens = match slot.opened.get_or_try_init(|| self.open(slot.job, &model)).await {
             Ok(most_tokens) => *most_tokens,
@@ -213,34 +210,29 @@ impl Inference {
                 return Err(error);
             }
         };
-        let answer = self.run(&slot, (&model, most_tokens), &request.inputs, (adapters, base)).await;
+        let answer = self.run(&slot, &model, most_tokens, &call).await;
         slot.touch();
-        if answer.as_ref().is_err_and(|error| matches!(error.code, "session_lost" | "internal_error")) {
+        if answer.as_ref().is_err_and(|error| matches!(error.code, ErrorCode::SessionLost | ErrorCode::InternalError)) {
             let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot))?;
             self.close(ended).await;
         }
         answer
     }
 
-    async fn run(
-        &self,
-        slot: &Slot,
-        (model, most_tokens): (&Runnable, usize),
-        inputs: &Inputs,
-        (adapters, base): (Vec<usize>, bool),
-    ) -> Result<InferenceAnswer> {
-        let (begun, mut replies) = (Instant::now(), Vec::new());
+    async fn run(&self, slot: &Slot, model: &Runnable, most_tokens: usize, call: &Call<'_>) -> Result<InferenceAnswer> {
+        let begun = Instant::now();
+        let mut replies = Vec::new();
         let step = rows_per_forward(&self.context.limits, most_tokens);
-        for (number, part) in parts(inputs, step).into_iter().enumerate() {
-            let call = ForwardCall {
+        for (number, part) in parts(call.inputs, step).into_iter().enumerate() {
+            let forward = ForwardCall {
                 keep: None,
                 random: 0,
                 inputs: part,
-                adapters: adapters.clone(),
-                base,
+                adapters: call.adapters.clone(),
+                base: call.base,
                 theta: Vec::new(),
             };
-            let reply = self.context.engine.evaluate(slot.job, call, self.context.inference.patience).await;
+            let reply = self.context.engine.evaluate(slot.job, forward, self.context.inference.patience).await;
             replies.push(reply.map_err(|error| placed(error, number * step))?);
         }
         let tokens = replies.iter().map(|reply| reply.tokens).sum();
@@ -270,7 +262,7 @@ impl Inference {
                 None if Instant::now() < deadline => tokio::time::sleep(RETRY).await,
                 None => {
                     let message = "All sessions for inference are at work (engine.inference_sessions); try again.";
-                    return Err(ServiceError::busy("inference_busy", message));
+                    return Err(ServiceError::new(ErrorCode::InferenceBusy, message));
                 }
             }
         }
@@ -336,25 +328,33 @@ impl Inference {
     }
 }
 
-/// The sets that a call runs, and whether it runs the bare backbone.
-fn asked_of(model: &Runnable, request: &ActivationsRequest) -> Result<(Vec<usize>, bool)> {
+/// What a call runs.
+struct Call<'a> {
+    inputs: &'a Inputs,
+    /// Adapter sets, and whether the bare backbone as well.
+    adapters: Vec<usize>,
+    base: bool,
+}
+
+/// What a request asks of a model; refuses sets that the model does not have, and a request for nothing.
+fn asked_of<'a>(model: &Runnable, request: &'a ActivationsRequest) -> Result<Call<'a>> {
     if model.adapters.0.is_empty() {
         let none = matches!(&request.adapters, None | Some(AdapterSelection::All))
             || request.adapters == Some(AdapterSelection::Some(vec![]));
         if !none || request.base == Some(false) {
             let message = "A backbone has no adapter sets: it gives h.base alone.";
             let param = if none { "base" } else { "adapters" };
-            return Err(ServiceError::invalid("invalid_adapters", message).at(param));
+            return Err(ServiceError::new(ErrorCode::InvalidAdapters, message).at(param));
         }
-        return Ok((Vec::new(), true));
+        return Ok(Call { inputs: &request.inputs, adapters: Vec::new(), base: true });
     }
-    let sets = request.adapters.as_ref().unwrap_or(&AdapterSelection::All).resolve(model.settings.adapter_sets)?;
+    let adapters = request.adapters.as_ref().unwrap_or(&AdapterSelection::All).resolve(model.settings.adapter_sets)?;
     let base = request.base.unwrap_or(false);
-    match sets.is_empty() && !base {
-        true => Err(ServiceError::invalid("invalid_adapters", "Nothing is asked for: name adapter sets or base.")
-            .at("adapters")),
-        false => Ok((sets, base)),
+    if adapters.is_empty() && !base {
+        let message = "Nothing is asked for: name adapter sets or base.";
+        return Err(ServiceError::new(ErrorCode::InvalidAdapters, message).at("adapters"));
     }
+    Ok(Call { inputs: &request.inputs, adapters, base })
 }
 
 /// How many inputs there are.
@@ -376,17 +376,14 @@ pub fn parts(inputs: &Inputs, step: usize) -> Vec<Inputs> {
 }
 
 fn check_inputs(inputs: &Inputs, limits: &Limits) -> Result<()> {
-    let (rows, most) = (count(inputs), MOST_INPUTS.min(limits.batch_rows));
-    let refuse = |code, message: String, param: String| Err(ServiceError::invalid(code, message).at(param));
+    let rows = count(inputs);
+    let most = MOST_INPUTS.min(limits.batch_rows);
     if rows == 0 {
-        return refuse("invalid_input", "input: there is none.".into(), "input".into());
+        return Err(ServiceError::new(ErrorCode::InvalidInput, "input: there is none.").at("input"));
     }
     if rows > most {
-        return refuse(
-            "too_many_inputs",
-            format!("input: {rows} in one call, at most {most} are taken."),
-            "input".into(),
-        );
+        let message = format!("input: {rows} in one call, at most {most} are taken.");
+        return Err(ServiceError::new(ErrorCode::TooManyInputs, message).at("input"));
     }
     let empty = match inputs {
         Inputs::Texts(texts) => {
@@ -394,25 +391,26 @@ fn check_inputs(inputs: &Inputs, limits: &Limits) -> Result<()> {
         }
         Inputs::Tokens { ids, .. } => ids.iter().position(Vec::is_empty),
     };
-    match empty {
-        Some(input) => refuse("invalid_input", format!("input[{input}]: is empty."), format!("input[{input}]")),
+    match empty.map(input_path) {
+        Some(path) => Err(ServiceError::new(ErrorCode::InvalidInput, format!("{path}: is empty.")).at(path)),
         None => Ok(()),
     }
 }
 
-/// An engine's refusal of `input k` of a part, by its place in the call.
+/// Where an input stands in a request.
+fn input_path(number: usize) -> String {
+    format!("input[{number}]")
+}
+
+/// What the engine refuses of a part, by its place in the call; `first` is the number of the part's first input.
 fn placed(error: EngineError, first: usize) -> ServiceError {
-    let EngineError::Invalid { param, reason } = error else { return error.into() };
-    match param.strip_prefix("input ").and_then(|number| number.parse::<usize>().ok()) {
-        Some(number) => {
-            let place = format!("input[{}]", first + number);
-            ServiceError::unprocessable("invalid_input", format!("{place}: {reason}.")).at(place)
-        }
-        None if param == "texts" || param == "inputs" => {
-            ServiceError::unprocessable("invalid_input", format!("input: {reason}.")).at("input")
-        }
-        None => EngineError::Invalid { param, reason }.into(),
-    }
+    let EngineError::Invalid { place, reason } = error else { return error.into() };
+    let path = match place {
+        Place::Input(number) => input_path(first + number),
+        Place::Inputs | Place::Texts => "input".to_owned(),
+        place => return EngineError::Invalid { place, reason }.into(),
+    };
+    ServiceError::new(ErrorCode::UnusableInput, format!("{path}: {reason}.")).at(path)
 }
 
 /// The tensors of all parts, one after the other along their first dimension.

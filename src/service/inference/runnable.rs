@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
 use crate::domain::ids::ProjectId;
 use crate::domain::limits::Limits;
@@ -45,7 +46,7 @@ pub async fn runnable(context: &Context, project: ProjectId, name: &str) -> Resu
         None => (row.folder, SplitSettings { adapter_sets: 1, ..SplitSettings::default() }),
         Some(base) => {
             let message = "The model was made before its settings were kept; complete its job again to make it anew.";
-            let unknown = || ServiceError::conflict("settings_unknown", message).at("model");
+            let unknown = || ServiceError::new(ErrorCode::SettingsUnknown, message).at("model");
             let settings = row.settings.ok_or_else(unknown)?;
             (models::get(&mut connection, base).await?.and_then(|base| base.folder), settings)
         }

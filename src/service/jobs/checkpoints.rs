@@ -3,6 +3,7 @@
 
 use time::OffsetDateTime;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::Anchor;
 use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::CheckpointId;
@@ -82,7 +83,7 @@ impl Jobs {
         let newest = checkpoints::latest(&mut transaction, job).await?;
         if !owner.status.is_final() && newest.is_some_and(|newest| newest.id == id) {
             let message = "The job would go on from this checkpoint; save another, or end the job first.";
-            return Err(ServiceError::conflict("checkpoint_in_use", message));
+            return Err(ServiceError::new(ErrorCode::CheckpointInUse, message));
         }
         checkpoints::delete(&mut transaction, id).await?;
         commit(transaction).await?;

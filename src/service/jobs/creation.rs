@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::domain::choice::SplitChoice;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
 use crate::domain::ids::FileId;
 use crate::domain::ids::JobId;
@@ -19,6 +20,7 @@ use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::error::ServiceError;
+use crate::service::error::setting_path;
 use crate::service::files::INPUTS;
 use crate::service::jobs::jobs::Jobs;
 use crate::service::lifecycle::transitions::admit;
@@ -118,7 +120,7 @@ impl Jobs {
         let most = self.context.limits.jobs_per_project;
         match counts.open < i64::from(most) {
             true => Ok(()),
-            false => Err(ServiceError::busy("too_many_jobs", format!("A project has at most {most} open jobs."))),
+            false => Err(ServiceError::new(ErrorCode::TooManyJobs, format!("A project has at most {most} open jobs."))),
         }
     }
 }
@@ -166,9 +168,12 @@ async fn begin(
     };
     let made_with = made_with.ok_or_else(|| {
         let message = "The settings that this model was made with are not known; start from its backbone.";
-        ServiceError::invalid("unsupported_model", message).at("model")
+        ServiceError::new(ErrorCode::UnsupportedModel, message).at("model")
     })?;
-    let differs = |bad: BadSetting| ServiceError::invalid("settings_differ", format!("{bad}.")).at(bad.param);
+    let differs = |bad: BadSetting| {
+        let path = setting_path(&bad.setting);
+        ServiceError::new(ErrorCode::SettingsDiffer, format!("{path}: {}.", bad.reason)).at(path)
+    };
     let settings = choice.continuing(&made_with).map_err(differs)?;
     settings.check(&context.limits)?;
     let settings = families::settle(&backbone.family, settings)?;
@@ -191,7 +196,7 @@ async fn check_file(connection: &mut Connection, project: ProjectId, id: FileId)
         true => Ok(()),
         false => {
             let message = format!("The file's purpose is '{}'; a training_file has '{INPUTS}'.", file.purpose);
-            Err(ServiceError::invalid("invalid_purpose", message).at("training_file"))
+            Err(ServiceError::new(ErrorCode::InvalidPurpose, message).at("training_file"))
         }
     }
 }
@@ -199,7 +204,7 @@ async fn check_file(connection: &mut Connection, project: ProjectId, id: FileId)
 fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<()> {
     let Some(metadata) = metadata else { return Ok(()) };
     if metadata.len() > 16 {
-        return Err(ServiceError::invalid("invalid_metadata", "metadata: at most 16 pairs.").at("metadata"));
+        return Err(ServiceError::new(ErrorCode::InvalidMetadata, "metadata: at most 16 pairs.").at("metadata"));
     }
     for (key, value) in metadata {
         let place = format!("metadata.{key}");
@@ -208,7 +213,7 @@ fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<()> {
         }
         if key.is_empty() || key.chars().count() > 64 || value.chars().count() > 512 {
             let message = format!("{place}: a key of 1 to 64 and a value of at most 512 characters.");
-            return Err(ServiceError::invalid("invalid_metadata", message).at(place));
+            return Err(ServiceError::new(ErrorCode::InvalidMetadata, message).at(place));
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
@@ -82,7 +83,7 @@ impl Events {
             }
         };
         let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            ServiceError::unavailable("too_many_streams", "The host has too many event streams open; try again.")
+            ServiceError::new(ErrorCode::TooManyStreams, "The host has too many event streams open; try again.")
         })?;
         let feed = self.feed(project, job, place);
         Ok(Follower {
@@ -145,7 +146,7 @@ impl Events {
 }
 
 fn unknown() -> ServiceError {
-    ServiceError::invalid("invalid_cursor", "after: there is no such thing in this list.").at("after")
+    ServiceError::new(ErrorCode::InvalidCursor, "after: there is no such thing in this list.").at("after")
 }
 
 /// What the listeners of a job on this host share.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
@@ -201,10 +202,10 @@ impl Jobs {
     ) -> Result<EventRow> {
         let job = self.get(project, id).await?;
         if job.status.is_final() {
-            return Err(ServiceError::conflict("job_not_running", format!("The job is {}.", job.status)));
+            return Err(ServiceError::new(ErrorCode::JobNotRunning, format!("The job is {}.", job.status)));
         }
         if step > LARGEST_WHOLE.unsigned_abs() {
-            return Err(ServiceError::invalid("invalid_metric", "step: at most 9007199254740991.").at("step"));
+            return Err(ServiceError::new(ErrorCode::InvalidMetric, "step: at most 9007199254740991.").at("step"));
         }
         for (name, value) in &metrics {
             let place = format!("metrics.{name}");
@@ -212,8 +213,8 @@ impl Jobs {
                 return Err(ServiceError::label_present(name, place));
             }
             if name.is_empty() || name.chars().count() > 64 || value.is_nan() || value.abs() > LARGEST_NUMBER {
-                return Err(ServiceError::invalid(
-                    "invalid_metric",
+                return Err(ServiceError::new(
+                    ErrorCode::InvalidMetric,
                     format!("{place}: a name of 1 to 64 characters and a number of at most 1e300."),
                 )
                 .at(place));

@@ -5,6 +5,7 @@ use serde_json::Value;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
@@ -52,7 +53,7 @@ pub async fn note_with(
 
 /// Someone else changed the job between reading and writing it.
 pub fn changed_meanwhile() -> ServiceError {
-    ServiceError::conflict("invalid_job_state", "The job changed meanwhile; look again.")
+    ServiceError::new(ErrorCode::InvalidJobState, "The job changed meanwhile; look again.")
 }
 
 /// Changes a job's state by an event; refused when the life cycle does not know it.
@@ -64,7 +65,7 @@ pub async fn apply(
 ) -> Result<JobRow> {
     let Some(next) = job.status.on(event) else {
         let message = format!("The job is {}; it cannot be {}.", job.status, wish(event));
-        return Err(ServiceError::conflict("invalid_job_state", message));
+        return Err(ServiceError::new(ErrorCode::InvalidJobState, message));
     };
     if !jobs::set_state(connection, job.project, job.id, (job.status, next), error.as_ref()).await? {
         return Err(changed_meanwhile());

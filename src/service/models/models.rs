@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::ProjectId;
 use crate::engine::inspect;
 use crate::service::context::Context;
@@ -37,10 +38,10 @@ impl Models {
             || name.starts_with('/')
         {
             let message = "A model's name has letters, digits, '-', '_', '.' and '/', at most 200 of them.";
-            return Err(ServiceError::invalid("invalid_name", message).at("name"));
+            return Err(ServiceError::new(ErrorCode::InvalidName, message).at("name"));
         }
         let folder = folder.canonicalize().map_err(|error| {
-            ServiceError::invalid("folder_missing", format!("{}: {error}", folder.display())).at("folder")
+            ServiceError::new(ErrorCode::FolderMissing, format!("{}: {error}", folder.display())).at("folder")
         })?;
         let path = folder.clone();
         let info = tokio::task::spawn_blocking(move || inspect(&path)).await.map_err(ServiceError::internal)??;
@@ -77,7 +78,7 @@ impl Models {
     pub async fn delete(&self, project: ProjectId, name: &str) -> Result<()> {
         let model = self.get(project, name).await?;
         if model.project.is_none() {
-            return Err(ServiceError::forbidden("A backbone can be removed by the operator only."));
+            return Err(ServiceError::new(ErrorCode::Forbidden, "A backbone can be removed by the operator only."));
         }
         let mut connection = self.context.connection().await?;
         models::delete_tuned(&mut connection, project, name).await?;

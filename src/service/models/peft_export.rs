@@ -14,9 +14,11 @@ use zip::CompressionMethod;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::ProjectId;
 use crate::domain::settings::SplitSettings;
 use crate::domain::tensor::WireTensor;
+use crate::engine::EngineError;
 use crate::engine::codec::write_safetensors;
 use crate::service::context::Context;
 use crate::service::context::Result;
@@ -44,7 +46,7 @@ impl Models {
         let model = self.get(project, name).await?;
         let (Some(base), Some(settings)) = (model.base_model, model.settings) else {
             let message = "This model has no adapters: it is a backbone.";
-            return Err(ServiceError::invalid("no_adapters", message).at("model"));
+            return Err(ServiceError::new(ErrorCode::NoAdapters, message).at("model"));
         };
         let backbone = models::get(&mut *self.context.connection().await?, base).await?;
         let backbone = backbone.ok_or_else(|| ServiceError::not_found("model", name))?;
@@ -54,7 +56,11 @@ impl Models {
 }
 
 /// How adapters with these settings are laid out on a backbone, without a job.
-pub async fn layout(context: &Context, backbone: &ModelRow, settings: &SplitSettings) -> Result<AdapterLayout> {
+pub async fn layout(
+    context: &Context,
+    backbone: &ModelRow,
+    settings: &SplitSettings,
+) -> std::result::Result<AdapterLayout, EngineError> {
     let folder = PathBuf::from(backbone.folder.clone().unwrap_or_default());
     let info = context.engine.describe(folder, settings.clone()).await?;
     Ok(AdapterLayout::new(&backbone.name, settings, &info))
@@ -67,7 +73,7 @@ pub async fn pack(layout: AdapterLayout, sets: Vec<WireTensor>, only: Option<usi
     }
     if sets.iter().any(|theta| theta.len() != layout.parameters) {
         let message = "The backbone is not the one that these adapters were made on.";
-        return Err(ServiceError::unprocessable("backbone_unusable", message));
+        return Err(ServiceError::new(ErrorCode::BackboneUnusable, message));
     }
     let archive = tokio::task::spawn_blocking(move || write(&layout, &sets, only));
     let file = tokio::fs::File::from_std(archive.await.map_err(ServiceError::internal)??);

@@ -7,12 +7,14 @@ use serde_json::Map;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
 use crate::domain::ids::ProjectId;
 use crate::domain::settings::BadSetting;
 use crate::domain::settings::LoraSettings;
 use crate::domain::settings::Pooling;
 use crate::domain::settings::SplitSettings;
+use crate::engine::EngineError;
 use crate::engine::codec;
 use crate::service::context::Context;
 use crate::service::context::Result;
@@ -95,19 +97,19 @@ impl Models {
     }
 
     /// Makes a fine-tuned model of PEFT folders, with `id` in its name.
-    pub async fn adopt(&self, (project, id): (ProjectId, Uuid), new: NewAdapters) -> Result<ModelRow> {
+    pub async fn adopt(&self, project: ProjectId, id: Uuid, new: NewAdapters) -> Result<ModelRow> {
         let received: Vec<BlobRef> = new.sets.iter().map(|set| set.weights.clone()).collect();
-        let made = self.make((project, id), new).await;
+        let made = self.make(project, id, new).await;
         self.forget_weights(&received).await?;
         made
     }
 
-    async fn make(&self, (project, id): (ProjectId, Uuid), new: NewAdapters) -> Result<ModelRow> {
+    async fn make(&self, project: ProjectId, id: Uuid, new: NewAdapters) -> Result<ModelRow> {
         check_suffix(new.suffix.as_deref())?;
         let backbone = self.get(project, &new.base_model).await.map_err(|error| error.at("base_model"))?;
         if backbone.project.is_some() {
             let message = "base_model: name the backbone that the adapters were made on.";
-            return Err(ServiceError::invalid("unsupported_model", message).at("base_model"));
+            return Err(ServiceError::new(ErrorCode::UnsupportedModel, message).at("base_model"));
         }
         let name = tuned_name(&backbone.name, project, new.suffix.as_deref(), id);
         if let Some(made) = models::get_visible(&mut *self.context.connection().await?, project, &name).await? {
@@ -146,7 +148,7 @@ impl Models {
         if theta.shape() != [layout.parameters] || !theta.floats().is_some_and(|all| all.iter().all(|x| x.is_finite()))
         {
             let message = format!("weights: set {set} needs {} finite F32 values.", layout.parameters);
-            return Err(ServiceError::unprocessable("tensor_invalid", message).at("weights"));
+            return Err(ServiceError::new(ErrorCode::TensorInvalid, message).at("weights"));
         }
         Ok(theta.bytes().clone())
     }
@@ -154,39 +156,40 @@ impl Models {
 
 fn pickle() -> ServiceError {
     let message = "weights: pickle files can run code; send adapter_model.safetensors (save_pretrained writes it).";
-    ServiceError::invalid("pickle_refused", message).at("weights")
+    ServiceError::new(ErrorCode::PickleRefused, message).at("weights")
 }
 
 fn bad(message: impl Into<String>) -> ServiceError {
-    ServiceError::invalid("invalid_adapter_config", message).at("config")
+    ServiceError::new(ErrorCode::InvalidAdapterConfig, message).at("config")
 }
 
 /// The settings that all folders share.
 fn settings(context: &Context, backbone: &ModelRow, new: &NewAdapters) -> Result<SplitSettings> {
     let mut loras = new.sets.iter().map(|set| read_config(&set.config)).collect::<Result<Vec<_>>>()?;
     let Some(lora) = loras.pop() else {
-        return Err(ServiceError::invalid("adapters_missing", "Send a config and weights for each set.").at("config"));
+        return Err(
+            ServiceError::new(ErrorCode::AdaptersMissing, "Send a config and weights for each set.").at("config")
+        );
     };
     if loras.iter().any(|other| *other != lora) {
         return Err(bad("adapter_config.json: all sets of a model have the same settings."));
     }
-    let (adapter_sets, pooling) = (new.sets.len(), new.pooling);
-    let settings = SplitSettings { adapter_sets, lora, pooling, ..SplitSettings::default() };
+    let settings =
+        SplitSettings { adapter_sets: new.sets.len(), lora, pooling: new.pooling, ..SplitSettings::default() };
     settings.check(&context.limits).map_err(named)?;
     families::settle(&backbone.family, settings).map_err(named)
 }
 
 /// A refused setting, under the name of the form's field.
 fn named(error: BadSetting) -> ServiceError {
-    let field = error.param.trim_start_matches("method.split.").to_owned();
-    let place = if field == "pooling" { "pooling" } else { "config" };
-    bad(format!("{field}: {}.", error.reason)).at(place)
+    let place = if error.setting == "pooling" { "pooling" } else { "config" };
+    bad(format!("{error}.")).at(place)
 }
 
 async fn layout_of(context: &Context, backbone: &ModelRow, settings: &SplitSettings) -> Result<AdapterLayout> {
-    layout(context, backbone, settings).await.map_err(|error| match error.code {
-        "tensor_invalid" => bad(error.message.trim_start_matches("method.split.").to_owned()),
-        _ => error,
+    layout(context, backbone, settings).await.map_err(|error| match error {
+        EngineError::Invalid { place, reason } => bad(format!("{place}: {reason}")),
+        other => other.into(),
     })
 }
 
@@ -305,7 +308,7 @@ mod tests {
             let mut config = json!({"peft_type": "LORA", "r": 4});
             config[field] = value.clone();
             let refused = read_value(&config).expect_err(field);
-            assert!(refused.message.starts_with(field) && refused.code == "invalid_adapter_config", "{refused}");
+            assert!(refused.message.starts_with(field) && refused.code == ErrorCode::InvalidAdapterConfig, "{refused}");
         }
         assert!(read_config(b"not json").is_err() && read_config(b"[]").is_err());
     }

@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::settings::SplitSettings;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
@@ -50,7 +51,7 @@ impl AdapterLayout {
     pub fn flatten(&self, set: usize, mut tensors: Vec<WireTensor>) -> Result<WireTensor> {
         let name = format!("theta.{set}");
         let refuse = |param: &str, reason: String| {
-            ServiceError::unprocessable("tensor_invalid", format!("{param}: {reason}")).at(param)
+            ServiceError::new(ErrorCode::TensorInvalid, format!("{param}: {reason}")).at(param)
         };
         if let [only] = tensors.as_slice()
             && [name.as_str(), "theta"].contains(&only.name())

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::ProjectId;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
@@ -35,7 +36,7 @@ pub fn check_suffix(suffix: Option<&str>) -> Result<()> {
         true => Ok(()),
         false => {
             let message = "suffix: 1 to 64 letters, digits, '-', '_' or '.'.";
-            Err(ServiceError::invalid("invalid_suffix", message).at("suffix"))
+            Err(ServiceError::new(ErrorCode::InvalidSuffix, message).at("suffix"))
         }
     }
 }

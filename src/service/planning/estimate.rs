@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
 use crate::domain::ids::FileId;
 use crate::domain::ids::ForwardId;
@@ -148,7 +149,7 @@ impl Estimates {
     /// What the job would cost on this host. The device time of measuring it is counted for the key.
     pub async fn estimate(&self, (project, key): (ProjectId, KeyId), request: EstimateRequest) -> Result<Estimate> {
         self.check(&request)?;
-        let busy = || ServiceError::busy("estimate_busy", "The host makes other estimates; try again.");
+        let busy = || ServiceError::new(ErrorCode::EstimateBusy, "The host makes other estimates; try again.");
         let _turn = tokio::time::timeout(PATIENCE, self.one.acquire()).await.map_err(|_| busy())?;
         let (session, begun, model) = (JobId(Uuid::now_v7()), Instant::now(), request.model.clone());
         let estimate = self.estimate_in(project, session, request).await;
@@ -163,7 +164,7 @@ impl Estimates {
     fn check(&self, request: &EstimateRequest) -> Result<()> {
         let limits = &self.context.limits;
         let bad = |param: &str, reason: String| {
-            Err(ServiceError::invalid("invalid_setting", format!("{param}: {reason}.")).at(param))
+            Err(ServiceError::new(ErrorCode::InvalidSetting, format!("{param}: {reason}.")).at(param))
         };
         if !(1..=limits.batch_rows).contains(&request.batch_size) {
             return bad("batch_size", format!("must be from 1 to {}", limits.batch_rows));
@@ -242,7 +243,7 @@ impl Estimates {
             }
         };
         if rows == 0 {
-            return Err(ServiceError::invalid("empty_file", "training_file: has no rows.").at("training_file"));
+            return Err(ServiceError::new(ErrorCode::EmptyFile, "training_file: has no rows.").at("training_file"));
         }
         let spec = SessionSpec {
             job: session,
@@ -256,7 +257,7 @@ impl Estimates {
             && tokens_per_row > info.max_tokens
         {
             let message = format!("tokens_per_row: the model takes at most {}.", info.max_tokens);
-            return Err(ServiceError::invalid("row_too_long", message).at("tokens_per_row"));
+            return Err(ServiceError::new(ErrorCode::RowTooLong, message).at("tokens_per_row"));
         }
         let base = request.base.unwrap_or(settings.custody == Custody::Client);
         Ok(Plan { request, settings, session, info, file, rows, base })

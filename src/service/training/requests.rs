@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::domain::adapter_selection::AdapterSelection;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::ForwardId;
 use crate::domain::labels::is_label_name;
 use crate::domain::limits::Limits;
@@ -65,10 +66,12 @@ impl ForwardRequest {
         mut sent: Sent,
     ) -> Result<Self, ServiceError> {
         match (scalars.train, scalars.seq) {
-            (true, None) => return Err(ServiceError::invalid("seq_missing", "A training forward needs seq.").at("seq")),
+            (true, None) => {
+                return Err(ServiceError::new(ErrorCode::SeqMissing, "A training forward needs seq.").at("seq"));
+            }
             (false, Some(_)) => {
                 return Err(
-                    ServiceError::invalid("seq_unexpected", "An evaluation (train=false) has no seq.").at("seq")
+                    ServiceError::new(ErrorCode::SeqUnexpected, "An evaluation (train=false) has no seq.").at("seq")
                 );
             }
             _ => {}
@@ -114,15 +117,14 @@ impl BackwardRequest {
             let Some((set, share)) = share_name(&name) else { continue };
             if share >= limits.shares_per_set {
                 let message = format!("{name}: a set has at most {} shares.", limits.shares_per_set);
-                return Err(ServiceError::unprocessable("tensor_invalid", message).at(name));
+                return Err(ServiceError::new(ErrorCode::TensorInvalid, message).at(name));
             }
             shares.extend(bag.take(&name).map(|tensor| Share { set, share, tensor }));
         }
         bag.refuse_rest("s.{i}.{j}")?;
         if shares.is_empty() {
-            return Err(
-                ServiceError::invalid("shares_missing", "A backward needs at least one share s.{i}.{j}.").at("s.0.0")
-            );
+            return Err(ServiceError::new(ErrorCode::SharesMissing, "A backward needs at least one share s.{i}.{j}.")
+                .at("s.0.0"));
         }
         Ok(Self { seq, forward, shares, sent })
     }
@@ -166,8 +168,8 @@ impl Bag {
             (Some(rows), None, None) => Ok(Batch::Rows(row_numbers(&rows)?)),
             (None, Some(ids), None) => Ok(Batch::Inline(self.tokens(&ids)?)),
             (None, None, Some(texts)) if !texts.is_empty() => Ok(Batch::Inline(Inputs::Texts(texts))),
-            _ => Err(ServiceError::invalid(
-                "inputs_missing",
+            _ => Err(ServiceError::new(
+                ErrorCode::InputsMissing,
                 "Send the batch in exactly one form: rows, texts, or input_ids with lengths.",
             )
             .at("rows")),
@@ -176,14 +178,14 @@ impl Bag {
 
     fn tokens(&mut self, ids: &WireTensor) -> Result<Inputs, ServiceError> {
         let Some(lengths) = self.take("lengths") else {
-            return Err(ServiceError::invalid("inputs_missing", "input_ids needs lengths.").at("lengths"));
+            return Err(ServiceError::new(ErrorCode::InputsMissing, "input_ids needs lengths.").at("lengths"));
         };
         let lengths: Vec<usize> = integers(&lengths)?
             .into_iter()
             .map(|length| usize::try_from(length).ok().filter(|length| *length > 0))
             .collect::<Option<_>>()
             .ok_or_else(|| {
-                ServiceError::unprocessable("tensor_invalid", "lengths: each must be positive.").at("lengths")
+                ServiceError::new(ErrorCode::TensorInvalid, "lengths: each must be positive.").at("lengths")
             })?;
         let types = self.take("token_type_ids").map(|types| split(&types, &lengths)).transpose()?;
         Ok(Inputs::Tokens { ids: split(ids, &lengths)?, types })
@@ -193,8 +195,8 @@ impl Bag {
         match self.0.keys().next() {
             None => Ok(()),
             Some(name) if is_label_name(name) => Err(ServiceError::label_present(name, name.clone())),
-            Some(name) => Err(ServiceError::invalid(
-                "unknown_tensor",
+            Some(name) => Err(ServiceError::new(
+                ErrorCode::UnknownTensor,
                 format!("There is no tensor '{name}' in this call; it takes {known}."),
             )
             .at(name.clone())),
@@ -204,8 +206,7 @@ impl Bag {
 
 fn integers(tensor: &WireTensor) -> Result<Vec<i64>, ServiceError> {
     tensor.integers().ok_or_else(|| {
-        ServiceError::unprocessable("tensor_invalid", format!("{}: must be I64 or I32.", tensor.name()))
-            .at(tensor.name())
+        ServiceError::new(ErrorCode::TensorInvalid, format!("{}: must be I64 or I32.", tensor.name())).at(tensor.name())
     })
 }
 
@@ -214,7 +215,7 @@ fn row_numbers(rows: &WireTensor) -> Result<Vec<u64>, ServiceError> {
         .into_iter()
         .map(u64::try_from)
         .collect::<Result<_, _>>()
-        .map_err(|_| ServiceError::unprocessable("row_out_of_range", "rows: a row number is negative.").at("rows"))
+        .map_err(|_| ServiceError::new(ErrorCode::RowOutOfRange, "rows: a row number is negative.").at("rows"))
 }
 
 fn split(tensor: &WireTensor, lengths: &[usize]) -> Result<Vec<Vec<i64>>, ServiceError> {
@@ -222,7 +223,7 @@ fn split(tensor: &WireTensor, lengths: &[usize]) -> Result<Vec<Vec<i64>>, Servic
     let total = lengths.iter().try_fold(0usize, |sum, length| sum.checked_add(*length));
     if total != Some(values.len()) {
         let message = format!("{}: has {} elements, lengths add up to {total:?}.", tensor.name(), values.len());
-        return Err(ServiceError::unprocessable("tensor_invalid", message).at(tensor.name()));
+        return Err(ServiceError::new(ErrorCode::TensorInvalid, message).at(tensor.name()));
     }
     let mut rest = values.as_slice();
     Ok(lengths
@@ -247,7 +248,7 @@ pub fn ragged(name: &str, inputs: &[Vec<i64>]) -> Result<Vec<WireTensor>, Servic
     let flat = bytes(&mut inputs.iter().flatten().copied());
     let lengths = bytes(&mut inputs.iter().map(|input| input.len() as i64));
     let bad = |error: crate::domain::tensor::TensorError| {
-        ServiceError::unprocessable("tensor_invalid", error.to_string()).at(name)
+        ServiceError::new(ErrorCode::TensorInvalid, error.to_string()).at(name)
     };
     let ids = WireTensor::new(name, Dtype::I64, vec![flat.len() / 8], flat).map_err(bad)?;
     let lengths = WireTensor::new("lengths", Dtype::I64, vec![inputs.len()], lengths).map_err(bad)?;
@@ -288,21 +289,21 @@ mod tests {
     #[test]
     fn each_wrong_bag_is_refused_by_name() {
         let cases = [
-            (vec![], "inputs_missing", "rows"),
-            (vec![integers_of("rows", &[1]), integers_of("label", &[1])], "label_present", "label"),
-            (vec![integers_of("rows", &[1]), integers_of("extra", &[1])], "unknown_tensor", "extra"),
-            (vec![integers_of("rows", &[-1])], "row_out_of_range", "rows"),
-            (vec![integers_of("input_ids", &[1])], "inputs_missing", "lengths"),
-            (vec![integers_of("input_ids", &[1]), integers_of("lengths", &[2])], "tensor_invalid", "input_ids"),
-            (vec![integers_of("input_ids", &[1]), integers_of("lengths", &[0])], "tensor_invalid", "lengths"),
+            (vec![], ErrorCode::InputsMissing, "rows"),
+            (vec![integers_of("rows", &[1]), integers_of("label", &[1])], ErrorCode::LabelPresent, "label"),
+            (vec![integers_of("rows", &[1]), integers_of("extra", &[1])], ErrorCode::UnknownTensor, "extra"),
+            (vec![integers_of("rows", &[-1])], ErrorCode::RowOutOfRange, "rows"),
+            (vec![integers_of("input_ids", &[1])], ErrorCode::InputsMissing, "lengths"),
+            (vec![integers_of("input_ids", &[1]), integers_of("lengths", &[2])], ErrorCode::TensorInvalid, "input_ids"),
+            (vec![integers_of("input_ids", &[1]), integers_of("lengths", &[0])], ErrorCode::TensorInvalid, "lengths"),
             (
                 vec![integers_of("input_ids", &[1]), integers_of("lengths", &[i64::MAX, i64::MAX, 3])],
-                "tensor_invalid",
+                ErrorCode::TensorInvalid,
                 "input_ids",
             ),
         ];
         for (tensors, code, param) in cases {
-            let error = forward(tensors).expect_err(code);
+            let error = forward(tensors).expect_err(code.as_str());
             assert_eq!((error.code, error.param.as_deref()), (code, Some(param)));
         }
     }
@@ -324,12 +325,12 @@ mod tests {
         let request = read(&["s.0.1", "s.1.0"]).expect("valid");
         assert_eq!(request.shares.iter().map(|s| (s.set, s.share)).collect::<Vec<_>>(), [(0, 1), (1, 0)]);
         for (names, code) in [
-            (vec![], "shares_missing"),
-            (vec!["s.0"], "unknown_tensor"),
-            (vec!["s.0.99"], "tensor_invalid"),
-            (vec!["y"], "label_present"),
+            (vec![], ErrorCode::SharesMissing),
+            (vec!["s.0"], ErrorCode::UnknownTensor),
+            (vec!["s.0.99"], ErrorCode::TensorInvalid),
+            (vec!["y"], ErrorCode::LabelPresent),
         ] {
-            assert_eq!(read(&names).expect_err(code).code, code);
+            assert_eq!(read(&names).expect_err(code.as_str()).code, code);
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::settings::Custody;
 use crate::domain::steps::Digest;
 use crate::domain::steps::Progress;
@@ -64,7 +65,7 @@ impl Session {
                 let message = format!(
                     "The host restarted and no longer holds adapter set {set}: send theta.{set} with a forward, or PUT it."
                 );
-                Err(ServiceError::conflict("adapters_needed", message).at(format!("theta.{set}")))
+                Err(ServiceError::new(ErrorCode::AdaptersNeeded, message).at(format!("theta.{set}")))
             }
         }
     }

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use tokio::sync::OwnedMutexGuard;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::job::JobEvent;
@@ -108,7 +109,7 @@ impl Sessions {
         let Some(attempt) = leases::claim(&mut connection, id, self.context.owner, self.context.jobs.lease).await?
         else {
             let message = "The job is driven by another host; try again when its lease has ended.";
-            return Err(ServiceError::unavailable("job_elsewhere", message));
+            return Err(ServiceError::new(ErrorCode::JobElsewhere, message));
         };
         drop(connection);
         let opened = self.load(project, id, attempt).await.map(|session| Session { leased_at, ..session });
@@ -149,7 +150,10 @@ impl Sessions {
             }
             JobState::Queued => {
                 commit(transaction).await?;
-                Err(ServiceError::busy("job_queued", "The job waits for another job of the project to end; try again."))
+                Err(ServiceError::new(
+                    ErrorCode::JobQueued,
+                    "The job waits for another job of the project to end; try again.",
+                ))
             }
             _ => Err(not_running(&job)),
         }
@@ -341,5 +345,5 @@ async fn rewind(transaction: &mut Tx, project: ProjectId, id: JobId, (attempt, t
 }
 
 fn not_running(job: &JobRow) -> ServiceError {
-    ServiceError::conflict("job_not_running", format!("The job is {}.", job.status))
+    ServiceError::new(ErrorCode::JobNotRunning, format!("The job is {}.", job.status))
 }

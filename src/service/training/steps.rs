@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
@@ -83,7 +84,7 @@ impl Steps {
         let places = self.context.limits.steps_in_flight_per_project;
         let refusal =
             || format!("A project may have {places} step calls in flight (limits.steps_in_flight_per_project).");
-        self.permits.take(project).ok_or_else(|| ServiceError::busy("too_many_steps", refusal()))
+        self.permits.take(project).ok_or_else(|| ServiceError::new(ErrorCode::TooManySteps, refusal()))
     }
 
     /// Runs a forward: a training step when it carries a seq, an evaluation otherwise.
@@ -155,7 +156,7 @@ impl Steps {
         let adapters = request.adapters.resolve(settings.adapter_sets)?;
         if session.is_host_custody() && !request.theta.is_empty() {
             let message = "theta: the host holds this job's adapters (custody is host); send none.";
-            return Err(ServiceError::invalid("theta_not_accepted", message).at("theta"));
+            return Err(ServiceError::new(ErrorCode::ThetaNotAccepted, message).at("theta"));
         }
         let given = |set: &usize| request.theta.iter().any(|(index, _)| index == set);
         session.need_adapters(adapters.iter().copied().filter(|set| !given(set)))?;
@@ -184,11 +185,11 @@ impl Steps {
         };
         let Some(file) = session.job.training_file else {
             let message = "rows: the job has no training_file; send texts or input_ids.";
-            return Err(ServiceError::invalid("no_training_file", message).at("rows"));
+            return Err(ServiceError::new(ErrorCode::NoTrainingFile, message).at("rows"));
         };
         let found = files::get_for_job(&mut *self.context.connection().await?, session.job.project, file).await?;
         let file =
-            found.ok_or_else(|| ServiceError::conflict("file_deleted", "The job's training_file was deleted."))?;
+            found.ok_or_else(|| ServiceError::new(ErrorCode::FileDeleted, "The job's training_file was deleted."))?;
         read_rows(&self.context, &file, rows).await
     }
 
@@ -238,8 +239,8 @@ impl Steps {
         let seq = session.progress.forward_seq;
         let newest = steps::get(&mut *self.context.connection().await?, session.job.id, seq).await?;
         Ok(match newest.and_then(|step| step.forward) {
-            Some(id) if id == forward => ServiceError::conflict(
-                "forward_lost",
+            Some(id) if id == forward => ServiceError::new(
+                ErrorCode::ForwardLost,
                 format!(
                     "The host restarted and lost this forward: send the forward of seq {seq} again, then this backward."
                 ),
@@ -262,7 +263,7 @@ impl Steps {
         if !session.is_host_custody() {
             let message =
                 "The client holds this job's adapters (custody is client): step your own optimizer and send theta.";
-            return Err(ServiceError::conflict("client_custody", message));
+            return Err(ServiceError::new(ErrorCode::ClientCustody, message));
         }
         let seq = request.seq;
         match self.judge(session, seq, &request.sent).await? {
@@ -372,7 +373,8 @@ impl Steps {
         session.last_used = Instant::now();
         if let Err(error) = &answer {
             let half_done = changes_state && session.is_host_custody() && error.is_of_the_host();
-            if half_done || matches!(error.code, "session_lost" | "internal_error" | "lease_lost") {
+            let lost = matches!(error.code, ErrorCode::SessionLost | ErrorCode::InternalError | ErrorCode::LeaseLost);
+            if half_done || lost {
                 self.sessions.discard(job, place).await;
             }
         }
@@ -392,11 +394,11 @@ enum Earlier {
 
 /// The session of a place that was just opened.
 pub(super) fn open(place: &mut Place) -> Result<&mut Session> {
-    place.as_mut().ok_or_else(|| ServiceError::unavailable("session_lost", "The job's session was lost; try again."))
+    place.as_mut().ok_or_else(|| ServiceError::new(ErrorCode::SessionLost, "The job's session was lost; try again."))
 }
 
 fn answer_lost() -> ServiceError {
-    ServiceError::conflict("answer_expired", "This step is done, and its answer is no longer kept.").at("seq")
+    ServiceError::new(ErrorCode::AnswerExpired, "This step is done, and its answer is no longer kept.").at("seq")
 }
 
 fn lost(error: steps::StepWrite) -> ServiceError {

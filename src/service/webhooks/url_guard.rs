@@ -16,6 +16,7 @@ use url::Host;
 use url::Url;
 
 use crate::domain::addresses::is_public;
+use crate::domain::error_code::ErrorCode;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
 
@@ -118,7 +119,7 @@ fn is_this_machine(name: &str) -> bool {
 }
 
 fn refused(reason: &str) -> ServiceError {
-    ServiceError::invalid("invalid_url", format!("url: {reason}.")).at("url")
+    ServiceError::new(ErrorCode::InvalidUrl, format!("url: {reason}.")).at("url")
 }
 
 #[cfg(test)]
@@ -152,7 +153,7 @@ mod tests {
             "１２７.0.0.1",
         ] {
             let refused = CLOSED.check(&format!("https://{host}/hook")).await;
-            assert_eq!(refused.err().map(|error| error.code), Some("invalid_url"), "{host}");
+            assert_eq!(refused.err().map(|error| error.code), Some(ErrorCode::InvalidUrl), "{host}");
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::DeliveryId;
 use crate::domain::ids::ProjectId;
@@ -71,12 +72,12 @@ impl Webhooks {
         if webhooks::get(&mut *self.context.connection().await?, project, id).await?.is_some() {
             let message =
                 "This webhook was made by an earlier attempt, which showed its secret; delete it and make another.";
-            return Err(ServiceError::conflict("already_made", message));
+            return Err(ServiceError::new(ErrorCode::AlreadyMade, message));
         }
         let new = NewWebhook { id, project, url: url.as_str(), events: &events, secret: &secret };
         let mut transaction = self.context.begin().await?;
         let row = webhooks::insert(&mut transaction, &new, MOST).await?.ok_or_else(|| {
-            ServiceError::conflict("too_many_webhooks", format!("A project has at most {MOST} webhooks."))
+            ServiceError::new(ErrorCode::TooManyWebhooks, format!("A project has at most {MOST} webhooks."))
         })?;
         commit(transaction).await?;
         Ok((row, format!("{SECRET_PREFIX}{}", STANDARD.encode(secret))))
@@ -121,7 +122,7 @@ impl Webhooks {
     /// Sends a message that tells of nothing.
     pub async fn test(&self, project: ProjectId, id: WebhookId) -> Result<DeliveryRow> {
         if !self.get(project, id).await?.enabled {
-            return Err(ServiceError::conflict("webhook_disabled", "The webhook is disabled."));
+            return Err(ServiceError::new(ErrorCode::WebhookDisabled, "The webhook is disabled."));
         }
         let event = WebhookEvent::Test;
         let payload = payload(event, &json!({"id": id.to_string()}));
@@ -152,7 +153,7 @@ fn tidy(mut events: Vec<WebhookEvent>) -> Result<Vec<WebhookEvent>> {
     events.sort();
     events.dedup();
     match events.is_empty() {
-        true => Err(ServiceError::invalid("invalid_events", "events: name at least one.").at("events")),
+        true => Err(ServiceError::new(ErrorCode::InvalidEvents, "events: name at least one.").at("events")),
         false => Ok(events),
     }
 }

@@ -139,8 +139,11 @@ async fn a_module_that_the_backbone_lacks_is_refused_at_the_first_step_and_named
     let world = World::new().await;
     let mut job = world.job(json!({"lora": {"target_modules": ["no_such_layer"]}})).await;
     let reply = job.forward(&crate::world::batch()).await;
-    assert!(matches!(reply.status, 400 | 422), "{}", reply.text());
-    assert!(reply.text().contains("no_such_layer"), "{}", reply.text());
+    let error = reply.refused(422, "tensor_invalid");
+    assert_eq!(error["param"], "method.split.lora.target_modules");
+    let message = error["message"].as_str().expect("a message");
+    let said = "method.split.lora.target_modules: 'no_such_layer' matches no module";
+    assert!(message.starts_with(said), "{message}");
     assert_eq!(job.next_seq().await, 1);
 }
 
