@@ -18,10 +18,7 @@ impl From<TchError> for EngineError {
         // LibTorch has no error codes: these are the words of its CPU and CUDA allocators, and of oneDNN without room for its code.
         let memory =
             ["DefaultCPUAllocator", "out of memory", "not enough memory", "bad_alloc", "could not create a primitive"];
-        match memory.iter().any(|words| text.contains(words)) {
-            true => Self::OutOfMemory,
-            false => Self::Internal(text),
-        }
+        if memory.iter().any(|words| text.contains(words)) { Self::OutOfMemory } else { Self::Internal(text) }
     }
 }
 

@@ -163,6 +163,12 @@ impl From<EngineError> for ServiceError {
                 Self::unprocessable("tensor_invalid", format!("{param}: {reason}")).at(param)
             }
             EngineError::TooLarge(reason) => Self::too_large(reason),
+            EngineError::AdaptersLost { set } => {
+                let message = format!(
+                    "The host restarted and no longer holds adapter set {set}: send theta.{set} with a forward, or PUT it."
+                );
+                Self::conflict("adapters_needed", message).at(format!("theta.{set}"))
+            }
             EngineError::NoForward => {
                 Self::not_found("forward", "it was not made for this job, or a newer one replaced it")
             }

@@ -84,8 +84,8 @@ pub use webhooks::delivery::DeliverySettings;
 pub use webhooks::url_guard::Guard;
 
 pub use crate::engine::AdamW;
+pub use crate::engine::AdapterMatrix;
 pub use crate::engine::Inputs;
-pub use crate::engine::Slot;
 pub use crate::engine::codec::write_safetensors;
 pub use crate::store::Order;
 pub use crate::store::Page as PageRequest;
