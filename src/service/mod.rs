@@ -68,6 +68,8 @@ pub use planning::estimate::Estimate;
 pub use planning::estimate::EstimateRequest;
 pub use planning::estimate::Estimates;
 pub use planning::estimate::Source;
+pub use training::adapters::AdapterRequest;
+pub use training::adapters::CheckpointRequest;
 pub use training::answer::Answer;
 pub use training::requests::BackwardRequest;
 pub use training::requests::ForwardRequest;
