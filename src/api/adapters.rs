@@ -33,6 +33,7 @@ use crate::api::steps::decode_all;
 use crate::api::steps::safetensors;
 use crate::api::to_the_end;
 use crate::domain::ids::JobId;
+use crate::service::AdapterRequest;
 use crate::service::Sent;
 use crate::service::parse_body;
 
@@ -113,7 +114,7 @@ pub async fn put_adapter(
         None => return Err(unsupported_media("application/octet-stream (safetensors) or application/json")),
     };
     sent.note_all(&tensors);
-    let layout =
-        to_the_end(async move { app.steps.put_adapter(caller.project, job, set, (tensors, sent)).await }).await?;
+    let request = AdapterRequest { set, tensors, sent };
+    let layout = to_the_end(async move { app.steps.put_adapter(caller.project, job, request).await }).await?;
     Ok(Json(layout.into()))
 }

@@ -30,6 +30,7 @@ use crate::api::folders::archive;
 use crate::api::to_the_end;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::JobId;
+use crate::service::CheckpointRequest;
 use crate::service::Sent;
 
 /// List a job's checkpoints
@@ -75,9 +76,11 @@ pub async fn create_checkpoint(
     } else {
         json_of::<Option<CreateCheckpoint>>(&headers, &bytes)?.unwrap_or_default()
     };
-    let life = body.expires_after.map(Into::into);
-    let sent = Sent::new(caller.key, "checkpoint", "", &bytes);
-    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id, (life, sent)).await }).await?;
+    let request = CheckpointRequest {
+        expires_after: body.expires_after.map(Into::into),
+        sent: Sent::new(caller.key, "checkpoint", "", &bytes),
+    };
+    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id, request).await }).await?;
     Ok(Json(row.into()))
 }
 

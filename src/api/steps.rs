@@ -52,11 +52,11 @@ use crate::service::Answer;
 use crate::service::BackwardRequest;
 use crate::service::ForwardRequest;
 use crate::service::ForwardScalars;
+use crate::service::ForwardValues;
 use crate::service::OptimRequest;
 use crate::service::Sent;
 use crate::service::ServiceError;
 use crate::service::parse_body;
-use crate::service::ragged;
 use crate::service::write_safetensors;
 
 const TAKES: &str = "application/octet-stream (safetensors) or application/json";
@@ -94,7 +94,7 @@ pub async fn forward(
     let request = match content_type(&headers) {
         Some(Media::Safetensors) => {
             let scalars = forward_scalars(parse_query::<ForwardQuery>(&query)?)?;
-            ForwardRequest::new(scalars, parse_body(body, &app.limits)?, None, sent)?
+            ForwardRequest::from_tensors(scalars, parse_body(body, &app.limits)?, sent)?
         }
         Some(Media::Json) => forward_json(read_json(&query, &body)?, sent)?,
         None => return Err(unsupported_media(TAKES)),
@@ -120,27 +120,14 @@ fn forward_json(body: ForwardBody, sent: Sent) -> Result<ForwardRequest, ApiErro
     };
     let scalars =
         ForwardScalars { seq: body.seq, train: body.train.unwrap_or(true), adapters, base: body.base.unwrap_or(false) };
-    let mut tensors = decode_all(&body.theta.unwrap_or_default(), |name| format!("theta.{name}"))?;
-    if let Some(rows) = &body.rows {
-        let bytes: Vec<u8> = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
-        let dtype = crate::domain::tensor::Dtype::I64;
-        let tensor = WireTensor::new("rows", dtype, vec![rows.len()], bytes.into());
-        tensors
-            .push(tensor.map_err(|error| ServiceError::new(ErrorCode::TensorInvalid, error.to_string()).at("rows"))?);
-    }
-    if let Some(ids) = &body.input_ids {
-        tensors.extend(ragged("input_ids", ids)?);
-    }
-    if let Some(types) = &body.token_type_ids {
-        tensors.extend(ragged("token_type_ids", types)?.into_iter().take(1));
-    }
-    let texts = body
-        .texts
-        .map(|texts| {
-            texts.into_iter().enumerate().map(|(number, one)| text(number, one)).collect::<Result<Vec<_>, _>>()
-        })
-        .transpose()?;
-    Ok(ForwardRequest::new(scalars, tensors, texts, sent)?)
+    let theta = decode_all(&body.theta.unwrap_or_default(), |name| format!("theta.{name}"))?;
+    let texts = match body.texts {
+        Some(texts) => Some(texts.into_iter().enumerate().map(|(n, one)| text(n, one)).collect::<Result<_, _>>()?),
+        None => None,
+    };
+    let ForwardBody { rows, input_ids, token_type_ids, .. } = body;
+    let values = ForwardValues { rows, texts, input_ids, token_type_ids, theta };
+    Ok(ForwardRequest::from_values(scalars, values, sent)?)
 }
 
 fn text(number: usize, text: TextJson) -> Result<(String, Option<String>), ApiError> {
@@ -198,7 +185,7 @@ pub async fn backward(
     };
     let unknown = |_| ServiceError::not_found("forward", &scalars.forward_id).at("forward_id");
     let forward = scalars.forward_id.parse().map_err(unknown)?;
-    let request = BackwardRequest::new(scalars.seq, forward, tensors, sent, &app.limits)?;
+    let request = BackwardRequest::new(scalars.seq, forward, tensors, sent)?;
     let answer = to_the_end(async move { app.steps.backward(caller.project, job, request).await }).await?;
     encode(answer, accepted(&headers))
 }

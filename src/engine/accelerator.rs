@@ -10,8 +10,9 @@ use crate::engine::interface::EngineError;
 use crate::engine::settings::DeviceSettings;
 use crate::model::native;
 
-/// Kept graphs on the processor, where the configuration leaves it to the host.
+/// Retained graphs on the processor, where the configuration leaves it to the host.
 const PROCESSOR_GRAPH_BYTES: usize = 2 << 30;
+
 /// `cpu`, `cuda` or `cuda:1`.
 pub fn parse(name: &str) -> Result<Device, EngineError> {
     let refuse =
@@ -25,7 +26,7 @@ pub fn parse(name: &str) -> Result<Device, EngineError> {
 }
 
 /// Opens the device, and fills in what depends on its memory.
-pub fn settle(mut settings: DeviceSettings) -> Result<DeviceSettings, EngineError> {
+pub fn open_device(mut settings: DeviceSettings) -> Result<DeviceSettings, EngineError> {
     native::memory_settings();
     let budget = match settings.placement.device {
         Device::Cuda(index) => {
@@ -38,8 +39,8 @@ pub fn settle(mut settings: DeviceSettings) -> Result<DeviceSettings, EngineErro
         }
         _ => PROCESSOR_GRAPH_BYTES,
     };
-    if settings.leases.graph_bytes == 0 {
-        settings.leases.graph_bytes = budget;
+    if settings.graphs.graph_bytes == 0 {
+        settings.graphs.graph_bytes = budget;
     }
     Ok(settings)
 }
@@ -57,9 +58,10 @@ fn open_cuda(index: usize) -> Result<(), EngineError> {
         opened.map_err(|error| missing(error.to_string()))?;
         return Err(missing("no CUDA device or driver was found".to_owned()));
     }
-    match usize::try_from(Cuda::device_count()).is_ok_and(|count| index < count) {
-        true => Ok(()),
-        false => Err(missing(format!("there are {} CUDA devices", Cuda::device_count()))),
+    if usize::try_from(Cuda::device_count()).is_ok_and(|count| index < count) {
+        Ok(())
+    } else {
+        Err(missing(format!("there are {} CUDA devices", Cuda::device_count())))
     }
 }
 

@@ -16,51 +16,55 @@ use tokio::sync::oneshot;
 use crate::domain::ids::JobId;
 use crate::engine::accelerator;
 use crate::engine::backbones::Backbones;
-use crate::engine::device_state::Host;
+use crate::engine::commands::Asked;
+use crate::engine::commands::Command;
+use crate::engine::commands::Queued;
+use crate::engine::commands::Reply;
+use crate::engine::device_state::DeviceState;
 use crate::engine::device_state::guarded;
+use crate::engine::inputs::TokenBatch;
 use crate::engine::interface::BackwardReply;
 use crate::engine::interface::EngineError;
+use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
 use crate::engine::passes::BackwardCall;
-use crate::engine::passes::ReadCall;
-use crate::engine::retained_graphs::Leases;
-use crate::engine::scheduler::Command;
-use crate::engine::scheduler::Queued;
+use crate::engine::retained_graphs::RetainedGraphs;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::settings::DeviceSettings;
 
 /// A handle on the device thread, which ends when the last handle is dropped.
 #[derive(Clone)]
 pub struct Device {
-    commands: Sender<Queued>,
-    places: Arc<Semaphore>,
-    /// Places of evaluations that wait for one: steps of jobs are never kept out by them.
-    guests: Arc<Semaphore>,
+    commands: Sender<Queued<Asked>>,
+    /// The length of the queue.
+    permits: Arc<Semaphore>,
+    /// Evaluations that wait for their turn have permits of their own: steps of jobs are never kept out by them.
+    evaluation_permits: Arc<Semaphore>,
 }
 
 /// Evaluations that may wait on the device; more wait before it.
-const GUESTS: usize = 64;
+const QUEUED_EVALUATIONS: usize = 64;
 
 impl Device {
     /// Starts the thread.
     pub fn start(settings: DeviceSettings) -> Result<Self, EngineError> {
-        let settings = accelerator::settle(settings)?;
-        let (commands, queue) = channel::<Queued>();
-        let places = Arc::new(Semaphore::new(settings.queue_len.max(1)));
+        let settings = accelerator::open_device(settings)?;
+        let (commands, queue) = channel::<Queued<Asked>>();
+        let permits = Arc::new(Semaphore::new(settings.queue_len.max(1)));
         let threads = i32::try_from(settings.threads.max(1)).unwrap_or(i32::MAX);
         thread::Builder::new()
             .name("blindtune-device".to_owned())
             .spawn(move || {
                 tch::set_num_threads(threads);
-                let host = Host {
-                    leases: Leases::new(settings.leases),
+                let state = DeviceState {
+                    graphs: RetainedGraphs::new(settings.graphs),
                     sessions: HashMap::new(),
                     backbones: Backbones::new(settings.placement),
                 };
-                Scheduler::new(host, queue, settings).serve();
+                Scheduler::new(state, queue, settings).serve();
             })
             .map_err(|e| EngineError::Internal(format!("the device thread did not start: {e}")))?;
-        Ok(Self { commands, places, guests: Arc::new(Semaphore::new(GUESTS)) })
+        Ok(Self { commands, permits, evaluation_permits: Arc::new(Semaphore::new(QUEUED_EVALUATIONS)) })
     }
 
     /// Runs `work` on the device; refused with [`EngineError::Busy`] when the queue is full. Work whose caller went away
@@ -68,12 +72,12 @@ impl Device {
     pub async fn call<T, F>(&self, job: JobId, work: F) -> Result<T, EngineError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Host) -> Result<T, EngineError> + Send + 'static,
+        F: FnOnce(&mut DeviceState) -> Result<T, EngineError> + Send + 'static,
     {
-        self.ask(|reply| {
-            Command::Run(Box::new(move |host| {
+        self.ask(job, |reply| {
+            Command::Run(Box::new(move |state| {
                 if !reply.is_closed() {
-                    let _ = reply.send(guarded(host, job, work)); // the caller may have left meanwhile
+                    let _ = reply.send(guarded(state, job, work)); // the caller may have left meanwhile
                 }
             }))
         })
@@ -81,50 +85,53 @@ impl Device {
     }
 
     /// Runs a forward, alone or with other jobs' in one pass.
-    pub async fn forward(&self, job: JobId, call: ReadCall) -> Result<ForwardReply, EngineError> {
-        self.ask(|reply| Command::Forward { job, call, reply }).await
+    pub async fn forward(&self, job: JobId, call: ForwardCall<TokenBatch>) -> Result<ForwardReply, EngineError> {
+        self.ask(job, |reply| Command::Forward(call, reply)).await
     }
 
     /// Runs a backward, alone or with other jobs' in one pass.
     pub async fn backward(&self, job: JobId, call: BackwardCall) -> Result<BackwardReply, EngineError> {
-        self.ask(|reply| Command::Backward { job, call, reply }).await
+        self.ask(job, |reply| Command::Backward(call, reply)).await
     }
 
-    /// Runs an evaluation, which waits up to `patience` for a place.
-    pub async fn evaluate(&self, job: JobId, call: ReadCall, patience: Duration) -> Result<ForwardReply, EngineError> {
-        let place = tokio::time::timeout(patience, Arc::clone(&self.guests).acquire_owned()).await;
-        let place = place.map_err(|_| EngineError::Busy)?.map_err(|_| gone())?;
-        self.send(place, |reply| Command::Forward { job, call, reply }).await
-    }
-
-    async fn ask<T>(
+    /// Runs an evaluation, which waits up to `patience` for a permit.
+    pub async fn evaluate(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, EngineError>>) -> Command,
-    ) -> Result<T, EngineError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| EngineError::Busy)?;
-        self.send(place, command).await
+        job: JobId,
+        call: ForwardCall<TokenBatch>,
+        patience: Duration,
+    ) -> Result<ForwardReply, EngineError> {
+        let permit = tokio::time::timeout(patience, Arc::clone(&self.evaluation_permits).acquire_owned()).await;
+        let permit = permit.map_err(|_| EngineError::Busy)?.map_err(|_| gone())?;
+        self.send(job, permit, |reply| Command::Forward(call, reply)).await
+    }
+
+    async fn ask<T>(&self, job: JobId, command: impl FnOnce(Reply<T>) -> Asked) -> Result<T, EngineError> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| EngineError::Busy)?;
+        self.send(job, permit, command).await
     }
 
     async fn send<T>(
         &self,
-        place: OwnedSemaphorePermit,
-        command: impl FnOnce(oneshot::Sender<Result<T, EngineError>>) -> Command,
+        job: JobId,
+        permit: OwnedSemaphorePermit,
+        command: impl FnOnce(Reply<T>) -> Asked,
     ) -> Result<T, EngineError> {
         let (reply, answer) = oneshot::channel();
-        let queued = Queued { command: command(reply), since: Instant::now(), _place: Some(place) };
+        let queued = Queued { job, command: command(reply), since: Instant::now(), permit: Some(permit) };
         self.commands.send(queued).map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Forgets a session; takes no place in the queue and is never refused.
+    /// Forgets a session; needs no permit and is never refused.
     pub async fn discard(&self, job: JobId) {
         let (done, forgotten) = oneshot::channel();
-        let work = move |host: &mut Host| {
-            host.discard(job);
+        let work = move |state: &mut DeviceState| {
+            state.discard(job);
             let _ = done.send(()); // whoever asked may have left
         };
         let command = Command::Run(Box::new(work));
-        if self.commands.send(Queued { command, since: Instant::now(), _place: None }).is_ok() {
+        if self.commands.send(Queued { job, command, since: Instant::now(), permit: None }).is_ok() {
             let _ = forgotten.await; // an error: the thread is gone, and the session with it
         }
     }
@@ -138,15 +145,20 @@ fn gone() -> EngineError {
 mod tests {
     use super::*;
     use crate::domain::limits::Limits;
-    use crate::engine::retained_graphs::LeaseLimits;
+    use crate::engine::retained_graphs::GraphLimits;
     use crate::model::Placement;
     use uuid::Uuid;
 
     fn device(queue_len: usize) -> Device {
-        let leases = LeaseLimits { graph_bytes: 1, graphs_per_job: 1, graph_ttl: Duration::ZERO };
-        let (placement, limits) = (Placement::default(), Limits::default());
-        let (stack_tokens, stack_wait) = (0, Duration::ZERO);
-        let settings = DeviceSettings { threads: 1, queue_len, placement, leases, stack_tokens, stack_wait, limits };
+        let settings = DeviceSettings {
+            threads: 1,
+            queue_len,
+            placement: Placement::default(),
+            graphs: GraphLimits { graph_bytes: 1, graphs_per_job: 1, graph_ttl: Duration::ZERO },
+            stack_tokens: 0,
+            stack_wait: Duration::ZERO,
+            limits: Limits::default(),
+        };
         Device::start(settings).expect("starts")
     }
 
@@ -167,7 +179,7 @@ mod tests {
         let (started, running) = oneshot::channel();
         let first = device.clone();
         let first = tokio::spawn(async move {
-            let work = move |_: &mut Host| {
+            let work = move |_: &mut DeviceState| {
                 let _ = started.send(());
                 hold.recv().map_err(|_| EngineError::NoSession)
             };

@@ -47,37 +47,41 @@ pub fn read_tokenizer(folder: &Path, max_tokens: usize) -> Result<Option<Tokeniz
     Ok(Some(tokenizer))
 }
 
-/// Callers that wait for an evaluation of one session; each counts from the moment it asks. Tells a pass whom to wait for.
+/// Evaluations of one session that are not answered yet; each counts from the moment it is asked for, so that a pass knows whom to
+/// wait for before they reach the device.
 #[derive(Debug, Default)]
-pub struct Callers {
+pub struct PendingEvaluations {
     bare: AtomicUsize,
     adapted: AtomicUsize,
 }
 
-/// A caller that waits, until it is dropped.
+/// An evaluation that counts as pending until this is dropped.
 #[derive(Debug)]
-pub struct Waiting(Arc<Callers>, bool);
+pub struct PendingEvaluation {
+    session: Arc<PendingEvaluations>,
+    bare: bool,
+}
 
-impl Callers {
-    /// One more: for the bare backbone alone, or for adapter sets.
-    pub fn enter(self: &Arc<Self>, bare: bool) -> Waiting {
-        self.side(bare).fetch_add(1, Ordering::Relaxed);
-        Waiting(Arc::clone(self), bare)
+impl PendingEvaluations {
+    /// Counts one more: of the bare backbone alone, or of adapter sets.
+    pub fn count_in(self: &Arc<Self>, bare: bool) -> PendingEvaluation {
+        self.counter(bare).fetch_add(1, Ordering::Relaxed);
+        PendingEvaluation { session: Arc::clone(self), bare }
     }
 
-    /// How many wait.
+    /// How many are pending.
     pub fn count(&self, bare: bool) -> usize {
-        self.side(bare).load(Ordering::Relaxed)
+        self.counter(bare).load(Ordering::Relaxed)
     }
 
-    fn side(&self, bare: bool) -> &AtomicUsize {
+    fn counter(&self, bare: bool) -> &AtomicUsize {
         if bare { &self.bare } else { &self.adapted }
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingEvaluation {
     fn drop(&mut self) {
-        self.0.side(self.1).fetch_sub(1, Ordering::Relaxed);
+        self.session.counter(self.bare).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -89,7 +93,7 @@ pub struct Reader {
     /// The backbone's sizes.
     pub info: BackboneInfo,
     /// Who waits for an evaluation.
-    pub callers: Arc<Callers>,
+    pub pending: Arc<PendingEvaluations>,
 }
 
 /// What becomes of a text that is longer than the model takes.

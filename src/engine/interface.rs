@@ -12,6 +12,8 @@ use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
 use crate::domain::settings::SplitSettings;
 use crate::domain::tensor::WireTensor;
+use crate::model::optim::AdamW;
+use crate::model::sites::AdapterMatrix;
 
 /// The inputs of one forward.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +38,9 @@ pub enum Start {
     Restored(Bytes),
     /// These values, `[P]` for each set in order; an optimizer of the host begins at zero.
     Adapters(Vec<WireTensor>),
+    /// Nowhere: the values of the job's last step were lost with a host, and its client has them (client custody). Every set is refused
+    /// until its values are sent again, so that no older ones can pass for them.
+    Lost,
 }
 
 /// What the engine needs to open a job.
@@ -53,17 +58,6 @@ pub struct SessionSpec {
     pub start: Start,
 }
 
-/// One matrix in the flat adapter vector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
-    /// PEFT's name of the matrix, `base_model.model.encoder.layer.0.attention.self.query.lora_A.weight` for example.
-    pub name: String,
-    /// `[r, in]` for `lora_A`, `[out, r]` for `lora_B`.
-    pub shape: [usize; 2],
-    /// First element in the flat vector.
-    pub offset: usize,
-}
-
 /// What a session turned out to be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionInfo {
@@ -72,7 +66,7 @@ pub struct SessionInfo {
     /// Length P of one adapter set's flat vector.
     pub adapter_parameters: usize,
     /// Where each matrix stands in it.
-    pub layout: Vec<Slot>,
+    pub layout: Vec<AdapterMatrix>,
     /// Modules that carry an update, as PEFT's `target_modules`.
     pub target_modules: Vec<String>,
     /// Most tokens in one input.
@@ -88,14 +82,17 @@ pub struct SessionInfo {
 }
 
 /// One forward pass. All adapter sets run over the same batch.
+///
+/// `I` is the batch at its two stages: [`Inputs`] as they were sent, and, once they are read, the checked token ids that the device
+/// takes. Nothing else of a call changes on that way.
 #[derive(Debug, Clone)]
-pub struct ForwardCall {
+pub struct ForwardCall<I = Inputs> {
     /// Keeps a graph under this id for a backward; `None` evaluates without one, and without dropout.
     pub keep: Option<ForwardId>,
     /// Seed of this pass's dropout; the same call with the same seed gives the same bits.
     pub random: u64,
     /// The batch.
-    pub inputs: Inputs,
+    pub inputs: I,
     /// Adapter sets whose activations are asked for.
     pub adapters: Vec<usize>,
     /// Whether the bare backbone's activations are asked for.
@@ -133,21 +130,6 @@ pub enum BackwardReply {
     Gradients(Vec<WireTensor>),
     /// Host custody: norm of each set's accumulated gradient, by set.
     Accumulated(Vec<f64>),
-}
-
-/// AdamW's settings for one step (host custody).
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdamW {
-    /// Learning rate.
-    pub lr: f64,
-    /// Decay of the two moments.
-    pub betas: (f64, f64),
-    /// Added to the denominator.
-    pub eps: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Clips the norm over all sets; `None` does not clip.
-    pub max_grad_norm: Option<f64>,
 }
 
 /// Answer to an optimizer step.
@@ -220,6 +202,12 @@ pub enum EngineError {
     /// The engine does not know this session (it was closed, or the host restarted).
     #[error("the session is not open")]
     NoSession,
+    /// The session opened without this set's values ([`Start::Lost`]), and nobody has sent them since.
+    #[error("adapter set {set} is lost, its values must be sent again")]
+    AdaptersLost {
+        /// The set.
+        set: usize,
+    },
     /// The engine does not know this forward.
     #[error("no forward is kept under this id")]
     NoForward,
@@ -243,8 +231,8 @@ pub trait Engine: Send + Sync {
     async fn load(&self, spec: SessionSpec) -> Result<SessionInfo, EngineError>;
     /// Runs a forward.
     async fn forward(&self, job: JobId, call: ForwardCall) -> Result<ForwardReply, EngineError>;
-    /// Runs a forward that keeps no graph, for callers that come in numbers: it waits up to `patience` for a place, and an input that is
-    /// too long is refused, not cut.
+    /// Runs a forward that keeps no graph, for callers that come in numbers: it waits up to `patience` for a permit, and an input that
+    /// is too long is refused, not cut.
     async fn evaluate(&self, job: JobId, call: ForwardCall, patience: Duration) -> Result<ForwardReply, EngineError>;
     /// Tokens of each input as a forward would read them; runs nothing.
     async fn count_tokens(&self, job: JobId, inputs: Inputs) -> Result<Vec<usize>, EngineError>;
@@ -256,7 +244,7 @@ pub trait Engine: Send + Sync {
     async fn adapter(&self, job: JobId, set: usize) -> Result<WireTensor, EngineError>;
     /// Replaces an adapter set; moments and accumulated gradients of the set are cleared.
     async fn set_adapter(&self, job: JobId, set: usize, theta: WireTensor) -> Result<(), EngineError>;
-    /// The whole state, for a checkpoint.
+    /// The whole state, for a checkpoint; refused while a set is lost.
     async fn snapshot(&self, job: JobId) -> Result<Snapshot, EngineError>;
     /// Forgets a session and frees its memory.
     async fn close(&self, job: JobId);

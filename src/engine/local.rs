@@ -21,12 +21,12 @@ use crate::domain::settings::SplitSettings;
 use crate::domain::tensor::WireTensor;
 use crate::engine::accelerator;
 use crate::engine::device::Device;
-use crate::engine::device_state::Host;
-use crate::engine::inputs::Callers;
+use crate::engine::device_state::DeviceState;
 use crate::engine::inputs::Overlong;
+use crate::engine::inputs::PendingEvaluations;
 use crate::engine::inputs::Reader;
+use crate::engine::inputs::TokenBatch;
 use crate::engine::inputs::read_tokenizer;
-use crate::engine::interface::AdamW;
 use crate::engine::interface::BackwardReply;
 use crate::engine::interface::Engine;
 use crate::engine::interface::EngineError;
@@ -40,8 +40,7 @@ use crate::engine::interface::Share;
 use crate::engine::interface::Snapshot;
 use crate::engine::interface::Start;
 use crate::engine::passes::BackwardCall;
-use crate::engine::passes::ReadCall;
-use crate::engine::retained_graphs::LeaseLimits;
+use crate::engine::retained_graphs::GraphLimits;
 use crate::engine::session::Session;
 use crate::engine::settings::DeviceSettings;
 use crate::engine::settings::EngineConfig;
@@ -50,6 +49,7 @@ use crate::model;
 use crate::model::BackboneInfo;
 use crate::model::Description;
 use crate::model::Placement;
+use crate::model::optim::AdamW;
 
 /// The engine on this machine: its processor, or a GPU of it.
 pub struct LocalEngine {
@@ -79,7 +79,7 @@ impl LocalEngine {
             threads,
             queue_len,
             placement,
-            leases: LeaseLimits { graph_bytes, graphs_per_job, graph_ttl },
+            graphs: GraphLimits { graph_bytes, graphs_per_job, graph_ttl },
             stack_tokens: config.stack_tokens,
             stack_wait: config.stack_wait,
             limits: limits.clone(),
@@ -91,12 +91,17 @@ impl LocalEngine {
         locked(&self.readers).get(&job).cloned().ok_or(EngineError::NoSession)
     }
 
-    /// Inputs are read on the caller's side.
-    async fn read(&self, reader: Arc<Reader>, call: ForwardCall, overlong: Overlong) -> Result<ReadCall, EngineError> {
+    /// Reads the inputs of a call, on the caller's side: the device does not wait for a tokenizer.
+    async fn read(
+        &self,
+        reader: Arc<Reader>,
+        call: ForwardCall,
+        overlong: Overlong,
+    ) -> Result<ForwardCall<TokenBatch>, EngineError> {
         let ForwardCall { keep, random, inputs, adapters, base, theta } = call;
         let limits = self.limits.clone();
-        let batch = blocking(move || reader.read(inputs, overlong, &limits)).await?;
-        Ok(ReadCall { keep, random, batch, adapters, base, theta })
+        let inputs = blocking(move || reader.read(inputs, overlong, &limits)).await?;
+        Ok(ForwardCall { keep, random, inputs, adapters, base, theta })
     }
 
     /// The folder's tokenizer, shared by the sessions on it.
@@ -127,29 +132,25 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Opens a session on the device, in place of the one that was open.
-fn open(
-    host: &mut Host,
+fn open_session(
+    state: &mut DeviceState,
     spec: SessionSpec,
-    callers: Arc<Callers>,
+    pending: Arc<PendingEvaluations>,
     limits: &Limits,
 ) -> Result<(SessionInfo, BackboneInfo), EngineError> {
-    let backbone = host.backbones.get(&spec.folder, &spec.settings)?;
-    let device = host.backbones.placement().device;
-    let mut session = Session::fresh((backbone, device), spec.settings, spec.seed, limits)?;
+    let backbone = state.backbones.get(&spec.folder, &spec.settings)?;
+    let mut session = Session::fresh(backbone, spec.settings, spec.seed, limits)?;
     match spec.start {
         Start::Fresh => {}
         Start::Restored(bytes) => snapshot::restore(&mut session, bytes)?,
-        Start::Adapters(values) => session.begin_with(values)?,
+        Start::Adapters(values) => session.start_from(values)?,
+        Start::Lost => session.start_without_values(),
     }
-    session.callers = callers;
+    session.pending = pending;
     let info = (session.info(), session.backbone.info().clone());
-    host.discard(spec.job);
-    host.sessions.insert(spec.job, session);
+    state.discard(spec.job);
+    state.sessions.insert(spec.job, session);
     Ok(info)
-}
-
-fn session(host: &mut Host, job: JobId) -> Result<&mut Session, EngineError> {
-    host.sessions.get_mut(&job).ok_or(EngineError::NoSession)
 }
 
 #[async_trait]
@@ -157,44 +158,46 @@ impl Engine for LocalEngine {
     async fn describe(&self, folder: PathBuf, settings: SplitSettings) -> Result<SessionInfo, EngineError> {
         let limits = self.limits.clone();
         let nobody = JobId(Uuid::new_v4()); // a failure must not cost a job its session
-        let work = move |host: &mut Host| {
-            let backbone = host.backbones.get(&folder, &settings)?;
-            let device = host.backbones.placement().device;
-            Ok(Session::fresh((backbone, device), settings, 0, &limits)?.info())
+        let work = move |state: &mut DeviceState| {
+            let backbone = state.backbones.get(&folder, &settings)?;
+            Ok(Session::fresh(backbone, settings, 0, &limits)?.info())
         };
         self.device.call(nobody, work).await
     }
 
     async fn load(&self, spec: SessionSpec) -> Result<SessionInfo, EngineError> {
-        let (job, folder, limits) = (spec.job, spec.folder.clone(), self.limits.clone());
-        let callers = Arc::new(Callers::default());
-        let counted = Arc::clone(&callers);
-        let (info, backbone) = self.device.call(job, move |host| open(host, spec, counted, &limits)).await?;
+        let job = spec.job;
+        let folder = spec.folder.clone();
+        let limits = self.limits.clone();
+        let pending = Arc::new(PendingEvaluations::default());
+        let counted = Arc::clone(&pending);
+        let (info, backbone) = self.device.call(job, move |state| open_session(state, spec, counted, &limits)).await?;
         let tokenizer = self.tokenizer(folder, backbone.max_tokens).await;
         if tokenizer.is_err() {
             self.close(job).await; // a session that cannot read its inputs is none
         }
         let tokenizer = tokenizer?;
-        locked(&self.readers).insert(job, Arc::new(Reader { tokenizer, info: backbone, callers }));
+        locked(&self.readers).insert(job, Arc::new(Reader { tokenizer, info: backbone, pending }));
         Ok(info)
     }
 
     async fn forward(&self, job: JobId, call: ForwardCall) -> Result<ForwardReply, EngineError> {
         let reader = self.reader(job)?;
-        let _waiting = call.keep.is_none().then(|| reader.callers.enter(call.adapters.is_empty()));
+        let _pending = call.keep.is_none().then(|| reader.pending.count_in(call.adapters.is_empty()));
         let call = self.read(reader, call, Overlong::Cut).await?;
         self.device.forward(job, call).await
     }
 
     async fn evaluate(&self, job: JobId, call: ForwardCall, patience: Duration) -> Result<ForwardReply, EngineError> {
         let reader = self.reader(job)?;
-        let _waiting = reader.callers.enter(call.adapters.is_empty());
+        let _pending = reader.pending.count_in(call.adapters.is_empty());
         let call = self.read(reader, ForwardCall { keep: None, ..call }, Overlong::Refused).await?;
         self.device.evaluate(job, call, patience).await
     }
 
     async fn count_tokens(&self, job: JobId, inputs: Inputs) -> Result<Vec<usize>, EngineError> {
-        let (reader, limits) = (self.reader(job)?, self.limits.clone());
+        let reader = self.reader(job)?;
+        let limits = self.limits.clone();
         let batch = blocking(move || reader.read(inputs, Overlong::Cut, &limits)).await?;
         Ok(batch.ids.iter().map(Vec::len).collect())
     }
@@ -204,19 +207,19 @@ impl Engine for LocalEngine {
     }
 
     async fn optim_step(&self, job: JobId, adamw: AdamW) -> Result<OptimReply, EngineError> {
-        self.device.call(job, move |host| session(host, job)?.optim_step(&adamw)).await
+        self.device.call(job, move |state| state.session_mut(job)?.optim_step(&adamw)).await
     }
 
     async fn adapter(&self, job: JobId, set: usize) -> Result<WireTensor, EngineError> {
-        self.device.call(job, move |host| session(host, job)?.adapter(set)).await
+        self.device.call(job, move |state| state.session(job)?.values.set(set)).await
     }
 
     async fn set_adapter(&self, job: JobId, set: usize, theta: WireTensor) -> Result<(), EngineError> {
-        self.device.call(job, move |host| session(host, job)?.set_adapter(set, theta)).await
+        self.device.call(job, move |state| state.session_mut(job)?.set_adapter(set, theta)).await
     }
 
     async fn snapshot(&self, job: JobId) -> Result<Snapshot, EngineError> {
-        self.device.call(job, move |host| snapshot::take(session(host, job)?)).await
+        self.device.call(job, move |state| snapshot::take(state.session(job)?)).await
     }
 
     async fn close(&self, job: JobId) {

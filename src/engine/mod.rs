@@ -4,11 +4,14 @@
 //! It is reached through one trait, [`Engine`], so that it can live in this process, in a child process or on another machine.
 
 mod accelerator;
+mod adapter_values;
 mod backbones;
 pub mod codec;
+mod commands;
 mod device;
 mod device_state;
 mod errors;
+mod host_optimizer;
 mod inputs;
 mod interface;
 mod local;
@@ -18,9 +21,9 @@ mod scheduler;
 mod session;
 mod settings;
 mod snapshot;
+mod stack_key;
 mod stacking;
 
-pub use interface::AdamW;
 pub use interface::BackwardReply;
 pub use interface::Engine;
 pub use interface::EngineError;
@@ -32,7 +35,6 @@ pub use interface::Place;
 pub use interface::SessionInfo;
 pub use interface::SessionSpec;
 pub use interface::Share;
-pub use interface::Slot;
 pub use interface::Snapshot;
 pub use interface::Start;
 pub use local::LocalEngine;
@@ -43,3 +45,5 @@ pub use snapshot::adapters as snapshot_adapters;
 
 pub use crate::model::BackboneInfo;
 pub use crate::model::Description;
+pub use crate::model::optim::AdamW;
+pub use crate::model::sites::AdapterMatrix;

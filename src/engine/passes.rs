@@ -1,4 +1,4 @@
-//! Forward and backward as the device runs them for one job: checks against the session, the pass, and the lease on its graph.
+//! Forward and backward as the device runs them for one job: checks against the session, the pass, and the graph that is retained.
 //! `stacking` runs several jobs' at once, with the same checks.
 
 use std::collections::BTreeMap;
@@ -17,124 +17,134 @@ use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
 use crate::engine::codec::to_tensor;
 use crate::engine::codec::to_wire;
-use crate::engine::device_state::Host;
+use crate::engine::device_state::DeviceState;
 use crate::engine::errors::invalid;
 use crate::engine::inputs::TokenBatch;
 use crate::engine::interface::BackwardReply;
 use crate::engine::interface::EngineError;
+use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
 use crate::engine::interface::Place;
 use crate::engine::interface::Share;
-use crate::engine::retained_graphs::Part;
-use crate::engine::retained_graphs::Pinned;
+use crate::engine::retained_graphs::ForwardGraph;
+use crate::engine::retained_graphs::Graph;
+use crate::engine::retained_graphs::PassInputs;
 use crate::engine::session::Session;
 use crate::model::optim;
 
-/// A forward whose inputs are read and checked.
-pub struct ReadCall {
-    /// Keeps a graph under this id.
-    pub keep: Option<ForwardId>,
-    /// Seed of dropout.
-    pub random: u64,
-    /// The inputs.
-    pub batch: TokenBatch,
-    /// Sets asked for.
-    pub adapters: Vec<usize>,
-    /// Whether the bare backbone is asked for.
-    pub base: bool,
-    /// New adapter values.
-    pub theta: Vec<(usize, WireTensor)>,
-}
-
 /// A backward.
 pub struct BackwardCall {
-    /// The kept forward.
+    /// The retained forward.
     pub forward: ForwardId,
     /// The shares.
     pub shares: Vec<Share>,
 }
 
-/// A forward that was checked against its session, and can run.
+/// A forward that was checked against its session, and can run: what its pass depends on, and what is to be made of it.
 pub struct ReadyForward {
     /// The job.
     pub job: JobId,
-    /// Keeps a graph under this id.
+    /// Retains the forward and its graph under this id.
     pub keep: Option<ForwardId>,
-    /// All that the pass depends on.
-    pub pinned: Pinned,
+    /// All that the pass depends on; retained as it is, so that the backward can run it again.
+    pub inputs: PassInputs,
     /// Whether the bare backbone is asked for.
     pub base: bool,
     /// Bytes that the pass needs, by estimate.
     pub bytes: usize,
 }
 
-/// Checks a forward. Changes nothing.
-pub fn ready(host: &Host, job: JobId, call: ReadCall) -> Result<ReadyForward, EngineError> {
-    let session = host.sessions.get(&job).ok_or(EngineError::NoSession)?;
+impl ReadyForward {
+    /// Tokens that it adds to a pass, each counted once a set, and once for the bare backbone.
+    pub fn tokens(&self) -> usize {
+        self.inputs.batch.tokens() * (self.inputs.sets.len() + usize::from(self.base))
+    }
+}
+
+/// Checks a forward. Changes nothing: new adapter values are in what it gives, and not in the session.
+pub fn ready_forward(
+    state: &DeviceState,
+    job: JobId,
+    call: ForwardCall<TokenBatch>,
+) -> Result<ReadyForward, EngineError> {
+    let session = state.session(job)?;
     check_sets(session, &call.adapters)?;
-    session.check_cut(&call.batch)?;
+    session.check_cut(&call.inputs)?;
     if session.settings.custody == Custody::Host && !call.theta.is_empty() {
         return Err(invalid(
             Place::Tensor(format!("theta.{}", call.theta[0].0)),
             "the host holds the adapters of this job",
         ));
     }
-    let tokens = call.batch.tokens();
+    let tokens = call.inputs.tokens();
     let sets = call.adapters.len().max(1);
     let bytes = if call.keep.is_some() { session.graph_bytes(tokens, sets) } else { session.pass_bytes(tokens, sets) };
-    let budget = host.leases.budget_bytes();
+    let budget = state.graphs.budget_bytes();
     if bytes > budget {
         let text = format!("a forward of {tokens} tokens needs {bytes} bytes on the device, graph_bytes is {budget}");
         return Err(EngineError::TooLarge(text));
     }
-    let theta = session.with_values(&call.theta)?;
-    let pinned = Pinned { batch: Arc::new(call.batch), theta, sets: call.adapters, random: call.random };
-    Ok(ReadyForward { job, keep: call.keep, pinned, base: call.base, bytes })
+    let values = session.values_with(&call.theta)?;
+    values.check_held(call.adapters.iter().copied())?;
+    let inputs = PassInputs { batch: Arc::new(call.inputs), values, sets: call.adapters, random: call.random };
+    Ok(ReadyForward { job, keep: call.keep, inputs, base: call.base, bytes })
 }
 
 /// Runs a forward. New adapter values are taken over only if all of it succeeds.
-pub fn forward(host: &mut Host, call: ReadyForward) -> Result<ForwardReply, EngineError> {
-    let ReadyForward { job, pinned, .. } = &call;
-    let session = host.sessions.get(job).ok_or(EngineError::NoSession)?;
-    let base = call.base.then(|| session.base(&pinned.batch)).transpose()?;
+pub fn forward(state: &mut DeviceState, call: &ReadyForward) -> Result<ForwardReply, EngineError> {
+    let session = state.session(call.job)?;
+    let base = call.base.then(|| session.base(&call.inputs.batch)).transpose()?;
     let mut tensors = match call.keep {
-        Some(id) => trained(host, &call, id)?,
-        None if pinned.sets.is_empty() => Vec::new(),
-        None => activations(&session.evaluate(pinned)?, &pinned.sets)?,
+        Some(id) => run_training(state, call, id)?,
+        None if call.inputs.sets.is_empty() => Vec::new(),
+        None => activations(&session.evaluate(&call.inputs)?, &call.inputs.sets)?,
     };
     if let Some(base) = base {
         tensors.push(to_wire("h.base", &base.f_select(1, 0)?)?);
     }
-    done(host, &call, tensors)
+    finish_forward(state, call, tensors)
 }
 
-fn trained(host: &mut Host, call: &ReadyForward, id: ForwardId) -> Result<Vec<WireTensor>, EngineError> {
-    let ReadyForward { job, pinned, bytes, .. } = call;
-    if pinned.sets.is_empty() {
-        host.leases.keep(*job, id, pinned.clone());
+fn run_training(state: &mut DeviceState, call: &ReadyForward, id: ForwardId) -> Result<Vec<WireTensor>, EngineError> {
+    let ReadyForward { job, inputs, bytes, .. } = call;
+    if inputs.sets.is_empty() {
+        state.graphs.retain(*job, id, inputs.clone());
         return Ok(Vec::new());
     }
-    host.leases.make_room(*job, *bytes);
-    let session = host.sessions.get(job).ok_or(EngineError::NoSession)?;
-    let graph = session.train(pinned)?;
-    let tensors = activations(&graph.output, &pinned.sets)?;
-    host.leases.keep(*job, id, pinned.clone());
-    host.leases.attach(*job, id, Part::whole(graph), *bytes);
+    let graph = build_graph(state, *job, inputs, *bytes)?;
+    let tensors = activations(&graph.output, &inputs.sets)?;
+    state.graphs.retain(*job, id, inputs.clone());
+    state.graphs.attach(*job, id, ForwardGraph::Alone(graph), *bytes);
     Ok(tensors)
 }
 
+/// Runs a training pass of one job. Others' graphs make room before it, so that the budget holds at its peak.
+fn build_graph(
+    state: &mut DeviceState,
+    job: JobId,
+    inputs: &PassInputs,
+    bytes: usize,
+) -> Result<Rc<Graph>, EngineError> {
+    state.graphs.make_room(job, bytes);
+    Ok(Rc::new(state.session(job)?.train(inputs)?))
+}
+
 /// Takes the new adapter values over, and puts the reply together.
-pub fn done(host: &mut Host, call: &ReadyForward, mut tensors: Vec<WireTensor>) -> Result<ForwardReply, EngineError> {
-    if let Some(session) = host.sessions.get_mut(&call.job) {
-        session.theta = Rc::clone(&call.pinned.theta);
+pub fn finish_forward(
+    state: &mut DeviceState,
+    call: &ReadyForward,
+    mut tensors: Vec<WireTensor>,
+) -> Result<ForwardReply, EngineError> {
+    if let Some(session) = state.sessions.get_mut(&call.job) {
+        session.values = Rc::clone(&call.inputs.values);
         if call.keep.is_some() {
-            session.used = Instant::now();
+            session.trained_at = Instant::now();
         }
         if session.settings.cut() == Pooling::None {
-            tensors.push(lengths(&call.pinned.batch)?);
+            tensors.push(lengths(&call.inputs.batch)?);
         }
     }
-    Ok(ForwardReply { tensors, tokens: call.pinned.batch.tokens(), jobs_in_pass: 1 })
+    Ok(ForwardReply { tensors, tokens: call.inputs.batch.tokens(), jobs_in_pass: 1 })
 }
 
 /// Tokens of each input, `lengths` `[B]`: where the rows of one input end and the next one's begin.
@@ -146,20 +156,20 @@ fn lengths(batch: &TokenBatch) -> Result<WireTensor, EngineError> {
 
 /// `h.{i}` of each set, from `[B, S, H]` or `[N, S, H]`.
 fn activations(output: &Tensor, sets: &[usize]) -> Result<Vec<WireTensor>, EngineError> {
-    let one = |(place, set): (usize, &usize)| Ok(to_wire(format!("h.{set}"), &output.f_select(1, place as i64)?)?);
-    sets.iter().enumerate().map(one).collect()
+    let one = |index: usize, set: &usize| Ok(to_wire(format!("h.{set}"), &output.f_select(1, index as i64)?)?);
+    sets.iter().enumerate().map(|(index, set)| one(index, set)).collect()
 }
 
 fn check_sets(session: &Session, sets: &[usize]) -> Result<(), EngineError> {
     let most = session.settings.adapter_sets;
-    for (place, set) in sets.iter().enumerate() {
+    for (index, set) in sets.iter().enumerate() {
         if *set >= most {
             return Err(invalid(
                 Place::Field("adapters"),
                 format!("{set} is not one of the adapter sets 0 to {}", most - 1),
             ));
         }
-        if sets[..place].contains(set) {
+        if sets[..index].contains(set) {
             return Err(invalid(Place::Field("adapters"), format!("{set} is there twice")));
         }
     }
@@ -170,10 +180,10 @@ fn check_sets(session: &Session, sets: &[usize]) -> Result<(), EngineError> {
 pub struct ReadyBackward {
     /// The job.
     pub job: JobId,
-    /// The kept forward.
+    /// The retained forward.
     pub forward: ForwardId,
-    /// What the forward depended on.
-    pub pinned: Pinned,
+    /// What the forward's pass depended on.
+    pub inputs: PassInputs,
     /// Set and number of each share, in the order of the request.
     pub shares: Vec<(usize, usize)>,
     /// By share number: `[B, S, H]` (or `[N, S, H]`); zero for the sets that have no share of that number.
@@ -182,98 +192,81 @@ pub struct ReadyBackward {
 
 /// Checks a backward. Changes nothing.
 pub fn ready_backward(
-    host: &Host,
+    state: &DeviceState,
     job: JobId,
     call: BackwardCall,
     limits: &Limits,
 ) -> Result<ReadyBackward, EngineError> {
-    let session = host.sessions.get(&job).ok_or(EngineError::NoSession)?;
-    let pinned = host.leases.pinned(job, call.forward).ok_or(EngineError::NoForward)?.clone();
-    let cotangents = cotangents(session, &pinned, &call.shares, limits)?;
+    let session = state.session(job)?;
+    let inputs = state.graphs.inputs(job, call.forward).ok_or(EngineError::NoForward)?.clone();
+    let cotangents = cotangents(session, &inputs, &call.shares, limits)?;
     let shares = call.shares.iter().map(|share| (share.set, share.share)).collect();
-    Ok(ReadyBackward { job, forward: call.forward, pinned, shares, cotangents })
+    Ok(ReadyBackward { job, forward: call.forward, inputs, shares, cotangents })
 }
 
 /// Runs one vector-Jacobian product a share number, over all sets that have a share of that number.
-pub fn backward(host: &mut Host, call: &ReadyBackward) -> Result<BackwardReply, EngineError> {
-    let ReadyBackward { job, forward, pinned, .. } = call;
-    // A graph that others have a part in is for `stacking`: alone, the forward runs again.
-    let kept = host.leases.graph(*job, *forward).filter(|part| part.units.is_empty());
-    let part = match kept {
-        Some(part) => part,
-        None => {
-            let session = host.sessions.get(job).ok_or(EngineError::NoSession)?;
-            let bytes = session.graph_bytes(pinned.batch.tokens(), pinned.sets.len());
-            host.leases.make_room(*job, bytes);
-            let session = host.sessions.get(job).ok_or(EngineError::NoSession)?;
-            let part = Part::whole(session.train(pinned)?);
-            host.leases.attach(*job, *forward, part.clone(), bytes);
-            part
-        }
+pub fn backward(state: &mut DeviceState, call: &ReadyBackward) -> Result<BackwardReply, EngineError> {
+    let graph = match state.graphs.graph(call.job, call.forward) {
+        Some(ForwardGraph::Alone(graph)) => graph,
+        // Evicted, or of a pass that others share, whose products would cost all of their tokens: the forward runs again.
+        Some(ForwardGraph::Stacked(_)) | None => rebuild_graph(state, call)?,
     };
     let mut gradients = BTreeMap::new();
     for (number, cotangent) in &call.cotangents {
-        gradients.insert(*number, part.graph.lora.vjp(&part.graph.output, cotangent)?); // (s, p)
+        gradients.insert(*number, graph.lora.vjp(&graph.output, cotangent)?); // (s, p)
     }
-    answer(host, call, &gradients)
+    finish_backward(state, call, &gradients)
+}
+
+fn rebuild_graph(state: &mut DeviceState, call: &ReadyBackward) -> Result<Rc<Graph>, EngineError> {
+    let ReadyBackward { job, forward, inputs, .. } = call;
+    let bytes = state.session(*job)?.graph_bytes(inputs.batch.tokens(), inputs.sets.len());
+    let graph = build_graph(state, *job, inputs, bytes)?;
+    state.graphs.attach(*job, *forward, ForwardGraph::Alone(Rc::clone(&graph)), bytes);
+    Ok(graph)
 }
 
 /// What the gradients `[S, P]` by share number become, by custody.
-pub fn answer(
-    host: &mut Host,
+pub fn finish_backward(
+    state: &mut DeviceState,
     call: &ReadyBackward,
     gradients: &BTreeMap<usize, Tensor>,
 ) -> Result<BackwardReply, EngineError> {
     for (number, gradient) in gradients {
         if !optim::is_finite(gradient)? {
             return Err(invalid(
-                Place::Tensor(format!("s.{}.{number}", call.pinned.sets[0])),
+                Place::Tensor(format!("s.{}.{number}", call.inputs.sets[0])),
                 "its gradient is not finite",
             ));
         }
     }
-    let session = host.sessions.get_mut(&call.job).ok_or(EngineError::NoSession)?;
+    let session = state.session_mut(call.job)?;
     match session.settings.custody {
-        Custody::Client => returned(call, gradients),
-        Custody::Host => accumulated(session, &call.pinned.sets, gradients),
+        Custody::Client => return_products(call, gradients),
+        Custody::Host => {
+            let missing = || EngineError::Internal("no optimizer state".to_owned());
+            let optimizer = session.host_optimizer.as_mut().ok_or_else(missing)?;
+            Ok(BackwardReply::Accumulated(optimizer.accumulate(&call.inputs.sets, gradients.values())?))
+        }
     }
 }
 
 /// Client custody: every product as it is, in the order of the shares.
-fn returned(call: &ReadyBackward, gradients: &BTreeMap<usize, Tensor>) -> Result<BackwardReply, EngineError> {
+fn return_products(call: &ReadyBackward, gradients: &BTreeMap<usize, Tensor>) -> Result<BackwardReply, EngineError> {
     let mut tensors = Vec::with_capacity(call.shares.len());
     for (set, share) in &call.shares {
-        let place = call.pinned.sets.iter().position(|of| of == set);
-        if let (Some(place), Some(gradient)) = (place, gradients.get(share)) {
-            tensors.push(to_wire(format!("G.{set}.{share}"), &gradient.f_select(0, place as i64)?)?);
+        let index = call.inputs.sets.iter().position(|of| of == set);
+        if let (Some(index), Some(gradient)) = (index, gradients.get(share)) {
+            tensors.push(to_wire(format!("G.{set}.{share}"), &gradient.f_select(0, index as i64)?)?);
         }
     }
     Ok(BackwardReply::Gradients(tensors))
 }
 
-/// Host custody: everything is summed.
-fn accumulated(
-    session: &mut Session,
-    sets: &[usize],
-    gradients: &BTreeMap<usize, Tensor>,
-) -> Result<BackwardReply, EngineError> {
-    let host = session.host.as_mut().ok_or_else(|| EngineError::Internal("no optimizer state".to_owned()))?;
-    let mut rows = host.gradients.f_unbind(0)?;
-    for gradient in gradients.values() {
-        for (place, set) in sets.iter().enumerate() {
-            rows[*set] = rows[*set].f_add(&gradient.f_select(0, place as i64)?)?;
-        }
-    }
-    let sum = Tensor::f_stack(&rows, 0)?;
-    let norms = optim::norms(&sum)?;
-    (host.gradients, host.pending) = (sum, true);
-    Ok(BackwardReply::Accumulated(norms))
-}
-
 /// One cotangent `[B, S, H]` (or `[N, S, H]`) a share number; zero for the sets that have no share of that number.
 fn cotangents(
     session: &Session,
-    pinned: &Pinned,
+    inputs: &PassInputs,
     shares: &[Share],
     limits: &Limits,
 ) -> Result<BTreeMap<usize, Tensor>, EngineError> {
@@ -281,15 +274,15 @@ fn cotangents(
         return Err(invalid(Place::Field("shares"), "there are none"));
     }
     let rows = match session.settings.cut() {
-        Pooling::None => pinned.batch.tokens(),
-        _ => pinned.batch.ids.len(),
+        Pooling::None => inputs.batch.tokens(),
+        _ => inputs.batch.ids.len(),
     };
     let shape = [rows, session.backbone.info().hidden_size];
     let mut by_number: BTreeMap<usize, Vec<Option<Tensor>>> = BTreeMap::new();
     for Share { set, share, tensor } in shares {
         let name = format!("s.{set}.{share}");
-        let place = pinned.sets.iter().position(|of| of == set);
-        let place = place.ok_or_else(|| {
+        let index = inputs.sets.iter().position(|of| of == set);
+        let index = index.ok_or_else(|| {
             invalid(Place::Tensor(name.clone()), format!("adapter set {set} was not part of the forward"))
         })?;
         if *share >= limits.shares_per_set {
@@ -298,18 +291,19 @@ fn cotangents(
                 format!("share numbers are below {} (shares_per_set)", limits.shares_per_set),
             ));
         }
-        let slots = by_number.entry(*share).or_insert_with(|| pinned.sets.iter().map(|_| None).collect());
+        let by_set = by_number.entry(*share).or_insert_with(|| inputs.sets.iter().map(|_| None).collect());
         let value = read_share(tensor.clone().renamed(&name), shape, limits.share_norm)?;
-        if slots[place].replace(value).is_some() {
+        if by_set[index].replace(value).is_some() {
             return Err(invalid(Place::Tensor(name), "is there twice"));
         }
     }
-    let whole = |slots: Vec<Option<Tensor>>| -> Result<Tensor, EngineError> {
+    let whole = |by_set: Vec<Option<Tensor>>| -> Result<Tensor, EngineError> {
         let zeros = Tensor::f_zeros(shape.map(|dim| dim as i64), (tch::Kind::Float, tch::Device::Cpu))?;
-        let slots: Vec<Tensor> = slots.into_iter().map(|slot| slot.unwrap_or_else(|| zeros.shallow_clone())).collect();
-        Ok(Tensor::f_stack(&slots, 1)?.f_to_device(session.theta.device())?)
+        let by_set: Vec<Tensor> =
+            by_set.into_iter().map(|value| value.unwrap_or_else(|| zeros.shallow_clone())).collect();
+        Ok(Tensor::f_stack(&by_set, 1)?.f_to_device(session.backbone.device)?)
     };
-    by_number.into_iter().map(|(number, slots)| Ok((number, whole(slots)?))).collect()
+    by_number.into_iter().map(|(number, by_set)| Ok((number, whole(by_set)?))).collect()
 }
 
 /// A share with exactly the shape of the activations (LibTorch would broadcast), finite, and not absurdly large.

@@ -1,5 +1,5 @@
-//! Kept forwards. Owns what a backward needs to run, or to run again: the pinned inputs, adapter values and random seed of
-//! a forward, and its graph as long as the byte budget allows. An evicted graph is not an error, only a recomputation.
+//! Retained forwards and their graphs. Owns what a backward needs to run, or to run again: what a forward's pass depended on, and its
+//! graph as long as the byte budget allows. An evicted graph is not an error, only a recomputation.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,76 +11,113 @@ use tch::Tensor;
 
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
+use crate::engine::adapter_values::AdapterValues;
+use crate::engine::backbones::LoadedBackbone;
 use crate::engine::inputs::TokenBatch;
-use crate::model::Backbone;
+use crate::model::error::TchResult;
 use crate::model::lora_pass::LoraPass;
 
-/// Kept forwards of one job; the oldest makes room.
+/// Retained forwards of one job; the oldest makes room.
 const FORWARDS_PER_JOB: usize = 8;
 
-/// All that a training forward depends on. Running it twice gives the same bits.
+/// All that the pass of a forward depends on. Running it twice gives the same bits.
 #[derive(Debug, Clone)]
-pub struct Pinned {
-    /// The inputs.
+pub struct PassInputs {
+    /// The batch.
     pub batch: Arc<TokenBatch>,
-    /// Adapter values of all sets `[n, P]`; never changed in place.
-    pub theta: Rc<Tensor>,
-    /// The sets that were run.
+    /// Adapter values of all sets.
+    pub values: Rc<AdapterValues>,
+    /// The sets that are run.
     pub sets: Vec<usize>,
     /// Seed of dropout.
     pub random: u64,
 }
 
+impl PassInputs {
+    /// Tokens of the batch, counted once a set.
+    pub fn tokens(&self) -> usize {
+        self.batch.tokens() * self.sets.len()
+    }
+}
+
 /// A live graph, of one forward or of several that were stacked in one pass.
 pub struct Graph {
-    /// Activations `[B, S, H]` or `[N, S, H]`; stacked `[R, 1, H]`, the rows of all units.
+    /// Activations `[B, S, H]` or `[N, S, H]`; stacked `[R, 1, H]`, the rows of all forwards.
     pub output: Tensor,
     /// The leaves.
     pub lora: LoraPass,
     /// Tokens of the pass, each counted once a set.
     pub tokens: usize,
     /// The graph's saved tensors point into its weights, so it must outlive the graph: fields are dropped in this order.
-    pub _backbone: Rc<dyn Backbone>,
+    pub _backbone: Rc<LoadedBackbone>,
 }
 
-/// Where one adapter set of one forward stands in a stacked graph.
+/// Consecutive rows of a shared pass's output: those of one forward's inputs.
 #[derive(Debug, Clone, Copy)]
-pub struct Unit {
-    /// Its row of the graph's adapter values.
-    pub owner: i64,
-    /// Its first row of the output.
-    pub first_row: i64,
-    /// Its rows of the output.
-    pub rows: i64,
+pub struct RowRange {
+    /// The first of them.
+    pub first: i64,
+    /// How many.
+    pub count: i64,
 }
 
-/// One forward's part of a graph.
-#[derive(Clone)]
-pub struct Part {
-    /// The graph, which lives as long as one of its parts.
-    pub graph: Rc<Graph>,
-    /// Its sets in a stacked graph, in the order of [`Pinned::sets`]; empty where the graph is this forward's alone.
-    pub units: Vec<Unit>,
-}
-
-impl Part {
-    /// A graph of one forward.
-    pub fn whole(graph: Graph) -> Self {
-        Self { graph: Rc::new(graph), units: Vec::new() }
+impl RowRange {
+    /// These rows of `[R, S, H]` for one set: `[rows, H]`, a view.
+    pub fn of(self, output: &Tensor, set: usize) -> TchResult<Tensor> {
+        output.f_narrow(0, self.first, self.count)?.f_select(1, set as i64)
     }
 }
 
-struct Lease {
-    pinned: Pinned,
-    graph: Option<Part>,
+/// Where one adapter set of one forward is found in a stacked graph.
+#[derive(Debug, Clone, Copy)]
+pub struct SetRows {
+    /// Its row of the graph's adapter values: the owner of its rows of the output.
+    pub owner: i64,
+    /// Its rows of the output.
+    pub rows: RowRange,
+}
+
+/// The graph of a pass that several forwards shared, as one of them sees it.
+#[derive(Clone)]
+pub struct StackedGraph {
+    /// The graph; it lives as long as one of the forwards has it.
+    pub graph: Rc<Graph>,
+    /// The forward's sets, in the order of [`PassInputs::sets`]. Their owners are consecutive.
+    pub sets: Vec<SetRows>,
+}
+
+/// The graph of a retained forward.
+#[derive(Clone)]
+pub enum ForwardGraph {
+    /// The forward had its pass to itself.
+    Alone(Rc<Graph>),
+    /// It shared its pass.
+    Stacked(StackedGraph),
+}
+
+impl ForwardGraph {
+    fn is_of(&self, graph: &Rc<Graph>) -> bool {
+        match self {
+            Self::Alone(own) => Rc::ptr_eq(own, graph),
+            Self::Stacked(own) => Rc::ptr_eq(&own.graph, graph),
+        }
+    }
+}
+
+struct RetainedForward {
+    inputs: PassInputs,
+    /// `None` where it was evicted.
+    graph: Option<ForwardGraph>,
+    /// Of the graph, by estimate.
     bytes: usize,
-    born: u64,
-    used: Instant,
+    /// Grows from forward to forward.
+    number: u64,
+    last_used: Instant,
 }
 
 /// How many graphs may live.
 #[derive(Debug, Clone, Copy)]
-pub struct LeaseLimits {
+pub struct GraphLimits {
     /// Bytes of all graphs together, by estimate.
     pub graph_bytes: usize,
     /// Graphs of one job; with 0 none outlives its call, and every backward runs its forward again.
@@ -89,17 +126,19 @@ pub struct LeaseLimits {
     pub graph_ttl: Duration,
 }
 
-/// The kept forwards of all jobs.
-pub struct Leases {
-    limits: LeaseLimits,
-    kept: HashMap<(JobId, ForwardId), Lease>,
-    births: u64,
+type Key = (JobId, ForwardId);
+
+/// The retained forwards of all jobs.
+pub struct RetainedGraphs {
+    limits: GraphLimits,
+    forwards: HashMap<Key, RetainedForward>,
+    retained: u64,
 }
 
-impl Leases {
-    /// None kept.
-    pub fn new(limits: LeaseLimits) -> Self {
-        Self { limits, kept: HashMap::new(), births: 0 }
+impl RetainedGraphs {
+    /// None retained.
+    pub fn new(limits: GraphLimits) -> Self {
+        Self { limits, forwards: HashMap::new(), retained: 0 }
     }
 
     /// Bytes that all graphs together may take.
@@ -107,96 +146,105 @@ impl Leases {
         self.limits.graph_bytes
     }
 
-    /// Keeps a forward under an id, in place of what was there. The oldest forwards of the job beyond a few are forgotten.
-    pub fn keep(&mut self, job: JobId, id: ForwardId, pinned: Pinned) {
-        self.births += 1;
-        let lease = Lease { pinned, graph: None, bytes: 0, born: self.births, used: Instant::now() };
-        self.kept.insert((job, id), lease);
-        let mut of_job: Vec<_> =
-            self.kept.iter().filter(|((of, _), _)| *of == job).map(|(k, l)| (l.born, *k)).collect();
+    /// Retains a forward under an id, in place of what was there. The oldest forwards of the job beyond a few are forgotten.
+    pub fn retain(&mut self, job: JobId, id: ForwardId, inputs: PassInputs) {
+        self.retained += 1;
+        let forward =
+            RetainedForward { inputs, graph: None, bytes: 0, number: self.retained, last_used: Instant::now() };
+        self.forwards.insert((job, id), forward);
+        let of_job = self.forwards.iter().filter(|((of, _), _)| *of == job);
+        let mut of_job: Vec<(u64, Key)> = of_job.map(|(key, forward)| (forward.number, *key)).collect();
         of_job.sort_unstable();
         for (_, key) in of_job.iter().take(of_job.len().saturating_sub(FORWARDS_PER_JOB)) {
-            self.kept.remove(key);
+            self.forwards.remove(key);
         }
     }
 
-    /// What a kept forward depends on.
-    pub fn pinned(&self, job: JobId, id: ForwardId) -> Option<&Pinned> {
-        self.kept.get(&(job, id)).map(|lease| &lease.pinned)
+    /// What a retained forward depends on.
+    pub fn inputs(&self, job: JobId, id: ForwardId) -> Option<&PassInputs> {
+        self.forwards.get(&(job, id)).map(|forward| &forward.inputs)
     }
 
-    /// The live graph of a kept forward, if it was not evicted.
-    pub fn graph(&mut self, job: JobId, id: ForwardId) -> Option<Part> {
-        let lease = self.kept.get_mut(&(job, id))?;
-        lease.used = Instant::now();
-        lease.graph.clone()
+    /// The live graph of a retained forward, if it was not evicted. Counts as a use of it.
+    pub fn graph(&mut self, job: JobId, id: ForwardId) -> Option<ForwardGraph> {
+        let forward = self.forwards.get_mut(&(job, id))?;
+        forward.last_used = Instant::now();
+        forward.graph.clone()
     }
 
-    /// Forwards that have a part in a graph.
-    pub fn sharers(&self, graph: &Rc<Graph>) -> usize {
-        let has_part = |lease: &Lease| lease.graph.as_ref().is_some_and(|part| Rc::ptr_eq(&part.graph, graph));
-        self.kept.values().filter(|lease| has_part(lease)).count()
+    /// Forwards that have this graph.
+    pub fn forwards_on(&self, graph: &Rc<Graph>) -> usize {
+        self.forwards.values().filter(|forward| forward.graph.as_ref().is_some_and(|own| own.is_of(graph))).count()
     }
 
-    /// Evicts graphs, least recently used first, until one of `bytes` fits the budget and the job's share of graphs.
+    /// Evicts graphs, least recently used first, until one of `bytes` fits the budget and the job's number of graphs.
     pub fn make_room(&mut self, job: JobId, bytes: usize) {
-        loop {
-            let total: usize = self.kept.values().map(|lease| lease.bytes).sum();
-            let of_job = self.live().filter(|((of, _), _)| *of == job).count();
-            let victim = if of_job >= self.limits.graphs_per_job.max(1) {
-                oldest(self.live().filter(|((of, _), _)| *of == job))
-            } else if total.saturating_add(bytes) > self.limits.graph_bytes {
-                oldest(self.live())
-            } else {
-                None
-            };
-            match victim {
-                Some(key) => self.evict(key),
-                None => return,
-            }
+        while let Some(key) = self.next_to_evict(job, bytes) {
+            self.evict(key);
         }
     }
 
-    /// Attaches the graph to a kept forward; call [`Leases::make_room`] before building it.
-    pub fn attach(&mut self, job: JobId, id: ForwardId, graph: Part, bytes: usize) {
-        let retains = self.limits.graphs_per_job > 0;
-        if let Some(lease) = self.kept.get_mut(&(job, id)).filter(|_| retains) {
-            (lease.graph, lease.bytes, lease.used) = (Some(graph), bytes, Instant::now());
+    fn next_to_evict(&self, job: JobId, bytes: usize) -> Option<Key> {
+        let of_job = || self.live().filter(|((of, _), _)| *of == job);
+        let total: usize = self.forwards.values().map(|forward| forward.bytes).sum();
+        if of_job().count() >= self.limits.graphs_per_job.max(1) {
+            least_recently_used(of_job())
+        } else if total.saturating_add(bytes) > self.limits.graph_bytes {
+            least_recently_used(self.live())
+        } else {
+            None
+        }
+    }
+
+    /// Attaches the graph to a retained forward; call [`RetainedGraphs::make_room`] before building it.
+    pub fn attach(&mut self, job: JobId, id: ForwardId, graph: ForwardGraph, bytes: usize) {
+        if self.limits.graphs_per_job == 0 {
+            return;
+        }
+        if let Some(forward) = self.forwards.get_mut(&(job, id)) {
+            forward.graph = Some(graph);
+            forward.bytes = bytes;
+            forward.last_used = Instant::now();
         }
     }
 
     /// Evicts the graphs that went unused for the time to live.
-    pub fn sweep(&mut self, now: Instant) {
+    pub fn evict_unused(&mut self, now: Instant) {
         let ttl = self.limits.graph_ttl;
-        let stale = self.live().filter(|(_, lease)| now.saturating_duration_since(lease.used) > ttl);
-        for key in stale.map(|(key, _)| *key).collect::<Vec<_>>() {
+        let unused = self.live().filter(|(_, forward)| now.saturating_duration_since(forward.last_used) > ttl);
+        for key in unused.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.evict(key);
         }
     }
 
     /// Evicts every graph: the device ran out of memory.
     pub fn evict_all(&mut self) {
-        for lease in self.kept.values_mut() {
-            (lease.graph, lease.bytes) = (None, 0);
-        }
+        self.forwards.values_mut().for_each(RetainedForward::evict);
     }
 
     /// Forgets a job.
-    pub fn forget(&mut self, job: JobId) {
-        self.kept.retain(|(of, _), _| *of != job);
+    pub fn forget_job(&mut self, job: JobId) {
+        self.forwards.retain(|(of, _), _| *of != job);
     }
 
-    fn live(&self) -> impl Iterator<Item = (&(JobId, ForwardId), &Lease)> {
-        self.kept.iter().filter(|(_, lease)| lease.graph.is_some())
+    fn live(&self) -> impl Iterator<Item = (&Key, &RetainedForward)> {
+        self.forwards.iter().filter(|(_, forward)| forward.graph.is_some())
     }
 
-    fn evict(&mut self, key: (JobId, ForwardId)) {
-        if let Some(lease) = self.kept.get_mut(&key) {
-            (lease.graph, lease.bytes) = (None, 0);
+    fn evict(&mut self, key: Key) {
+        if let Some(forward) = self.forwards.get_mut(&key) {
+            forward.evict();
         }
     }
 }
 
-fn oldest<'a>(leases: impl Iterator<Item = (&'a (JobId, ForwardId), &'a Lease)>) -> Option<(JobId, ForwardId)> {
-    leases.min_by_key(|(_, lease)| lease.used).map(|(key, _)| *key)
+impl RetainedForward {
+    fn evict(&mut self) {
+        self.graph = None;
+        self.bytes = 0;
+    }
+}
+
+fn least_recently_used<'a>(forwards: impl Iterator<Item = (&'a Key, &'a RetainedForward)>) -> Option<Key> {
+    forwards.min_by_key(|(_, forward)| forward.last_used).map(|(key, _)| *key)
 }

@@ -10,120 +10,107 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use std::time::Instant;
 
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::oneshot;
-
 use crate::domain::ids::JobId;
 use crate::engine::accelerator;
-use crate::engine::device_state::Host;
-use crate::engine::device_state::caught;
+use crate::engine::commands::Asked;
+use crate::engine::commands::Command;
+use crate::engine::commands::Queued;
+use crate::engine::commands::Ready;
+use crate::engine::commands::Reply;
+use crate::engine::device_state::DeviceState;
+use crate::engine::device_state::catch_panic;
 use crate::engine::device_state::guarded;
-use crate::engine::device_state::settle;
 use crate::engine::interface::BackwardReply;
 use crate::engine::interface::EngineError;
 use crate::engine::interface::ForwardReply;
 use crate::engine::passes;
-use crate::engine::passes::BackwardCall;
-use crate::engine::passes::ReadCall;
 use crate::engine::passes::ReadyBackward;
 use crate::engine::passes::ReadyForward;
-use crate::engine::retained_graphs::Part;
+use crate::engine::retained_graphs::StackedGraph;
 use crate::engine::settings::DeviceSettings;
+use crate::engine::stack_key::StackKey;
 use crate::engine::stacking;
+use crate::engine::stacking::Results;
 
 /// How often an idle device looks for graphs that outlived their time, and gives free memory back.
 const SWEEP: Duration = Duration::from_secs(5);
 /// Who has waited for this long goes next, however long the pass.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Where an answer goes.
-pub type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+/// A checked request that can share its pass with others of its kind.
+trait Shareable: Sized {
+    /// What its caller gets.
+    type Answer;
 
-/// What can be asked of the device.
-pub enum Command {
-    /// Anything short.
-    Run(Box<dyn FnOnce(&mut Host) + Send>),
-    /// A forward.
-    Forward {
-        /// The job.
-        job: JobId,
-        /// What to run.
-        call: ReadCall,
-        /// Where the answer goes.
-        reply: Reply<ForwardReply>,
-    },
-    /// A backward.
-    Backward {
-        /// The job.
-        job: JobId,
-        /// What to run.
-        call: BackwardCall,
-        /// Where the answer goes.
-        reply: Reply<BackwardReply>,
-    },
+    /// Whose it is.
+    fn job(&self) -> JobId;
+
+    /// Runs a group in one pass; `None` where it cannot share one, or had better not.
+    fn run_together(state: &mut DeviceState, group: &[Self]) -> Result<Option<Results<Self::Answer>>, EngineError>;
+
+    /// Runs it alone.
+    fn run_alone(&self, state: &mut DeviceState) -> Result<Self::Answer, EngineError>;
 }
 
-/// A command on its way to the device.
-pub struct Queued {
-    /// What is asked.
-    pub command: Command,
-    /// Since when it waits.
-    pub since: Instant,
-    /// Its place in the queue, given up when its turn comes.
-    pub _place: Option<OwnedSemaphorePermit>,
+impl Shareable for ReadyForward {
+    type Answer = ForwardReply;
+
+    fn job(&self) -> JobId {
+        self.job
+    }
+
+    fn run_together(state: &mut DeviceState, group: &[Self]) -> Result<Option<Results<ForwardReply>>, EngineError> {
+        if group.len() < 2 {
+            return Ok(None);
+        }
+        stacking::forward(state, group).map(Some)
+    }
+
+    fn run_alone(&self, state: &mut DeviceState) -> Result<ForwardReply, EngineError> {
+        passes::forward(state, self)
+    }
 }
 
-/// A checked command that waits for its turn.
-struct Task {
-    work: Work,
-    since: Instant,
-    place: Option<OwnedSemaphorePermit>,
-}
+impl Shareable for ReadyBackward {
+    type Answer = BackwardReply;
 
-enum Work {
-    Run(Box<dyn FnOnce(&mut Host) + Send>),
-    Forward(ReadyForward, Reply<ForwardReply>),
-    Backward(ReadyBackward, Reply<BackwardReply>),
-}
+    fn job(&self) -> JobId {
+        self.job
+    }
 
-impl Work {
-    /// Tokens that its pass reads.
-    fn cost(&self) -> usize {
-        match self {
-            Self::Run(_) => 0,
-            Self::Forward(call, _) => stacking::tokens(call),
-            Self::Backward(call, _) => call.pinned.batch.tokens() * call.pinned.sets.len() * call.cotangents.len(),
+    fn run_together(state: &mut DeviceState, group: &[Self]) -> Result<Option<Results<BackwardReply>>, EngineError> {
+        // One of them may have lost its graph while others were waited for: then there is no common one.
+        let graphs =
+            group.iter().map(|call| stacking::stacked_graph(state, call)).collect::<Option<Vec<StackedGraph>>>();
+        match graphs {
+            Some(graphs) if graphs.first().is_some_and(|first| stacking::pays(group, &first.graph)) => {
+                stacking::backward(state, group, &graphs).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 
-    fn into_forward(self) -> Option<(ReadyForward, Reply<ForwardReply>)> {
-        match self {
-            Self::Forward(call, reply) => Some((call, reply)),
-            _ => None,
-        }
+    fn run_alone(&self, state: &mut DeviceState) -> Result<BackwardReply, EngineError> {
+        passes::backward(state, self)
     }
+}
 
-    fn into_backward(self) -> Option<(ReadyBackward, Reply<BackwardReply>)> {
-        match self {
-            Self::Backward(call, reply) => Some((call, reply)),
-            _ => None,
-        }
-    }
-
-    fn has_left(&self) -> bool {
-        match self {
-            Self::Run(_) => false,
-            Self::Forward(_, reply) => reply.is_closed(),
-            Self::Backward(_, reply) => reply.is_closed(),
-        }
-    }
+/// What a look through the waiting commands found for a group.
+enum Candidate {
+    /// This one fits, and takes so much room.
+    Fits { index: usize, takes: usize },
+    /// Some would join, but none has room.
+    TooLarge,
+    /// None would join.
+    Absent,
 }
 
 /// The device thread's loop.
 pub struct Scheduler {
-    host: Host,
-    queue: Receiver<Queued>,
-    waiting: VecDeque<Task>,
+    state: DeviceState,
+    queue: Receiver<Queued<Asked>>,
+    /// In the order in which they came.
+    waiting: VecDeque<Queued<Ready>>,
     settings: DeviceSettings,
     /// Whether memory was used since the last trim.
     used: bool,
@@ -131,8 +118,8 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// Serves `queue`.
-    pub fn new(host: Host, queue: Receiver<Queued>, settings: DeviceSettings) -> Self {
-        Self { host, queue, waiting: VecDeque::new(), settings, used: false }
+    pub fn new(state: DeviceState, queue: Receiver<Queued<Asked>>, settings: DeviceSettings) -> Self {
+        Self { state, queue, waiting: VecDeque::new(), settings, used: false }
     }
 
     /// Works until every handle on the device is gone.
@@ -141,163 +128,178 @@ impl Scheduler {
             while let Ok(queued) = self.queue.try_recv() {
                 self.admit(queued);
             }
-            match self.next() {
-                // Tasks guard themselves; this guard is for what their own cleaning up could throw.
-                Some(task) => drop(catch_unwind(AssertUnwindSafe(|| self.run(task)))),
+            match self.take_next() {
+                // Commands guard themselves; this guard is for what their own cleaning up could throw.
+                Some(queued) => drop(catch_unwind(AssertUnwindSafe(|| self.run(queued)))),
                 None => match self.queue.recv_timeout(SWEEP) {
                     Ok(queued) => self.admit(queued),
-                    Err(RecvTimeoutError::Timeout) => self.rest(),
+                    Err(RecvTimeoutError::Timeout) => self.give_memory_back(),
                     Err(RecvTimeoutError::Disconnected) => return,
                 },
             }
-            self.host.leases.sweep(Instant::now());
+            self.state.graphs.evict_unused(Instant::now());
         }
     }
 
-    /// An idle device gives back what it does not need.
-    fn rest(&mut self) {
+    fn give_memory_back(&mut self) {
         if std::mem::take(&mut self.used) {
-            accelerator::trim(self.host.backbones.placement().device);
+            accelerator::trim(self.state.backbones.device());
         }
     }
 
     /// Checks a command. What is refused is answered at once, and waits for nothing.
-    fn admit(&mut self, Queued { command, since, _place: place }: Queued) {
-        let host = &mut self.host;
-        let work = match command {
-            Command::Run(run) => Work::Run(run),
-            Command::Forward { job, call, reply } => match guarded(host, job, |host| passes::ready(host, job, call)) {
-                Ok(call) => Work::Forward(call, reply),
-                Err(error) => return answer(reply, Err(error)),
-            },
-            Command::Backward { job, call, reply } => {
+    fn admit(&mut self, Queued { job, command, since, permit }: Queued<Asked>) {
+        let state = &mut self.state;
+        let command = match command {
+            Command::Run(run) => Command::Run(run),
+            Command::Forward(call, reply) => {
+                match guarded(state, job, |state| passes::ready_forward(state, job, call)) {
+                    Ok(call) => Command::Forward(call, reply),
+                    Err(error) => return answer(reply, Err(error)),
+                }
+            }
+            Command::Backward(call, reply) => {
                 let limits = &self.settings.limits;
-                match guarded(host, job, |host| passes::ready_backward(host, job, call, limits)) {
-                    Ok(call) => Work::Backward(call, reply),
+                match guarded(state, job, |state| passes::ready_backward(state, job, call, limits)) {
+                    Ok(call) => Command::Backward(call, reply),
                     Err(error) => return answer(reply, Err(error)),
                 }
             }
         };
-        self.waiting.push_back(Task { work, since, place });
+        self.waiting.push_back(Queued { job, command, since, permit });
     }
 
-    /// The shortest pass, or whoever has waited for too long; among equals the first.
-    fn next(&mut self) -> Option<Task> {
-        let patient = self.waiting.front().is_none_or(|first| first.since.elapsed() < PATIENCE);
-        let place = match patient {
-            true => (0..self.waiting.len()).min_by_key(|&place| self.waiting[place].work.cost())?,
-            false => 0,
+    /// The shortest pass, or whoever has waited for too long; among equals the first. So a long pass is overtaken by short ones, but
+    /// not for ever.
+    fn take_next(&mut self) -> Option<Queued<Ready>> {
+        let first_waited_long = self.waiting.front().is_some_and(|first| first.since.elapsed() >= PATIENCE);
+        let index = if first_waited_long {
+            0
+        } else {
+            (0..self.waiting.len()).min_by_key(|&index| self.waiting[index].command.cost())?
         };
-        self.waiting.remove(place)
+        self.waiting.remove(index)
     }
 
-    fn run(&mut self, task: Task) {
-        if task.work.has_left() {
+    fn run(&mut self, queued: Queued<Ready>) {
+        if queued.command.has_left() {
             return;
         }
         self.used = true;
-        drop(task.place);
-        match task.work {
-            Work::Run(run) => run(&mut self.host),
-            Work::Forward(call, reply) => self.forward(call, reply),
-            Work::Backward(call, reply) => self.backward(call, reply),
+        drop(queued.permit); // its turn has come: the next may queue
+        match queued.command {
+            Command::Run(run) => run(&mut self.state),
+            Command::Forward(call, reply) => self.run_forward(call, reply),
+            Command::Backward(call, reply) => self.run_backward(call, reply),
         }
     }
 
-    fn forward(&mut self, call: ReadyForward, reply: Reply<ForwardReply>) {
+    /// Runs a forward with those that may share its pass.
+    fn run_forward(&mut self, call: ReadyForward, reply: Reply<ForwardReply>) {
         let mut group = vec![(call, reply)];
-        let most = self.settings.stack_tokens;
-        if let Some(key) = stacking::key(&self.host, &group[0].0, most / 2) {
-            let mates = stacking::mates(&self.host, &key);
-            let room = most.saturating_sub(stacking::tokens(&group[0].0));
-            let more = self.gather(mates, room, |host, work| match work {
-                Work::Forward(call, _) if stacking::key(host, call, most / 2).is_some_and(|own| key.takes(&own)) => {
-                    Some(stacking::tokens(call))
+        // One that takes more than half of a pass leaves no room for its like.
+        let most_tokens = self.settings.stack_tokens / 2;
+        if let Some(key) = StackKey::of(&self.state, &group[0].0, most_tokens) {
+            let wanted = key.count_compatible(&self.state);
+            let room = self.settings.stack_tokens.saturating_sub(group[0].0.tokens());
+            let joins = |state: &mut DeviceState, command: &Ready| match command {
+                Command::Forward(call, _) => {
+                    StackKey::of(state, call, most_tokens).filter(|own| key.admits(own)).map(|_| call.tokens())
                 }
                 _ => None,
-            });
-            group.extend(more.into_iter().filter_map(Work::into_forward));
+            };
+            for command in self.gather(wanted, room, joins) {
+                if let Command::Forward(call, reply) = command {
+                    group.push((call, reply));
+                }
+            }
         }
-        let (calls, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-        let host = &mut self.host;
-        let together = (calls.len() > 1).then(|| caught(|| stacking::forward(host, &calls)));
-        let calls = calls.into_iter().map(|call| (call.job, call)).zip(replies);
-        self.conclude(together, calls.collect(), passes::forward);
+        self.run_group(group);
     }
 
-    fn backward(&mut self, call: ReadyBackward, reply: Reply<BackwardReply>) {
+    /// Runs a backward with those whose forwards shared its forward's pass.
+    fn run_backward(&mut self, call: ReadyBackward, reply: Reply<BackwardReply>) {
         let mut group = vec![(call, reply)];
-        let part = stacking::part(&mut self.host, &group[0].0);
-        if let Some(part) = &part {
-            let mates = self.host.leases.sharers(&part.graph);
-            let more = self.gather(mates, usize::MAX, |host, work| match work {
-                Work::Backward(call, _) => {
-                    let other = stacking::part(host, call)?;
-                    Rc::ptr_eq(&other.graph, &part.graph).then_some(0)
+        if let Some(own) = stacking::stacked_graph(&mut self.state, &group[0].0) {
+            let wanted = self.state.graphs.forwards_on(&own.graph);
+            let joins = |state: &mut DeviceState, command: &Ready| match command {
+                // The graph is there already: another backward on it takes no room.
+                Command::Backward(call, _) => {
+                    stacking::stacked_graph(state, call).filter(|other| Rc::ptr_eq(&other.graph, &own.graph)).map(|_| 0)
                 }
                 _ => None,
-            });
-            group.extend(more.into_iter().filter_map(Work::into_backward));
+            };
+            for command in self.gather(wanted, usize::MAX, joins) {
+                if let Command::Backward(call, reply) = command {
+                    group.push((call, reply));
+                }
+            }
         }
-        let (calls, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-        let host = &mut self.host;
-        let together = part.filter(|part| stacking::pays(&calls, &part.graph)).map(|_| {
-            let parts: Vec<Part> = calls.iter().filter_map(|call| stacking::part(host, call)).collect();
-            caught(|| stacking::backward(host, &calls, &parts))
-        });
-        let calls = calls.into_iter().map(|call| (call.job, call)).zip(replies);
-        self.conclude(together, calls.collect(), |host, call| passes::backward(host, &call));
+        self.run_group(group);
     }
 
-    /// Answers each request of a group with its result of the common pass. Where there was none, or it failed, each runs alone: whoever
-    /// made it fail fails alone.
-    fn conclude<C, T>(
-        &mut self,
-        together: Option<Result<Vec<Result<T, EngineError>>, EngineError>>,
-        group: Vec<((JobId, C), Reply<T>)>,
-        alone: impl Fn(&mut Host, C) -> Result<T, EngineError>,
-    ) {
-        match together {
-            Some(Ok(results)) => {
-                for (((job, _), reply), result) in group.into_iter().zip(results) {
-                    settle(&mut self.host, job, &result);
+    /// Runs a group in one pass, and answers each with its own result. Where there is no such pass, or it failed, each runs alone:
+    /// whoever made it fail fails alone.
+    fn run_group<C: Shareable>(&mut self, group: Vec<(C, Reply<C::Answer>)>) {
+        let (calls, replies): (Vec<C>, Vec<Reply<C::Answer>>) = group.into_iter().unzip();
+        match catch_panic(|| C::run_together(&mut self.state, &calls)) {
+            Ok(Some(results)) => {
+                for ((call, reply), result) in calls.iter().zip(replies).zip(results) {
+                    self.state.contain_failure(call.job(), &result);
                     answer(reply, result);
                 }
             }
-            _ => {
-                for ((job, call), reply) in group {
-                    answer(reply, guarded(&mut self.host, job, |host| alone(host, call)));
+            Ok(None) | Err(_) => {
+                for (call, reply) in calls.iter().zip(replies) {
+                    answer(reply, guarded(&mut self.state, call.job(), |state| call.run_alone(state)));
                 }
             }
         }
     }
 
-    /// Takes the waiting tasks that `fits` lets in (it says how much of `room` each takes), and waits a moment for more of them, until
-    /// there are `mates` of them with the one that asks.
-    fn gather(&mut self, mates: usize, mut room: usize, fits: impl Fn(&mut Host, &Work) -> Option<usize>) -> Vec<Work> {
+    /// Takes the waiting commands that `joins` lets into a group (it says how much of `room` each takes), and waits a moment for more
+    /// of them, until there are `wanted` with the one that leads it. Who came but has no room ends the wait: the pass is full.
+    fn gather(
+        &mut self,
+        wanted: usize,
+        mut room: usize,
+        joins: impl Fn(&mut DeviceState, &Ready) -> Option<usize>,
+    ) -> Vec<Ready> {
         let deadline = Instant::now() + self.settings.stack_wait;
         let mut taken = Vec::new();
-        while taken.len() + 1 < mates {
-            let mut full = false;
-            let found = (0..self.waiting.len()).find_map(|place| {
-                let takes = fits(&mut self.host, &self.waiting[place].work)?;
-                full |= takes > room;
-                (takes <= room).then_some((place, takes))
-            });
-            if let Some((place, takes)) = found {
-                room -= takes;
-                taken.extend(self.waiting.remove(place).map(|task| task.work).filter(|work| !work.has_left()));
-                continue;
-            }
-            if full {
-                break;
-            }
-            match self.queue.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(queued) => self.admit(queued),
-                Err(_) => break,
+        while taken.len() + 1 < wanted {
+            match self.find_candidate(room, &joins) {
+                Candidate::Fits { index, takes } => {
+                    if let Some(queued) = self.waiting.remove(index)
+                        && !queued.command.has_left()
+                    {
+                        room -= takes;
+                        taken.push(queued.command);
+                    }
+                }
+                Candidate::TooLarge => break,
+                Candidate::Absent => {
+                    match self.queue.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                        Ok(queued) => self.admit(queued),
+                        Err(_) => break,
+                    }
+                }
             }
         }
         taken
+    }
+
+    /// The first waiting command that would join a group and has room in it.
+    fn find_candidate(&mut self, room: usize, joins: &impl Fn(&mut DeviceState, &Ready) -> Option<usize>) -> Candidate {
+        let mut is_any_too_large = false;
+        for (index, queued) in self.waiting.iter().enumerate() {
+            match joins(&mut self.state, &queued.command) {
+                Some(takes) if takes <= room => return Candidate::Fits { index, takes },
+                Some(_) => is_any_too_large = true,
+                None => {}
+            }
+        }
+        if is_any_too_large { Candidate::TooLarge } else { Candidate::Absent }
     }
 }
 

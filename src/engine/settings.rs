@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::limits::Limits;
-use crate::engine::retained_graphs::LeaseLimits;
+use crate::engine::retained_graphs::GraphLimits;
 use crate::model::Placement;
 
 /// Settings of the engine.
@@ -21,12 +21,12 @@ pub struct EngineConfig {
     pub threads: usize,
     /// Commands that may wait for the device; one more is refused with `EngineError::Busy`.
     pub queue_len: usize,
-    /// Bytes of all kept graphs together; also what one forward may take. 0 leaves it to the host: 2 GiB on the processor, most of
+    /// Bytes of all retained graphs together; also what one forward may take. 0 leaves it to the host: 2 GiB on the processor, most of
     /// a GPU's free memory.
     pub graph_bytes: usize,
-    /// Kept graphs of one job; with 0 none outlives its call, and every backward runs its forward again.
+    /// Retained graphs of one job; with 0 none outlives its call, and every backward runs its forward again.
     pub graphs_per_job: usize,
-    /// How long a graph is kept without being used.
+    /// How long a graph is retained without being used.
     pub graph_ttl: Duration,
     /// What the host accepts.
     pub limits: Limits,
@@ -58,8 +58,8 @@ pub struct DeviceSettings {
     pub queue_len: usize,
     /// Where and how backbones compute; each job has a precision of its own.
     pub placement: Placement,
-    /// Kept graphs.
-    pub leases: LeaseLimits,
+    /// How many graphs are retained.
+    pub graphs: GraphLimits,
     /// Most tokens of a pass that several jobs share; 0 stacks nothing.
     pub stack_tokens: usize,
     /// How long a small request waits for others to share its pass.

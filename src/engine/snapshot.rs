@@ -12,33 +12,35 @@ use tch::Tensor;
 use crate::domain::limits::Limits;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
+use crate::engine::adapter_values::AdapterValues;
 use crate::engine::codec::parse_safetensors;
 use crate::engine::codec::to_tensor;
 use crate::engine::codec::to_wire;
 use crate::engine::codec::write_safetensors;
 use crate::engine::errors::invalid;
+use crate::engine::host_optimizer::HostOptimizer;
 use crate::engine::interface::EngineError;
 use crate::engine::interface::Place;
 use crate::engine::interface::Snapshot;
-use crate::engine::session::HostState;
 use crate::engine::session::Session;
 use crate::model::optim::AdamState;
 
 const FORMAT: &str = "blindtune-session-1";
 
-/// Writes the state.
+/// Writes the state. Refused while a set is lost: what stands in for it must not pass for the job's own.
 pub fn take(session: &Session) -> Result<Snapshot, EngineError> {
-    let mut tensors = vec![to_wire("theta", &session.theta)?];
+    session.values.check_held(0..session.settings.adapter_sets)?;
+    let mut tensors = vec![to_wire("theta", session.values.theta())?];
     let mut metadata =
         BTreeMap::from([("format".to_owned(), FORMAT.to_owned()), ("layout".to_owned(), layout_digest(session))]);
-    let optimizer_steps = session.host.as_ref().map_or(0, |host| host.steps);
-    if let Some(host) = &session.host {
-        tensors.push(to_wire("exp_avg", &host.adam.first)?);
-        tensors.push(to_wire("exp_avg_sq", &host.adam.second)?);
-        tensors.push(to_wire("gradients", &host.gradients)?);
-        tensors.push(steps_to_wire(&host.adam.steps)?);
-        metadata.insert("optimizer_steps".to_owned(), host.steps.to_string());
-        metadata.insert("pending".to_owned(), host.pending.to_string());
+    let optimizer_steps = session.host_optimizer.as_ref().map_or(0, |optimizer| optimizer.steps);
+    if let Some(optimizer) = &session.host_optimizer {
+        tensors.push(to_wire("exp_avg", &optimizer.adam.first)?);
+        tensors.push(to_wire("exp_avg_sq", &optimizer.adam.second)?);
+        tensors.push(to_wire("gradients", &optimizer.gradients)?);
+        tensors.push(steps_to_wire(&optimizer.adam.steps)?);
+        metadata.insert("optimizer_steps".to_owned(), optimizer.steps.to_string());
+        metadata.insert("pending".to_owned(), optimizer.pending.to_string());
     }
     Ok(Snapshot { bytes: write_safetensors(&tensors, &metadata)?, optimizer_steps })
 }
@@ -74,32 +76,33 @@ pub fn restore(session: &mut Session, bytes: Bytes) -> Result<(), EngineError> {
     if metadata.get("layout") != Some(&layout_digest(session)) {
         return Err(invalid(Place::Field("snapshot"), "it was taken from a job with other adapters"));
     }
-    let shape = session.theta.size();
+    let shape = session.values.theta().size();
     let read = |name: &str| -> Result<Tensor, EngineError> {
         let wire = find(&tensors, name)?;
-        let tensor = to_tensor(wire)?.f_to_device(session.theta.device())?;
-        match tensor.size() == shape {
-            true => Ok(tensor),
-            false => Err(invalid(
+        let tensor = to_tensor(wire)?.f_to_device(session.values.device())?;
+        if tensor.size() == shape {
+            Ok(tensor)
+        } else {
+            Err(invalid(
                 Place::Field("snapshot"),
                 format!("tensor '{name}' has shape {:?}, not {shape:?}", wire.shape()),
-            )),
+            ))
         }
     };
-    if session.host.is_some() {
+    if session.host_optimizer.is_some() {
         let steps = find(&tensors, "steps")?.integers().unwrap_or_default();
         if steps.len() != session.settings.adapter_sets {
             return Err(invalid(Place::Field("snapshot"), "tensor 'steps' does not name every set"));
         }
         let steps = steps.into_iter().map(i64::unsigned_abs).collect();
-        session.host = Some(HostState {
+        session.host_optimizer = Some(HostOptimizer {
             adam: AdamState { first: read("exp_avg")?, second: read("exp_avg_sq")?, steps },
             gradients: read("gradients")?,
             pending: metadata.get("pending").is_some_and(|pending| pending == "true"),
             steps: metadata.get("optimizer_steps").and_then(|steps| steps.parse().ok()).unwrap_or(0),
         });
     }
-    session.theta = Rc::new(read("theta")?);
+    session.values = Rc::new(AdapterValues::new(read("theta")?));
     Ok(())
 }
 

@@ -1,14 +1,22 @@
 //! Small requests of several jobs or callers on one backbone, in one pass: a few tokens do not fill a product, so that eight of them together
-//! take little longer than one. Owns what may be stacked, and the way from a stacked pass to each job's own answer.
+//! take little longer than one. Owns the way into a shared pass, and from it to each request's own answer; who may share one is
+//! `stack_key`'s rule.
 //!
-//! Every row meets its own job's adapters only, attention runs input by input, and each answer is cut out of the pass by the job's
-//! own rows: an answer equals the job run alone to rounding (1e-5). A request that fails fails alone, and so does its job.
+//! There are two forms of a shared pass.
+//!
+//! **By owner.** Each forward's inputs enter once for each of its sets, and once more for the bare backbone. Each of these copies is an
+//! owner: it has one row of adapter values, and its rows meet these alone. The output is `[R, 1, H]`, and every copy knows its rows.
+//!
+//! **As one batch.** Evaluations that differ in their inputs alone need no owners: all inputs are one batch, all sets run side by side
+//! over it, and the output is `[R, S, H]`.
+//!
+//! In both, attention runs input by input, and an answer is cut out by its own rows: it equals the request run alone to rounding (1e-5).
+//! A request that fails while it is answered fails alone; an error of the pass is nobody's, and each runs alone then.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tch::Kind;
 use tch::Tensor;
@@ -16,7 +24,7 @@ use tch::Tensor;
 use crate::domain::settings::Pooling;
 use crate::domain::tensor::WireTensor;
 use crate::engine::codec::to_wire;
-use crate::engine::device_state::Host;
+use crate::engine::device_state::DeviceState;
 use crate::engine::inputs::TokenBatch;
 use crate::engine::interface::BackwardReply;
 use crate::engine::interface::EngineError;
@@ -24,293 +32,323 @@ use crate::engine::interface::ForwardReply;
 use crate::engine::passes;
 use crate::engine::passes::ReadyBackward;
 use crate::engine::passes::ReadyForward;
+use crate::engine::retained_graphs::ForwardGraph;
 use crate::engine::retained_graphs::Graph;
-use crate::engine::retained_graphs::Part;
-use crate::engine::retained_graphs::Pinned;
-use crate::engine::retained_graphs::Unit;
+use crate::engine::retained_graphs::PassInputs;
+use crate::engine::retained_graphs::RowRange;
+use crate::engine::retained_graphs::SetRows;
+use crate::engine::retained_graphs::StackedGraph;
 use crate::engine::session::Session;
 
-/// What requests must have in common to be stacked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StackKey {
-    backbone: *const (),
-    cut: Pooling,
-    trains: bool,
-    adapters: Adapters,
-}
+/// Each request's own result, in the order of the requests.
+pub type Results<T> = Vec<Result<T, EngineError>>;
 
-/// Whose adapters a forward meets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Adapters {
-    /// None: the bare backbone.
-    Bare,
-    /// Those of a layout; in one pass each row meets its owner's.
-    Laid(u64),
-    /// These values alone: rows of a family that has no owners share a pass with rows of the same adapters.
-    Same(*const Tensor),
-}
-
-impl StackKey {
-    /// Whether a forward of the other key may join a pass that one of this key leads. An update of zero is no update: the bare backbone
-    /// may be a guest in a pass with adapters.
-    pub fn takes(&self, other: &Self) -> bool {
-        let guest = matches!((&self.adapters, &other.adapters), (Adapters::Laid(_), Adapters::Bare));
-        let place = |key: &Self| (key.backbone, key.cut, key.trains);
-        place(self) == place(other) && (guest || self.adapters == other.adapters)
+/// Runs forwards of one key in one pass. An error is the pass's: none of them has run.
+pub fn forward(state: &mut DeviceState, calls: &[ReadyForward]) -> Result<Results<ForwardReply>, EngineError> {
+    let leader = calls.first().ok_or(EngineError::NoSession)?;
+    if leader.keep.is_some() {
+        train_by_owner(state, calls)
+    } else if differ_in_inputs_alone(state.session(leader.job)?, calls) {
+        evaluate_as_one_batch(state, calls)
+    } else {
+        evaluate_by_owner(state, calls)
     }
 }
 
-/// The key of a forward that may be stacked: small, and without dropout (whose random numbers depend on what else is in the pass). A
-/// training pass needs a family whose rows can be owned.
-pub fn key(host: &Host, call: &ReadyForward, most_tokens: usize) -> Option<StackKey> {
-    let session = host.sessions.get(&call.job)?;
-    let (trains, owned) = (call.keep.is_some(), session.backbone.stacks());
-    let adapters = match call.pinned.sets.is_empty() {
-        true if trains || !call.base => return None,
-        true => Adapters::Bare,
-        false if trains && (!owned || session.plan.has_dropout()) => return None,
-        false if owned => Adapters::Laid(session.plan.fingerprint),
-        false => Adapters::Same(Rc::as_ptr(&call.pinned.theta)),
-    };
-    (tokens(call) <= most_tokens).then(|| session.stack_key(trains, adapters))
-}
-
-impl Session {
-    fn stack_key(&self, trains: bool, adapters: Adapters) -> StackKey {
-        StackKey { backbone: Rc::as_ptr(&self.backbone).cast(), cut: self.settings.cut(), trains, adapters }
-    }
-
-    /// How many forwards of this session may be on their way to a pass of the key: one where it trains, and as many as wait for an
-    /// evaluation.
-    fn mates(&self, key: &StackKey) -> usize {
-        let bare = self.stack_key(key.trains, Adapters::Bare);
-        let adapters = match self.backbone.stacks() {
-            true => Adapters::Laid(self.plan.fingerprint),
-            false => Adapters::Same(Rc::as_ptr(&self.theta)),
-        };
-        let adapted = key.takes(&self.stack_key(key.trains, adapters));
-        let active = usize::from(adapted && self.used.elapsed() < ACTIVE);
-        let waiting = |counts: bool, bare: bool| if counts && !key.trains { self.callers.count(bare) } else { 0 };
-        active.max(waiting(key.takes(&bare), true) + waiting(adapted, false))
-    }
-}
-
-/// A job that trained nothing for so long is not waited for.
-const ACTIVE: Duration = Duration::from_secs(1);
-
-/// Forwards that could join one of this key, itself included.
-pub fn mates(host: &Host, key: &StackKey) -> usize {
-    host.sessions.values().map(|session| session.mates(key)).sum()
-}
-
-/// Tokens that a forward adds to a pass, each counted once a set.
-pub fn tokens(call: &ReadyForward) -> usize {
-    call.pinned.batch.tokens() * (call.pinned.sets.len() + usize::from(call.base))
-}
-
-/// The inputs of a pass: each forward's inputs once a set, and once more for the bare backbone.
+/// The inputs of several forwards as one batch. Rows of the output follow the order in which inputs are appended, so that each appended
+/// batch knows its rows before the pass has run.
 #[derive(Default)]
-struct Stack {
+struct JoinedBatch {
     ids: Vec<Vec<i64>>,
     types: Vec<Vec<i64>>,
-    theta: Vec<Tensor>,
-    owner_of: Vec<usize>,
     rows: i64,
 }
 
-impl Stack {
-    fn add(&mut self, batch: &TokenBatch, theta: Tensor, cut: Pooling) -> Unit {
-        let rows = if cut == Pooling::None { batch.tokens() } else { batch.ids.len() } as i64;
-        let unit = Unit { owner: self.theta.len() as i64, first_row: self.rows, rows };
-        self.owner_of.extend(batch.ids.iter().map(|_| self.theta.len()));
+impl JoinedBatch {
+    /// Appends inputs, and says which rows of the output will be theirs: one an input, or one a token where nothing is pooled.
+    fn append(&mut self, batch: &TokenBatch, cut: Pooling) -> RowRange {
+        let count = if cut == Pooling::None { batch.tokens() } else { batch.ids.len() } as i64;
+        let rows = RowRange { first: self.rows, count };
         self.ids.extend(batch.ids.iter().cloned());
+        // All zero is what absent types stand for: batches with and without types can be joined.
         match &batch.types {
             Some(types) => self.types.extend(types.iter().cloned()),
             None => self.types.extend(batch.ids.iter().map(|ids| vec![0; ids.len()])),
         }
-        self.theta.push(theta);
-        self.rows += rows;
-        unit
+        self.rows += count;
+        rows
     }
 
-    fn run(self, session: &Session) -> Result<Graph, EngineError> {
+    fn into_batch(self, session: &Session) -> TokenBatch {
         let has_types = session.backbone.info().token_types > 0;
-        let batch = TokenBatch { ids: self.ids, types: has_types.then_some(self.types) };
+        TokenBatch { ids: self.ids, types: has_types.then_some(self.types) }
+    }
+}
+
+/// A joined batch whose inputs have owners. Invariant: `owner_of` has an entry for each input, and it is a row of `values`.
+#[derive(Default)]
+struct OwnedBatch {
+    inputs: JoinedBatch,
+    /// By owner, `[P]`.
+    values: Vec<Tensor>,
+    /// By input.
+    owner_of: Vec<usize>,
+}
+
+/// Where one forward's answer is found in the output of a pass by owner.
+struct ForwardRows {
+    /// In the order of the forward's sets; their owners are consecutive, which [`own_products`] relies on.
+    sets: Vec<SetRows>,
+    base: Option<RowRange>,
+}
+
+impl OwnedBatch {
+    /// Appends a forward: its inputs for each of its sets, then for the bare backbone where it asks for that.
+    fn append_forward(&mut self, call: &ReadyForward, cut: Pooling) -> Result<ForwardRows, EngineError> {
+        let PassInputs { batch, values, sets, .. } = &call.inputs;
+        let mut rows = ForwardRows { sets: Vec::with_capacity(sets.len()), base: None };
+        for set in sets {
+            rows.sets.push(self.append_owner(batch, values.theta().f_select(0, *set as i64)?, cut));
+        }
+        if call.base {
+            // An update of zero is no update: B = 0 gives exactly 0.
+            let zeros = values.theta().f_select(0, 0)?.f_zeros_like()?;
+            rows.base = Some(self.append_owner(batch, zeros, cut).rows);
+        }
+        Ok(rows)
+    }
+
+    fn append_owner(&mut self, batch: &TokenBatch, values: Tensor, cut: Pooling) -> SetRows {
+        let owner = self.values.len();
+        self.owner_of.extend(std::iter::repeat_n(owner, batch.ids.len()));
+        self.values.push(values);
+        SetRows { owner: owner as i64, rows: self.inputs.append(batch, cut) }
+    }
+
+    /// Runs the pass. All forwards have the session's backbone, cut and layout: that is what their key says.
+    fn run(self, session: &Session) -> Result<Graph, EngineError> {
+        let batch = self.inputs.into_batch(session);
         let packed = session.pack(&batch)?;
-        let rows = packed.owned(&self.owner_of, self.theta.len())?;
-        let lora = session.plan.stacked(&Tensor::f_stack(&self.theta, 0)?, rows)?;
+        let rows = packed.owned(&self.owner_of, self.values.len())?;
+        let lora = session.plan.stacked(&Tensor::f_stack(&self.values, 0)?, rows)?;
         let output = session.backbone.forward(&packed, Some(&lora), session.settings.cut())?; // (r, 1, h)
         Ok(Graph { output, lora, tokens: batch.tokens(), _backbone: Rc::clone(&session.backbone) })
     }
 }
 
-struct Units {
-    sets: Vec<Unit>,
-    base: Option<Unit>,
-}
-
-/// Runs forwards of one key in one pass; the replies are in their order. An error is the pass's: none of them has run.
-pub fn forward(host: &mut Host, calls: &[ReadyForward]) -> Result<Vec<Result<ForwardReply, EngineError>>, EngineError> {
-    let first = calls.first().ok_or(EngineError::NoSession)?;
-    let trains = first.keep.is_some();
-    if !trains && is_one_batch(host, calls) {
-        return as_one_batch(host, calls);
+/// Runs training forwards by owner, and retains the common graph for each of them.
+fn train_by_owner(state: &mut DeviceState, calls: &[ReadyForward]) -> Result<Results<ForwardReply>, EngineError> {
+    for call in calls {
+        state.graphs.make_room(call.job, call.bytes);
     }
-    for call in calls.iter().filter(|_| trains) {
-        host.leases.make_room(call.job, call.bytes);
-    }
-    let session = host.sessions.get(&first.job).ok_or(EngineError::NoSession)?;
-    let cut = session.settings.cut();
-    let mut stack = Stack::default();
-    let mut places = Vec::with_capacity(calls.len());
-    for ReadyForward { pinned, base, .. } in calls {
-        let row = |set: &usize| pinned.theta.f_select(0, *set as i64);
-        let sets = pinned.sets.iter().map(|set| Ok(stack.add(&pinned.batch, row(set)?, cut)));
-        let sets = sets.collect::<Result<_, EngineError>>()?;
-        // An update of zero is no update: B = 0 gives exactly 0.
-        let base = base.then(|| Ok::<_, EngineError>(stack.add(&pinned.batch, row(&0)?.f_zeros_like()?, cut)));
-        places.push(Units { sets, base: base.transpose()? });
-    }
-    let graph = match trains {
-        true => stack.run(session)?,
-        false => {
-            let _frozen = tch::no_grad_guard();
-            stack.run(session)?
-        }
-    };
+    let (graph, rows) = run_by_owner(state, calls)?;
     let graph = Rc::new(graph);
-    let mut answer = |(call, units)| {
-        let reply = reply(host, call, &graph, units)?;
-        Ok(ForwardReply { jobs_in_pass: calls.len(), ..reply })
+    let answer = |call: &ReadyForward, rows: ForwardRows| {
+        let tensors = cut_out_owned(&graph.output, call, &rows)?;
+        if let Some(id) = call.keep {
+            let own = StackedGraph { graph: Rc::clone(&graph), sets: rows.sets };
+            state.graphs.retain(call.job, id, call.inputs.clone());
+            state.graphs.attach(call.job, id, ForwardGraph::Stacked(own), call.bytes);
+        }
+        finish_shared(state, call, tensors, calls.len())
     };
-    Ok(calls.iter().zip(&places).map(&mut answer).collect())
+    Ok(answer_each(calls, rows, answer))
 }
 
-/// Whether evaluations differ in their inputs alone: then no row needs an owner.
-fn is_one_batch(host: &Host, calls: &[ReadyForward]) -> bool {
-    let Some(first) = calls.first() else { return false };
-    let owned = host.sessions.get(&first.job).is_some_and(|session| session.backbone.stacks());
-    let alike = |call: &ReadyForward| {
-        let asked = !owned || (call.base == first.base && call.pinned.sets == first.pinned.sets);
-        asked && Rc::ptr_eq(&call.pinned.theta, &first.pinned.theta)
+/// Runs evaluations by owner; no graph is kept.
+fn evaluate_by_owner(state: &mut DeviceState, calls: &[ReadyForward]) -> Result<Results<ForwardReply>, EngineError> {
+    let frozen = tch::no_grad_guard();
+    let (graph, rows) = run_by_owner(state, calls)?;
+    drop(frozen);
+    let answer = |call: &ReadyForward, rows: ForwardRows| {
+        let tensors = cut_out_owned(&graph.output, call, &rows)?;
+        finish_shared(state, call, tensors, calls.len())
     };
-    calls.iter().all(|call| call.pinned.sets.is_empty()) || calls.iter().all(alike)
+    Ok(answer_each(calls, rows, answer))
+}
+
+fn run_by_owner(state: &DeviceState, calls: &[ReadyForward]) -> Result<(Graph, Vec<ForwardRows>), EngineError> {
+    let leader = calls.first().ok_or(EngineError::NoSession)?;
+    let session = state.session(leader.job)?;
+    let mut batch = OwnedBatch::default();
+    let cut = session.settings.cut();
+    let rows = calls.iter().map(|call| batch.append_forward(call, cut)).collect::<Result<_, _>>()?;
+    Ok((batch.run(session)?, rows))
+}
+
+/// A forward's activations in the output `[R, 1, H]` of a pass by owner.
+fn cut_out_owned(output: &Tensor, call: &ReadyForward, rows: &ForwardRows) -> Result<Vec<WireTensor>, EngineError> {
+    let mut tensors = Vec::with_capacity(rows.sets.len() + 1);
+    for (set, own) in call.inputs.sets.iter().zip(&rows.sets) {
+        tensors.push(to_wire(format!("h.{set}"), &own.rows.of(output, 0)?)?);
+    }
+    if let Some(base) = rows.base {
+        tensors.push(to_wire("h.base", &base.of(output, 0)?)?);
+    }
+    Ok(tensors)
+}
+
+/// Whether evaluations of one key can be one batch: no row then meets adapters that are not its own.
+fn differ_in_inputs_alone(session: &Session, calls: &[ReadyForward]) -> bool {
+    let Some(leader) = calls.first() else { return false };
+    // On the bare backbone nobody's adapters are met.
+    if calls.iter().all(|call| call.inputs.sets.is_empty()) {
+        return true;
+    }
+    // Side by side, every set runs over every input. Where rows can have owners, that is worth it only if all ask for the same. Where
+    // they cannot, it is the only way: who asked for less gets less.
+    let ask_for_the_same = |call: &ReadyForward| call.base == leader.base && call.inputs.sets == leader.inputs.sets;
+    calls.iter().all(|call| {
+        call.inputs.values.id() == leader.inputs.values.id() && (!session.backbone.stacks() || ask_for_the_same(call))
+    })
+}
+
+/// Evaluations of the same adapter values, run as one batch.
+struct OneBatch {
+    /// The sets that any of them asked for.
+    sets: Vec<usize>,
+    /// `[R, S, H]`, where a set was asked for.
+    adapted: Option<Tensor>,
+    /// `[R, 1, H]`, where the bare backbone was asked for.
+    base: Option<Tensor>,
 }
 
 /// Runs evaluations as one batch of all their inputs.
-fn as_one_batch(
-    host: &mut Host,
+fn evaluate_as_one_batch(
+    state: &mut DeviceState,
     calls: &[ReadyForward],
-) -> Result<Vec<Result<ForwardReply, EngineError>>, EngineError> {
-    let first = calls.first().ok_or(EngineError::NoSession)?;
-    let session = host.sessions.get(&first.job).ok_or(EngineError::NoSession)?;
-    let (cut, has_types) = (session.settings.cut(), session.backbone.info().token_types > 0);
-    let mut stack = Stack::default();
-    let theta = || first.pinned.theta.f_select(0, 0);
-    let rows = calls.iter().map(|call| Ok(stack.add(&call.pinned.batch, theta()?, cut)));
-    let rows = rows.collect::<Result<Vec<Unit>, EngineError>>()?;
-    let sets: BTreeSet<usize> = calls.iter().flat_map(|call| call.pinned.sets.iter().copied()).collect();
-    let pinned = Pinned {
-        batch: Arc::new(TokenBatch { ids: stack.ids, types: has_types.then_some(stack.types) }),
-        theta: Rc::clone(&first.pinned.theta),
-        sets: sets.into_iter().collect(),
-        random: 0,
+) -> Result<Results<ForwardReply>, EngineError> {
+    let leader = calls.first().ok_or(EngineError::NoSession)?;
+    let session = state.session(leader.job)?;
+    let mut batch = JoinedBatch::default();
+    let cut = session.settings.cut();
+    let rows: Vec<RowRange> = calls.iter().map(|call| batch.append(&call.inputs.batch, cut)).collect();
+    let pass = OneBatch::run(session, calls, batch.into_batch(session))?;
+    let answer = |call: &ReadyForward, rows: RowRange| {
+        let tensors = pass.cut_out(call, rows)?;
+        finish_shared(state, call, tensors, calls.len())
     };
-    let adapted = (!pinned.sets.is_empty()).then(|| session.evaluate(&pinned)).transpose()?; // (r, s, h)
-    let base = calls.iter().any(|call| call.base).then(|| session.base(&pinned.batch)).transpose()?; // (r, 1, h)
-    let own = |call: &ReadyForward, unit: &Unit| -> Result<Vec<WireTensor>, EngineError> {
-        let cut_out = |name: String, output: &Tensor, place: usize| -> Result<WireTensor, EngineError> {
-            Ok(to_wire(name, &output.f_narrow(0, unit.first_row, unit.rows)?.f_select(1, place as i64)?)?)
+    Ok(answer_each(calls, rows, answer))
+}
+
+impl OneBatch {
+    fn run(session: &Session, calls: &[ReadyForward], batch: TokenBatch) -> Result<Self, EngineError> {
+        let leader = calls.first().ok_or(EngineError::NoSession)?;
+        let sets: BTreeSet<usize> = calls.iter().flat_map(|call| call.inputs.sets.iter().copied()).collect();
+        let inputs = PassInputs {
+            batch: Arc::new(batch),
+            values: Rc::clone(&leader.inputs.values),
+            sets: sets.into_iter().collect(),
+            random: 0, // without a graph there is no dropout
         };
-        let mut tensors = Vec::with_capacity(call.pinned.sets.len() + 1);
-        for set in &call.pinned.sets {
-            let place = pinned.sets.iter().position(|of| of == set);
-            if let (Some(output), Some(place)) = (&adapted, place) {
-                tensors.push(cut_out(format!("h.{set}"), output, place)?);
+        let adapted = if inputs.sets.is_empty() { None } else { Some(session.evaluate(&inputs)?) };
+        let asks_for_base = calls.iter().any(|call| call.base);
+        let base = if asks_for_base { Some(session.base(&inputs.batch)?) } else { None };
+        Ok(Self { sets: inputs.sets, adapted, base })
+    }
+
+    /// The rows of one evaluation, of what it asked for and no more.
+    fn cut_out(&self, call: &ReadyForward, rows: RowRange) -> Result<Vec<WireTensor>, EngineError> {
+        let mut tensors = Vec::with_capacity(call.inputs.sets.len() + 1);
+        for set in &call.inputs.sets {
+            let index = self.sets.iter().position(|of| of == set);
+            if let (Some(output), Some(index)) = (&self.adapted, index) {
+                tensors.push(to_wire(format!("h.{set}"), &rows.of(output, index)?)?);
             }
         }
-        if let Some(output) = base.as_ref().filter(|_| call.base) {
-            tensors.push(cut_out("h.base".to_owned(), output, 0)?);
+        if let Some(output) = &self.base
+            && call.base
+        {
+            tensors.push(to_wire("h.base", &rows.of(output, 0)?)?);
         }
         Ok(tensors)
-    };
-    let cut: Vec<_> = calls.iter().zip(&rows).map(|(call, unit)| own(call, unit)).collect();
-    let mut answer = |(call, tensors): (&ReadyForward, Result<Vec<WireTensor>, EngineError>)| {
-        Ok(ForwardReply { jobs_in_pass: calls.len(), ..passes::done(host, call, tensors?)? })
-    };
-    Ok(calls.iter().zip(cut).map(&mut answer).collect())
+    }
 }
 
-fn reply(host: &mut Host, call: &ReadyForward, graph: &Rc<Graph>, units: &Units) -> Result<ForwardReply, EngineError> {
-    let cut_out = |name: String, unit: &Unit| -> Result<WireTensor, EngineError> {
-        Ok(to_wire(name, &graph.output.f_narrow(0, unit.first_row, unit.rows)?.f_select(1, 0)?)?)
-    };
-    let mut tensors = Vec::with_capacity(units.sets.len() + 1);
-    for (set, unit) in call.pinned.sets.iter().zip(&units.sets) {
-        tensors.push(cut_out(format!("h.{set}"), unit)?);
-    }
-    if let Some(unit) = &units.base {
-        tensors.push(cut_out("h.base".to_owned(), unit)?);
-    }
-    if let Some(id) = call.keep {
-        host.leases.keep(call.job, id, call.pinned.clone());
-        let part = Part { graph: Rc::clone(graph), units: units.sets.clone() };
-        host.leases.attach(call.job, id, part, call.bytes);
-    }
-    passes::done(host, call, tensors)
+/// Answers each forward from its own rows. One that fails does not keep the others from theirs.
+fn answer_each<R>(
+    calls: &[ReadyForward],
+    rows: Vec<R>,
+    mut answer: impl FnMut(&ReadyForward, R) -> Result<ForwardReply, EngineError>,
+) -> Results<ForwardReply> {
+    calls.iter().zip(rows).map(|(call, rows)| answer(call, rows)).collect()
 }
 
-/// The stacked graph that a backward can use.
-pub fn part(host: &mut Host, call: &ReadyBackward) -> Option<Part> {
-    host.leases.graph(call.job, call.forward).filter(|part| !part.units.is_empty())
+fn finish_shared(
+    state: &mut DeviceState,
+    call: &ReadyForward,
+    tensors: Vec<WireTensor>,
+    jobs_in_pass: usize,
+) -> Result<ForwardReply, EngineError> {
+    Ok(ForwardReply { jobs_in_pass, ..passes::finish_forward(state, call, tensors)? })
+}
+
+/// The graph that a backward's forward shares with others, while it lives.
+pub fn stacked_graph(state: &mut DeviceState, call: &ReadyBackward) -> Option<StackedGraph> {
+    match state.graphs.graph(call.job, call.forward)? {
+        ForwardGraph::Stacked(graph) => Some(graph),
+        ForwardGraph::Alone(_) => None,
+    }
 }
 
 /// Whether running these backwards on their common graph costs less than running each of their forwards again: a product on the
 /// graph costs all of its tokens, whoever asks.
 pub fn pays(calls: &[ReadyBackward], graph: &Graph) -> bool {
-    let tokens = |call: &ReadyBackward| call.pinned.batch.tokens() * call.pinned.sets.len();
-    2 * calls.iter().map(tokens).sum::<usize>() >= graph.tokens
+    2 * calls.iter().map(|call| call.inputs.tokens()).sum::<usize>() >= graph.tokens
 }
 
-/// Runs backwards that have parts in one graph: one product a share number for all of them. An error is the pass's.
+/// Runs backwards on their common graph, `graphs` being what each of them sees of it: one product a share number for all of them. An
+/// error is the pass's.
 pub fn backward(
-    host: &mut Host,
+    state: &mut DeviceState,
     calls: &[ReadyBackward],
-    parts: &[Part],
-) -> Result<Vec<Result<BackwardReply, EngineError>>, EngineError> {
-    let graph = &parts.first().ok_or(EngineError::NoForward)?.graph;
-    let numbers: Vec<usize> = calls.iter().flat_map(|call| call.cotangents.keys().copied()).collect();
+    graphs: &[StackedGraph],
+) -> Result<Results<BackwardReply>, EngineError> {
+    let graph = &graphs.first().ok_or(EngineError::NoForward)?.graph;
+    let numbers: BTreeSet<usize> = calls.iter().flat_map(|call| call.cotangents.keys().copied()).collect();
     let mut products = BTreeMap::new();
     for number in numbers {
-        if products.contains_key(&number) {
-            continue;
-        }
-        let root = graph.output.f_zeros_like()?.f_to_kind(Kind::Float)?; // (r, 1, h)
-        for (call, part) in calls.iter().zip(parts) {
-            let Some(cotangent) = call.cotangents.get(&number) else { continue };
-            for (place, unit) in part.units.iter().enumerate() {
-                let mut rows = root.f_narrow(0, unit.first_row, unit.rows)?.f_select(1, 0)?;
-                rows.f_copy_(&cotangent.f_select(1, place as i64)?)?;
-            }
-        }
-        products.insert(number, graph.lora.vjp(&graph.output, &root)?); // (o, p)
+        let cotangent = common_cotangent(graph, calls, graphs, number)?;
+        products.insert(number, graph.lora.vjp(&graph.output, &cotangent)?); // (o, p)
     }
-    Ok(calls.iter().zip(parts).map(|(call, part)| own(host, call, part, &products)).collect())
+    let answer = |(call, own): (&ReadyBackward, &StackedGraph)| {
+        let gradients = own_products(call, own, &products)?;
+        passes::finish_backward(state, call, &gradients)
+    };
+    Ok(calls.iter().zip(graphs).map(answer).collect())
 }
 
-/// The rows of the products that belong to one backward.
-fn own(
-    host: &mut Host,
+/// The cotangents of one share number at their rows of the common output `[R, 1, H]`; zero where nobody sent a share of that number,
+/// so that these rows add nothing to any product.
+fn common_cotangent(
+    graph: &Graph,
+    calls: &[ReadyBackward],
+    graphs: &[StackedGraph],
+    number: usize,
+) -> Result<Tensor, EngineError> {
+    let common = graph.output.f_zeros_like()?.f_to_kind(Kind::Float)?;
+    for (call, own) in calls.iter().zip(graphs) {
+        let Some(cotangent) = call.cotangents.get(&number) else { continue };
+        for (index, set) in own.sets.iter().enumerate() {
+            set.rows.of(&common, 0)?.f_copy_(&cotangent.f_select(1, index as i64)?)?;
+        }
+    }
+    Ok(common)
+}
+
+/// The rows of the products `[O, P]` that belong to one backward, `[S, P]` by share number. Its sets' owners are consecutive, in the
+/// order of its sets.
+fn own_products(
     call: &ReadyBackward,
-    part: &Part,
+    own: &StackedGraph,
     products: &BTreeMap<usize, Tensor>,
-) -> Result<BackwardReply, EngineError> {
-    let first = part.units.first().map_or(0, |unit| unit.owner);
+) -> Result<BTreeMap<usize, Tensor>, EngineError> {
+    let first_owner = own.sets.first().map_or(0, |set| set.owner);
     let mut gradients = BTreeMap::new();
     for number in call.cotangents.keys() {
         if let Some(product) = products.get(number) {
-            gradients.insert(*number, product.f_narrow(0, first, part.units.len() as i64)?); // (s, p)
+            gradients.insert(*number, product.f_narrow(0, first_owner, own.sets.len() as i64)?);
         }
     }
-    passes::answer(host, call, &gradients)
+    Ok(gradients)
 }

@@ -42,7 +42,7 @@ pub struct Projected {
 pub enum Mask {
     /// Every query sees every key.
     None,
-    /// A query sees the keys up to its own place.
+    /// A query sees the keys up to its own position.
     Causal,
     /// Booleans (true: seen) or floats (added), broadcast to `[g, s * heads, queries, l]`.
     Tensor(Tensor),

@@ -69,7 +69,7 @@ pub trait Backbone {
     /// What it is.
     fn info(&self) -> &BackboneInfo;
 
-    /// Linear layers that may carry an update, in module order; a layer's place here is its site.
+    /// Linear layers that may carry an update, in module order; a layer's index here is its site.
     fn linears(&self) -> &[LinearSite];
 
     /// PEFT's `target_modules` for the family.

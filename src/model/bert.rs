@@ -19,6 +19,7 @@ use crate::model::config::bert::BertConfig;
 use crate::model::error::ModelError;
 use crate::model::error::TchResult;
 use crate::model::layers::Norm;
+use crate::model::layers::NormSize;
 use crate::model::linear::Linear;
 use crate::model::linear::LinearLoader;
 use crate::model::lora_pass::LoraPass;
@@ -43,11 +44,12 @@ impl Embeddings {
             let shape = [rows as i64, config.hidden_size as i64];
             weights.get(&format!("embeddings.{name}_embeddings.weight"), &shape, Kind::Float, placement.device)
         };
+        let size = NormSize { width: config.hidden_size, eps: config.norm_eps };
         Ok(Self {
             words: table("word", config.vocab_size)?,
             positions: table("position", config.positions)?,
             types: table("token_type", config.token_types)?,
-            norm: Norm::layer(weights, "embeddings.LayerNorm", (config.hidden_size, config.norm_eps), placement)?,
+            norm: Norm::layer(weights, "embeddings.LayerNorm", size, placement)?,
             first_position: config.first_position as i64,
         })
     }
@@ -58,8 +60,8 @@ impl Embeddings {
             Some(types) => self.types.f_index_select(0, types)?, // (t, h)
             None => self.types.f_narrow(0, 0, 1)?,               // (1, h)
         };
-        let places = batch.positions.f_add_scalar(self.first_position)?; // (t)
-        let x = words.f_add(&types)?.f_add(&self.positions.f_index_select(0, &places)?)?;
+        let rows = batch.positions.f_add_scalar(self.first_position)?; // (t)
+        let x = words.f_add(&types)?.f_add(&self.positions.f_index_select(0, &rows)?)?;
         self.norm.forward(&x)?.f_unsqueeze(1) // (t, 1, h)
     }
 }
@@ -122,8 +124,7 @@ impl Bert {
     /// Builds the encoder from the weights of its folder.
     pub fn new(config: BertConfig, mut weights: Weights, placement: Placement) -> Result<Self, ModelError> {
         weights.settle_prefix(&["bert.", "roberta.", "model."], "embeddings.word_embeddings.weight")?;
-        let mut builder =
-            Builder { config: &config, weights: &weights, placement, linears: LinearLoader::new(&weights, placement) };
+        let mut builder = Builder { config: &config, linears: LinearLoader::new(&weights, placement) };
         let layers = (0..config.layers).map(|layer| builder.layer(layer)).collect::<Result<Vec<_>, _>>()?;
         let sites = builder.linears.sites;
         let embeddings = Embeddings::new(&weights, &config, placement)?;
@@ -151,8 +152,6 @@ impl Bert {
 
 struct Builder<'a> {
     config: &'a BertConfig,
-    weights: &'a Weights,
-    placement: Placement,
     linears: LinearLoader<'a>,
 }
 
@@ -170,7 +169,7 @@ impl Builder<'_> {
             heads: Heads::even(heads, hidden / heads),
         };
         let sizes = PostNormSizes { hidden, inner, activation, norm_eps };
-        let rest = PostNorm::new(&mut self.linears, (self.weights, self.placement), &path, sizes)?;
+        let rest = PostNorm::new(&mut self.linears, &path, sizes)?;
         Ok(Layer { attention, rest })
     }
 }
@@ -214,8 +213,8 @@ impl Backbone for Bert {
             let _frozen = tch::no_grad_guard();
             self.embeddings.forward(batch)? // (t, 1, h)
         };
-        for (place, layer) in self.layers.iter().enumerate() {
-            let is_last = place + 1 == self.layers.len();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let is_last = index + 1 == self.layers.len();
             let picks = if is_last { pooling::picks(batch, pooling) } else { None };
             x = layer.forward(&x, batch, lora, picks)?; // (t, s, h); (b, s, h) past the pool
         }

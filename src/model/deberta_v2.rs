@@ -22,6 +22,7 @@ use crate::model::config::fields::Activation;
 use crate::model::error::ModelError;
 use crate::model::error::TchResult;
 use crate::model::layers::Norm;
+use crate::model::layers::NormSize;
 use crate::model::linear::Linear;
 use crate::model::linear::LinearLoader;
 use crate::model::lora_pass::LoraPass;
@@ -51,12 +52,13 @@ impl Embeddings {
         };
         let shape = [config.vocab_size as i64, width];
         let projected = config.embedding_size != config.hidden_size;
+        let size = NormSize { width: config.hidden_size, eps: config.norm_eps };
         Ok(Self {
             words: weights.get_stored("embeddings.word_embeddings.weight", &shape, placement.device)?,
             positions: table("position", config.positions, config.absolute_positions)?,
             types: table("token_type", config.token_types, config.token_types > 0)?,
             projection: projected.then(|| get("embed_proj", [config.hidden_size as i64, width])).transpose()?,
-            norm: Norm::layer(weights, "embeddings.LayerNorm", (config.hidden_size, config.norm_eps), placement)?,
+            norm: Norm::layer(weights, "embeddings.LayerNorm", size, placement)?,
         })
     }
 
@@ -89,14 +91,15 @@ impl Relative {
     fn new(
         weights: &Weights,
         settings: &RelativePositions,
-        (width, eps): (usize, f64),
+        size: NormSize,
         placement: Placement,
     ) -> Result<Self, ModelError> {
-        let shape = [2 * settings.span as i64, width as i64];
+        let shape = [2 * settings.span as i64, size.width as i64];
         let table = weights.get("encoder.rel_embeddings.weight", &shape, Kind::Float, placement.device)?;
-        let table = match settings.norm {
-            true => Norm::layer(weights, "encoder.LayerNorm", (width, eps), placement)?.forward(&table)?,
-            false => table,
+        let table = if settings.norm {
+            Norm::layer(weights, "encoder.LayerNorm", size, placement)?.forward(&table)?
+        } else {
+            table
         };
         Ok(Self { table: table.f_unsqueeze(1)?, settings: settings.clone() })
     }
@@ -121,7 +124,8 @@ impl Relative {
     /// Rows of the table for the distances -(l - 1) to l - 1, first for c2p, then for p2c `[2l - 1]`.
     fn rows(&self, length: i64) -> TchResult<[Tensor; 2]> {
         let distances = Tensor::f_arange_start(1 - length, length, (Kind::Int64, self.table.device()))?;
-        let (buckets, span) = (self.buckets(&distances)?, self.settings.span as i64);
+        let buckets = self.buckets(&distances)?;
+        let span = self.settings.span as i64;
         let row = |buckets: &Tensor| buckets.f_add_scalar(span)?.f_clamp(0, 2 * span - 1);
         Ok([row(&buckets)?, row(&buckets.f_neg()?)?])
     }
@@ -210,15 +214,15 @@ enum Shift {
 fn shift(found: &Tensor, heads: &GroupHeads, pass: &Pass, from: Shift) -> TchResult<Tensor> {
     let length = heads.group.length;
     let (inputs, count, _, _) = found.size4()?;
-    let places = Tensor::f_arange(length, (Kind::Int64, found.device()))?;
+    let positions = Tensor::f_arange(length, (Kind::Int64, found.device()))?;
     let asking = match (heads.picked, pass.picked_last) {
-        (false, _) => places.shallow_clone(),
-        (true, false) => places.f_narrow(0, 0, 1)?,
-        (true, true) => places.f_narrow(0, length - 1, 1)?,
+        (false, _) => positions.shallow_clone(),
+        (true, false) => positions.f_narrow(0, 0, 1)?,
+        (true, true) => positions.f_narrow(0, length - 1, 1)?,
     };
     let [rows, columns] = match from {
-        Shift::FromQueries => [&asking, &places],
-        Shift::FromKeys => [&places, &asking],
+        Shift::FromQueries => [&asking, &positions],
+        Shift::FromKeys => [&positions, &asking],
     };
     let index = rows.f_unsqueeze(1)?.f_sub(&columns.f_unsqueeze(0)?)?.f_add_scalar(length - 1)?; // (rows, columns)
     let shape = [inputs, count, rows.size1()?, columns.size1()?];
@@ -299,8 +303,8 @@ impl DebertaV2 {
         let layers =
             (0..config.layers).map(|layer| builder.layer(layer, &mut linears)).collect::<Result<Vec<_>, _>>()?;
         let sites = linears.sites;
-        let shape = (config.hidden_size, config.norm_eps);
-        let relative = config.relative.as_ref().map(|settings| Relative::new(&weights, settings, shape, placement));
+        let size = NormSize { width: config.hidden_size, eps: config.norm_eps };
+        let relative = config.relative.as_ref().map(|settings| Relative::new(&weights, settings, size, placement));
         Ok(Self {
             info: BackboneInfo {
                 family: "deberta-v2".to_owned(),
@@ -333,7 +337,8 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn norm(&self, path: &str) -> Result<Norm, ModelError> {
-        Norm::layer(self.weights, path, (self.config.hidden_size, self.config.norm_eps), self.placement)
+        let size = NormSize { width: self.config.hidden_size, eps: self.config.norm_eps };
+        Norm::layer(self.weights, path, size, self.placement)
     }
 
     fn layer(&self, layer: usize, linears: &mut LinearLoader) -> Result<Layer, ModelError> {
@@ -351,12 +356,14 @@ impl Builder<'_> {
             heads: Heads::even(self.config.heads, self.config.head_width),
         };
         let sizes = PostNormSizes { hidden, inner, activation, norm_eps };
-        Ok(Layer { attention, rest: PostNorm::new(linears, (self.weights, self.placement), &path, sizes)? })
+        Ok(Layer { attention, rest: PostNorm::new(linears, &path, sizes)? })
     }
 
     fn convolution(&self) -> Result<Option<Convolution>, ModelError> {
         let Some(settings) = &self.config.convolution else { return Ok(None) };
-        let (hidden, kernel, groups) = (self.config.hidden_size as i64, settings.kernel as i64, settings.groups as i64);
+        let hidden = self.config.hidden_size as i64;
+        let kernel = settings.kernel as i64;
+        let groups = settings.groups as i64;
         let get = |name: &str, shape: &[i64]| {
             self.weights.get(&format!("encoder.conv.conv.{name}"), shape, Kind::Float, self.placement.device)
         };
@@ -419,9 +426,9 @@ impl Backbone for DebertaV2 {
         };
         let pass = Pass { batch, lora, relative: self.relative.as_ref(), picked_last: pooling == Pooling::Last };
         let mut x = embedded.shallow_clone();
-        for (place, layer) in self.layers.iter().enumerate() {
-            let convolves = place == 0 && self.convolution.is_some();
-            let is_last = place + 1 == self.layers.len();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let convolves = index == 0 && self.convolution.is_some();
+            let is_last = index + 1 == self.layers.len();
             // The convolution needs the first layer's output whole.
             let picks = if is_last && !convolves { pooling::picks(batch, pooling) } else { None };
             x = layer.forward(&x, &pass, picks)?; // (t, s, h); (b, s, h) past the pool

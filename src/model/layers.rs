@@ -30,29 +30,29 @@ pub enum Norm {
     },
 }
 
+/// What a norm works on.
+#[derive(Debug, Clone, Copy)]
+pub struct NormSize {
+    /// Width H of its input.
+    pub width: usize,
+    /// Added to the variance, or to the mean square.
+    pub eps: f64,
+}
+
 impl Norm {
     /// A layer norm; old checkpoints call its parts gamma and beta.
-    pub fn layer(
-        weights: &Weights,
-        path: &str,
-        (width, eps): (usize, f64),
-        placement: Placement,
-    ) -> Result<Self, ModelError> {
+    pub fn layer(weights: &Weights, path: &str, size: NormSize, placement: Placement) -> Result<Self, ModelError> {
         let old = !weights.has(&format!("{path}.weight")) && weights.has(&format!("{path}.gamma"));
-        let get = |part: &str| weights.get(&format!("{path}.{part}"), &[width as i64], Kind::Float, placement.device);
+        let get =
+            |part: &str| weights.get(&format!("{path}.{part}"), &[size.width as i64], Kind::Float, placement.device);
         let (weight, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
-        Ok(Self::Layer { weight: get(weight)?, bias: get(bias)?, eps })
+        Ok(Self::Layer { weight: get(weight)?, bias: get(bias)?, eps: size.eps })
     }
 
     /// A norm by the root mean square.
-    pub fn rms(
-        weights: &Weights,
-        path: &str,
-        (width, eps): (usize, f64),
-        placement: Placement,
-    ) -> Result<Self, ModelError> {
-        let weight = weights.get(&format!("{path}.weight"), &[width as i64], Kind::Float, placement.device)?;
-        Ok(Self::Rms { weight, eps })
+    pub fn rms(weights: &Weights, path: &str, size: NormSize, placement: Placement) -> Result<Self, ModelError> {
+        let weight = weights.get(&format!("{path}.weight"), &[size.width as i64], Kind::Float, placement.device)?;
+        Ok(Self::Rms { weight, eps: size.eps })
     }
 
     /// `[..., H]` to float32 `[..., H]`.

@@ -56,8 +56,10 @@ impl Linear {
 
 /// Reads linear layers in module order, and numbers their sites.
 pub struct LinearLoader<'a> {
-    weights: &'a Weights,
-    placement: Placement,
+    /// Where they are read from.
+    pub(super) weights: &'a Weights,
+    /// Where and how they will compute.
+    pub(super) placement: Placement,
     /// The sites so far.
     pub sites: Vec<LinearSite>,
 }
@@ -70,7 +72,8 @@ impl<'a> LinearLoader<'a> {
 
     /// `{name}.weight` `[out, in]` and, with `bias`, `{name}.bias` `[out]`.
     pub fn linear(&mut self, name: String, [inputs, outputs]: [usize; 2], bias: bool) -> Result<Linear, ModelError> {
-        let (device, kind) = (self.placement.device, self.placement.kind());
+        let device = self.placement.device;
+        let kind = self.placement.kind();
         let shape = [outputs as i64, inputs as i64];
         let path = format!("{name}.weight");
         let frozen = match self.placement.precision {

@@ -25,6 +25,7 @@ use crate::model::config::llama::RopeScaling;
 use crate::model::error::ModelError;
 use crate::model::error::TchResult;
 use crate::model::layers::Norm;
+use crate::model::layers::NormSize;
 use crate::model::linear::Linear;
 use crate::model::linear::LinearLoader;
 use crate::model::lora_pass::LoraPass;
@@ -42,8 +43,8 @@ struct Turns {
 impl Turns {
     /// Of every packed token, from the frequencies `[d / 2]`.
     fn new(frequencies: &Tensor, batch: &Packed) -> TchResult<Self> {
-        let places = batch.positions.f_to_kind(Kind::Float)?.f_unsqueeze(1)?; // (t, 1)
-        let angles = places.f_mul(&frequencies.f_unsqueeze(0)?)?; // (t, d / 2)
+        let positions = batch.positions.f_to_kind(Kind::Float)?.f_unsqueeze(1)?; // (t, 1)
+        let angles = positions.f_mul(&frequencies.f_unsqueeze(0)?)?; // (t, d / 2)
         let angles = Tensor::f_cat(&[&angles, &angles], 1)?.f_unsqueeze(1)?.f_unsqueeze(1)?; // (t, 1, 1, d)
         Ok(Self { cos: angles.f_cos()?, sin: angles.f_sin()? })
     }
@@ -141,9 +142,9 @@ impl Layer {
     fn mask(&self, heads: &GroupHeads) -> TchResult<Mask> {
         let length = heads.group.length;
         let Some(window) = self.window.filter(|window| *window < length) else { return Ok(Mask::Causal) };
-        let places = Tensor::f_arange(length, (Kind::Int64, heads.query.device()))?;
-        let rows = if heads.picked { places.f_narrow(0, length - 1, 1)? } else { places.shallow_clone() };
-        let back = rows.f_unsqueeze(1)?.f_sub(&places.f_unsqueeze(0)?)?; // (l or 1, l)
+        let positions = Tensor::f_arange(length, (Kind::Int64, heads.query.device()))?;
+        let rows = if heads.picked { positions.f_narrow(0, length - 1, 1)? } else { positions.shallow_clone() };
+        let back = rows.f_unsqueeze(1)?.f_sub(&positions.f_unsqueeze(0)?)?; // (l or 1, l)
         Ok(Mask::Tensor(back.f_ge(0)?.f_logical_and(&back.f_lt(window)?)?))
     }
 }
@@ -177,7 +178,8 @@ impl Llama {
             .map(|layer| Builder { config: &config, weights: &weights, placement, layer }.build(&mut linears))
             .collect::<Result<Vec<_>, _>>()?;
         let sites = linears.sites;
-        let norm = Norm::rms(&weights, "norm", (config.hidden_size, config.norm_eps), placement)?;
+        let norm =
+            Norm::rms(&weights, "norm", NormSize { width: config.hidden_size, eps: config.norm_eps }, placement)?;
         let shape = [config.vocab_size as i64, config.hidden_size as i64];
         // Left in the file's kind: a table of rows, of which a pass reads a few.
         let words = weights.get_stored("embed_tokens.weight", &shape, placement.device)?;
@@ -223,13 +225,14 @@ impl Builder<'_> {
     }
 
     fn norm(&self, name: &str) -> Result<Norm, ModelError> {
-        let shape = (self.config.hidden_size, self.config.norm_eps);
-        Norm::rms(self.weights, &self.path(name), shape, self.placement)
+        let size = NormSize { width: self.config.hidden_size, eps: self.config.norm_eps };
+        Norm::rms(self.weights, &self.path(name), size, self.placement)
     }
 
     fn build(&self, linears: &mut LinearLoader) -> Result<Layer, ModelError> {
         let LlamaConfig { hidden_size, heads, key_heads, head_width, intermediate_size, .. } = *self.config;
-        let (queries, keys) = (heads * head_width, key_heads * head_width);
+        let queries = heads * head_width;
+        let keys = key_heads * head_width;
         let mut linear = |name: &str, shape: [usize; 2], bias: bool| linears.linear(self.path(name), shape, bias);
         let bias = self.config.qkv_bias;
         Ok(Layer {
@@ -286,8 +289,8 @@ impl Backbone for Llama {
             (words.f_unsqueeze(1)?, Turns::new(&self.frequencies, batch)?) // (t, 1, h)
         };
         let pass = Pass { batch, lora, turns };
-        for (place, layer) in self.layers.iter().enumerate() {
-            let is_last = place + 1 == self.layers.len();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let is_last = index + 1 == self.layers.len();
             let picks = if is_last { pooling::picks(batch, pooling) } else { None };
             x = layer.forward(&x, &pass, picks)?; // (t, s, h); (b, s, h) past the pool
         }

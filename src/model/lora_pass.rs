@@ -6,21 +6,11 @@ use tch::Tensor;
 
 use crate::model::error::TchResult;
 use crate::model::packing::Rows;
+use crate::model::sites::AdapterMatrix;
 
 /// Below so many rows BLAS multiplies with other kernels, which sum in another order: a request must answer the same alone and
 /// stacked with others, so fewer rows are padded.
 const FEW_ROWS: i64 = 8;
-
-/// One matrix in the flat vector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Matrix {
-    /// PEFT's name.
-    pub name: String,
-    /// `[r, in]` for `lora_A`, `[out, r]` for `lora_B`.
-    pub shape: [usize; 2],
-    /// First element in the flat vector.
-    pub offset: usize,
-}
 
 /// The update of one site.
 #[derive(Debug)]
@@ -114,7 +104,7 @@ impl LoraPass {
 }
 
 /// `[S, rows, columns]` of one matrix, a view that collects gradients.
-pub(super) fn leaf(theta: &Tensor, matrix: &Matrix) -> TchResult<Tensor> {
+pub(super) fn leaf(theta: &Tensor, matrix: &AdapterMatrix) -> TchResult<Tensor> {
     let [rows, columns] = matrix.shape.map(|dim| dim as i64);
     let sets = theta.size().first().copied().unwrap_or(0);
     let flat = theta.f_narrow(1, matrix.offset as i64, rows * columns)?; // (s, rows * columns)

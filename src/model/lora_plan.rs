@@ -17,11 +17,11 @@ use crate::domain::settings::LoraSettings;
 use crate::model::error::ModelError;
 use crate::model::error::TchResult;
 use crate::model::lora_pass::LoraPass;
-use crate::model::lora_pass::Matrix;
 use crate::model::lora_pass::Spread;
 use crate::model::lora_pass::Update;
 use crate::model::lora_pass::leaf;
 use crate::model::packing::Rows;
+use crate::model::sites::AdapterMatrix;
 use crate::model::sites::LinearSite;
 
 /// PEFT's word for every linear layer.
@@ -31,8 +31,8 @@ const ALL: &str = "all-linear";
 struct Planned {
     site: usize,
     scale: f64,
-    down: Matrix,
-    up: Matrix,
+    down: AdapterMatrix,
+    up: AdapterMatrix,
 }
 
 /// Which sites carry an update, of which rank and scale, and where its matrices stand in theta.
@@ -57,9 +57,10 @@ impl LoraPlan {
         other_modules: &[&str],
         settings: &LoraSettings,
     ) -> Result<Self, ModelError> {
-        let targets = match settings.target_modules.is_empty() {
-            true => default_targets.iter().map(|&name| name.to_owned()).collect(),
-            false => settings.target_modules.clone(),
+        let targets = if settings.target_modules.is_empty() {
+            default_targets.iter().map(|&name| name.to_owned()).collect()
+        } else {
+            settings.target_modules.clone()
         };
         for target in &targets {
             if !sites.iter().any(|site| matches(&site.name, target)) {
@@ -70,9 +71,10 @@ impl LoraPlan {
             (0..sites.len()).filter(|&i| targets.iter().any(|target| matches(&sites[i].name, target))).collect();
         check_patterns("rank_pattern", settings.rank_pattern.keys(), &chosen, sites)?;
         check_patterns("alpha_pattern", settings.alpha_pattern.keys(), &chosen, sites)?;
-        let targets = match targets.iter().any(|target| target == ALL) {
-            true => short_names(sites).into_iter().map(str::to_owned).collect(),
-            false => targets,
+        let targets = if targets.iter().any(|target| target == ALL) {
+            short_names(sites).into_iter().map(str::to_owned).collect()
+        } else {
+            targets
         };
         let mut plan = Self {
             updates: Vec::new(),
@@ -93,23 +95,23 @@ impl LoraPlan {
         Ok(plan)
     }
 
-    fn add(&mut self, place: usize, site: &LinearSite, settings: &LoraSettings) {
+    fn add(&mut self, index: usize, site: &LinearSite, settings: &LoraSettings) {
         let rank = pattern(&settings.rank_pattern, &site.name).unwrap_or(settings.rank);
         let alpha = pattern(&settings.alpha_pattern, &site.name).unwrap_or(settings.alpha);
         let divisor = if settings.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
-        let down = self.place(&site.name, "lora_A", [rank, site.inputs]);
-        let up = self.place(&site.name, "lora_B", [site.outputs, rank]);
-        self.updates.push(Planned { site: place, scale: alpha / divisor, down, up });
+        let down = self.add_matrix(&site.name, "lora_A", [rank, site.inputs]);
+        let up = self.add_matrix(&site.name, "lora_B", [site.outputs, rank]);
+        self.updates.push(Planned { site: index, scale: alpha / divisor, down, up });
     }
 
-    fn place(&mut self, module: &str, matrix: &str, shape: [usize; 2]) -> Matrix {
+    fn add_matrix(&mut self, module: &str, matrix: &str, shape: [usize; 2]) -> AdapterMatrix {
         let offset = self.parameters;
         self.parameters += shape[0] * shape[1];
-        Matrix { name: format!("base_model.model.{module}.{matrix}.weight"), shape, offset }
+        AdapterMatrix { name: format!("base_model.model.{module}.{matrix}.weight"), shape, offset }
     }
 
     /// The matrices in the order of the flat vector: modules in order, `lora_A` before `lora_B`.
-    pub fn layout(&self) -> impl Iterator<Item = &Matrix> {
+    pub fn layout(&self) -> impl Iterator<Item = &AdapterMatrix> {
         self.updates.iter().flat_map(|update| [&update.down, &update.up])
     }
 
@@ -118,7 +120,8 @@ impl LoraPlan {
     pub fn initial(&self, seed: u64, sets: usize) -> TchResult<Tensor> {
         let mut values = vec![0.0_f32; sets * self.parameters];
         for (set, values) in values.chunks_exact_mut(self.parameters).enumerate() {
-            for Matrix { name, shape: [rank, inputs], offset } in self.updates.iter().map(|update| &update.down) {
+            for AdapterMatrix { name, shape: [rank, inputs], offset } in self.updates.iter().map(|update| &update.down)
+            {
                 fill(&mut values[*offset..offset + rank * inputs], *inputs, &format!("{seed}/{set}/{name}"));
             }
         }

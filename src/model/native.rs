@@ -96,7 +96,8 @@ pub struct Nf4Parts {
 /// Codes `[n / 2]` and scales `[n / 64]` of a float32 tensor with a multiple of 64 elements, on the CPU.
 #[allow(unsafe_code)]
 pub fn nf4_quantize(weight: &Tensor) -> TchResult<(Tensor, Tensor)> {
-    let (mut codes, mut absmax) = (ptr::null_mut(), ptr::null_mut());
+    let mut codes = ptr::null_mut();
+    let mut absmax = ptr::null_mut();
     // SAFETY: as in `made`, for two tensors.
     unsafe {
         checked(bt_nf4_quantize(raw(weight), &raw mut codes, &raw mut absmax))?;
@@ -109,7 +110,9 @@ impl Nf4Parts {
     #[allow(unsafe_code)]
     pub fn dequantize(&self) -> TchResult<Tensor> {
         let [rows, columns] = self.shape;
-        let (codes, absmax, nested) = (raw(&self.codes), raw(&self.absmax), raw_or_null(self.nested.as_ref()));
+        let codes = raw(&self.codes);
+        let absmax = raw(&self.absmax);
+        let nested = raw_or_null(self.nested.as_ref());
         // SAFETY: as in `linear`; the shape is checked against the codes on the other side.
         made(|out| unsafe { bt_nf4_dequantize(codes, absmax, nested, rows, columns, out) })
     }
@@ -118,7 +121,9 @@ impl Nf4Parts {
     #[allow(unsafe_code)]
     pub fn linear(&self, x: &Tensor, bias: Option<&Tensor>) -> TchResult<Tensor> {
         let [rows, columns] = self.shape;
-        let (codes, absmax, nested) = (raw(&self.codes), raw(&self.absmax), raw_or_null(self.nested.as_ref()));
+        let codes = raw(&self.codes);
+        let absmax = raw(&self.absmax);
+        let nested = raw_or_null(self.nested.as_ref());
         // SAFETY: as in `linear`.
         made(|out| unsafe { bt_nf4_linear(raw(x), codes, absmax, nested, raw_or_null(bias), rows, columns, out) })
     }
@@ -156,7 +161,8 @@ pub fn device_trim() -> TchResult<()> {
 /// Free and total bytes of an accelerator.
 #[allow(unsafe_code)]
 pub fn device_memory(index: usize) -> TchResult<(u64, u64)> {
-    let (mut free, mut total) = (0, 0);
+    let mut free = 0;
+    let mut total = 0;
     let index = i64::try_from(index).unwrap_or(i64::MAX);
     // SAFETY: two numbers of ours are written.
     checked(unsafe { bt_device_memory(index, &raw mut free, &raw mut total) })?;

@@ -29,7 +29,8 @@ fn nest(parts: Nf4Parts) -> TchResult<Nf4Parts> {
     let scales = Vec::<f32>::try_from(&parts.absmax)?;
     let offset = f32::try_from(parts.absmax.f_mean(Kind::Float)?)?;
     let table = dynamic_map();
-    let (mut bytes, mut largest) = (Vec::with_capacity(scales.len()), Vec::new());
+    let mut bytes = Vec::with_capacity(scales.len());
+    let mut largest = Vec::new();
     for block in scales.chunks(NESTED_BLOCK) {
         let most = block.iter().fold(0.0_f32, |most, scale| most.max((scale - offset).abs()));
         largest.push(most);
@@ -39,16 +40,16 @@ fn nest(parts: Nf4Parts) -> TchResult<Nf4Parts> {
     Ok(Nf4Parts { absmax: Tensor::f_from_slice(&bytes)?, nested: Some(Tensor::f_from_slice(&nested)?), ..parts })
 }
 
-/// Place of the value in the sorted table that is nearest to `value`; the lower one of two as near.
+/// Index of the value in the sorted table that is nearest to `value`; the lower one of two as near.
 fn nearest(table: &[f32], value: f32) -> u8 {
     let above = table.partition_point(|entry| *entry < value);
-    let place = match above {
+    let index = match above {
         0 => 0,
         end if end == table.len() => end - 1,
-        place if value - table[place - 1] <= table[place] - value => place - 1,
-        place => place,
+        index if value - table[index - 1] <= table[index] - value => index - 1,
+        index => index,
     };
-    place as u8
+    index as u8
 }
 
 /// bitsandbytes' 8-bit dynamic data type (arXiv 2110.02861, `create_dynamic_map`): a sign, an exponent of base ten in unary, and
@@ -77,8 +78,8 @@ mod tests {
         let table = dynamic_map();
         assert_eq!(table.len(), 256);
         assert!(table.is_sorted() && table[127] == 0.0 && table[255] == 1.0);
-        for (place, value) in table.iter().enumerate() {
-            assert_eq!(usize::from(nearest(&table, *value)), place);
+        for (index, value) in table.iter().enumerate() {
+            assert_eq!(usize::from(nearest(&table, *value)), index);
         }
         assert_eq!((nearest(&table, -2.0), nearest(&table, 2.0)), (0, 255));
     }

@@ -8,8 +8,8 @@ use tch::Tensor;
 use crate::model::error::TchResult;
 
 /// Settings of one step.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamSettings {
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdamW {
     /// Learning rate.
     pub lr: f64,
     /// Decay of the two moments.
@@ -18,6 +18,8 @@ pub struct AdamSettings {
     pub eps: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
+    /// What [`clip`] cuts the norm over all sets down to; `None` does not clip.
+    pub max_grad_norm: Option<f64>,
 }
 
 /// Moments `[n, P]` and steps taken by each set.
@@ -38,8 +40,8 @@ impl AdamState {
         Ok(Self { first: theta.f_zeros_like()?, second: theta.f_zeros_like()?, steps: vec![0; sets as usize] })
     }
 
-    /// The values and the state after one step.
-    pub fn step(&self, theta: &Tensor, gradients: &Tensor, settings: &AdamSettings) -> TchResult<(Tensor, Self)> {
+    /// The values and the state after one step on gradients that are clipped already ([`clip`]).
+    pub fn step(&self, theta: &Tensor, gradients: &Tensor, settings: &AdamW) -> TchResult<(Tensor, Self)> {
         let (beta1, beta2) = settings.betas;
         let first = self.first.f_lerp(gradients, 1.0 - beta1)?;
         let second = self.second.f_mul_scalar(beta2)?;
@@ -66,14 +68,26 @@ pub fn norms(rows: &Tensor) -> TchResult<Vec<f64>> {
     Vec::<f64>::try_from(squares.f_sqrt()?.f_to_device(Device::Cpu)?)
 }
 
+/// Gradients of all sets after clipping.
+#[derive(Debug)]
+pub struct Clipped {
+    /// `[n, P]`.
+    pub gradients: Tensor,
+    /// Norm of each set before.
+    pub norms_before: Vec<f64>,
+    /// Norm over all sets after.
+    pub norm_after: f64,
+}
+
 /// Scales `gradients` so that the norm over all sets is at most `limit`, as `torch.nn.utils.clip_grad_norm_` does with the
-/// parameters of all sets. Returns the gradients, the norms by set before and the norm over all sets after.
-pub fn clip(gradients: &Tensor, limit: Option<f64>) -> TchResult<(Tensor, Vec<f64>, f64)> {
-    let before = norms(gradients)?;
-    let total = before.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+/// parameters of all sets.
+pub fn clip(gradients: &Tensor, limit: Option<f64>) -> TchResult<Clipped> {
+    let norms_before = norms(gradients)?;
+    let total = norms_before.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
     let factor = limit.map_or(1.0, |limit| (limit / (total + 1e-6)).min(1.0));
-    let clipped = if factor < 1.0 { gradients.f_mul_scalar(factor)? } else { gradients.shallow_clone() };
-    Ok((clipped, before, total * factor))
+    // Not copied where nothing is clipped: a step only reads them.
+    let gradients = if factor < 1.0 { gradients.f_mul_scalar(factor)? } else { gradients.shallow_clone() };
+    Ok(Clipped { gradients, norms_before, norm_after: total * factor })
 }
 
 /// Whether every element is a finite number.
@@ -93,7 +107,7 @@ mod tests {
     /// clipped to 1.5.
     #[test]
     fn three_steps_are_torchs() -> TchResult<()> {
-        let settings = AdamSettings { lr: 1e-2, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.1 };
+        let settings = AdamW { lr: 1e-2, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.1, max_grad_norm: Some(1.5) };
         let mut theta = rows([[0.5, -1.25, 3.0], [0.1, 0.0, -2.0]]);
         let mut state = AdamState::new(&theta)?;
         let steps = [
@@ -114,11 +128,11 @@ mod tests {
             ),
         ];
         for (gradients, norm, expected) in steps {
-            let (clipped, norms, after) = clip(&rows(gradients), Some(1.5))?;
-            let total = norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+            let clipped = clip(&rows(gradients), settings.max_grad_norm)?;
+            let total = clipped.norms_before.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
             assert!((total - norm).abs() < 1e-5, "{total}");
-            assert!((after - norm.min(1.5)).abs() < 1e-5, "{after}");
-            (theta, state) = state.step(&theta, &clipped, &settings)?;
+            assert!((clipped.norm_after - norm.min(1.5)).abs() < 1e-5, "{}", clipped.norm_after);
+            (theta, state) = state.step(&theta, &clipped.gradients, &settings)?;
             let error = theta.f_sub(&rows(expected))?.f_abs()?.f_max()?.f_double_value(&[])?;
             assert!(error < 1e-6, "{error}");
         }

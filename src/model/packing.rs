@@ -22,7 +22,7 @@ pub struct Packed {
     pub ids: Tensor,
     /// Token types `[N]`; `None` stands for all zero.
     pub types: Option<Tensor>,
-    /// Place of each token in its input, from 0, `[N]`.
+    /// Position of each token in its input, from 0, `[N]`.
     pub positions: Tensor,
     /// Runs of inputs of one length; they cover all inputs.
     pub groups: Vec<Group>,
@@ -32,9 +32,9 @@ pub struct Packed {
     pub last: Tensor,
     /// Last end-of-sequence token of each input `[B]`; the last token where there is none.
     pub eos: Tensor,
-    /// Packed place of each input in the callers' order `[B]`.
+    /// Packed index of each input in the callers' order `[B]`.
     pub restore_inputs: Tensor,
-    /// Packed place of each token in the callers' order `[N]`.
+    /// Packed index of each token in the callers' order `[N]`.
     pub restore_tokens: Tensor,
     /// Input, in the callers' order, of each packed input.
     order: Vec<usize>,
@@ -59,18 +59,18 @@ impl Packed {
         order.sort_by_key(|&input| ids[input].len()); // stable: the same batch always packs the same way
         let flat =
             |lists: &[Vec<i64>]| order.iter().flat_map(|&input| lists[input].iter().copied()).collect::<Vec<_>>();
-        let place = |values: &[i64]| Tensor::f_from_slice(values)?.f_to_device(device);
-        let places = Places::new(ids, &order, eos);
+        let on_device = |values: &[i64]| Tensor::f_from_slice(values)?.f_to_device(device);
+        let indices = Indices::new(ids, &order, eos);
         Ok(Self {
-            ids: place(&flat(ids))?,
-            types: types.map(|types| place(&flat(types))).transpose()?,
-            positions: place(&places.positions)?,
-            groups: places.groups,
-            first: place(&places.first)?,
-            last: place(&places.last)?,
-            eos: place(&places.eos)?,
-            restore_inputs: place(&places.restore_inputs)?,
-            restore_tokens: place(&places.restore_tokens)?,
+            ids: on_device(&flat(ids))?,
+            types: types.map(|types| on_device(&flat(types))).transpose()?,
+            positions: on_device(&indices.positions)?,
+            groups: indices.groups,
+            first: on_device(&indices.first)?,
+            last: on_device(&indices.last)?,
+            eos: on_device(&indices.eos)?,
+            restore_inputs: on_device(&indices.restore_inputs)?,
+            restore_tokens: on_device(&indices.restore_tokens)?,
             order,
         })
     }
@@ -101,9 +101,9 @@ impl Packed {
 pub struct Rows {
     /// Number R of rows.
     pub count: i64,
-    /// Row at each place `[O * W]`; places without a row repeat row 0, and are never read back.
+    /// Row in each slot `[O * W]`; slots without a row repeat row 0, and are never read back.
     pub gather: Tensor,
-    /// Place of each row `[R]`.
+    /// Slot of each row `[R]`.
     pub scatter: Tensor,
 }
 
@@ -114,20 +114,21 @@ impl Rows {
             rows[owner].push(row as i64);
         }
         let width = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let (mut gather, mut scatter) = (vec![0; owners * width], vec![0; owner_of.len()]);
+        let mut gather = vec![0; owners * width];
+        let mut scatter = vec![0; owner_of.len()];
         for (owner, rows) in rows.iter().enumerate() {
-            for (place, &row) in rows.iter().enumerate() {
-                gather[owner * width + place] = row;
-                scatter[row as usize] = (owner * width + place) as i64;
+            for (slot, &row) in rows.iter().enumerate() {
+                gather[owner * width + slot] = row;
+                scatter[row as usize] = (owner * width + slot) as i64;
             }
         }
-        let place = |values: &[i64]| Tensor::f_from_slice(values)?.f_to_device(device);
-        Ok(Self { count: owner_of.len() as i64, gather: place(&gather)?, scatter: place(&scatter)? })
+        let on_device = |values: &[i64]| Tensor::f_from_slice(values)?.f_to_device(device);
+        Ok(Self { count: owner_of.len() as i64, gather: on_device(&gather)?, scatter: on_device(&scatter)? })
     }
 }
 
 #[derive(Default)]
-struct Places {
+struct Indices {
     positions: Vec<i64>,
     groups: Vec<Group>,
     first: Vec<i64>,
@@ -137,28 +138,28 @@ struct Places {
     restore_tokens: Vec<i64>,
 }
 
-impl Places {
+impl Indices {
     fn new(ids: &[Vec<i64>], order: &[usize], eos: Option<i64>) -> Self {
-        let mut places = Self { restore_inputs: vec![0; ids.len()], ..Self::default() };
+        let mut indices = Self { restore_inputs: vec![0; ids.len()], ..Self::default() };
         let mut start = 0;
         for (packed, &input) in order.iter().enumerate() {
             let length = ids[input].len() as i64;
             let end = eos.and_then(|eos| ids[input].iter().rposition(|id| *id == eos));
-            places.positions.extend(0..length);
-            places.first.push(start);
-            places.last.push(start + length - 1);
-            places.eos.push(start + end.map_or(length - 1, |end| end as i64));
-            places.restore_inputs[input] = packed as i64;
-            match places.groups.last_mut() {
+            indices.positions.extend(0..length);
+            indices.first.push(start);
+            indices.last.push(start + length - 1);
+            indices.eos.push(start + end.map_or(length - 1, |end| end as i64));
+            indices.restore_inputs[input] = packed as i64;
+            match indices.groups.last_mut() {
                 Some(group) if group.length == length => group.inputs += 1,
-                _ => places.groups.push(Group { inputs: 1, length }),
+                _ => indices.groups.push(Group { inputs: 1, length }),
             }
             start += length;
         }
-        for &packed in &places.restore_inputs {
-            places.restore_tokens.extend(places.first[packed as usize]..=places.last[packed as usize]);
+        for &packed in &indices.restore_inputs {
+            indices.restore_tokens.extend(indices.first[packed as usize]..=indices.last[packed as usize]);
         }
-        places
+        indices
     }
 }
 
@@ -197,7 +198,7 @@ mod tests {
         let [tokens, inputs] = packed.owned(&[1, 0, 1, 0], 2).expect("owns");
         assert_eq!((tokens.count, inputs.count), (9, 4));
         let gathered = packed.ids.f_index_select(0, &tokens.gather).expect("gathers");
-        // Owner 0 has three tokens and three places that stand for nothing.
+        // Owner 0 has three tokens and three slots that stand for nothing.
         assert_eq!(read(Ok(gathered.shallow_clone()))[..3], [20, 40, 41]);
         assert_eq!(read(Ok(gathered.shallow_clone()))[6..], [10, 11, 12, 30, 31, 32]);
         assert_eq!(read(gathered.f_index_select(0, &tokens.scatter)), read(Ok(packed.ids.shallow_clone())));

@@ -3,15 +3,14 @@
 
 use tch::Tensor;
 
-use crate::model::backbone::Placement;
 use crate::model::config::fields::Activation;
 use crate::model::error::ModelError;
 use crate::model::error::TchResult;
 use crate::model::layers::Norm;
+use crate::model::layers::NormSize;
 use crate::model::linear::Linear;
 use crate::model::linear::LinearLoader;
 use crate::model::lora_pass::LoraPass;
-use crate::model::weights::Weights;
 
 /// Sizes of a layer.
 #[derive(Debug, Clone, Copy)]
@@ -38,14 +37,11 @@ pub struct PostNorm {
 
 impl PostNorm {
     /// Reads the parts below `path`, `encoder.layer.0` for example.
-    pub fn new(
-        linears: &mut LinearLoader,
-        (weights, placement): (&Weights, Placement),
-        path: &str,
-        sizes: PostNormSizes,
-    ) -> Result<Self, ModelError> {
+    pub fn new(linears: &mut LinearLoader, path: &str, sizes: PostNormSizes) -> Result<Self, ModelError> {
         let PostNormSizes { hidden, inner, activation, norm_eps } = sizes;
-        let norm = |name: &str| Norm::layer(weights, &format!("{path}.{name}"), (hidden, norm_eps), placement);
+        let LinearLoader { weights, placement, .. } = *linears;
+        let size = NormSize { width: hidden, eps: norm_eps };
+        let norm = |name: &str| Norm::layer(weights, &format!("{path}.{name}"), size, placement);
         let mut linear = |name: &str, shape: [usize; 2]| linears.linear(format!("{path}.{name}"), shape, true);
         Ok(Self {
             attention_output: linear("attention.output.dense", [hidden, hidden])?,

@@ -1,4 +1,4 @@
-//! T5 (arXiv 1910.10683), T5 v1.1 and Flan-T5 (arXiv 2210.11416): an encoder, and a decoder that reads the same tokens one place
+//! T5 (arXiv 1910.10683), T5 v1.1 and Flan-T5 (arXiv 2210.11416): an encoder, and a decoder that reads the same tokens one position
 //! later. Cut at the decoder's state at the input's last end-of-sequence token, which is what `T5ForSequenceClassification` hands to
 //! its head. Follows transformers' `modeling_t5.py`, on packed tokens and with S adapter sets at once.
 //!
@@ -22,9 +22,11 @@ use crate::model::config::t5::T5Config;
 use crate::model::error::ModelError;
 use crate::model::error::TchResult;
 use crate::model::layers::Norm;
+use crate::model::layers::NormSize;
 use crate::model::linear::Linear;
 use crate::model::linear::LinearLoader;
 use crate::model::lora_pass::LoraPass;
+use crate::model::packing::Group;
 use crate::model::packing::Packed;
 use crate::model::pooling;
 use crate::model::sites::LinearSite;
@@ -51,12 +53,11 @@ impl RelativeBias {
 
     /// transformers' `_relative_position_bucket`: half of the buckets for single distances, the rest grow with the logarithm.
     fn buckets(&self, distances: &Tensor) -> TchResult<Tensor> {
-        let (buckets, ahead, far) = match self.both_ways {
-            true => {
-                let half = self.buckets / 2;
-                (half, distances.f_gt(0)?.f_to_kind(Kind::Int64)?.f_mul_scalar(half)?, distances.f_abs()?)
-            }
-            false => (self.buckets, distances.f_zeros_like()?, distances.f_neg()?.f_clamp_min(0)?),
+        let (buckets, ahead, far) = if self.both_ways {
+            let half = self.buckets / 2;
+            (half, distances.f_gt(0)?.f_to_kind(Kind::Int64)?.f_mul_scalar(half)?, distances.f_abs()?)
+        } else {
+            (self.buckets, distances.f_zeros_like()?, distances.f_neg()?.f_clamp_min(0)?)
         };
         let exact = buckets / 2;
         let logarithm = far.f_to_kind(Kind::Float)?.f_div_scalar(exact)?.f_log()?;
@@ -100,19 +101,19 @@ impl Attention {
             key: self.key.forward(read, pass.lora)?,
             value: self.value.forward(read, pass.lora)?,
         };
-        let places = picks.map(|picks| pass.batch.positions.f_index_select(0, picks)).transpose()?;
+        let positions = picks.map(|picks| pass.batch.positions.f_index_select(0, picks)).transpose()?;
         let attend =
-            |heads: &GroupHeads| attention::dot_product(heads, &self.mask(heads, bias, places.as_ref())?, Some(1.0));
+            |heads: &GroupHeads| attention::dot_product(heads, &self.mask(heads, bias, positions.as_ref())?, Some(1.0));
         let attended = attention::by_group(&projected, self.heads, pass.batch, attend)?;
         x.f_add(&self.output.forward(&attended, pass.lora)?)
     }
 
-    /// `places` are those of picked queries in their inputs, `[b]`.
-    fn mask(&self, heads: &GroupHeads, bias: &Bias, places: Option<&Tensor>) -> TchResult<Mask> {
+    /// `positions` are those of picked queries in their inputs, `[b]`.
+    fn mask(&self, heads: &GroupHeads, bias: &Bias, positions: Option<&Tensor>) -> TchResult<Mask> {
         let Bias::Relative(relative) = bias else { return Ok(Mask::None) };
-        let (length, inputs) = (heads.group.length, heads.group.inputs);
-        let rows = match places {
-            Some(places) => places.f_narrow(0, heads.first_input, inputs)?, // (g)
+        let Group { length, inputs } = *heads.group;
+        let rows = match positions {
+            Some(positions) => positions.f_narrow(0, heads.first_input, inputs)?, // (g)
             None => Tensor::f_arange(length, (Kind::Int64, heads.query.device()))?, // (l)
         };
         let mut bias = relative.forward(&rows, length)?; // (g or l, l, heads)
@@ -121,7 +122,7 @@ impl Attention {
             let ahead = keys.f_unsqueeze(0)?.f_gt_tensor(&rows.f_unsqueeze(1)?)?.f_unsqueeze(2)?;
             bias = bias.f_masked_fill(&ahead, f64::NEG_INFINITY)?;
         }
-        let by_head = match places {
+        let by_head = match positions {
             Some(_) => bias.f_permute([0, 2, 1])?.f_unsqueeze(2)?, // (g, heads, 1, l)
             None => bias.f_permute([2, 0, 1])?.f_unsqueeze(0)?,    // (1, heads, l, l)
         };
@@ -167,8 +168,8 @@ impl Stack {
     /// `x` `[t, 1, h]` to `[t, s, h]`, or `[b, s, h]` where the pass picks.
     fn forward(&self, x: Tensor, memory: Option<&Tensor>, pass: &Pass) -> TchResult<Tensor> {
         let mut x = x;
-        for (place, block) in self.blocks.iter().enumerate() {
-            let is_last = place + 1 == self.blocks.len();
+        for (index, block) in self.blocks.iter().enumerate() {
+            let is_last = index + 1 == self.blocks.len();
             let pass = Pass { picks: pass.picks.filter(|_| is_last), ..*pass };
             x = block.own.forward(&x, None, &Bias::Relative(&self.bias), &pass)?;
             if let (Some(cross), Some(memory)) = (&block.cross, memory) {
@@ -241,7 +242,7 @@ impl T5 {
         self.words.f_index_select(0, ids)?.f_to_kind(Kind::Float)?.f_unsqueeze(1) // (t, 1, h)
     }
 
-    /// What the decoder reads: each input one place later, behind the start token.
+    /// What the decoder reads: each input one position later, behind the start token.
     fn shifted(&self, batch: &Packed) -> TchResult<Tensor> {
         batch.ids.f_roll([1], [0])?.f_index_fill(0, &batch.first, self.start)
     }
@@ -264,7 +265,8 @@ struct Builder<'a, 'b> {
 
 impl Builder<'_, '_> {
     fn norm(&self, path: &str) -> Result<Norm, ModelError> {
-        Norm::rms(self.weights, path, (self.config.hidden_size, self.config.norm_eps), self.placement)
+        let size = NormSize { width: self.config.hidden_size, eps: self.config.norm_eps };
+        Norm::rms(self.weights, path, size, self.placement)
     }
 
     fn stack(&mut self, name: &str, blocks: usize) -> Result<Stack, ModelError> {
@@ -287,12 +289,9 @@ impl Builder<'_, '_> {
 
     fn block(&mut self, path: &str, encoder: bool) -> Result<Block, ModelError> {
         let own = self.attention(&format!("{path}.layer.0"), "SelfAttention")?;
-        let cross = match encoder {
-            true => None,
-            false => Some(self.attention(&format!("{path}.layer.1"), "EncDecAttention")?),
-        };
-        let place = if encoder { 1 } else { 2 };
-        Ok(Block { own, cross, feed_forward: self.feed_forward(&format!("{path}.layer.{place}"))? })
+        let cross = if encoder { None } else { Some(self.attention(&format!("{path}.layer.1"), "EncDecAttention")?) };
+        let last = if encoder { 1 } else { 2 };
+        Ok(Block { own, cross, feed_forward: self.feed_forward(&format!("{path}.layer.{last}"))? })
     }
 
     fn attention(&mut self, path: &str, module: &str) -> Result<Attention, ModelError> {

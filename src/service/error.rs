@@ -117,6 +117,12 @@ impl From<EngineError> for ServiceError {
                 Self::new(ErrorCode::TensorInvalid, format!("{param}: {reason}")).at(param)
             }
             EngineError::TooLarge(reason) => Self::new(ErrorCode::TooLarge, reason),
+            EngineError::AdaptersLost { set } => {
+                let message = format!(
+                    "The host restarted and no longer holds adapter set {set}: send theta.{set} with a forward, or PUT it."
+                );
+                Self::new(ErrorCode::AdaptersNeeded, message).at(format!("theta.{set}"))
+            }
             EngineError::NoForward => {
                 Self::not_found("forward", "it was not made for this job, or a newer one replaced it")
             }

@@ -285,6 +285,25 @@ async fn a_snapshot_resumes_bit_for_bit() {
 }
 
 #[tokio::test]
+async fn a_session_without_its_values_refuses_each_set_until_it_is_sent() {
+    let case = case();
+    let spec = SessionSpec { start: Start::Lost, ..spec(job(1), &case, Custody::Client) };
+    let world = World::with(config(), spec).await;
+    let lost = |set| Some(EngineError::AdaptersLost { set });
+    let with = |theta: Vec<(usize, WireTensor)>| ForwardCall { theta, ..call(&case, 1) };
+    assert_eq!(world.forward(with(Vec::new())).await.err(), lost(0));
+    assert_eq!(world.forward(with(vec![case.theta()[0].clone()])).await.err(), lost(1), "the other set is lost still");
+    assert_eq!(world.engine.adapter(world.job, 0).await.err(), lost(0), "a refused forward sends nothing");
+    assert_eq!(world.engine.snapshot(world.job).await.err(), lost(0));
+    let bare = ForwardCall { keep: None, adapters: Vec::new(), base: true, ..call(&case, 1) };
+    world.forward(bare).await.expect("needs no adapters");
+    world.engine.set_adapter(world.job, 1, case.theta()[1].1.clone()).await.expect("fits");
+    let sent = world.forward(with(vec![case.theta()[0].clone()])).await.expect("runs").tensors;
+    assert_eq!(World::ready(&case, Custody::Client).await.forward(call(&case, 1)).await.expect("runs").tensors, sent);
+    world.engine.snapshot(world.job).await.expect("every set is there");
+}
+
+#[tokio::test]
 async fn adapters_start_as_pefts_do_and_alike_on_every_machine() {
     let case = case();
     let world = World::new(&case, Custody::Client).await;

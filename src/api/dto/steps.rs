@@ -365,13 +365,16 @@ pub struct AdapterLayout {
 
 impl From<crate::service::AdapterLayout> for AdapterLayout {
     fn from(layout: crate::service::AdapterLayout) -> Self {
-        let slot =
-            |slot: crate::service::Slot| SlotJson { name: slot.name, shape: slot.shape.to_vec(), offset: slot.offset };
+        let slot = |matrix: crate::service::AdapterMatrix| SlotJson {
+            name: matrix.name,
+            shape: matrix.shape.to_vec(),
+            offset: matrix.offset,
+        };
         Self {
             object: "fine_tuning.job.adapters",
             adapter_sets: layout.adapter_sets,
             parameters: layout.parameters,
-            layout: layout.slots.into_iter().map(slot).collect(),
+            layout: layout.matrices.into_iter().map(slot).collect(),
             peft_config: layout.peft_config,
         }
     }

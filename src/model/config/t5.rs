@@ -106,7 +106,8 @@ pub fn resolve(raw: RawT5) -> Result<T5Config, ModelError> {
     }
     let (activation, gated) = feed_forward(raw.feed_forward_proj.as_deref().unwrap_or("relu"))?;
     let id = |id: &Option<TokenId>, default| id.as_ref().and_then(TokenId::first).unwrap_or(default);
-    let (eos, start) = (id(&raw.eos_token_id, 1), id(&raw.decoder_start_token_id, id(&raw.pad_token_id, 0)));
+    let eos = id(&raw.eos_token_id, 1);
+    let start = id(&raw.decoder_start_token_id, id(&raw.pad_token_id, 0));
     for (field, id) in [("eos_token_id", eos), ("decoder_start_token_id", start)] {
         if !usize::try_from(id).is_ok_and(|id| id < raw.vocab_size) {
             return Err(refused(field, id, "an id of the vocabulary"));

@@ -5,6 +5,7 @@ use sha2::Sha256;
 
 use crate::domain::ids::KeyId;
 use crate::domain::steps::Digest;
+use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
 use crate::store::ledger::SentTensor;
 use crate::store::ledger::SentTensors;
@@ -45,6 +46,23 @@ impl Sent {
             shape: tensor.shape().iter().map(|dim| *dim as u64).collect(),
             bytes: tensor.bytes().len() as u64,
             sha256: hex::encode(Sha256::digest(tensor.bytes())),
+        });
+    }
+
+    /// Writes down integers of a JSON body, as the I64 tensor that the binary form would carry.
+    pub fn note_integers(&mut self, name: &str, values: impl Iterator<Item = i64>) {
+        let mut hasher = Sha256::new();
+        let mut count = 0u64;
+        for value in values {
+            hasher.update(value.to_le_bytes());
+            count += 1;
+        }
+        self.tensors.0.push(SentTensor {
+            name: name.to_owned(),
+            dtype: Dtype::I64.name().to_owned(),
+            shape: vec![count],
+            bytes: count * Dtype::I64.size() as u64,
+            sha256: hex::encode(hasher.finalize()),
         });
     }
 

@@ -9,8 +9,8 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::settings::SplitSettings;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
+use crate::engine::AdapterMatrix;
 use crate::engine::SessionInfo;
-use crate::engine::Slot;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
 
@@ -22,7 +22,7 @@ pub struct AdapterLayout {
     /// Length P of a set's flat vector.
     pub parameters: usize,
     /// Where each matrix stands in it.
-    pub slots: Vec<Slot>,
+    pub matrices: Vec<AdapterMatrix>,
     /// PEFT's `adapter_config.json`.
     pub peft_config: Value,
 }
@@ -33,16 +33,17 @@ impl AdapterLayout {
         Self {
             adapter_sets: settings.adapter_sets,
             parameters: info.adapter_parameters,
-            slots: info.layout.clone(),
+            matrices: info.layout.clone(),
             peft_config: peft_config(base_model, settings, &info.target_modules),
         }
     }
 
     /// One tensor for each matrix, named as PEFT names them.
     pub fn unflatten(&self, theta: &WireTensor) -> Result<Vec<WireTensor>> {
-        let matrices = self.slots.iter().map(|slot| {
-            let (start, length) = (slot.offset * 4, slot.shape[0] * slot.shape[1] * 4);
-            WireTensor::new(&slot.name, Dtype::F32, slot.shape.to_vec(), theta.bytes().slice(start..start + length))
+        let matrices = self.matrices.iter().map(|matrix| {
+            let start = matrix.offset * 4;
+            let length = matrix.shape[0] * matrix.shape[1] * 4;
+            WireTensor::new(&matrix.name, Dtype::F32, matrix.shape.to_vec(), theta.bytes().slice(start..start + length))
         });
         matrices.collect::<std::result::Result<_, _>>().map_err(ServiceError::internal)
     }
@@ -59,18 +60,16 @@ impl AdapterLayout {
             return Ok(tensors.remove(0).renamed(name));
         }
         let mut flat = BytesMut::zeroed(self.parameters * 4);
-        for slot in &self.slots {
-            let Some(place) = tensors.iter().position(|tensor| tensor.name() == slot.name) else {
-                return Err(refuse(
-                    &slot.name,
-                    format!("is missing; send all {} matrices, or {name}", self.slots.len()),
-                ));
+        for matrix in &self.matrices {
+            let Some(index) = tensors.iter().position(|tensor| tensor.name() == matrix.name) else {
+                let reason = format!("is missing; send all {} matrices, or {name}", self.matrices.len());
+                return Err(refuse(&matrix.name, reason));
             };
-            let tensor = tensors.swap_remove(place);
-            if tensor.dtype() != Dtype::F32 || tensor.shape() != slot.shape {
-                return Err(refuse(&slot.name, format!("must be F32 of shape {:?}", slot.shape)));
+            let tensor = tensors.swap_remove(index);
+            if tensor.dtype() != Dtype::F32 || tensor.shape() != matrix.shape {
+                return Err(refuse(&matrix.name, format!("must be F32 of shape {:?}", matrix.shape)));
             }
-            flat[slot.offset * 4..slot.offset * 4 + tensor.bytes().len()].copy_from_slice(tensor.bytes());
+            flat[matrix.offset * 4..matrix.offset * 4 + tensor.bytes().len()].copy_from_slice(tensor.bytes());
         }
         if let Some(extra) = tensors.first() {
             return Err(refuse(extra.name(), "is not a matrix of these adapters".into()));

@@ -19,13 +19,32 @@ use crate::service::training::steps::open;
 use crate::store::checkpoints::CheckpointRow;
 use crate::store::ledger::LedgerKind;
 
+/// New values of an adapter set.
+#[derive(Debug)]
+pub struct AdapterRequest {
+    /// The set.
+    pub set: usize,
+    /// `theta.{set}`, or the matrices by PEFT's names.
+    pub tensors: Vec<WireTensor>,
+    /// For the ledger.
+    pub sent: Sent,
+}
+
+/// A checkpoint that the client asks for.
+#[derive(Debug)]
+pub struct CheckpointRequest {
+    /// For how long it stays; as long as its job when absent.
+    pub expires_after: Option<ExpiresAfter>,
+    /// For the ledger.
+    pub sent: Sent,
+}
+
 impl Steps {
     /// One adapter set's flat vector.
     pub async fn adapter(&self, project: ProjectId, job: JobId, set: usize) -> Result<(WireTensor, AdapterLayout)> {
         let mut place = self.sessions.open(project, job).await?;
         let session = open(&mut place)?;
         check_set(session, set)?;
-        session.need_adapters([set])?;
         let theta = self.context.engine.adapter(job, set).await?;
         Ok((theta, layout_of(session)))
     }
@@ -37,21 +56,16 @@ impl Steps {
     }
 
     /// Replaces an adapter set by a flat vector or by matrices with PEFT's names.
-    pub async fn put_adapter(
-        &self,
-        project: ProjectId,
-        job: JobId,
-        set: usize,
-        (tensors, sent): (Vec<WireTensor>, Sent),
-    ) -> Result<AdapterLayout> {
+    pub async fn put_adapter(&self, project: ProjectId, job: JobId, request: AdapterRequest) -> Result<AdapterLayout> {
+        let AdapterRequest { set, tensors, sent } = request;
         let mut place = self.sessions.open(project, job).await?;
         let session = open(&mut place)?;
         check_set(session, set)?;
         let theta = layout_of(session).flatten(set, tensors)?;
         self.context.engine.set_adapter(job, set, theta).await?;
-        session.known_adapters[set] = true;
         session.last_used = Instant::now();
-        self.note(session, LedgerKind::PutAdapter, &sent, Effect { new_adapters: true, ..Effect::default() }).await?;
+        let effect = Effect { new_adapters: true, ..Effect::default() };
+        self.record_unnumbered(session, LedgerKind::PutAdapter, &sent, effect).await?;
         if session.is_host_custody() {
             checkpointing::save(&self.context, session, checkpointing::Kind::Automatic).await?;
         }
@@ -63,22 +77,21 @@ impl Steps {
         &self,
         project: ProjectId,
         job: JobId,
-        (expires_after, sent): (Option<ExpiresAfter>, Sent),
+        request: CheckpointRequest,
     ) -> Result<CheckpointRow> {
+        let CheckpointRequest { expires_after, sent } = request;
         let seconds = expires_after.map(|after| after.of_checkpoint()).transpose()?.map(|(_, seconds)| seconds);
         let mut place = self.sessions.open(project, job).await?;
         let session = open(&mut place)?;
-        session.need_adapters(0..session.job.settings.adapter_sets)?;
-        self.note(session, LedgerKind::Checkpoint, &sent, Effect::default()).await?;
-        checkpointing::save(&self.context, session, checkpointing::Kind::Asked(seconds)).await
+        // Before the ledger has the call: where a set is lost, this is what refuses it.
+        let snapshot = self.context.engine.snapshot(job).await?;
+        self.record_unnumbered(session, LedgerKind::Checkpoint, &sent, Effect::default()).await?;
+        checkpointing::write(&self.context, session, checkpointing::Kind::Asked(seconds), snapshot).await
     }
 }
 
 fn check_set(session: &Session, set: usize) -> Result<()> {
-    match set < session.job.settings.adapter_sets {
-        true => Ok(()),
-        false => Err(ServiceError::not_found("adapter set", set)),
-    }
+    if set < session.job.settings.adapter_sets { Ok(()) } else { Err(ServiceError::not_found("adapter set", set)) }
 }
 
 /// How the adapters of an open session are laid out.

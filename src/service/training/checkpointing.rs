@@ -8,6 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::domain::ids::CheckpointId;
+use crate::engine::Snapshot;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -34,9 +35,14 @@ pub enum Kind {
     Asked(Option<i64>),
 }
 
-/// Saves a session. The row is committed before the durable step moves on.
+/// Saves a session as it is now.
 pub async fn save(context: &Context, session: &mut Session, kind: Kind) -> Result<CheckpointRow> {
     let snapshot = context.engine.snapshot(session.job.id).await?;
+    write(context, session, kind, snapshot).await
+}
+
+/// Saves a snapshot of a session. The row is committed before the durable step moves on.
+pub async fn write(context: &Context, session: &mut Session, kind: Kind, snapshot: Snapshot) -> Result<CheckpointRow> {
     let blob = context.blobs.put_atomic(BlobKind::Checkpoints, snapshot.bytes).await?;
     let id = CheckpointId(Uuid::now_v7());
     let seq = session.progress.next_seq - 1;
@@ -60,7 +66,8 @@ pub async fn save(context: &Context, session: &mut Session, kind: Kind) -> Resul
     let mut transaction = context.begin().await?;
     let row = checkpoints::insert(&mut transaction, &new).await?.ok_or_else(lease_lost)?;
     if kind != Kind::Automatic {
-        let (message, data) = (format!("Checkpoint {id} saved at seq {seq}"), json!({"checkpoint": id.to_string()}));
+        let message = format!("Checkpoint {id} saved at seq {seq}");
+        let data = json!({"checkpoint": id.to_string()});
         note_with(&mut transaction, &session.job, Level::Info, &message, Some(&data)).await?;
         webhooks::announce_checkpoint(&mut transaction, &session.job, id).await?;
     }

@@ -4,13 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::domain::error_code::ErrorCode;
 use crate::domain::settings::Custody;
 use crate::domain::steps::Digest;
 use crate::domain::steps::Progress;
 use crate::engine::SessionInfo;
-use crate::service::context::Result;
-use crate::service::error::ServiceError;
 use crate::service::training::answer::Answer;
 use crate::store::jobs::JobRow;
 
@@ -26,8 +23,6 @@ pub struct Session {
     pub base_model: String,
     /// What the engine said of the backbone.
     pub info: SessionInfo,
-    /// By set: whether the device holds the values that the job's last step used.
-    pub known_adapters: Vec<bool>,
     /// Counts changes of adapter values.
     pub adapter_version: i64,
     /// Answers since the newest training forward, by seq.
@@ -55,18 +50,5 @@ impl Session {
     /// Whether the host owns adapters and optimizer state.
     pub fn is_host_custody(&self) -> bool {
         self.job.settings.custody == Custody::Host
-    }
-
-    /// Refuses what needs these sets' values while the device holds older ones, as after a crash.
-    pub fn need_adapters(&self, sets: impl IntoIterator<Item = usize>) -> Result<()> {
-        match sets.into_iter().find(|set| !self.known_adapters[*set]) {
-            None => Ok(()),
-            Some(set) => {
-                let message = format!(
-                    "The host restarted and no longer holds adapter set {set}: send theta.{set} with a forward, or PUT it."
-                );
-                Err(ServiceError::new(ErrorCode::AdaptersNeeded, message).at(format!("theta.{set}")))
-            }
-        }
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::ids::ProjectId;
 use crate::domain::job::JobEvent;
 use crate::domain::job::JobState;
 use crate::domain::settings::Custody;
+use crate::engine::EngineError;
 use crate::engine::SessionSpec;
 use crate::engine::Start;
 use crate::service::context::Context;
@@ -175,7 +176,6 @@ impl Sessions {
             .ok_or_else(|| ServiceError::not_found("model", &job.model_name))?;
         commit(transaction).await?;
         let start = self.start(&job, checkpoint.as_ref()).await?;
-        let known = matches!(start, Start::Restored(_)) || job.adapter_version == 0 || host;
         let folder = PathBuf::from(model.folder.unwrap_or_default());
         let spec = SessionSpec { job: id, folder, seed: job.seed as u64, settings: job.settings.clone(), start };
         let info = self.context.engine.load(spec).await?;
@@ -190,7 +190,6 @@ impl Sessions {
         Ok(Session {
             attempt,
             progress,
-            known_adapters: vec![known; job.settings.adapter_sets],
             adapter_version: job.adapter_version,
             answers: BTreeMap::new(),
             durable,
@@ -202,13 +201,15 @@ impl Sessions {
         })
     }
 
-    /// The newest checkpoint where it holds the values of the job's last step; otherwise what the job began with: the adapters
-    /// that it goes on from, or PEFT's initialisation.
+    /// The newest checkpoint where it holds the values of the job's last step. Before the first change of values, what the job began
+    /// with: the adapters that it resumes from, or PEFT's initialisation. After it, in client custody, nothing.
     async fn start(&self, job: &JobRow, checkpoint: Option<&CheckpointRow>) -> Result<Start> {
+        let host = job.settings.custody == Custody::Host;
         match checkpoint {
-            Some(saved) if job.settings.custody == Custody::Host || saved.adapter_version == job.adapter_version => {
+            Some(saved) if host || saved.adapter_version == job.adapter_version => {
                 Ok(Start::Restored(checkpointing::read(&self.context, saved).await?))
             }
+            _ if !host && job.adapter_version > 0 => Ok(Start::Lost),
             _ => match &job.origin {
                 Some(origin) => Ok(Start::Adapters(read_adapters(&self.context, &origin.adapters).await?)),
                 None => Ok(Start::Fresh),
@@ -225,10 +226,14 @@ impl Sessions {
     /// Saves and closes a session, for a pause or a shutdown; the lease is given back.
     pub async fn close(&self, job: JobId, place: &mut Place) -> Result<()> {
         let Some(session) = place.as_mut() else { return Ok(()) };
-        // After a crash a set may be one that the client has not sent again: it must not pass for the job's own.
-        let saved = match session.known_adapters.iter().all(|known| *known) {
-            true => checkpointing::save(&self.context, session, checkpointing::Kind::Automatic).await.map(|_| ()),
-            false => Ok(()),
+        let saved = match self.context.engine.snapshot(job).await {
+            // After a crash the client has not sent every set again: there is nothing to save that it does not have.
+            Err(EngineError::AdaptersLost { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(snapshot) => {
+                let kind = checkpointing::Kind::Automatic;
+                checkpointing::write(&self.context, session, kind, snapshot).await.map(|_| ())
+            }
         };
         self.discard(job, place).await;
         leases::release(&mut *self.context.connection().await?, job, self.context.owner).await?;

@@ -95,7 +95,7 @@ impl Steps {
             None => self.evaluate(&mut place, job, request).await,
             Some(seq) => self.train(&mut place, job, seq, request).await,
         };
-        self.settle(job, &mut place, answer, false).await
+        self.conclude_call(job, &mut place, answer, false).await
     }
 
     async fn evaluate(&self, place: &mut Place, job: JobId, request: ForwardRequest) -> Result<Answer> {
@@ -107,7 +107,7 @@ impl Steps {
             device: engine,
             bytes_out: size(&reply.tensors),
         };
-        self.note(session, LedgerKind::Evaluate, &request.sent, effect).await?;
+        self.record_unnumbered(session, LedgerKind::Evaluate, &request.sent, effect).await?;
         tracing::debug!(job.id = %job, tokens = reply.tokens, "{job} evaluated {} tokens", reply.tokens);
         Ok(Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors, engine })
     }
@@ -147,7 +147,7 @@ impl Steps {
 
     async fn run_forward(
         &self,
-        session: &mut Session,
+        session: &Session,
         request: &ForwardRequest,
         keep: Option<ForwardId>,
         seq: u64,
@@ -158,8 +158,6 @@ impl Steps {
             let message = "theta: the host holds this job's adapters (custody is host); send none.";
             return Err(ServiceError::new(ErrorCode::ThetaNotAccepted, message).at("theta"));
         }
-        let given = |set: &usize| request.theta.iter().any(|(index, _)| index == set);
-        session.need_adapters(adapters.iter().copied().filter(|set| !given(set)))?;
         let inputs = self.inputs(session, &request.batch).await?;
         let call = ForwardCall {
             keep,
@@ -172,9 +170,6 @@ impl Steps {
         let begun = Instant::now();
         let reply = self.context.engine.forward(session.job.id, call).await?;
         let engine = begun.elapsed();
-        for (set, _) in &request.theta {
-            session.known_adapters[*set] = true;
-        }
         Ok((reply, engine))
     }
 
@@ -198,7 +193,7 @@ impl Steps {
         let _permit = self.permit(project)?;
         let mut place = self.sessions.open(project, job).await?;
         let answer = self.backward_in(&mut place, job, request).await;
-        self.settle(job, &mut place, answer, true).await
+        self.conclude_call(job, &mut place, answer, true).await
     }
 
     async fn backward_in(&self, place: &mut Place, job: JobId, request: BackwardRequest) -> Result<Answer> {
@@ -255,7 +250,7 @@ impl Steps {
         let _permit = self.permit(project)?;
         let mut place = self.sessions.open(project, job).await?;
         let answer = self.optim_step_in(&mut place, job, request).await;
-        self.settle(job, &mut place, answer, true).await
+        self.conclude_call(job, &mut place, answer, true).await
     }
 
     async fn optim_step_in(&self, place: &mut Place, job: JobId, request: OptimRequest) -> Result<Answer> {
@@ -344,7 +339,7 @@ impl Steps {
     }
 
     /// Puts a call without a number into the ledger, and keeps the job's adapter version.
-    pub(super) async fn note(
+    pub(super) async fn record_unnumbered(
         &self,
         session: &mut Session,
         kind: LedgerKind,
@@ -362,7 +357,7 @@ impl Steps {
 
     /// After a call: notes the time, and forgets a session that the engine or the lease has lost. A write that failed after
     /// the engine changed its state (`changes_state`, host custody) forgets it too: the checkpoint is the truth.
-    async fn settle(
+    async fn conclude_call(
         &self,
         job: JobId,
         place: &mut Place,

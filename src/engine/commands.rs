@@ -1,0 +1,69 @@
+//! What waits for the device: commands, with the way back to their callers. Owns their one shape at its two stages, as asked and
+//! checked; must never run one.
+
+use std::time::Instant;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::oneshot;
+
+use crate::domain::ids::JobId;
+use crate::engine::device_state::DeviceState;
+use crate::engine::inputs::TokenBatch;
+use crate::engine::interface::BackwardReply;
+use crate::engine::interface::EngineError;
+use crate::engine::interface::ForwardCall;
+use crate::engine::interface::ForwardReply;
+use crate::engine::passes::BackwardCall;
+use crate::engine::passes::ReadyBackward;
+use crate::engine::passes::ReadyForward;
+
+/// Where an answer goes.
+pub type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+
+/// What can be asked of the device. `F` is a forward and `B` a backward, as asked or checked against their session.
+pub enum Command<F, B> {
+    /// Anything short. It guards itself, and answers by itself.
+    Run(Box<dyn FnOnce(&mut DeviceState) + Send>),
+    /// A forward.
+    Forward(F, Reply<ForwardReply>),
+    /// A backward.
+    Backward(B, Reply<BackwardReply>),
+}
+
+/// A command on its way to the device.
+pub struct Queued<C> {
+    /// Whose it is.
+    pub job: JobId,
+    /// What is asked.
+    pub command: C,
+    /// Since when it waits.
+    pub since: Instant,
+    /// Counts it against the length of the queue until its turn comes.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+/// As a caller asks.
+pub type Asked = Command<ForwardCall<TokenBatch>, BackwardCall>;
+
+/// Checked against its session: what it refuses was refused, and it can run.
+pub type Ready = Command<ReadyForward, ReadyBackward>;
+
+impl Ready {
+    /// Tokens that its pass reads.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::Run(_) => 0,
+            Self::Forward(call, _) => call.tokens(),
+            Self::Backward(call, _) => call.inputs.tokens() * call.cotangents.len(),
+        }
+    }
+
+    /// Whether nobody waits for its answer any more.
+    pub fn has_left(&self) -> bool {
+        match self {
+            Self::Run(_) => false,
+            Self::Forward(_, reply) => reply.is_closed(),
+            Self::Backward(_, reply) => reply.is_closed(),
+        }
+    }
+}
