@@ -13,6 +13,7 @@ outside of the private file.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def _read_private(folder: Path, passphrase: str | None) -> bytes:
 # Hosts.
 
 
-def _layout(run: Run) -> dict[str, Any]:
+def _layout(run: Run) -> Mapping[str, Any]:
     link = run.group.links[0]
     before = link.job_id
     run.reopen(0)
@@ -126,6 +127,6 @@ def _open_job(exported: Exported, client: Client, settings: Settings) -> tuple[H
     group, hidden = open_jobs(model, settings, [client], None)
     if hidden != about["hidden"]:
         raise RunError(f"{model} is {hidden} wide on this host, and {about['hidden']} in {folder}")
-    layout = client.adapters(group.links[0].job_id) if about["sets"] else {}
+    layout: Mapping[str, Any] = client.adapters(group.links[0].job_id) if about["sets"] else {}
     thetas = [read_adapter(folder / f"set{i}", layout) for i in range(about["sets"])]
     return group, thetas
