@@ -76,14 +76,14 @@ def make_penalty(settings: Settings, classes: int, secret: SecretStream, hidden:
     """The penalty of the run's method; `classes` is what the guarded labels have, `hidden` is H."""
     schedule = WeightSchedule(settings.schedule or "ramp", settings.ramp_steps, settings.max_leak)
     if settings.camouflaged:
-        weights = CamouflageWeights(settings.scatter_weight, settings.decoy_weight, settings.decoy_amplitude)
+        ours = CamouflageWeights(settings.scatter_weight, settings.decoy_weight, settings.decoy_amplitude)
         directions = _blind_directions(settings, secret, hidden)
-        return CamouflagePenalty(Camouflage(weights, classes, directions, secret), schedule)
+        return CamouflagePenalty(Camouflage(ours, classes, directions, secret), schedule)
     if settings.method == "dc":
-        weights_of_dc = RegularizerWeights(settings.activation_dc_weight, settings.shift_dc_weight, 0.0)
-        return DistancePenalty(weights_of_dc, classes, schedule)
-    of_kinds = (settings.activation_weight, settings.shift_weight, settings.difference_weight)
-    return ProbePenalty(RegularizerWeights(*of_kinds), classes, schedule)
+        dc = RegularizerWeights(settings.activation_dc_weight, settings.shift_dc_weight, 0.0)
+        return DistancePenalty(dc, classes, schedule)
+    probe = RegularizerWeights(settings.activation_weight, settings.shift_weight, settings.difference_weight)
+    return ProbePenalty(probe, classes, schedule)
 
 
 def _blind_directions(settings: Settings, secret: SecretStream, hidden: int) -> F32:
