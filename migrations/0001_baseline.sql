@@ -5,6 +5,7 @@
 -- ledger, events and checkpoints; 0004 limits, usage, idempotency and audit; 0005 uploads, expiry, settings of models, origin and
 -- result file of jobs; 0006 webhooks; 0008 an index over the origins of open jobs; 0010 usage in shards. 0007 and 0009 were never
 -- used. What a later file added stands at the end of its table, so that `pg_dump` gives the same text for both.
+-- `idempotency` alone has changed since: it holds answers only, and no attempts under way.
 -- A database that those files made belongs to no release: a host refuses it, and says how to start anew.
 
 create table projects (
@@ -268,19 +269,15 @@ create table idempotency (
     project_id uuid not null references projects (id),
     token bytea not null check (length(token) = 32),
     body_sha256 bytea not null check (length(body_sha256) = 32),
-    resource uuid not null,
-    owner uuid not null,
     created_at timestamptz not null default now(),
-    status smallint check (status between 100 and 599),
-    answer bytea,
-    primary key (project_id, token),
-    check ((status is null) = (answer is null))
+    status smallint not null check (status between 100 and 599),
+    answer bytea not null,
+    primary key (project_id, token)
 );
 create index idempotency_created_at_idx on idempotency (created_at);
-comment on table idempotency is 'POSTs that make something: a repeat gets the first answer. Rows are dropped after a day.';
+comment on table idempotency is 'Answers to POSTs, written in the transaction of what the request changed: a repeat gets the first one. Dropped after a day.';
 comment on column idempotency.token is 'SHA-256 over key, route and the Idempotency-Key header (or, for the stock client''s silent retries, the body).';
-comment on column idempotency.resource is 'Id of what the request makes: a repeat after a crash makes the same thing, not a second one.';
-comment on column idempotency.owner is 'The attempt that works on it.';
+comment on column idempotency.answer is 'Empty where it showed a secret.';
 
 create table audit (
     id uuid primary key,

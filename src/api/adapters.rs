@@ -33,6 +33,7 @@ use crate::api::steps::decode_all;
 use crate::api::steps::safetensors;
 use crate::api::to_the_end;
 use crate::domain::ids::JobId;
+use crate::service::AdapterValues;
 use crate::service::Sent;
 use crate::service::parse_body;
 
@@ -114,6 +115,9 @@ pub async fn put_adapter(
     };
     sent.note_all(&tensors);
     let layout =
-        to_the_end(async move { app.steps.put_adapter(caller.project, job, set, (tensors, sent)).await }).await?;
+        to_the_end(
+            async move { app.steps.put_adapter(caller.project, job, set, AdapterValues { tensors, sent }).await },
+        )
+        .await?;
     Ok(Json(layout.into()))
 }

@@ -27,9 +27,12 @@ use crate::api::extract::ApiJson;
 use crate::api::extract::ApiQuery;
 use crate::api::extract::json_of;
 use crate::api::folders::archive;
+use crate::api::once::Once;
 use crate::api::to_the_end;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::JobId;
+use crate::service::CheckpointRow;
+use crate::service::NewCheckpoint;
 use crate::service::Sent;
 
 /// List a job's checkpoints
@@ -68,15 +71,17 @@ pub async fn create_checkpoint(
     caller: Caller<StepsWrite>,
     ApiId(id): ApiId<JobId>,
     headers: axum::http::HeaderMap,
+    once: Once,
     ApiBytes(bytes): ApiBytes,
 ) -> Result<Json<CheckpointObject>, ApiError> {
     let body: CreateCheckpoint = match bytes.is_empty() {
         true => CreateCheckpoint::default(),
         false => json_of::<Option<CreateCheckpoint>>(&headers, &bytes)?.unwrap_or_default(),
     };
-    let life = body.expires_after.map(Into::into);
     let sent = Sent::new(caller.key, "checkpoint", "", &bytes);
-    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id, (life, sent)).await }).await?;
+    let new = NewCheckpoint { expires_after: body.expires_after.map(Into::into), sent };
+    let record = once.json(|checkpoint: &CheckpointRow| CheckpointObject::from(checkpoint.clone()));
+    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id, new, record).await }).await?;
     Ok(Json(row.into()))
 }
 
@@ -114,7 +119,7 @@ pub async fn update_checkpoint(
     ApiJson(body): ApiJson<UpdateCheckpoint>,
 ) -> Result<Json<CheckpointObject>, ApiError> {
     let life = body.expires_after.map(Into::into);
-    Ok(Json(app.jobs.set_checkpoint_expiry(caller.project, (job, id), life).await?.into()))
+    Ok(Json(app.jobs.set_checkpoint_expiry(caller.project, job, id, life).await?.into()))
 }
 
 /// Delete a checkpoint
@@ -153,5 +158,5 @@ pub async fn get_checkpoint_content(
     ApiIds(job, id): ApiIds<JobId, CheckpointId>,
     ApiQuery(query): ApiQuery<FolderQuery>,
 ) -> Result<Response, ApiError> {
-    Ok(archive(app.jobs.checkpoint_folder(caller.project, (job, id), query.set).await?))
+    Ok(archive(app.jobs.checkpoint_folder(caller.project, job, id, query.set).await?))
 }

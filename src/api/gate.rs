@@ -29,7 +29,7 @@ use crate::api::auth::bearer;
 use crate::api::error::ApiError;
 use crate::api::once;
 use crate::domain::principal::Principal;
-use crate::service::Deed;
+use crate::service::AuditEntry;
 use crate::service::Denied;
 use crate::service::ServiceError;
 use crate::service::Standing;
@@ -173,8 +173,8 @@ async fn change(
     };
     let resource = resource.or_else(|| made(&body));
     let status = parts.status.as_u16();
-    let deed = Deed { action: &action.name, resource: resource.as_deref(), status, request_id: &request_id };
-    if let Err(error) = app.audit_log.note(caller, &deed).await {
+    let entry = AuditEntry { action: &action.name, resource: resource.as_deref(), status, request_id: &request_id };
+    if let Err(error) = app.audit_log.note(caller, &entry).await {
         tracing::error!(%error, action = action.name, "the audit log could not be written: {error}");
     }
     Response::from_parts(parts, Body::from(body))

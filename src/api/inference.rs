@@ -54,7 +54,7 @@ pub async fn create_activations(
     ApiJson(body): ApiJson<ActivationsBody>,
 ) -> Result<Response, ApiError> {
     let answer = app.inference.activations(caller.project, body.try_into()?).await?;
-    app.inference.meter((caller.project, caller.key), &answer, announced(&headers)).await?;
+    app.inference.meter(caller.project, caller.key, &answer, announced(&headers)).await?;
     let tokens = answer.tokens;
     let response = match accepted(&headers) {
         Media::Json => Json(ActivationsAnswer {
@@ -96,7 +96,7 @@ pub async fn create_embeddings(
 ) -> Result<Response, ApiError> {
     let encoding = body.encoding()?;
     let found = app.inference.embeddings(caller.project, body.model, body.input.read()?).await?;
-    app.inference.meter((caller.project, caller.key), &found.answer, announced(&headers)).await?;
+    app.inference.meter(caller.project, caller.key, &found.answer, announced(&headers)).await?;
     let (engine, tokens) = (found.answer.engine, found.answer.tokens);
     Ok(spent(timed(Json(EmbeddingsAnswer::new(found, encoding)).into_response(), engine), tokens))
 }

@@ -20,7 +20,6 @@ use crate::domain::choice::SplitChoice;
 use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
 use crate::domain::limits::LARGEST_NUMBER;
-use crate::domain::limits::LARGEST_WHOLE;
 use crate::domain::schemas;
 use crate::domain::settings::SplitSettings;
 use crate::service::CheckpointRow;
@@ -134,11 +133,14 @@ pub fn split_of(method: Method) -> Result<SplitSettings> {
     if method.kind == "split" {
         return Ok(method.split);
     }
+    Err(unsupported_method(&method.kind))
+}
+
+fn unsupported_method(kind: &str) -> ServiceError {
     let message = format!(
-        "method.type '{}' needs labels on the host; blindtune has 'split', where the labels stay with you.",
-        method.kind
+        "method.type '{kind}' needs labels on the host; blindtune has 'split', where the labels stay with you."
     );
-    Err(ServiceError::invalid("unsupported_method", message).at("method.type"))
+    ServiceError::invalid("unsupported_method", message).at("method.type")
 }
 
 fn only_null() -> Object {
@@ -180,13 +182,7 @@ impl TryFrom<CreateJob> for NewJob {
 
     fn try_from(body: CreateJob) -> Result<Self> {
         let choice = match body.method {
-            Some(method) if method.kind != "split" => {
-                let message = format!(
-                    "method.type '{}' needs labels on the host; blindtune has 'split', where the labels stay with you.",
-                    method.kind
-                );
-                return Err(ServiceError::invalid("unsupported_method", message).at("method.type"));
-            }
+            Some(method) if method.kind != "split" => return Err(unsupported_method(&method.kind)),
             Some(method) => method.split.unwrap_or_default(),
             None => SplitChoice::default(),
         };
@@ -198,9 +194,6 @@ impl TryFrom<CreateJob> for NewJob {
             let message =
                 "integrations: only null or []. This host sends nothing elsewhere; report from your own loop.";
             return Err(ServiceError::invalid("unsupported_field", message).at("integrations"));
-        }
-        if body.seed.is_some_and(|seed| seed.abs_diff(0) > LARGEST_WHOLE.unsigned_abs()) {
-            return Err(ServiceError::invalid("invalid_seed", "seed: at most 9007199254740991.").at("seed"));
         }
         let hyperparameters = match &body.hyperparameters {
             Some(given) => {

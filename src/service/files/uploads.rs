@@ -14,11 +14,11 @@ use md5::Md5;
 use uuid::Uuid;
 
 use crate::domain::expiry::ExpiresAfter;
-use crate::domain::ids::FileId;
 use crate::domain::ids::PartId;
 use crate::domain::ids::ProjectId;
 use crate::domain::ids::UploadId;
 use crate::domain::limits::LARGEST_WHOLE;
+use crate::service::access::idempotency::AnswerRecord;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -26,6 +26,7 @@ use crate::service::error::ServiceError;
 use crate::service::files::files::Draft;
 use crate::service::files::files::Files;
 use crate::service::files::files::INPUTS;
+use crate::service::files::files::Publication;
 use crate::service::files::files::check_filename;
 use crate::service::files::receive::receive;
 use crate::store::StoreError;
@@ -34,7 +35,7 @@ use crate::store::blobs::BlobRef;
 use crate::store::blobs::Blobs;
 use crate::store::files::FileRow;
 use crate::store::uploads;
-use crate::store::uploads::NewUpload;
+use crate::store::uploads::NewUpload as NewUploadRow;
 use crate::store::uploads::PartRow;
 use crate::store::uploads::UploadRow;
 
@@ -51,7 +52,7 @@ const MIME_LENGTH: usize = 255;
 
 /// An upload that a client announces.
 #[derive(Debug, Clone)]
-pub struct Announced {
+pub struct NewUpload {
     /// Size of the whole.
     pub bytes: u64,
     /// Name of the file.
@@ -64,12 +65,35 @@ pub struct Announced {
     pub expires_after: Option<ExpiresAfter>,
 }
 
+/// How the parts of an upload become a file.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    /// The parts, in order.
+    pub parts: Vec<PartId>,
+    /// Checksum of the whole, in hexadecimal.
+    pub md5: Option<String>,
+}
+
+/// An upload that has become a file.
+#[derive(Debug, Clone)]
+pub struct CompletedUpload {
+    /// The upload.
+    pub upload: UploadRow,
+    /// The file.
+    pub file: FileRow,
+}
+
 /// Use cases on uploads.
 pub struct Uploads(pub Arc<Context>);
 
 impl Uploads {
     /// Announces a file.
-    pub async fn create(&self, (project, id): (ProjectId, UploadId), new: Announced) -> Result<UploadRow> {
+    pub async fn create(
+        &self,
+        project: ProjectId,
+        new: NewUpload,
+        record: AnswerRecord<UploadRow>,
+    ) -> Result<UploadRow> {
         check_filename(&new.filename, "filename")?;
         if new.purpose != INPUTS {
             let message = format!("purpose must be '{INPUTS}'.");
@@ -90,15 +114,12 @@ impl Uploads {
         }
         let file_seconds = new.expires_after.map(|after| after.of_file()).transpose()?;
         let mut transaction = self.0.begin().await?;
-        if let Some(made) = uploads::get(&mut transaction, project, id).await? {
-            return Ok(made);
-        }
         if uploads::count_pending(&mut transaction, project).await? >= PENDING {
             let message = format!("A project has at most {PENDING} pending uploads; complete or cancel one.");
             return Err(ServiceError::busy("too_many_uploads", message));
         }
-        let row = NewUpload {
-            id,
+        let row = NewUploadRow {
+            id: UploadId(Uuid::now_v7()),
             project,
             filename: &new.filename,
             purpose: &new.purpose,
@@ -108,6 +129,7 @@ impl Uploads {
             seconds: UPLOAD_SECONDS,
         };
         let row = uploads::insert(&mut transaction, &row).await?;
+        record.write(&mut transaction, &row).await?;
         commit(transaction).await?;
         Ok(row)
     }
@@ -128,8 +150,14 @@ impl Uploads {
     }
 
     /// Makes what was received a part of the upload.
-    pub async fn keep_part(&self, project: ProjectId, id: UploadId, blob: &BlobRef) -> Result<PartRow> {
-        let stored = self.store_part(project, id, blob).await;
+    pub async fn keep_part(
+        &self,
+        project: ProjectId,
+        id: UploadId,
+        blob: &BlobRef,
+        record: AnswerRecord<PartRow>,
+    ) -> Result<PartRow> {
+        let stored = self.store_part(project, id, blob, &record).await;
         if stored.is_err() {
             self.forget_part(blob).await?;
         }
@@ -141,7 +169,13 @@ impl Uploads {
         Ok(self.0.blobs.delete(&blob.path).await?)
     }
 
-    async fn store_part(&self, project: ProjectId, id: UploadId, blob: &BlobRef) -> Result<PartRow> {
+    async fn store_part(
+        &self,
+        project: ProjectId,
+        id: UploadId,
+        blob: &BlobRef,
+        record: &AnswerRecord<PartRow>,
+    ) -> Result<PartRow> {
         let mut transaction = self.0.begin().await?;
         pending(id, uploads::get_for_update(&mut transaction, project, id).await?)?;
         let parts = uploads::parts(&mut transaction, id).await?;
@@ -152,6 +186,7 @@ impl Uploads {
             return Err(ServiceError::too_large(message).at("data"));
         }
         let part = uploads::insert_part(&mut transaction, PartId(Uuid::now_v7()), id, blob).await?;
+        record.write(&mut transaction, &part).await?;
         commit(transaction).await?;
         Ok(part)
     }
@@ -161,12 +196,12 @@ impl Uploads {
         &self,
         project: ProjectId,
         id: UploadId,
-        part_ids: &[PartId],
-        md5: Option<&str>,
-    ) -> Result<(UploadRow, FileRow)> {
+        completion: Completion,
+        record: AnswerRecord<CompletedUpload>,
+    ) -> Result<CompletedUpload> {
         let mut connection = self.0.connection().await?;
         let upload = pending(id, uploads::get(&mut connection, project, id).await?)?;
-        let parts = chosen(uploads::parts(&mut connection, id).await?, part_ids)?;
+        let parts = chosen(uploads::parts(&mut connection, id).await?, &completion.parts)?;
         drop(connection);
         let total: i64 = parts.iter().map(|part| part.bytes).sum();
         if total != upload.bytes {
@@ -174,17 +209,18 @@ impl Uploads {
             return Err(ServiceError::invalid("size_mismatch", message).at("part_ids"));
         }
         let files = Files(Arc::clone(&self.0));
-        let draft = self.join(&files, &upload, &parts, md5).await?;
+        let draft = self.join(&files, &upload, &parts, completion.md5.as_deref()).await?;
         let mut transaction = self.0.begin().await?;
         pending(id, uploads::get_for_update(&mut transaction, project, id).await?)?;
-        let file = files
-            .publish_in(&mut transaction, (project, FileId(Uuid::now_v7()), draft), INPUTS, upload.file_seconds)
-            .await?;
+        let publication = Publication { purpose: INPUTS.to_owned(), seconds: upload.file_seconds };
+        let file = files.publish_in(&mut transaction, project, &draft, &publication).await?;
         let spent = uploads::finish(&mut transaction, id, Some(file.id)).await?;
         let row = uploads::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        let completed = CompletedUpload { upload: row, file };
+        record.write(&mut transaction, &completed).await?;
         commit(transaction).await?;
         self.forget(spent.into_iter().map(|part| part.blob)).await?;
-        Ok((row, file))
+        Ok(completed)
     }
 
     async fn join(&self, files: &Files, upload: &UploadRow, parts: &[PartRow], md5: Option<&str>) -> Result<Draft> {
@@ -192,22 +228,21 @@ impl Uploads {
         let paths = parts.iter().map(|part| part.blob.clone()).collect();
         let chunks = one_after_the_other(self.0.blobs.clone(), paths).inspect_ok(|chunk| hash.update(chunk));
         let draft = files.receive(&upload.filename, chunks).await?;
-        match md5.is_none_or(|md5| md5.eq_ignore_ascii_case(&hex::encode(hash.finalize()))) {
-            true => Ok(draft),
-            false => {
-                files.discard(draft).await?;
-                let message = "md5: the parts, in this order, have another checksum.";
-                Err(ServiceError::invalid("md5_mismatch", message).at("md5"))
-            }
+        if md5.is_some_and(|md5| !md5.eq_ignore_ascii_case(&hex::encode(hash.finalize()))) {
+            files.discard(draft).await?;
+            let message = "md5: the parts, in this order, have another checksum.";
+            return Err(ServiceError::invalid("md5_mismatch", message).at("md5"));
         }
+        Ok(draft)
     }
 
     /// Gives an upload up.
-    pub async fn cancel(&self, project: ProjectId, id: UploadId) -> Result<UploadRow> {
+    pub async fn cancel(&self, project: ProjectId, id: UploadId, record: AnswerRecord<UploadRow>) -> Result<UploadRow> {
         let mut transaction = self.0.begin().await?;
         pending(id, uploads::get_for_update(&mut transaction, project, id).await?)?;
         let spent = uploads::finish(&mut transaction, id, None).await?;
         let row = uploads::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        record.write(&mut transaction, &row).await?;
         commit(transaction).await?;
         self.forget(spent.into_iter().map(|part| part.blob)).await?;
         Ok(row)
@@ -235,10 +270,10 @@ fn missing(id: UploadId) -> ServiceError {
 
 fn pending(id: UploadId, found: Option<UploadRow>) -> Result<UploadRow> {
     let upload = found.ok_or_else(|| missing(id))?;
-    match upload.status == "pending" {
-        true => Ok(upload),
-        false => Err(ServiceError::conflict("upload_not_pending", format!("The upload is {}.", upload.status))),
+    if upload.status != "pending" {
+        return Err(ServiceError::conflict("upload_not_pending", format!("The upload is {}.", upload.status)));
     }
+    Ok(upload)
 }
 
 /// The named parts, in that order; each is one of the upload's, and is named once.
@@ -248,7 +283,7 @@ fn chosen(parts: Vec<PartRow>, ids: &[PartId]) -> Result<Vec<PartRow>> {
         return Err(ServiceError::invalid("parts_missing", "part_ids: name the parts in order.").at("part_ids"));
     }
     if let Some(twice) = ids.iter().find(|id| !seen.insert(**id)) {
-        let message = format!("part_ids: {twice} is there twice.");
+        let message = format!("part_ids: duplicate {twice}.");
         return Err(ServiceError::invalid("part_twice", message).at("part_ids"));
     }
     let find = |id: &PartId| {

@@ -7,6 +7,7 @@ use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::tensor::WireTensor;
+use crate::service::access::idempotency::AnswerRecord;
 use crate::service::accounting::metering::Effect;
 use crate::service::accounting::sent::Sent;
 use crate::service::context::Result;
@@ -19,11 +20,29 @@ use crate::service::training::steps::open;
 use crate::store::checkpoints::CheckpointRow;
 use crate::store::ledger::LedgerKind;
 
+/// Values for an adapter set.
+#[derive(Debug, Clone)]
+pub struct AdapterValues {
+    /// A flat vector, or matrices with PEFT's names.
+    pub tensors: Vec<WireTensor>,
+    /// For the ledger.
+    pub sent: Sent,
+}
+
+/// A checkpoint that a client asks for.
+#[derive(Debug, Clone)]
+pub struct NewCheckpoint {
+    /// How long it lives; as long as its job when absent.
+    pub expires_after: Option<ExpiresAfter>,
+    /// For the ledger.
+    pub sent: Sent,
+}
+
 impl Steps {
     /// One adapter set's flat vector.
     pub async fn adapter(&self, project: ProjectId, job: JobId, set: usize) -> Result<(WireTensor, AdapterLayout)> {
-        let mut place = self.sessions.open(project, job).await?;
-        let session = open(&mut place)?;
+        let mut slot = self.sessions.open(project, job).await?;
+        let session = open(&mut slot)?;
         check_set(session, set)?;
         session.need_adapters([set])?;
         let theta = self.context.engine.adapter(job, set).await?;
@@ -32,8 +51,8 @@ impl Steps {
 
     /// How a job's adapters are laid out.
     pub async fn layout(&self, project: ProjectId, job: JobId) -> Result<AdapterLayout> {
-        let mut place = self.sessions.open(project, job).await?;
-        Ok(layout_of(open(&mut place)?))
+        let mut slot = self.sessions.open(project, job).await?;
+        Ok(layout_of(open(&mut slot)?))
     }
 
     /// Replaces an adapter set by a flat vector or by matrices with PEFT's names.
@@ -42,18 +61,20 @@ impl Steps {
         project: ProjectId,
         job: JobId,
         set: usize,
-        (tensors, sent): (Vec<WireTensor>, Sent),
+        new: AdapterValues,
     ) -> Result<AdapterLayout> {
-        let mut place = self.sessions.open(project, job).await?;
-        let session = open(&mut place)?;
+        let mut slot = self.sessions.open(project, job).await?;
+        let session = open(&mut slot)?;
         check_set(session, set)?;
-        let theta = layout_of(session).flatten(set, tensors)?;
+        let theta = layout_of(session).flatten(set, new.tensors)?;
         self.context.engine.set_adapter(job, set, theta).await?;
         session.known_adapters[set] = true;
         session.last_used = Instant::now();
-        self.note(session, LedgerKind::PutAdapter, &sent, Effect { new_adapters: true, ..Effect::default() }).await?;
+        let effect = Effect { new_adapters: true, ..Effect::default() };
+        self.record_unnumbered(session, LedgerKind::PutAdapter, &new.sent, effect).await?;
         if session.is_host_custody() {
-            checkpointing::save(&self.context, session, checkpointing::Kind::Automatic).await?;
+            let automatic = checkpointing::Kind::Automatic;
+            checkpointing::save(&self.context, session, automatic, &AnswerRecord::none()).await?;
         }
         Ok(layout_of(session))
     }
@@ -63,22 +84,23 @@ impl Steps {
         &self,
         project: ProjectId,
         job: JobId,
-        (expires_after, sent): (Option<ExpiresAfter>, Sent),
+        new: NewCheckpoint,
+        record: AnswerRecord<CheckpointRow>,
     ) -> Result<CheckpointRow> {
-        let seconds = expires_after.map(|after| after.of_checkpoint()).transpose()?.map(|(_, seconds)| seconds);
-        let mut place = self.sessions.open(project, job).await?;
-        let session = open(&mut place)?;
+        let seconds = new.expires_after.map(|after| after.of_checkpoint()).transpose()?.map(|(_, seconds)| seconds);
+        let mut slot = self.sessions.open(project, job).await?;
+        let session = open(&mut slot)?;
         session.need_adapters(0..session.job.settings.adapter_sets)?;
-        self.note(session, LedgerKind::Checkpoint, &sent, Effect::default()).await?;
-        checkpointing::save(&self.context, session, checkpointing::Kind::Asked(seconds)).await
+        self.record_unnumbered(session, LedgerKind::Checkpoint, &new.sent, Effect::default()).await?;
+        checkpointing::save(&self.context, session, checkpointing::Kind::Asked(seconds), &record).await
     }
 }
 
 fn check_set(session: &Session, set: usize) -> Result<()> {
-    match set < session.job.settings.adapter_sets {
-        true => Ok(()),
-        false => Err(ServiceError::not_found("adapter set", set)),
+    if set >= session.job.settings.adapter_sets {
+        return Err(ServiceError::not_found("adapter set", set));
     }
+    Ok(())
 }
 
 /// How the adapters of an open session are laid out.
