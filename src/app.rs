@@ -23,11 +23,13 @@ use crate::api::Readiness;
 use crate::api::StackSettings;
 use crate::api::server::ServerSettings;
 use crate::api::server::serve;
-use crate::background;
+use crate::background::Background;
+use crate::background::Loops;
 use crate::config::Config;
 use crate::engine::EngineConfig;
 use crate::engine::LocalEngine;
 use crate::service::AuditLog;
+use crate::service::Backbones;
 use crate::service::Capabilities;
 use crate::service::Context;
 use crate::service::Delivery;
@@ -37,13 +39,13 @@ use crate::service::Events;
 use crate::service::Files;
 use crate::service::Governor;
 use crate::service::Guard;
+use crate::service::Idempotency;
 use crate::service::Inference;
 use crate::service::InferenceSettings;
 use crate::service::JobSettings;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
-use crate::service::Requests;
 use crate::service::Sessions;
 use crate::service::Steps;
 use crate::service::StreamSettings;
@@ -54,6 +56,7 @@ use crate::service::Usage;
 use crate::service::Webhooks;
 use crate::store::Pool;
 use crate::store::PoolSettings;
+use crate::store::StoreError;
 use crate::store::blobs::Blobs;
 use crate::store::local_postgres::LocalPostgres;
 use crate::store::local_postgres::LocalPostgresSettings;
@@ -62,8 +65,11 @@ use crate::store::pool;
 /// Left-over blobs of a crash are removed when they are older than this.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
 
-/// Attempts to deliver that have begun may take this much longer than the last request.
-const LAST_DELIVERIES: Duration = Duration::from_millis(500);
+/// Shares of `server.shutdown_secs`: for requests in flight, and then for saving sessions, counting use and stopping Postgres. They
+/// add up to less than one, so that deliveries get their moment in between and the process is gone before whoever stops it, with the
+/// same number of seconds in mind, kills it.
+const DRAIN_SHARE: f32 = 0.6;
+const SAVE_SHARE: f32 = 0.36;
 
 /// Postgres, ours or the operator's, with a pool on it.
 pub struct Database {
@@ -86,7 +92,7 @@ impl Database {
             acquire_timeout: Duration::from_millis(config.database.acquire_timeout_ms),
         };
         let pool = pool::connect(url, settings).await.context("the database cannot be reached")?;
-        pool::migrate(&pool).await.context("the database's schema cannot be brought up to date")?;
+        pool::migrate(&pool).await.map_err(|error| migration_failed(error, config))?;
         Ok(Self { pool, private })
     }
 
@@ -98,6 +104,22 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// Says what to do about a database that this program must not touch.
+fn migration_failed(error: StoreError, config: &Config) -> anyhow::Error {
+    let failed = "the database's schema cannot be brought up to date";
+    if !matches!(error, StoreError::OtherVersion { .. }) {
+        return anyhow::Error::new(error).context(failed);
+    }
+    let remedy = match config.database.url.expose() {
+        "" => format!("remove the folder {} (state.dir)", config.state.dir.display()),
+        _ => "make an empty database and name it in database.url".to_owned(),
+    };
+    anyhow::Error::new(error).context(format!(
+        "{failed}. A database of a newer release needs that release. One from before 0.2.0 was for development and is not carried \
+         over: {remedy}, and start again; its keys, files and jobs are lost"
+    ))
 }
 
 async fn start_private(config: &Config) -> anyhow::Result<LocalPostgres> {
@@ -131,38 +153,28 @@ impl Host {
         let database = Database::open(&config).await?;
         let engine = LocalEngine::start(engine_config(&config))?;
         let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
-        let jobs = &config.jobs;
         let context = Arc::new(Context {
             pool: database.pool.clone(),
             blobs: blobs.clone(),
             engine: Arc::new(engine),
             limits: config.limits.clone(),
-            jobs: JobSettings {
-                lease: Duration::from_secs(jobs.lease_secs),
-                idle_pause: Duration::from_secs(jobs.idle_pause_secs),
-                checkpoint_every_steps: jobs.checkpoint_every_steps,
-                checkpoint_every: Duration::from_secs(jobs.checkpoint_every_secs),
-                max_barren_attempts: jobs.max_barren_attempts,
-            },
-            inference: InferenceSettings {
-                sessions: config.engine.inference_sessions,
-                idle: Duration::from_secs(config.engine.inference_idle_secs),
-                patience: Duration::from_millis(config.engine.inference_wait_ms),
-            },
+            jobs: job_settings(&config),
+            inference: inference_settings(&config),
             device: config.engine.device.clone(),
             owner: Uuid::new_v4(),
         });
         let inference = Arc::new(Inference::new(Arc::clone(&context)));
         let sessions = Arc::new(Sessions::new(Arc::clone(&context)));
         let guard = Guard { allow_private: config.webhooks.allow_private };
-        let (closing, outbox) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let closing = CancellationToken::new();
+        let outbox = Arc::new(Notify::new());
         let streams = StreamSettings {
             ping: Duration::from_secs(config.server.sse_ping_secs),
             most: config.server.max_event_streams,
         };
         let delivery = Delivery::new(Arc::clone(&context), guard, delivery_settings(&config), Arc::clone(&outbox))?;
         let app = App {
-            keys: Arc::new(keys(&config, &context)?),
+            keys: Arc::new(keys(&config, &database.pool)?),
             files: Arc::new(Files(Arc::clone(&context))),
             uploads: Arc::new(Uploads(Arc::clone(&context))),
             models: Arc::new(Models::new(Arc::clone(&context), Arc::clone(&inference))),
@@ -174,14 +186,14 @@ impl Host {
             governor: Arc::new(Governor::new(Arc::clone(&context))),
             usage: Arc::new(Usage(Arc::clone(&context))),
             audit_log: Arc::new(AuditLog(Arc::clone(&context))),
-            requests: Arc::new(Requests(Arc::clone(&context))),
+            idempotency: Arc::new(Idempotency::new(Arc::clone(&context))),
             events: Arc::new(Events::new(Arc::clone(&context), streams, closing.clone(), outbox)),
             webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard)),
             readiness: Arc::new(readiness(&database.pool)),
             limits: Arc::new(config.limits.clone()),
         };
-        let (sweeper, delivery) = (Sweeper(context), Arc::new(delivery));
-        Ok(Self { config, database, sessions, sweeper, blobs, delivery, closing, app })
+        let delivery = Arc::new(delivery);
+        Ok(Self { config, database, sessions, sweeper: Sweeper(context), blobs, delivery, closing, app })
     }
 
     /// Listens, and says where through `ready`, until `shutdown` resolves; then ends in order.
@@ -192,49 +204,71 @@ impl Host {
             .with_context(|| format!("cannot listen on {}:{}", server.host, server.port))?;
         let swept = self.blobs.remove_leftovers(LEFTOVER_AGE).await?;
         tracing::debug!(swept, "removed {swept} left-over blobs");
-        let stack = StackSettings {
-            max_requests_in_flight: server.max_requests_in_flight,
-            body_idle_timeout: Duration::from_secs(server.body_idle_timeout_secs),
-            control_timeout: Duration::from_secs(server.control_timeout_secs),
-        };
-        let router = api::router(self.app.clone(), &stack)?;
+        let router = api::router(self.app.clone(), &stack_settings(&self.config))?;
         ready(listener.local_addr()?);
-        let every = Duration::from_secs(self.config.jobs.lease_secs) / 3;
-        let chores =
-            tokio::spawn(background::chores(Arc::clone(&self.sessions), Arc::clone(&self.app.inference), every));
-        let enough = Arc::new(Notify::new());
-        let counting = tokio::spawn(background::counting(self.app.clone(), Arc::clone(&enough)));
-        let sweeps = tokio::spawn(background::sweeps(self.sweeper, every, self.config.state.remove_orphans));
-        let events = Arc::clone(&self.app.events);
-        let listening = tokio::spawn(async move { events.listen().await });
-        let mut delivering = tokio::spawn(Arc::clone(&self.delivery).run(self.closing.clone()));
-        let (readiness, closing) = (Arc::clone(&self.app.readiness), self.closing.clone());
-        let draining = async move {
-            shutdown.await;
-            readiness.draining.store(true, Ordering::Release);
-            closing.cancel();
-            tracing::info!("shutting down: finishing what is in flight");
-        };
+        let background = Background::start(Loops {
+            app: self.app.clone(),
+            sessions: Arc::clone(&self.sessions),
+            sweeper: self.sweeper,
+            delivery: self.delivery,
+            closing: self.closing.clone(),
+            every: Duration::from_secs(self.config.jobs.lease_secs) / 3,
+            remove_orphans: self.config.state.remove_orphans,
+        });
         let budget = Duration::from_secs(server.shutdown_secs);
         let settings = ServerSettings {
             max_connections: server.max_connections,
             header_timeout: Duration::from_secs(server.header_timeout_secs),
-            drain: budget.mul_f32(0.6),
+            drain: budget.mul_f32(DRAIN_SHARE),
         };
+        let draining = draining(shutdown, Arc::clone(&self.app.readiness), self.closing);
         serve(listener, router, settings, draining).await;
-        chores.abort();
-        enough.notify_one();
-        sweeps.abort();
-        listening.abort();
-        if tokio::time::timeout(LAST_DELIVERIES, &mut delivering).await.is_err() {
-            delivering.abort(); // what was not delivered is sent again by whoever is there
-        }
+        let last_count = background.stop().await;
         let rest = async {
             self.sessions.close_all().await;
-            counting.await?;
+            last_count.await?;
             self.database.close().await
         };
-        tokio::time::timeout(budget.mul_f32(0.36), rest).await.context("the shutdown took too long and was cut")?
+        tokio::time::timeout(budget.mul_f32(SAVE_SHARE), rest)
+            .await
+            .context("the shutdown took too long and was cut")?
+    }
+}
+
+/// Ends when `shutdown` does, and says so to whoever waits: load balancers by `/readyz`, streams and deliveries by `closing`.
+async fn draining(shutdown: impl Future<Output = ()>, readiness: Arc<Readiness>, closing: CancellationToken) {
+    shutdown.await;
+    readiness.draining.store(true, Ordering::Release);
+    closing.cancel();
+    tracing::info!("shutting down: finishing what is in flight");
+}
+
+fn stack_settings(config: &Config) -> StackSettings {
+    let server = &config.server;
+    StackSettings {
+        max_requests_in_flight: server.max_requests_in_flight,
+        body_idle_timeout: Duration::from_secs(server.body_idle_timeout_secs),
+        control_timeout: Duration::from_secs(server.control_timeout_secs),
+    }
+}
+
+fn job_settings(config: &Config) -> JobSettings {
+    let jobs = &config.jobs;
+    JobSettings {
+        lease: Duration::from_secs(jobs.lease_secs),
+        idle_pause: Duration::from_secs(jobs.idle_pause_secs),
+        checkpoint_every_steps: jobs.checkpoint_every_steps,
+        checkpoint_every: Duration::from_secs(jobs.checkpoint_every_secs),
+        max_barren_attempts: jobs.max_barren_attempts,
+    }
+}
+
+fn inference_settings(config: &Config) -> InferenceSettings {
+    let engine = &config.engine;
+    InferenceSettings {
+        sessions: engine.inference_sessions,
+        idle: Duration::from_secs(engine.inference_idle_secs),
+        patience: Duration::from_millis(engine.inference_wait_ms),
     }
 }
 
@@ -264,9 +298,9 @@ fn delivery_settings(config: &Config) -> DeliverySettings {
     }
 }
 
-fn keys(config: &Config, context: &Arc<Context>) -> anyhow::Result<Keys> {
+fn keys(config: &Config, pool: &Pool) -> anyhow::Result<Keys> {
     let tokens = Tokens::open(&config.state.dir.join("keys"), &config.keys.issuer, &config.keys.audience)?;
-    Ok(Keys::new(Arc::clone(context), tokens, Duration::from_secs(config.keys.cache_secs)))
+    Ok(Keys::new(pool.clone(), tokens, Duration::from_secs(config.keys.cache_secs)))
 }
 
 fn readiness(pool: &Pool) -> Readiness {
@@ -278,29 +312,23 @@ fn readiness(pool: &Pool) -> Readiness {
     Readiness { probe: Arc::new(probe), draining: AtomicBool::new(false) }
 }
 
-/// What the command line needs of the host: keys and models. The rest of the host is put together and dropped, its engine on one
-/// thread of the processor.
-pub struct Desk {
+/// What the command line administers: keys, projects and backbones. Needs the database alone, so that it works beside a running
+/// host and touches no device.
+pub struct AdminApp {
     database: Database,
     /// Use cases on keys.
     pub keys: Keys,
-    /// Use cases on models.
-    pub models: Models,
+    /// Use cases on backbones.
+    pub backbones: Backbones,
 }
 
-impl Desk {
-    /// Opens the database; works beside a running host.
+impl AdminApp {
+    /// Opens the database.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let host = Host::open(Config {
-            engine: crate::config::Engine { threads: 1, device: "cpu".to_owned(), ..config.engine.clone() },
-            ..config.clone()
-        })
-        .await?;
-        let Host { database, app, .. } = host;
-        let into = |what: &str| anyhow::anyhow!("{what} is shared");
-        let keys = Arc::into_inner(app.keys).ok_or_else(|| into("keys"))?;
-        let models = Arc::into_inner(app.models).ok_or_else(|| into("models"))?;
-        Ok(Self { database, keys, models })
+        let database = Database::open(config).await?;
+        let keys = keys(config, &database.pool)?;
+        let backbones = Backbones(database.pool.clone());
+        Ok(Self { database, keys, backbones })
     }
 
     /// Closes the database.

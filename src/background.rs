@@ -1,13 +1,16 @@
-//! The loops of a host: chores on sessions, the count of requests, the sweep of what is no longer wanted. Owns how often each
-//! runs; must never construct anything, or end by itself: `app` starts and stops them.
+//! The loops of a host: chores on sessions, the count of requests, the sweep of what is no longer wanted, notices, deliveries. Owns how
+//! often each runs and in which order they end; must never construct what they work on: that is `app`'s.
 
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::App;
+use crate::service::Delivery;
 use crate::service::Inference;
 use crate::service::Sessions;
 use crate::service::Sweeper;
@@ -16,9 +19,67 @@ use crate::service::Sweeper;
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 /// How often the host looks for them.
 const ORPHANS_EVERY: Duration = Duration::from_secs(3600);
+/// Deliveries that have begun may take this much longer than the last request.
+const LAST_DELIVERIES: Duration = Duration::from_millis(500);
+
+/// What the loops work on.
+pub struct Loops {
+    /// The use cases.
+    pub app: App,
+    /// The sessions of this host.
+    pub sessions: Arc<Sessions>,
+    /// Removes what has expired.
+    pub sweeper: Sweeper,
+    /// Sends what is in the outbox.
+    pub delivery: Arc<Delivery>,
+    /// Cancelled when the host shuts down.
+    pub closing: CancellationToken,
+    /// How often chores and sweeps run.
+    pub every: Duration,
+    /// Whether blobs that no row names are removed.
+    pub remove_orphans: bool,
+}
+
+/// The loops, running.
+pub struct Background {
+    /// Those that can be cut at any moment.
+    abortable: [JoinHandle<()>; 3],
+    counting: JoinHandle<()>,
+    count_once_more: Arc<Notify>,
+    delivering: JoinHandle<()>,
+}
+
+impl Background {
+    /// Starts them all.
+    pub fn start(loops: Loops) -> Self {
+        let Loops { app, sessions, sweeper, delivery, closing, every, remove_orphans } = loops;
+        let events = Arc::clone(&app.events);
+        let count_once_more = Arc::new(Notify::new());
+        Self {
+            abortable: [
+                tokio::spawn(chores(sessions, Arc::clone(&app.inference), every)),
+                tokio::spawn(sweeps(sweeper, every, remove_orphans)),
+                tokio::spawn(async move { events.listen().await }),
+            ],
+            counting: tokio::spawn(counting(app, Arc::clone(&count_once_more))),
+            count_once_more,
+            delivering: tokio::spawn(delivery.run(closing)),
+        }
+    }
+
+    /// Ends them, after the last request. The last count of requests may still be on its way: whoever closes the database waits for it.
+    pub async fn stop(mut self) -> JoinHandle<()> {
+        self.abortable.iter().for_each(JoinHandle::abort);
+        self.count_once_more.notify_one();
+        if tokio::time::timeout(LAST_DELIVERIES, &mut self.delivering).await.is_err() {
+            self.delivering.abort(); // what was not delivered is sent again by whoever is there
+        }
+        self.counting
+    }
+}
 
 /// Renews leases and pauses idle jobs, until aborted.
-pub async fn chores(sessions: Arc<Sessions>, inference: Arc<Inference>, every: Duration) {
+async fn chores(sessions: Arc<Sessions>, inference: Arc<Inference>, every: Duration) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -37,16 +98,16 @@ pub async fn chores(sessions: Arc<Sessions>, inference: Arc<Inference>, every: D
 }
 
 /// Writes counted requests down each second and once more at the end, and forgets old answers each hour.
-pub async fn counting(app: App, enough: Arc<Notify>) {
+async fn counting(app: App, count_once_more: Arc<Notify>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut hours = tokio::time::interval(Duration::from_secs(3600));
     loop {
         let last = tokio::select! {
             _ = ticks.tick() => false,
-            () = enough.notified() => true,
+            () = count_once_more.notified() => true,
             _ = hours.tick() => {
-                if let Err(error) = app.requests.sweep().await {
+                if let Err(error) = app.idempotency.sweep().await {
                     tracing::warn!(%error, "old answers could not be forgotten: {error}");
                 }
                 false
@@ -62,7 +123,7 @@ pub async fn counting(app: App, enough: Arc<Notify>) {
 }
 
 /// Removes what has expired, and now and then (`orphans`) what belongs to nothing, until aborted.
-pub async fn sweeps(sweeper: Sweeper, every: Duration, orphans: bool) {
+async fn sweeps(sweeper: Sweeper, every: Duration, orphans: bool) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut looked: Option<Instant> = None;

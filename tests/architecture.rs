@@ -27,7 +27,8 @@ const SERVICE_ORDER: &[&[&str]] = &[
     &["training"],
     &["models", "planning"],
     &["lifecycle", "inference"],
-    &["webhooks", "files", "access", "accounting"],
+    &["webhooks", "files", "accounting"],
+    &["access"],
     &["context"],
     &["error"],
 ];

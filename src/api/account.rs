@@ -2,8 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::IntoResponse;
-use axum::response::Response;
 
 use crate::api::App;
 use crate::api::auth::Admin;
@@ -24,8 +22,7 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
 use crate::api::extract::ApiQuery;
-use crate::api::once::NewId;
-use crate::api::once::ShowsSecret;
+use crate::api::once::Once;
 use crate::domain::ids::AuditId;
 use crate::domain::ids::KeyId;
 
@@ -61,13 +58,11 @@ pub async fn list_api_keys(
 pub async fn create_api_key(
     State(app): State<App>,
     caller: Caller<Admin>,
-    NewId(id): NewId,
+    once: Once,
     ApiJson(body): ApiJson<CreateApiKey>,
-) -> Result<Response, ApiError> {
-    let (row, key) = app.keys.create(caller.project, KeyId(id), body.try_into()?).await?;
-    let mut response = Json(NewApiKey { shown: row.into(), key }).into_response();
-    response.extensions_mut().insert(ShowsSecret);
-    Ok(response)
+) -> Result<Json<NewApiKey>, ApiError> {
+    let (row, key) = app.keys.create(caller.project, body.try_into()?, once.secret()).await?;
+    Ok(Json(NewApiKey { shown: row.into(), key }))
 }
 
 /// Get an API key
@@ -116,7 +111,8 @@ pub async fn get_usage(
     caller: Caller<JobsRead>,
     ApiQuery(query): ApiQuery<UsageQuery>,
 ) -> Result<Json<UsageReport>, ApiError> {
-    Ok(Json(app.usage.report(caller.project, query.days()?, query.grouping()?).await?.into()))
+    let (from, to) = query.days()?;
+    Ok(Json(app.usage.report(caller.project, from, to, query.grouping()?).await?.into()))
 }
 
 /// List the audit log

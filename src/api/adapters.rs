@@ -33,7 +33,7 @@ use crate::api::steps::decode_all;
 use crate::api::steps::safetensors;
 use crate::api::to_the_end;
 use crate::domain::ids::JobId;
-use crate::service::AdapterRequest;
+use crate::service::AdapterValues;
 use crate::service::Sent;
 use crate::service::parse_body;
 
@@ -114,7 +114,10 @@ pub async fn put_adapter(
         None => return Err(unsupported_media("application/octet-stream (safetensors) or application/json")),
     };
     sent.note_all(&tensors);
-    let request = AdapterRequest { set, tensors, sent };
-    let layout = to_the_end(async move { app.steps.put_adapter(caller.project, job, request).await }).await?;
+    let layout =
+        to_the_end(
+            async move { app.steps.put_adapter(caller.project, job, set, AdapterValues { tensors, sent }).await },
+        )
+        .await?;
     Ok(Json(layout.into()))
 }

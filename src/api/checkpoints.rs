@@ -27,10 +27,12 @@ use crate::api::extract::ApiJson;
 use crate::api::extract::ApiQuery;
 use crate::api::extract::json_of;
 use crate::api::folders::archive;
+use crate::api::once::Once;
 use crate::api::to_the_end;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::JobId;
-use crate::service::CheckpointRequest;
+use crate::service::CheckpointRow;
+use crate::service::NewCheckpoint;
 use crate::service::Sent;
 
 /// List a job's checkpoints
@@ -69,6 +71,7 @@ pub async fn create_checkpoint(
     caller: Caller<StepsWrite>,
     ApiId(id): ApiId<JobId>,
     headers: axum::http::HeaderMap,
+    once: Once,
     ApiBytes(bytes): ApiBytes,
 ) -> Result<Json<CheckpointObject>, ApiError> {
     let body = if bytes.is_empty() {
@@ -76,11 +79,10 @@ pub async fn create_checkpoint(
     } else {
         json_of::<Option<CreateCheckpoint>>(&headers, &bytes)?.unwrap_or_default()
     };
-    let request = CheckpointRequest {
-        expires_after: body.expires_after.map(Into::into),
-        sent: Sent::new(caller.key, "checkpoint", "", &bytes),
-    };
-    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id, request).await }).await?;
+    let sent = Sent::new(caller.key, "checkpoint", "", &bytes);
+    let new = NewCheckpoint { expires_after: body.expires_after.map(Into::into), sent };
+    let record = once.json(|checkpoint: &CheckpointRow| CheckpointObject::from(checkpoint.clone()));
+    let row = to_the_end(async move { app.steps.checkpoint(caller.project, id, new, record).await }).await?;
     Ok(Json(row.into()))
 }
 
@@ -118,7 +120,7 @@ pub async fn update_checkpoint(
     ApiJson(body): ApiJson<UpdateCheckpoint>,
 ) -> Result<Json<CheckpointObject>, ApiError> {
     let life = body.expires_after.map(Into::into);
-    Ok(Json(app.jobs.set_checkpoint_expiry(caller.project, (job, id), life).await?.into()))
+    Ok(Json(app.jobs.set_checkpoint_expiry(caller.project, job, id, life).await?.into()))
 }
 
 /// Delete a checkpoint
@@ -157,5 +159,5 @@ pub async fn get_checkpoint_content(
     ApiIds(job, id): ApiIds<JobId, CheckpointId>,
     ApiQuery(query): ApiQuery<FolderQuery>,
 ) -> Result<Response, ApiError> {
-    Ok(archive(app.jobs.checkpoint_folder(caller.project, (job, id), query.set).await?))
+    Ok(archive(app.jobs.checkpoint_folder(caller.project, job, id, query.set).await?))
 }

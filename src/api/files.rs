@@ -30,12 +30,15 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiQuery;
 use crate::api::extract::body_too_large;
-use crate::api::once::NewId;
+use crate::api::middleware::drain;
+use crate::api::once::Once;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
 use crate::domain::labels::is_label_name;
 use crate::service::Draft;
+use crate::service::FileRow;
+use crate::service::Publication;
 use crate::service::ServiceError;
 
 /// Upload a file
@@ -52,7 +55,7 @@ use crate::service::ServiceError;
 pub async fn create_file(
     State(app): State<App>,
     caller: Caller<FilesWrite>,
-    NewId(id): NewId,
+    once: Once,
     request: Request,
 ) -> Result<Json<FileObject>, ApiError> {
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| {
@@ -66,7 +69,8 @@ pub async fn create_file(
         }
     }
     let (draft, purpose, seconds) = upload.finish(&app).await?;
-    Ok(Json(app.files.publish((caller.project, FileId(id)), draft, &purpose, seconds).await?.into()))
+    let record = once.json(|file: &FileRow| FileObject::from(file.clone()));
+    Ok(Json(app.files.publish(caller.project, draft, Publication { purpose, seconds }, record).await?.into()))
 }
 
 /// The fields of a form, in whatever order they come.
@@ -84,7 +88,12 @@ impl Upload {
         match name.as_str() {
             "file" if self.draft.is_none() => {
                 let filename = field.file_name().unwrap_or_default().to_owned();
-                self.draft = Some(app.files.receive(&filename, field.map_err(FormError)).await?);
+                let mut body = std::pin::pin!(field.map_err(FormError));
+                let received = app.files.receive(&filename, body.as_mut()).await;
+                if received.is_err() {
+                    drain(body).await;
+                }
+                self.draft = Some(received?);
                 Ok(())
             }
             "purpose" => {

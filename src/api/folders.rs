@@ -28,7 +28,7 @@ use crate::api::extract::ApiQuery;
 use crate::api::files::FormError;
 use crate::api::files::broken_form;
 use crate::api::files::short_text;
-use crate::api::once::NewId;
+use crate::api::once::Once;
 use crate::api::to_the_end;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::labels::is_label_name;
@@ -36,6 +36,7 @@ use crate::domain::settings::Pooling;
 use crate::service::AdapterSet;
 use crate::service::BlobRef;
 use crate::service::Folder;
+use crate::service::ModelRow;
 use crate::service::NewAdapters;
 use crate::service::ServiceError;
 
@@ -86,7 +87,7 @@ pub fn archive(folder: Folder) -> Response {
 pub async fn create_model_adapters(
     State(app): State<App>,
     caller: Caller<ModelsWrite>,
-    NewId(id): NewId,
+    once: Once,
     request: Request,
 ) -> Result<Json<ModelObject>, ApiError> {
     let invalid = "Send a multipart form with the fields base_model, config and weights.";
@@ -101,7 +102,8 @@ pub async fn create_model_adapters(
             return Err(error);
         }
     };
-    let model = to_the_end(async move { app.models.adopt(caller.project, id, new).await }).await?;
+    let record = once.json(|model: &ModelRow| ModelObject::from(model.clone()));
+    let model = to_the_end(async move { app.models.adopt(caller.project, new, record).await }).await?;
     Ok(Json(model.into()))
 }
 

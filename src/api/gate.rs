@@ -27,7 +27,7 @@ use crate::api::operations::Operation;
 use crate::api::operations::Operations;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::principal::Principal;
-use crate::service::Deed;
+use crate::service::AuditEntry;
 use crate::service::Denied;
 use crate::service::ServiceError;
 use crate::service::Standing;
@@ -130,8 +130,8 @@ async fn carry_out(app: &App, caller: &Principal, change: Change<'_>, request: R
     };
     let resource = resource.or_else(|| made(&body));
     let status = parts.status.as_u16();
-    let deed = Deed { action: &operation.name, resource: resource.as_deref(), status, request_id: &request_id };
-    if let Err(error) = app.audit_log.note(caller, &deed).await {
+    let entry = AuditEntry { action: &operation.name, resource: resource.as_deref(), status, request_id: &request_id };
+    if let Err(error) = app.audit_log.note(caller, &entry).await {
         tracing::error!(%error, action = operation.name, "the audit log could not be written: {error}");
     }
     Response::from_parts(parts, Body::from(body))

@@ -97,8 +97,7 @@ pub async fn create_embeddings(
     let encoding = body.encoding()?;
     let found = app.inference.embeddings(caller.project, body.model, body.input.read()?).await?;
     app.inference.meter(caller.project, caller.key, &found.answer, announced(&headers)).await?;
-    let engine = found.answer.engine;
-    let tokens = found.answer.tokens;
+    let (engine, tokens) = (found.answer.engine, found.answer.tokens);
     Ok(spent(timed(Json(EmbeddingsAnswer::new(found, encoding)).into_response(), engine), tokens))
 }
 

@@ -20,11 +20,12 @@ use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
-use crate::api::once::NewId;
+use crate::api::once::Once;
 use crate::api::to_the_end;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;
 use crate::domain::labels::is_label_name;
+use crate::service::JobView;
 use crate::service::NewJob;
 use crate::service::ServiceError;
 
@@ -42,11 +43,12 @@ use crate::service::ServiceError;
 pub async fn create_job(
     State(app): State<App>,
     caller: Caller<JobsWrite>,
-    NewId(id): NewId,
+    once: Once,
     ApiJson(body): ApiJson<CreateJob>,
 ) -> Result<Json<JobObject>, ApiError> {
     let new = NewJob::try_from(body)?;
-    Ok(Json(app.jobs.create(caller.project, JobId(id), new).await?.into()))
+    let record = once.json(|job: &JobView| JobObject::from(job.clone()));
+    Ok(Json(app.jobs.create(caller.project, new, record).await?.into()))
 }
 
 /// List jobs
@@ -110,8 +112,10 @@ macro_rules! job_verb {
             State(app): State<App>,
             caller: Caller<JobsWrite>,
             ApiId(id): ApiId<JobId>,
+            once: Once,
         ) -> Result<Json<JobObject>, ApiError> {
-            let job = to_the_end(async move { app.jobs.$method(caller.project, id).await }).await?;
+            let record = once.json(|job: &JobView| JobObject::from(job.clone()));
+            let job = to_the_end(async move { app.jobs.$method(caller.project, id, record).await }).await?;
             Ok(Json(job.into()))
         }
     };

@@ -13,7 +13,10 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiBytes;
 use crate::api::extract::ApiId;
 use crate::api::extract::json_of;
+use crate::api::once::Once;
 use crate::domain::ids::JobId;
+use crate::service::EventRow;
+use crate::service::MetricsReport;
 use crate::service::Sent;
 
 /// Report metrics
@@ -32,9 +35,12 @@ pub async fn report_metrics(
     caller: Caller<StepsWrite>,
     ApiId(id): ApiId<JobId>,
     headers: axum::http::HeaderMap,
+    once: Once,
     ApiBytes(bytes): ApiBytes,
 ) -> Result<Json<EventObject>, ApiError> {
     let body: MetricsBody = json_of(&headers, &bytes)?;
     let sent = Sent::new(caller.key, "metrics", "", &bytes);
-    Ok(Json(app.jobs.metrics(caller.project, id, (body.step, body.metrics), sent).await?.into()))
+    let report = MetricsReport { step: body.step, metrics: body.metrics, sent };
+    let record = once.json(|event: &EventRow| EventObject::from(event.clone()));
+    Ok(Json(app.jobs.metrics(caller.project, id, report, record).await?.into()))
 }

@@ -19,6 +19,7 @@ use axum::middleware::from_fn;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use futures::Stream;
 use futures::StreamExt;
 use tower::BoxError;
 use tower::ServiceBuilder;
@@ -36,6 +37,9 @@ use crate::api::error::ApiError;
 use crate::api::extract::body_too_large;
 use crate::api::gate::REQUEST_ID;
 use crate::domain::error_code::ErrorCode;
+
+/// A refused body is read on for this long.
+const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
 /// Sizes and times of the stack.
 #[derive(Debug, Clone)]
@@ -107,18 +111,18 @@ async fn refuse_early(State(limit): State<u64>, request: Request, next: Next) ->
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit) {
         if !request.headers().contains_key(header::EXPECT) {
-            discard(request.into_body()).await;
+            drain(request.into_body().into_data_stream()).await;
         }
         return body_too_large().into_response();
     }
     next.run(request).await
 }
 
-/// Reads on for a moment: a client that is still sending would see a reset connection instead of our answer.
-async fn discard(body: Body) {
-    let mut stream = body.into_data_stream();
-    let drain = async { while let Some(Ok(_)) = stream.next().await {} };
-    let _ = tokio::time::timeout(Duration::from_secs(2), drain).await;
+/// Reads a refused body on for a moment: a client that is still sending would see a reset connection instead of our answer.
+pub async fn drain<T, E>(body: impl Stream<Item = Result<T, E>>) {
+    let mut body = std::pin::pin!(body);
+    let rest = async { while let Some(Ok(_)) = body.next().await {} };
+    let _ = tokio::time::timeout(LONGEST_DRAIN, rest).await;
 }
 
 /// Bounds the time of control requests. Never on the data plane: a step lives on the engine, and a time-out must not cancel it.

@@ -54,12 +54,12 @@ use crate::service::Estimates;
 use crate::service::Events;
 use crate::service::Files;
 use crate::service::Governor;
+use crate::service::Idempotency;
 use crate::service::Inference;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
 use crate::service::PART_BYTES;
-use crate::service::Requests;
 use crate::service::Steps;
 use crate::service::Uploads;
 use crate::service::Usage;
@@ -92,7 +92,7 @@ pub struct App {
     /// The audit log.
     pub audit_log: Arc<AuditLog>,
     /// Repeated requests.
-    pub requests: Arc<Requests>,
+    pub idempotency: Arc<Idempotency>,
     /// Streams of events.
     pub events: Arc<Events>,
     /// Webhooks.

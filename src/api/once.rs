@@ -1,6 +1,8 @@
 //! POSTs that are sent again. Owns how a repeat is told from a new request: by the Idempotency-Key header, or, for the stock
 //! client's silent retries, by its retry count, the route and the body.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::body::Bytes;
 use axum::extract::FromRequest;
@@ -15,19 +17,23 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use serde::Serialize;
 use sha2::Digest;
 use sha2::Sha256;
-use uuid::Uuid;
 
 use crate::api::App;
 use crate::api::error::ApiError;
 use crate::api::extract::ApiBytes;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::principal::Principal;
-use crate::service::Begun;
-use crate::service::Once;
+use crate::service::AnswerRecord;
+use crate::service::GivenAnswer;
+use crate::service::Idempotency;
+use crate::service::IdempotencyKey;
 use crate::service::Repeat;
-use crate::service::Ticket;
+use crate::service::Reservation;
+use crate::service::Reserved;
+use crate::service::ServiceError;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
@@ -35,64 +41,81 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// An answer of this size is kept whole.
 const ANSWER_BYTES: usize = 1024 * 1024;
 
-/// Id of what the request makes: the same for every repeat of it.
-#[derive(Debug, Clone, Copy)]
-pub struct NewId(pub Uuid);
+/// The reservation of a request that may be repeated, if it is one: a handler makes of it what its use case writes down.
+#[derive(Clone, Default)]
+pub struct Once(Option<Reservation>);
 
-impl<S: Sync> FromRequestParts<S> for NewId {
+impl<S: Sync> FromRequestParts<S> for Once {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(parts.extensions.get().copied().unwrap_or_else(|| Self(Uuid::now_v7())))
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
     }
 }
 
-/// Marks an answer that shows a secret: it must not be kept.
-#[derive(Debug, Clone, Copy)]
-pub struct ShowsSecret;
+impl Once {
+    /// A repeat gets this JSON, as the first answer has it.
+    pub fn json<T, J: Serialize>(self, answer: impl Fn(&T) -> J + Send + Sync + 'static) -> AnswerRecord<T> {
+        AnswerRecord::new(self.0, move |made| serde_json::to_vec(&answer(made)).map_err(ServiceError::internal))
+    }
+
+    /// A repeat is told that the thing was made: the first answer shows a secret, which must not be kept.
+    pub fn secret<T>(self) -> AnswerRecord<T> {
+        AnswerRecord::new(self.0, |_| Ok(Vec::new()))
+    }
+}
 
 /// Carries a POST out, unless it is a repeat: then gives the first answer again.
 pub async fn run(app: &App, caller: &Principal, path: &str, request: Request, next: Next) -> Response {
-    let named = request.headers().get(IDEMPOTENCY_KEY).map(|key| key.as_bytes().to_vec());
-    let again = request.headers().get(RETRY_COUNT).map(|count| count.as_bytes() != b"0");
-    let repeat = match (&named, again) {
-        (Some(key), _) if key.is_empty() || key.len() > 255 => {
-            let message = "Idempotency-Key: 1 to 255 characters.";
-            return ApiError::new(ErrorCode::InvalidIdempotencyKey, message).at("Idempotency-Key").into_response();
-        }
+    let (request, key) = match identify(caller, path, request).await {
+        Ok((request, Some(key))) => (request, key),
+        Ok((request, None)) => return next.run(request).await,
+        Err(refused) => return refused.into_response(),
+    };
+    match app.idempotency.reserve(key).await {
+        Ok(Reserved::New(reservation)) => carry_out(app, reservation, request, next).await,
+        Ok(Reserved::Answered(answer)) => replay(answer),
+        Err(error) => ApiError::from(error).into_response(),
+    }
+}
+
+/// What tells the request from others; `None` where nothing does.
+async fn identify(
+    caller: &Principal,
+    path: &str,
+    request: Request,
+) -> Result<(Request, Option<IdempotencyKey>), ApiError> {
+    let name = request.headers().get(IDEMPOTENCY_KEY).map(|key| key.as_bytes().to_vec());
+    if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > 255) {
+        let message = "Idempotency-Key: 1 to 255 characters.";
+        let refused = ApiError::new(ErrorCode::InvalidIdempotencyKey, message);
+        return Err(refused.at("Idempotency-Key"));
+    }
+    let repeat = match (&name, request.headers().get(RETRY_COUNT)) {
         (Some(_), _) => Repeat::Named,
-        (None, Some(again)) => Repeat::Silent { again },
-        (None, None) => return next.run(request).await,
+        (None, Some(count)) if count.as_bytes() == b"0" => Repeat::SilentFirst,
+        (None, Some(_)) => Repeat::SilentRetry,
+        (None, None) => return Ok((request, None)),
     };
     let is_form = is_form(request.headers());
-    if is_form && named.is_none() {
-        return next.run(request).await; // too large to be compared; a second file harms nobody
+    if is_form && name.is_none() {
+        return Ok((request, None)); // too large to be compared; a second file harms nobody
     }
     let url = format!("{} {}", path, request.uri());
-    let (request, body) = match is_form {
+    let (request, body) = if is_form {
         // Too large to be read before it is handled: known by its length.
-        true => {
-            let length = request.headers().get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes).unwrap_or_default();
-            let length = Bytes::copy_from_slice(length);
-            (request, length)
-        }
-        false => match whole(request).await {
-            Ok(whole) => whole,
-            Err(refused) => return refused.into_response(),
-        },
+        let length = request.headers().get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes).unwrap_or_default();
+        let length = Bytes::copy_from_slice(length);
+        (request, length)
+    } else {
+        whole(request).await?
     };
     let key = caller.key.0;
-    let token = match &named {
+    let token = match &name {
         Some(name) => hash(&[key.as_bytes(), url.as_bytes(), b"named", name]),
         None => hash(&[key.as_bytes(), url.as_bytes(), b"silent", &body]),
     };
-    let once = Once { project: caller.project, token, body: hash(&[&body]) };
-    match app.requests.begin(once, repeat).await {
-        Ok(Begun::Fresh(ticket)) => carry_out(app, ticket, request, next).await,
-        Ok(Begun::Untracked) => next.run(request).await,
-        Ok(Begun::Known { status, answer }) => replay(status, answer),
-        Err(error) => ApiError::from(error).into_response(),
-    }
+    Ok((request, Some(IdempotencyKey { project: caller.project, token, body: hash(&[&body]), repeat })))
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
@@ -115,42 +138,55 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// Carries the request out to its end, even when the client goes away, and keeps the answer when it is a success.
-async fn carry_out(app: &App, ticket: Ticket, mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(NewId(ticket.resource));
-    let requests = app.requests.clone();
+/// Carries the request out to its end, even when the client goes away.
+async fn carry_out(app: &App, reservation: Reservation, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(Once(Some(reservation.clone())));
+    let idempotency = Arc::clone(&app.idempotency);
     let work = async move {
-        let answer = tokio::select! {
-            answer = next.run(request) => answer,
-            never = requests.keep(&ticket) => match never {},
-        };
-        let (parts, body) = answer.into_parts();
-        let body = axum::body::to_bytes(body, ANSWER_BYTES).await;
-        let kept = match &body {
-            Ok(body) if parts.status.is_success() => {
-                let answer = if parts.extensions.get::<ShowsSecret>().is_some() { &b""[..] } else { body };
-                requests.finish(&ticket, parts.status.as_u16(), answer).await
-            }
-            _ => requests.abandon(&ticket).await,
-        };
-        if let Err(error) = kept {
-            tracing::warn!(%error, "the answer could not be kept for a repeat: {error}");
+        let answer = next.run(request).await;
+        if reservation.is_answered_elsewhere() {
+            return given_elsewhere(&idempotency, &reservation, answer).await;
         }
-        body.map(|body| Response::from_parts(parts, Body::from(body)))
+        keep(&idempotency, &reservation, answer).await
     };
     let span = tracing::Span::current();
-    match tokio::spawn(tracing::Instrument::instrument(work, span)).await {
-        Ok(Ok(response)) => response,
-        _ => ApiError::new(ErrorCode::InternalError, "The host could not complete the request.").into_response(),
+    tokio::spawn(tracing::Instrument::instrument(work, span)).await.unwrap_or_else(|_| failed())
+}
+
+/// Gives the answer that another host gave meanwhile; `refused` where it cannot be read.
+async fn given_elsewhere(idempotency: &Idempotency, reservation: &Reservation, refused: Response) -> Response {
+    match idempotency.given(reservation).await {
+        Ok(Some(answer)) => replay(answer),
+        Ok(None) => refused,
+        Err(error) => ApiError::from(error).into_response(),
     }
 }
 
-fn replay(status: u16, answer: Vec<u8>) -> Response {
-    if answer.is_empty() {
+/// Keeps the answer when it is a success. Where the request changed something, its use case has kept it already, in the transaction
+/// of the change; what is left here are calls that may as well be carried out again.
+async fn keep(idempotency: &Idempotency, reservation: &Reservation, answer: Response) -> Response {
+    let (parts, body) = answer.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, ANSWER_BYTES).await else { return failed() };
+    if parts.status.is_success() {
+        let answer = GivenAnswer { status: parts.status.as_u16(), body: body.to_vec() };
+        if let Err(error) = idempotency.keep(reservation, &answer).await {
+            tracing::warn!(%error, "the answer could not be kept for a repeat: {error}");
+        }
+    }
+    Response::from_parts(parts, Body::from(body))
+}
+
+fn failed() -> Response {
+    let message = "The host could not complete the request.";
+    ApiError::new(ErrorCode::InternalError, message).into_response()
+}
+
+fn replay(answer: GivenAnswer) -> Response {
+    if answer.body.is_empty() {
         let message = "This was made by an earlier request; its secret was shown once and is not kept.";
         return ApiError::new(ErrorCode::AlreadyMade, message).at("Idempotency-Key").into_response();
     }
-    let mut response = (StatusCode::from_u16(status).unwrap_or_default(), answer).into_response();
+    let mut response = (StatusCode::from_u16(answer.status).unwrap_or_default(), answer.body).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     response

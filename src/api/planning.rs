@@ -36,8 +36,7 @@ pub async fn estimate(
 ) -> Result<Json<EstimateObject>, ApiError> {
     let request = body.try_into()?;
     // The session of the measurement must be closed whatever the client does.
-    let owner = (caller.project, caller.key);
-    let found = to_the_end(async move { app.estimates.estimate(owner, request).await }).await?;
+    let found = to_the_end(async move { app.estimates.estimate(caller.project, caller.key, request).await }).await?;
     Ok(Json(found.into()))
 }
 

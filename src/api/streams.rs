@@ -27,8 +27,8 @@ use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::service::EventRow;
 use crate::service::Follower;
-use crate::service::Heard;
 use crate::service::Keys;
+use crate::service::StreamItem;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const EVENT_STREAM: &str = "text/event-stream";
@@ -86,12 +86,12 @@ fn events(listener: Listener) -> impl Stream<Item = Event> + Send {
     stream::unfold(Some(listener), |listener| async move {
         let mut listener = listener?;
         match listener.follower.next().await {
-            Heard::Events(rows) => Some((rows.iter().map(|row| event(row)).collect(), Some(listener))),
-            Heard::Silence if listener.is_known().await => {
+            StreamItem::Events(rows) => Some((rows.iter().map(|row| event(row)).collect(), Some(listener))),
+            StreamItem::Silence if listener.is_known().await => {
                 Some((vec![Event::default().comment("ping")], Some(listener)))
             }
-            Heard::Silence | Heard::Closing => None,
-            Heard::Over => Some((vec![Event::default().data("[DONE]")], None)),
+            StreamItem::Silence | StreamItem::Closing => None,
+            StreamItem::Over => Some((vec![Event::default().data("[DONE]")], None)),
         }
     })
     .flat_map(|events: Vec<Event>| stream::iter(events))

@@ -21,13 +21,17 @@ use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
 use crate::api::files::FormError;
 use crate::api::files::broken_form;
-use crate::api::once::NewId;
+use crate::api::once::Once;
 use crate::api::to_the_end;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::PartId;
 use crate::domain::ids::UploadId;
 use crate::domain::labels::is_label_name;
+use crate::service::CompletedUpload;
+use crate::service::Completion;
+use crate::service::PartRow;
 use crate::service::ServiceError;
+use crate::service::UploadRow;
 
 /// Announce an upload
 ///
@@ -40,10 +44,11 @@ use crate::service::ServiceError;
 pub async fn create_upload(
     State(app): State<App>,
     caller: Caller<FilesWrite>,
-    NewId(id): NewId,
+    once: Once,
     ApiJson(body): ApiJson<CreateUpload>,
 ) -> Result<Json<UploadObject>, ApiError> {
-    let row = app.uploads.create((caller.project, UploadId(id)), body.into()).await?;
+    let record = once.json(|upload: &UploadRow| UploadObject::new(upload.clone(), None));
+    let row = app.uploads.create(caller.project, body.into(), record).await?;
     Ok(Json(UploadObject::new(row, None)))
 }
 
@@ -63,6 +68,7 @@ pub async fn create_upload_part(
     State(app): State<App>,
     caller: Caller<FilesWrite>,
     ApiId(id): ApiId<UploadId>,
+    once: Once,
     request: Request,
 ) -> Result<Json<PartObject>, ApiError> {
     let invalid = |message: &str| ApiError::new(ErrorCode::InvalidForm, message);
@@ -80,7 +86,8 @@ pub async fn create_upload_part(
         app.uploads.forget_part(&part).await?;
         return Err(refused);
     }
-    Ok(Json(app.uploads.keep_part(caller.project, id, &part).await?.into()))
+    let record = once.json(|part: &PartRow| PartObject::from(part.clone()));
+    Ok(Json(app.uploads.keep_part(caller.project, id, &part, record).await?.into()))
 }
 
 /// A part's form has one field.
@@ -114,13 +121,19 @@ pub async fn complete_upload(
     State(app): State<App>,
     caller: Caller<FilesWrite>,
     ApiId(id): ApiId<UploadId>,
+    once: Once,
     ApiJson(body): ApiJson<CompleteUpload>,
 ) -> Result<Json<UploadObject>, ApiError> {
     let parse = |id: &String| id.parse().map_err(|_| ServiceError::not_found("part", id).at("part_ids"));
     let parts = body.part_ids.iter().map(parse).collect::<Result<Vec<PartId>, _>>()?;
-    let done = async move { app.uploads.complete(caller.project, id, &parts, body.md5.as_deref()).await };
-    let (row, file) = to_the_end(done).await?;
-    Ok(Json(UploadObject::new(row, Some(file))))
+    let completion = Completion { parts, md5: body.md5 };
+    let record = once.json(|done: &CompletedUpload| completed(done.clone()));
+    let done = async move { app.uploads.complete(caller.project, id, completion, record).await };
+    Ok(Json(completed(to_the_end(done).await?)))
+}
+
+fn completed(done: CompletedUpload) -> UploadObject {
+    UploadObject::new(done.upload, Some(done.file))
 }
 
 /// Cancel an upload
@@ -136,7 +149,9 @@ pub async fn cancel_upload(
     State(app): State<App>,
     caller: Caller<FilesWrite>,
     ApiId(id): ApiId<UploadId>,
+    once: Once,
 ) -> Result<Json<UploadObject>, ApiError> {
-    let row = to_the_end(async move { app.uploads.cancel(caller.project, id).await }).await?;
+    let record = once.json(|upload: &UploadRow| UploadObject::new(upload.clone(), None));
+    let row = to_the_end(async move { app.uploads.cancel(caller.project, id, record).await }).await?;
     Ok(Json(UploadObject::new(row, None)))
 }

@@ -5,8 +5,6 @@ use axum::extract::FromRequestParts;
 use axum::extract::Path;
 use axum::extract::State;
 use axum::http::request::Parts;
-use axum::response::IntoResponse;
-use axum::response::Response;
 
 use crate::api::App;
 use crate::api::auth::Caller;
@@ -26,10 +24,10 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
 use crate::api::extract::ApiQuery;
-use crate::api::once::NewId;
-use crate::api::once::ShowsSecret;
+use crate::api::once::Once;
 use crate::domain::ids::DeliveryId;
 use crate::domain::ids::WebhookId;
+use crate::service::DeliveryRow;
 use crate::service::ServiceError;
 
 /// Create a webhook
@@ -45,14 +43,12 @@ use crate::service::ServiceError;
 pub async fn create_webhook(
     State(app): State<App>,
     caller: Caller<JobsWrite>,
-    NewId(id): NewId,
+    once: Once,
     ApiJson(body): ApiJson<CreateWebhook>,
-) -> Result<Response, ApiError> {
+) -> Result<Json<CreatedWebhook>, ApiError> {
     let (url, events) = body.into_parts();
-    let (row, secret) = app.webhooks.create((caller.project, WebhookId(id)), &url, events).await?;
-    let mut response = Json(CreatedWebhook { webhook: row.into(), secret }).into_response();
-    response.extensions_mut().insert(ShowsSecret);
-    Ok(response)
+    let (row, secret) = app.webhooks.create(caller.project, &url, events, once.secret()).await?;
+    Ok(Json(CreatedWebhook { webhook: row.into(), secret }))
 }
 
 /// List webhooks
@@ -137,8 +133,10 @@ pub async fn test_webhook(
     State(app): State<App>,
     caller: Caller<JobsWrite>,
     ApiId(id): ApiId<WebhookId>,
+    once: Once,
 ) -> Result<Json<DeliveryObject>, ApiError> {
-    Ok(Json(app.webhooks.test(caller.project, id).await?.into()))
+    let record = once.json(|delivery: &DeliveryRow| DeliveryObject::from(delivery.clone()));
+    Ok(Json(app.webhooks.test(caller.project, id, record).await?.into()))
 }
 
 /// List a webhook's deliveries
@@ -178,8 +176,10 @@ pub async fn replay_delivery(
     caller: Caller<JobsWrite>,
     ApiId(id): ApiId<WebhookId>,
     Message(message): Message,
+    once: Once,
 ) -> Result<Json<DeliveryObject>, ApiError> {
-    Ok(Json(app.webhooks.replay(caller.project, id, message).await?.into()))
+    let record = once.json(|delivery: &DeliveryRow| DeliveryObject::from(delivery.clone()));
+    Ok(Json(app.webhooks.replay(caller.project, id, message, record).await?.into()))
 }
 
 /// The id of a delivery, from the path's `delivery_id`. One that cannot exist reads as one that does not.

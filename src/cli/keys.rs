@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::Subcommand;
 use time::format_description::well_known::Rfc3339;
 
-use crate::app::Desk;
+use crate::app::AdminApp;
 use crate::cli::projects::Limits;
 use crate::config::Config;
 use crate::domain::ids::KeyId;
@@ -54,30 +54,31 @@ fn known_scopes(text: &str) -> Result<Scopes, String> {
 impl KeysCommand {
     /// Runs the command; works beside a running host.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let desk = Desk::open(config).await?;
-        let done = self.run_at(&desk, config).await;
-        desk.close().await?;
+        let admin = AdminApp::open(config).await?;
+        let done = self.run_at(&admin, config).await;
+        admin.close().await?;
         done
     }
 
-    async fn run_at(self, desk: &Desk, config: &Config) -> anyhow::Result<()> {
+    async fn run_at(self, admin: &AdminApp, config: &Config) -> anyhow::Result<()> {
         match self {
             Self::Create { project, name, scopes, days, limits } => {
-                let scopes: BTreeSet<Scope> = match scopes.is_empty() {
-                    true => Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin).collect(),
-                    false => scopes.into_iter().flat_map(|scopes| scopes.0).collect(),
+                let scopes: BTreeSet<Scope> = if scopes.is_empty() {
+                    Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin).collect()
+                } else {
+                    scopes.into_iter().flat_map(|scopes| scopes.0).collect()
                 };
                 let days = days.unwrap_or(config.keys.default_days);
                 let new = NewKey { name, scopes, days, quota: limits.into() };
-                let (row, key) = desk.keys.create_for(&project, new).await?;
+                let (row, key) = admin.keys.create_for(&project, new).await?;
                 let id = row.id;
                 eprintln!("{id}: keep this key, it is not shown again");
                 println!("{key}");
             }
-            Self::List => list(desk).await?,
+            Self::List => list(admin).await?,
             Self::Revoke { id } => {
                 let key: KeyId = id.parse().map_err(|_| anyhow::anyhow!("'{id}' is not a key's id (key-...)"))?;
-                desk.keys.revoke(None, key).await?;
+                admin.keys.revoke(None, key).await?;
                 println!("{key} is revoked; a running host refuses it within {} s", config.keys.cache_secs);
             }
         }
@@ -85,8 +86,8 @@ impl KeysCommand {
     }
 }
 
-async fn list(desk: &Desk) -> anyhow::Result<()> {
-    let keys = desk.keys.list().await?;
+async fn list(admin: &AdminApp) -> anyhow::Result<()> {
+    let keys = admin.keys.list().await?;
     let day = |at: Option<time::OffsetDateTime>| {
         at.and_then(|at| at.format(&Rfc3339).ok()).map_or("-".into(), |text| text[..10].to_owned())
     };

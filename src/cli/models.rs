@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use crate::app::Desk;
+use crate::app::AdminApp;
 use crate::app::hub_folder;
 use crate::cli::hub;
 use crate::config::Config;
@@ -30,32 +30,31 @@ pub enum ModelsCommand {
 impl ModelsCommand {
     /// Runs the command; works beside a running host.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let desk = Desk::open(config).await?;
-        let done = self.run_at(&desk, config).await;
-        desk.close().await?;
+        let admin = AdminApp::open(config).await?;
+        let done = self.run_at(&admin, config).await;
+        admin.close().await?;
         done
     }
 
-    async fn run_at(self, desk: &Desk, config: &Config) -> anyhow::Result<()> {
+    async fn run_at(self, admin: &AdminApp, config: &Config) -> anyhow::Result<()> {
         match self {
             Self::Add { source, name, revision } => {
                 let folder = Path::new(&source);
-                let (folder, default_name) = match folder.is_dir() {
-                    true => (
-                        folder.to_owned(),
-                        folder.canonicalize()?.file_name().map(|name| name.to_string_lossy().into_owned()),
-                    ),
-                    false => (hub::fetch(&source, &revision, &hub_folder(config)).await?, Some(source.clone())),
+                let (folder, default_name) = if folder.is_dir() {
+                    let name = folder.canonicalize()?.file_name().map(|name| name.to_string_lossy().into_owned());
+                    (folder.to_owned(), name.unwrap_or_default())
+                } else {
+                    (hub::fetch(&source, &revision, &hub_folder(config)).await?, source.clone())
                 };
-                let name = name.or(default_name).unwrap_or_default();
-                let model = desk.models.add(&folder, &name).await?;
+                let name = name.unwrap_or(default_name);
+                let model = admin.backbones.add(&folder, &name).await?;
                 println!(
                     "{}: {}, {} parameters, activations of width {}, at most {} tokens",
                     model.name, model.family, model.parameters, model.hidden_size, model.max_tokens
                 );
             }
             Self::List => {
-                let models = desk.models.list_bases().await?;
+                let models = admin.backbones.list().await?;
                 let rows = models.into_iter().map(|model| {
                     let numbers =
                         [model.parameters, model.hidden_size, model.max_tokens].map(|number| number.to_string());

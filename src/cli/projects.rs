@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::Subcommand;
 
-use crate::app::Desk;
+use crate::app::AdminApp;
 use crate::config::Config;
 use crate::domain::quota::Quota;
 
@@ -48,16 +48,16 @@ impl From<Limits> for Quota {
 impl ProjectsCommand {
     /// Runs the command; works beside a running host.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let desk = Desk::open(config).await?;
-        let done = self.run_at(&desk).await;
-        desk.close().await?;
+        let admin = AdminApp::open(config).await?;
+        let done = self.run_at(&admin).await;
+        admin.close().await?;
         done
     }
 
-    async fn run_at(self, desk: &Desk) -> anyhow::Result<()> {
+    async fn run_at(self, admin: &AdminApp) -> anyhow::Result<()> {
         let projects = match self {
-            Self::List => desk.keys.projects().await?,
-            Self::Limit { name, limits } => vec![desk.keys.limit_project(&name, limits.into()).await?],
+            Self::List => admin.keys.projects().await?,
+            Self::Limit { name, limits } => vec![admin.keys.limit_project(&name, limits.into()).await?],
         };
         let shown = |value: Option<i64>| value.map_or("-".to_owned(), |value| value.to_string());
         let rows = projects.into_iter().map(|project| {

@@ -4,16 +4,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a job stands, spelled as OpenAI spells it.
+/// Where a job stands, spelled as OpenAI spells it. OpenAI's `validating_files` is missing: a file is checked while it is
+/// uploaded, so no job is ever in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobState {
-    /// The training file and the model are being looked at.
-    ValidatingFiles,
-    /// Fit to run; waits for a place.
+    /// Fit to run; waits for a slot.
     Queued,
     /// Takes step calls.
     Running,
-    /// Holds no memory; goes on when asked.
+    /// Holds no memory; resumes when asked.
     Paused,
     /// Final: completed by its owner.
     Succeeded,
@@ -26,15 +25,13 @@ pub enum JobState {
 /// Something that happens to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobEvent {
-    /// File, model and settings were found fit.
-    Validated,
-    /// A place to run became free.
+    /// A slot to run became free.
     Admitted,
     /// The owner asked for a pause.
     PauseAsked,
     /// No step call came for too long.
     IdleTooLong,
-    /// The owner asked to go on, or sent a step to a paused job. Leads to the queue: places are given out there alone.
+    /// The owner asked to resume, or sent a step to a paused job. Leads to the queue: slots are given out there alone.
     Resumed,
     /// The owner declared the job done.
     Completed,
@@ -42,8 +39,6 @@ pub enum JobEvent {
     Broke,
     /// The owner gave the job up.
     CancelAsked,
-    /// The host that ran the job went away.
-    LeaseLost,
 }
 
 /// The text is not a state of a job.
@@ -53,28 +48,20 @@ pub struct BadJobState;
 
 impl JobState {
     /// Every state, in the order of a job's life.
-    pub const ALL: [Self; 7] = [
-        Self::ValidatingFiles,
-        Self::Queued,
-        Self::Running,
-        Self::Paused,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Cancelled,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Queued, Self::Running, Self::Paused, Self::Succeeded, Self::Failed, Self::Cancelled];
 
     /// Where the event leads; `None` when it cannot happen to a job in this state.
     pub fn on(self, event: JobEvent) -> Option<Self> {
         use JobEvent::*;
         use JobState::*;
         Some(match (self, event) {
-            (ValidatingFiles, Validated) => Queued,
             (Queued, Admitted) => Running,
             (Queued | Running, PauseAsked) | (Running, IdleTooLong) => Paused,
-            (Paused, Resumed) | (Running, LeaseLost) => Queued,
+            (Paused, Resumed) => Queued,
             (Running | Paused, Completed) => Succeeded,
-            (ValidatingFiles | Queued | Running | Paused, Broke) => Failed,
-            (ValidatingFiles | Queued | Running | Paused, CancelAsked) => Cancelled,
+            (Queued | Running | Paused, Broke) => Failed,
+            (Queued | Running | Paused, CancelAsked) => Cancelled,
             _ => return None,
         })
     }
@@ -87,7 +74,6 @@ impl JobState {
     /// The text that clients and the database see.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::ValidatingFiles => "validating_files",
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Paused => "paused",
@@ -100,8 +86,7 @@ impl JobState {
 
 impl JobEvent {
     /// Every event.
-    pub const ALL: [Self; 9] = [
-        Self::Validated,
+    pub const ALL: [Self; 7] = [
         Self::Admitted,
         Self::PauseAsked,
         Self::IdleTooLong,
@@ -109,7 +94,6 @@ impl JobEvent {
         Self::Completed,
         Self::Broke,
         Self::CancelAsked,
-        Self::LeaseLost,
     ];
 }
 
@@ -134,16 +118,12 @@ mod tests {
 
     /// Every pair that leads anywhere; all others must be refused.
     const LEADS: &[(JobState, JobEvent, JobState)] = &[
-        (ValidatingFiles, Validated, Queued),
-        (ValidatingFiles, Broke, Failed),
-        (ValidatingFiles, CancelAsked, Cancelled),
         (Queued, Admitted, Running),
         (Queued, PauseAsked, Paused),
         (Queued, Broke, Failed),
         (Queued, CancelAsked, Cancelled),
         (Running, PauseAsked, Paused),
         (Running, IdleTooLong, Paused),
-        (Running, LeaseLost, Queued),
         (Running, Completed, Succeeded),
         (Running, Broke, Failed),
         (Running, CancelAsked, Cancelled),

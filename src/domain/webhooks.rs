@@ -44,7 +44,7 @@ impl WebhookEvent {
     /// What is told of a job that came to this state; nothing of states that only wait.
     pub fn of(state: JobState) -> Option<Self> {
         match state {
-            JobState::ValidatingFiles | JobState::Queued => None,
+            JobState::Queued => None,
             JobState::Running => Some(Self::JobRunning),
             JobState::Paused => Some(Self::JobPaused),
             JobState::Succeeded => Some(Self::JobSucceeded),

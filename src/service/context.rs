@@ -2,9 +2,6 @@
 //! words of what any use case may refuse; must never know a use case.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -48,7 +45,7 @@ pub struct InferenceSettings {
     pub sessions: usize,
     /// One that nobody asks is closed after this long.
     pub idle: Duration,
-    /// How long a call waits for a place.
+    /// How long a call waits for a session.
     pub patience: Duration,
 }
 
@@ -75,18 +72,23 @@ pub struct Context {
 impl Context {
     /// A connection for reads and single writes.
     pub(crate) async fn connection(&self) -> Result<PooledConnection> {
-        Ok(self.pool.acquire().await.map_err(StoreError::from)?)
+        connection(&self.pool).await
     }
 
     /// A transaction: one for each use case that writes more than one row.
     pub(crate) async fn begin(&self) -> Result<Tx> {
-        Ok(store::pool::begin(&self.pool).await?)
+        begin(&self.pool).await
     }
 }
 
-/// Locks a map that is whole at every moment: a panic elsewhere does not spoil it.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// A connection for reads and single writes, for a use case that needs nothing but the database.
+pub(crate) async fn connection(pool: &Pool) -> Result<PooledConnection> {
+    Ok(pool.acquire().await.map_err(StoreError::from)?)
+}
+
+/// A transaction, for the same.
+pub(crate) async fn begin(pool: &Pool) -> Result<Tx> {
+    Ok(store::pool::begin(pool).await?)
 }
 
 /// Commits, so that whoever reads after the answer sees what was written.

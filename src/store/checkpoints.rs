@@ -251,7 +251,7 @@ pub async fn older_than_newest(conn: &mut Connection, job: JobId, keep: u32) -> 
 }
 
 /// Deletes the row; its blob may be deleted after that, when
-/// [`files::blob_in_use`](crate::store::files::blob_in_use) says that no other row names it.
+/// [`files::unused_blobs`](crate::store::files::unused_blobs) says that no other row names it.
 pub async fn delete(conn: &mut Connection, checkpoint: CheckpointId) -> Result<bool> {
     let done = sqlx::query!("delete from checkpoints where id = $1", checkpoint.0).execute(conn).await?;
     Ok(done.rows_affected() == 1)

@@ -26,6 +26,12 @@ pub enum StoreError {
         /// Path of the blob.
         String,
     ),
+    /// The database has migrations that this program does not know, or knows with another text: it was made by another version.
+    #[error("another version of blindtune made this database: its migration {version} is not one of this program's")]
+    OtherVersion {
+        /// Number of the first such migration.
+        version: i64,
+    },
     /// Anything else: a bug, or a broken installation.
     #[error("the store failed: {0}")]
     Database(#[source] Box<dyn Error + Send + Sync>),
@@ -40,11 +46,6 @@ impl StoreError {
     /// Wraps a failure that will not pass by itself.
     pub(crate) fn broken(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Database(error.into())
-    }
-
-    /// Whether trying again later may help.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
     }
 }
 
@@ -139,7 +140,7 @@ mod tests {
     fn a_full_pool_and_a_broken_connection_are_transient() {
         let broken = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
         for error in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, broken] {
-            assert!(StoreError::from(error).is_transient());
+            assert!(matches!(StoreError::from(error), StoreError::Unavailable(_)));
         }
         assert!(matches!(StoreError::from(sqlx::Error::RowNotFound), StoreError::Missing));
     }

@@ -141,7 +141,7 @@ pub async fn list(
 ) -> Result<Option<Paged<EventRow>>> {
     let after = match page.after {
         None => None,
-        Some(after) => match place(conn, project, job, EventId(after)).await? {
+        Some(after) => match position(conn, project, job, EventId(after)).await? {
             None => return Ok(None),
             found => found,
         },
@@ -163,8 +163,8 @@ pub async fn list(
     Ok(Some(Paged::cut(rows, page)))
 }
 
-/// The place `n` of an event of the project's job, for a stream that resumes after it.
-pub async fn place(conn: &mut Connection, project: ProjectId, job: JobId, event: EventId) -> Result<Option<i64>> {
+/// The position `n` of an event of the project's job, for a stream that resumes after it.
+pub async fn position(conn: &mut Connection, project: ProjectId, job: JobId, event: EventId) -> Result<Option<i64>> {
     let n = sqlx::query_scalar!(
         "select e.n from events e join jobs j on j.id = e.job_id where j.project_id = $1 and j.id = $2 and e.id = $3",
         project.0,
@@ -176,7 +176,7 @@ pub async fn place(conn: &mut Connection, project: ProjectId, job: JobId, event:
     Ok(n)
 }
 
-/// The events of the project's job after place `after` (0 for the first), oldest first: for a stream.
+/// The events of the project's job after position `after` (0 for the first), oldest first: for a stream.
 pub async fn since(
     conn: &mut Connection,
     project: ProjectId,
@@ -210,7 +210,7 @@ pub async fn metric_names(conn: &mut Connection, job: JobId, limit: i64) -> Resu
     Ok(names)
 }
 
-/// Reports of scalars after place `after` (0 for the first), oldest first, each with its place.
+/// Reports of scalars after position `after` (0 for the first), oldest first, each with its position.
 pub async fn metrics_since(conn: &mut Connection, job: JobId, after: i64, limit: i64) -> Result<Vec<(i64, Value)>> {
     let rows = sqlx::query!(
         r#"select n, data as "data!" from events

@@ -154,7 +154,7 @@ pub async fn list(
     Ok(Some(Paged::cut(rows, page)))
 }
 
-/// Deletes the row and gives it back, so that its blobs can be deleted when [`blob_in_use`] says that no other row names
+/// Deletes the row and gives it back, so that its blobs can be deleted when [`unused_blobs`] says that no other row names
 /// them.
 pub async fn delete(conn: &mut Connection, project: ProjectId, file: FileId) -> Result<Option<FileRow>> {
     let row = file_rows!(
@@ -183,22 +183,6 @@ pub async fn delete_expired(conn: &mut Connection, limit: i64) -> Result<Vec<Fil
     .fetch_all(conn)
     .await?;
     Ok(rows)
-}
-
-/// Bytes that the project's files take.
-pub async fn bytes_of(conn: &mut Connection, project: ProjectId) -> Result<i64> {
-    let bytes = sqlx::query_scalar!(
-        r#"select coalesce(sum(bytes), 0)::bigint as "bytes!" from files where project_id = $1"#,
-        project.0,
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(bytes)
-}
-
-/// Whether any row of any table names the blob.
-pub async fn blob_in_use(conn: &mut Connection, path: &str) -> Result<bool> {
-    Ok(unused_blobs(conn, &[path.to_owned()]).await?.is_empty())
 }
 
 /// Those blobs that no row of any table names. A model that was withdrawn and the origin of a job that is over name none.

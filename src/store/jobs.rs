@@ -174,6 +174,15 @@ pub struct JobCounts {
     pub running: i64,
 }
 
+/// A step in the life of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateChange {
+    /// Where it stands.
+    pub from: JobState,
+    /// Where it goes.
+    pub to: JobState,
+}
+
 /// What is known of a job once its backbone was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobShape {
@@ -319,14 +328,14 @@ pub async fn file_in_use(conn: &mut Connection, project: ProjectId, file: FileId
     Ok(used)
 }
 
-/// Moves a job from one state to the next. `false` when it was not in `from` any more, or is not the project's.
+/// Moves a job from one state to the next. `false` when it was not in `change.from` any more, or is not the project's.
 ///
 /// Sets `started_at`, `finished_at` and `error`, and ends the lease of a job that stops running.
 pub async fn set_state(
     conn: &mut Connection,
     project: ProjectId,
     job: JobId,
-    (from, to): (JobState, JobState),
+    change: StateChange,
     error: Option<&JobFailure>,
 ) -> Result<bool> {
     // A lease that is still alive ends in good order here, so its attempt does not count as barren.
@@ -341,10 +350,10 @@ pub async fn set_state(
          where project_id = $1 and id = $2 and status = $3",
         project.0,
         job.0,
-        from.as_str(),
-        to.as_str(),
+        change.from.as_str(),
+        change.to.as_str(),
         error.map(Json) as _,
-        to.is_final(),
+        change.to.is_final(),
     )
     .execute(conn)
     .await?;

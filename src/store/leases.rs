@@ -55,15 +55,3 @@ pub async fn release(conn: &mut Connection, job: JobId, owner: Uuid) -> Result<b
     .await?;
     Ok(done.rows_affected() == 1)
 }
-
-/// Gives all leases of the owner back in good order, and says how many there were.
-pub async fn release_all(conn: &mut Connection, owner: Uuid) -> Result<u64> {
-    let done = sqlx::query!(
-        "update jobs set lease_owner = null, lease_until = null, barren_attempts = greatest(barren_attempts - 1, 0)
-         where lease_owner = $1",
-        owner,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}

@@ -112,7 +112,7 @@ pub struct NewLedgerEntry<'a> {
     pub sha256: &'a [u8; 32],
 }
 
-/// Records a call and gives its place.
+/// Records a call and gives its position.
 pub async fn append(conn: &mut Connection, entry: &NewLedgerEntry<'_>) -> Result<i64> {
     let n = sqlx::query_scalar!(
         "insert into ledger (job_id, seq, kind, tensors, bytes, sha256) values ($1, $2, $3, $4, $5, $6) returning n",
@@ -128,7 +128,7 @@ pub async fn append(conn: &mut Connection, entry: &NewLedgerEntry<'_>) -> Result
     Ok(n)
 }
 
-/// The calls of the project's job after place `after` (0 for the first page), oldest first.
+/// The calls of the project's job after position `after` (0 for the first page), oldest first.
 pub async fn list(
     conn: &mut Connection,
     project: ProjectId,

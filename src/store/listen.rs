@@ -23,7 +23,7 @@ pub enum Notice {
     Deliveries,
 }
 
-/// A connection that listens, outside the pool: it would hold a place there for ever.
+/// A connection that listens, outside the pool: it would hold one of its connections for ever.
 pub struct Listening(PgListener);
 
 impl Listening {

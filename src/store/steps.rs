@@ -85,7 +85,8 @@ fn sql_count(count: u64) -> Result<i64> {
 
 /// Records a step and moves the job on. Must be in a transaction: it writes two tables.
 pub async fn commit(conn: &mut Connection, step: &NewStep<'_>) -> std::result::Result<(), StepWrite> {
-    let (seq, tokens) = (sql_count(step.seq)?, sql_count(step.tokens)?);
+    let seq = sql_count(step.seq)?;
+    let tokens = sql_count(step.tokens)?;
     let optimizer_steps = sql_count(step.optimizer_steps)?;
     let moved = sqlx::query!(
         "update jobs set next_seq = next_seq + 1, forward_seq = case when $4 then $2 else forward_seq end,

@@ -38,6 +38,17 @@ pub struct Grouping {
     pub day: bool,
 }
 
+/// Who used something.
+#[derive(Debug, Clone, Copy)]
+pub struct Consumer<'a> {
+    /// The tenant.
+    pub project: ProjectId,
+    /// The key.
+    pub key: KeyId,
+    /// Name of the model; empty for requests that need none.
+    pub model: &'a str,
+}
+
 /// A row of a report; what is not grouped by is `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UsageRow {
@@ -52,11 +63,7 @@ pub struct UsageRow {
 }
 
 /// Adds to today's counters of a project, key and model, in one of several rows: calls at the same time do not wait for each other.
-pub async fn add(
-    conn: &mut Connection,
-    (project, key, model): (ProjectId, KeyId, &str),
-    amounts: &Amounts,
-) -> Result<()> {
+pub async fn add(conn: &mut Connection, consumer: &Consumer<'_>, amounts: &Amounts) -> Result<()> {
     sqlx::query!(
         "insert into usage as u (project_id, key_id, model, day, requests, steps, training_tokens, inference_tokens,
              bytes_in, bytes_out, device_us, shard)
@@ -66,9 +73,9 @@ pub async fn add(
              inference_tokens = u.inference_tokens + excluded.inference_tokens,
              bytes_in = u.bytes_in + excluded.bytes_in, bytes_out = u.bytes_out + excluded.bytes_out,
              device_us = u.device_us + excluded.device_us",
-        project.0,
-        key.0,
-        model,
+        consumer.project.0,
+        consumer.key.0,
+        consumer.model,
         amounts.requests,
         amounts.steps,
         amounts.training_tokens,
@@ -86,7 +93,8 @@ pub async fn add(
 pub async fn report(
     conn: &mut Connection,
     project: ProjectId,
-    (from, to): (Date, Date),
+    from: Date,
+    to: Date,
     by: Grouping,
 ) -> Result<Vec<UsageRow>> {
     let rows = sqlx::query!(

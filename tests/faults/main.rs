@@ -6,6 +6,7 @@ mod crash_loop;
 mod database;
 mod driver;
 mod host_custody;
+mod idempotency;
 mod memory;
 mod shutdown;
 mod streams;

@@ -109,19 +109,19 @@ async fn events_are_listed_newest_first_and_streamed_in_order() -> TestResult {
     let world = World::new().await;
     let job = world.job(JobState::Running, None).await;
     let made = join_all((0..12).map(|_| append(&world, job, "at once"))).await;
-    let mut places: Vec<i64> = made.iter().map(|event| event.n).collect();
-    places.sort_unstable();
-    places.dedup();
-    assert_eq!(places.len(), 12);
+    let mut positions: Vec<i64> = made.iter().map(|event| event.n).collect();
+    positions.sort_unstable();
+    positions.dedup();
+    assert_eq!(positions.len(), 12);
     let mut conn = world.pool.acquire().await?;
-    let streamed = events::since(&mut conn, world.project, job, places[3], 100).await?;
-    assert_eq!(streamed.iter().map(|event| event.n).collect::<Vec<_>>(), places[4..]);
+    let streamed = events::since(&mut conn, world.project, job, positions[3], 100).await?;
+    assert_eq!(streamed.iter().map(|event| event.n).collect::<Vec<_>>(), positions[4..]);
     let first = events::list(&mut conn, world.project, job, &Page::first(5)).await?.expect("a page");
-    assert!(first.has_more && first.rows[0].n == places[11]);
+    assert!(first.has_more && first.rows[0].n == positions[11]);
     let after = Page { after: Some(first.rows[4].id.0), ..Page::first(50) };
     let rest = events::list(&mut conn, world.project, job, &after).await?.expect("a page");
     assert_eq!(rest.rows.len(), 7);
-    assert_eq!(events::place(&mut conn, world.project, job, first.rows[0].id).await?, Some(places[11]));
+    assert_eq!(events::position(&mut conn, world.project, job, first.rows[0].id).await?, Some(positions[11]));
     let elsewhere = world.job(JobState::Running, None).await;
     assert!(
         events::list(&mut conn, world.project, elsewhere, &after).await?.is_none(),

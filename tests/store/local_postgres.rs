@@ -92,7 +92,7 @@ async fn a_postgres_that_is_killed_is_started_again() -> TestResult {
     let names = loop {
         match project_names(postgres.url()).await {
             Ok(names) => break names,
-            Err(error) => assert!(error.is_transient() && Instant::now() < deadline, "{error}"),
+            Err(error) => assert!(matches!(error, StoreError::Unavailable(_)) && Instant::now() < deadline, "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use blindtune::app::Database;
+use blindtune::config::Config;
 use blindtune::domain::job::JobState;
 use blindtune::store::PoolSettings;
 use blindtune::store::StoreError;
@@ -30,6 +32,25 @@ async fn hosts_that_migrate_at_once_all_end_at_the_same_schema() -> TestResult {
 }
 
 #[tokio::test]
+async fn a_database_of_another_version_is_refused_by_name() -> TestResult {
+    for (change, number) in [
+        ("update _sqlx_migrations set checksum = 'another text'", 1),
+        ("insert into _sqlx_migrations select 10, 'usage shards', now(), true, checksum, 1 from _sqlx_migrations", 10),
+    ] {
+        let world = World::new().await;
+        sqlx::raw_sql(change).execute(&world.pool).await?;
+        let refused = pool::migrate(&world.pool).await;
+        assert!(matches!(refused, Err(StoreError::OtherVersion { version }) if version == number), "{refused:?}");
+        let url = world.url.clone();
+        let flags = [("state.dir", "unused".into()), ("database.url", url.into())];
+        let config = Config::load(None, &flags)?;
+        let Err(error) = Database::open(&config).await else { return Err("it was opened".into()) };
+        assert!(format!("{error:#}").contains("make an empty database and name it in database.url"), "{error:#}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_session_has_its_time_outs_and_waits_no_longer_than_them() -> TestResult {
     let world = World::new().await;
     let job = world.job(JobState::Running, None).await;
@@ -37,7 +58,7 @@ async fn a_session_has_its_time_outs_and_waits_no_longer_than_them() -> TestResu
     jobs::get_for_update(&mut holder, world.project, job).await?;
     let mut waiter = pool::begin(&world.pool).await?;
     let refused = jobs::get_for_update(&mut waiter, world.project, job).await;
-    assert!(matches!(&refused, Err(error) if error.is_transient()), "{refused:?}");
+    assert!(matches!(&refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     let (statement, commit): (String, String) =
         sqlx::query_as("select current_setting('statement_timeout'), current_setting('synchronous_commit')")
             .fetch_one(&mut *holder)

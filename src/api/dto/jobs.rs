@@ -21,7 +21,6 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
 use crate::domain::limits::LARGEST_NUMBER;
-use crate::domain::limits::LARGEST_WHOLE;
 use crate::domain::schemas;
 use crate::domain::settings::SplitSettings;
 use crate::service::CheckpointRow;
@@ -135,11 +134,14 @@ pub fn split_of(method: Method) -> Result<SplitSettings> {
     if method.kind == "split" {
         return Ok(method.split);
     }
+    Err(unsupported_method(&method.kind))
+}
+
+fn unsupported_method(kind: &str) -> ServiceError {
     let message = format!(
-        "method.type '{}' needs labels on the host; blindtune has 'split', where the labels stay with you.",
-        method.kind
+        "method.type '{kind}' needs labels on the host; blindtune has 'split', where the labels stay with you."
     );
-    Err(ServiceError::new(ErrorCode::UnsupportedMethod, message).at("method.type"))
+    ServiceError::new(ErrorCode::UnsupportedMethod, message).at("method.type")
 }
 
 fn only_null() -> Object {
@@ -181,13 +183,7 @@ impl TryFrom<CreateJob> for NewJob {
 
     fn try_from(body: CreateJob) -> Result<Self> {
         let choice = match body.method {
-            Some(method) if method.kind != "split" => {
-                let message = format!(
-                    "method.type '{}' needs labels on the host; blindtune has 'split', where the labels stay with you.",
-                    method.kind
-                );
-                return Err(ServiceError::new(ErrorCode::UnsupportedMethod, message).at("method.type"));
-            }
+            Some(method) if method.kind != "split" => return Err(unsupported_method(&method.kind)),
             Some(method) => method.split.unwrap_or_default(),
             None => SplitChoice::default(),
         };
@@ -199,9 +195,6 @@ impl TryFrom<CreateJob> for NewJob {
             let message =
                 "integrations: only null or []. This host sends nothing elsewhere; report from your own loop.";
             return Err(ServiceError::new(ErrorCode::UnsupportedField, message).at("integrations"));
-        }
-        if body.seed.is_some_and(|seed| seed.abs_diff(0) > LARGEST_WHOLE.unsigned_abs()) {
-            return Err(ServiceError::new(ErrorCode::InvalidSeed, "seed: at most 9007199254740991.").at("seed"));
         }
         let hyperparameters = match &body.hyperparameters {
             Some(given) => {

@@ -9,8 +9,8 @@ use utoipa::openapi::Schema;
 use crate::api::dto::files::ExpiresAfterJson;
 use crate::api::dto::files::FileObject;
 use crate::domain::schemas;
-use crate::service::Announced;
 use crate::service::FileRow;
+use crate::service::NewUpload;
 use crate::service::PartRow;
 use crate::service::UploadRow;
 
@@ -34,7 +34,7 @@ pub struct CreateUpload {
     pub expires_after: Option<ExpiresAfterJson>,
 }
 
-impl From<CreateUpload> for Announced {
+impl From<CreateUpload> for NewUpload {
     fn from(body: CreateUpload) -> Self {
         let CreateUpload { bytes, filename, mime_type, purpose, expires_after } = body;
         Self { bytes, filename, mime_type, purpose, expires_after: expires_after.map(Into::into) }

@@ -8,7 +8,7 @@ use crate::domain::webhooks::DeliveryState as DomainState;
 use crate::domain::webhooks::WebhookEvent as DomainEvent;
 use crate::service::DeliveryRow;
 use crate::service::WebhookRow;
-use crate::service::WebhookWish;
+use crate::service::WebhookUpdate;
 
 /// Something that a webhook can be told.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
@@ -99,7 +99,7 @@ impl CreateWebhook {
     }
 }
 
-impl From<UpdateWebhook> for WebhookWish {
+impl From<UpdateWebhook> for WebhookUpdate {
     fn from(body: UpdateWebhook) -> Self {
         Self { url: body.url, events: body.events.map(domain), enabled: body.enabled }
     }

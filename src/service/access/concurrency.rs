@@ -2,30 +2,29 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 
 use crate::domain::ids::ProjectId;
-use crate::service::context::locked;
 
-/// So many places for each project.
+/// So many permits for each project.
 pub struct Permits {
-    places: usize,
+    most: usize,
     taken: Mutex<HashMap<ProjectId, Arc<Semaphore>>>,
 }
 
 impl Permits {
     /// None taken.
-    pub fn new(places: usize) -> Self {
-        Self { places, taken: Mutex::default() }
+    pub fn new(most: usize) -> Self {
+        Self { most, taken: Mutex::default() }
     }
 
-    /// Takes a place of the project until the permit is dropped; `None` when all are taken.
+    /// Takes a permit of the project, given back when dropped; `None` when all are taken.
     pub fn take(&self, project: ProjectId) -> Option<OwnedSemaphorePermit> {
-        let new = || Arc::new(Semaphore::new(self.places));
-        let places = Arc::clone(locked(&self.taken).entry(project).or_insert_with(new));
-        places.try_acquire_owned().ok()
+        let new = || Arc::new(Semaphore::new(self.most));
+        let permits = Arc::clone(self.taken.lock().entry(project).or_insert_with(new));
+        permits.try_acquire_owned().ok()
     }
 }

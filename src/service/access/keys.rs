@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -16,16 +15,19 @@ use crate::domain::ids::ProjectId;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::domain::quota::Quota;
+use crate::service::access::idempotency::AnswerRecord;
 use crate::service::access::tokens::Tokens;
 use crate::service::access::tokens::token_hash;
-use crate::service::context::Context;
 use crate::service::context::Result;
+use crate::service::context::begin;
 use crate::service::context::commit;
+use crate::service::context::connection;
 use crate::service::context::known_cursor;
 use crate::service::error::ServiceError;
 use crate::store::Connection;
 use crate::store::Page as PageRequest;
 use crate::store::Paged;
+use crate::store::Pool;
 use crate::store::keys;
 use crate::store::keys::KeyRow;
 use crate::store::projects;
@@ -49,7 +51,7 @@ pub struct NewKey {
 
 /// Use cases on keys.
 pub struct Keys {
-    context: Arc<Context>,
+    pool: Pool,
     tokens: Tokens,
     cache: Duration,
     checked: Mutex<HashMap<[u8; 32], (Instant, Principal)>>,
@@ -57,38 +59,37 @@ pub struct Keys {
 
 impl Keys {
     /// Keys signed and read by `tokens`; a revoked key stops working after at most `cache`.
-    pub fn new(context: Arc<Context>, tokens: Tokens, cache: Duration) -> Self {
-        Self { context, tokens, cache, checked: Mutex::default() }
+    pub fn new(pool: Pool, tokens: Tokens, cache: Duration) -> Self {
+        Self { pool, tokens, cache, checked: Mutex::default() }
     }
 
     /// Makes a key for the project of that name, which is made when it does not exist. The key's text is returned once and
     /// never stored.
     pub async fn create_for(&self, project: &str, new: NewKey) -> Result<(KeyRow, String)> {
-        let mut transaction = self.context.begin().await?;
+        let mut transaction = begin(&self.pool).await?;
         let project = projects::find_or_create(&mut transaction, project).await?.id;
-        let made = self.insert(&mut transaction, project, KeyId(Uuid::now_v7()), new).await?;
+        let made = self.insert(&mut transaction, project, new).await?;
         commit(transaction).await?;
         Ok(made)
     }
 
     /// Makes a key for a project. The key's text is returned once and never stored.
-    pub async fn create(&self, project: ProjectId, id: KeyId, new: NewKey) -> Result<(KeyRow, String)> {
-        let mut connection = self.context.connection().await?;
-        if keys::get(&mut connection, id).await?.is_some() {
-            let message = "This key was made by an earlier attempt, which showed it; revoke it and make another.";
-            return Err(ServiceError::new(ErrorCode::AlreadyMade, message));
-        }
-        self.insert(&mut connection, project, id, new).await
+    pub async fn create(
+        &self,
+        project: ProjectId,
+        new: NewKey,
+        record: AnswerRecord<KeyRow>,
+    ) -> Result<(KeyRow, String)> {
+        let mut transaction = begin(&self.pool).await?;
+        let (row, token) = self.insert(&mut transaction, project, new).await?;
+        record.write(&mut transaction, &row).await?;
+        commit(transaction).await?;
+        Ok((row, token))
     }
 
-    async fn insert(
-        &self,
-        connection: &mut Connection,
-        project: ProjectId,
-        id: KeyId,
-        new: NewKey,
-    ) -> Result<(KeyRow, String)> {
+    async fn insert(&self, connection: &mut Connection, project: ProjectId, new: NewKey) -> Result<(KeyRow, String)> {
         check(&new)?;
+        let id = KeyId(Uuid::now_v7());
         let now = OffsetDateTime::now_utc();
         let expires = now + Duration::from_secs(u64::from(new.days) * 86_400);
         let token = self
@@ -109,47 +110,45 @@ impl Keys {
 
     /// All keys, newest first: for the operator.
     pub async fn list(&self) -> Result<Vec<KeyRow>> {
-        Ok(keys::list(&mut *self.context.connection().await?, None).await?)
+        Ok(keys::list(&mut *connection(&self.pool).await?, None).await?)
     }
 
     /// A page of a project's keys, newest first.
     pub async fn page(&self, project: ProjectId, page: PageRequest) -> Result<Paged<KeyRow>> {
-        known_cursor(keys::page(&mut *self.context.connection().await?, project, &page).await?)
+        known_cursor(keys::page(&mut *connection(&self.pool).await?, project, &page).await?)
     }
 
     /// One key of a project.
     pub async fn get(&self, project: ProjectId, key: KeyId) -> Result<KeyRow> {
-        let found = keys::get(&mut *self.context.connection().await?, key).await?;
+        let found = keys::get(&mut *connection(&self.pool).await?, key).await?;
         found.filter(|row| row.project == project).ok_or_else(|| ServiceError::not_found("key", key))
     }
 
     /// Ends a key's life; a key of any project where none is given.
     pub async fn revoke(&self, project: Option<ProjectId>, key: KeyId) -> Result<()> {
-        if !keys::revoke(&mut *self.context.connection().await?, project, key).await? {
+        if !keys::revoke(&mut *connection(&self.pool).await?, project, key).await? {
             return Err(ServiceError::not_found("key", key));
         }
-        if let Ok(mut checked) = self.checked.lock() {
-            checked.retain(|_, (_, principal)| principal.key != key);
-        }
+        self.checked.lock().retain(|_, (_, principal)| principal.key != key);
         Ok(())
     }
 
     /// Every project, by name.
     pub async fn projects(&self) -> Result<Vec<ProjectRow>> {
-        Ok(projects::list(&mut *self.context.connection().await?).await?)
+        Ok(projects::list(&mut *connection(&self.pool).await?).await?)
     }
 
     /// Sets a project's limits; a running host follows within the time that keys are remembered.
     pub async fn limit_project(&self, name: &str, quota: Quota) -> Result<ProjectRow> {
         check_quota(&quota)?;
-        let set = projects::set_quota(&mut *self.context.connection().await?, name, &quota).await?;
+        let set = projects::set_quota(&mut *connection(&self.pool).await?, name, &quota).await?;
         set.ok_or_else(|| ServiceError::not_found("project", name))
     }
 
     /// Who holds this key, when it is valid; `None` for every other text, whatever is wrong with it.
     pub async fn check(&self, token: &str) -> Result<Option<Principal>> {
         let hash = token_hash(token);
-        let known = self.checked.lock().ok().and_then(|checked| checked.get(&hash).cloned());
+        let known = self.checked.lock().get(&hash).cloned();
         if let Some((at, principal)) = known {
             let fresh = at.elapsed() < self.cache;
             if fresh && self.tokens.read(token, unix_now()).is_ok() {
@@ -157,7 +156,7 @@ impl Keys {
             }
         }
         let Ok(claims) = self.tokens.read(token, unix_now()) else { return Ok(None) };
-        let mut connection = self.context.connection().await?;
+        let mut connection = connection(&self.pool).await?;
         let Some(row) = keys::get(&mut connection, claims.jti).await? else { return Ok(None) };
         let alive = row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > OffsetDateTime::now_utc());
         if !alive || row.token_sha256 != hash || row.project != claims.sub {
@@ -177,7 +176,7 @@ impl Keys {
     }
 
     fn remember(&self, hash: [u8; 32], principal: &Principal) {
-        let Ok(mut checked) = self.checked.lock() else { return };
+        let mut checked = self.checked.lock();
         if checked.len() >= CACHED_KEYS {
             checked.clear();
         }

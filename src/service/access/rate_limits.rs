@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
@@ -16,9 +17,9 @@ use crate::domain::quota::Quota;
 use crate::domain::quota::Used;
 use crate::service::context::Context;
 use crate::service::context::Result;
-use crate::service::context::locked;
 use crate::store::usage;
 use crate::store::usage::Amounts;
+use crate::store::usage::Consumer;
 
 /// A month's use is read again after this long: a budget can be overrun by what is used meanwhile.
 const MONTH_FRESH: Duration = Duration::from_secs(5);
@@ -88,7 +89,7 @@ impl Governor {
         if denied.is_none() {
             self.each(caller, |buckets, now| buckets.requests.take(1.0, now));
         }
-        *locked(&self.answered).entry((caller.project, caller.key)).or_default() += 1;
+        *self.answered.lock().entry((caller.project, caller.key)).or_default() += 1;
         Ok(denied)
     }
 
@@ -108,7 +109,8 @@ impl Governor {
     }
 
     fn too_fast(&self, caller: &Principal, device: bool) -> Option<Denied> {
-        let (mut requests, mut tokens) = (None, None);
+        let mut requests = None;
+        let mut tokens = None;
         self.each(caller, |buckets, now| {
             requests = requests.max(buckets.requests.wait_for(1.0, now));
             tokens = tokens.max(buckets.tokens.wait_for(1.0, now).filter(|_| device));
@@ -134,7 +136,7 @@ impl Governor {
     }
 
     async fn month(&self, project: ProjectId, holder: Holder) -> Result<Used> {
-        let known = locked(&self.months).get(&holder).copied();
+        let known = self.months.lock().get(&holder).copied();
         if let Some((at, used)) = known
             && at.elapsed() < MONTH_FRESH
         {
@@ -145,7 +147,7 @@ impl Governor {
             Holder::Project(_) => None,
         };
         let used = usage::this_month(&mut *self.context.connection().await?, project, key).await?;
-        locked(&self.months).insert(holder, (Instant::now(), used));
+        self.months.lock().insert(holder, (Instant::now(), used));
         Ok(used)
     }
 
@@ -153,7 +155,7 @@ impl Governor {
     fn each(&self, caller: &Principal, mut with: impl FnMut(&mut Buckets, Instant)) {
         let now = Instant::now();
         let limits = &self.context.limits;
-        let mut buckets = locked(&self.buckets);
+        let mut buckets = self.buckets.lock();
         let mut one = |holder: Holder, quota: &Quota| {
             let requests = quota.requests_per_minute.unwrap_or(i64::from(limits.requests_per_minute));
             let tokens = quota.tokens_per_minute.unwrap_or(limits.tokens_per_minute.cast_signed());
@@ -172,15 +174,16 @@ impl Governor {
 
     /// Writes the counted requests down. What cannot be written is counted again later.
     pub async fn flush(&self) -> Result<()> {
-        let counted: Vec<_> = locked(&self.answered).drain().collect();
+        let counted: Vec<_> = self.answered.lock().drain().collect();
         for ((project, key), requests) in counted {
             let amounts = Amounts { requests, ..Amounts::default() };
             let written = async {
-                usage::add(&mut *self.context.connection().await?, (project, key, ""), &amounts).await?;
+                let consumer = Consumer { project, key, model: "" };
+                usage::add(&mut *self.context.connection().await?, &consumer, &amounts).await?;
                 Ok(())
             };
             if let Err(error) = written.await {
-                *locked(&self.answered).entry((project, key)).or_default() += requests;
+                *self.answered.lock().entry((project, key)).or_default() += requests;
                 return Err(error);
             }
         }

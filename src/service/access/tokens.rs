@@ -205,9 +205,10 @@ mod tests {
             ("nbf", json!(now + 3600)),
         ] {
             let mut spoiled = claims.clone();
-            match value.is_null() {
-                true => drop(spoiled.as_object_mut().expect("object").remove(field)),
-                false => spoiled[field] = value.clone(),
+            if value.is_null() {
+                spoiled.as_object_mut().expect("object").remove(field);
+            } else {
+                spoiled[field] = value.clone();
             }
             assert_eq!(tokens.read(&forged(&header, &spoiled, &tokens), now), Err(BadToken), "{field} = {value}");
         }

@@ -18,7 +18,7 @@ use crate::store::audit::NewAuditEntry;
 
 /// What was done, for the audit log.
 #[derive(Debug, Clone)]
-pub struct Deed<'a> {
+pub struct AuditEntry<'a> {
     /// Name of the operation.
     pub action: &'a str,
     /// The thing that it was about.
@@ -39,10 +39,11 @@ impl AuditLog {
     }
 
     /// Writes down what a caller did.
-    pub async fn note(&self, caller: &Principal, deed: &Deed<'_>) -> Result<()> {
-        let Deed { action, resource, status, request_id } = *deed;
-        let (project, key) = (caller.project, caller.key);
-        let entry = NewAuditEntry { id: AuditId(Uuid::now_v7()), project, key, action, resource, status, request_id };
+    pub async fn note(&self, caller: &Principal, entry: &AuditEntry<'_>) -> Result<()> {
+        let AuditEntry { action, resource, status, request_id } = *entry;
+        let Principal { project, key, .. } = *caller;
+        let id = AuditId(Uuid::now_v7());
+        let entry = NewAuditEntry { id, project, key, action, resource, status, request_id };
         Ok(audit::append(&mut *self.0.connection().await?, &entry).await?)
     }
 }

@@ -13,6 +13,7 @@ use crate::store::ledger::LedgerKind;
 use crate::store::ledger::NewLedgerEntry;
 use crate::store::usage;
 use crate::store::usage::Amounts;
+use crate::store::usage::Consumer;
 
 /// What a call did, for the job's counters and the record of use.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,18 +45,28 @@ pub fn size(tensors: &[WireTensor]) -> usize {
     tensors.iter().map(|tensor| tensor.bytes().len()).sum()
 }
 
-/// A call as the ledger has it.
-pub fn entry(job: JobId, kind: LedgerKind, seq: Option<u64>, sent: &Sent) -> NewLedgerEntry<'_> {
-    NewLedgerEntry { job, seq, kind, tensors: &sent.tensors, bytes: sent.bytes as u64, sha256: &sent.digest }
+/// A call of a job.
+#[derive(Debug, Clone, Copy)]
+pub struct MeteredCall<'a> {
+    /// Which call.
+    pub kind: LedgerKind,
+    /// The step, for a call that is one.
+    pub seq: Option<u64>,
+    /// What came with it.
+    pub sent: &'a Sent,
+}
+
+impl<'a> MeteredCall<'a> {
+    /// The call as the ledger has it.
+    pub fn entry(&self, job: JobId) -> NewLedgerEntry<'a> {
+        let Self { kind, seq, sent } = *self;
+        NewLedgerEntry { job, seq, kind, tensors: &sent.tensors, bytes: sent.bytes as u64, sha256: &sent.digest }
+    }
 }
 
 /// Writes a call of a job into the ledger, and counts what it used for the key that sent it.
-pub async fn write(
-    connection: &mut Connection,
-    job: &JobRow,
-    (kind, seq, sent): (LedgerKind, Option<u64>, &Sent),
-    amounts: &Amounts,
-) -> Result<()> {
-    ledger::append(connection, &entry(job.id, kind, seq, sent)).await?;
-    Ok(usage::add(connection, (job.project, sent.key, &job.model_name), amounts).await?)
+pub async fn write(connection: &mut Connection, job: &JobRow, call: &MeteredCall<'_>, amounts: &Amounts) -> Result<()> {
+    ledger::append(connection, &call.entry(job.id)).await?;
+    let consumer = Consumer { project: job.project, key: call.sent.key, model: &job.model_name };
+    Ok(usage::add(connection, &consumer, amounts).await?)
 }

@@ -30,8 +30,7 @@ impl Sent {
         for part in [kind.as_bytes(), b"\0", parameters.as_bytes(), b"\0", body] {
             hasher.update(part);
         }
-        let (digest, bytes) = (hasher.finalize().into(), body.len());
-        Self { digest, bytes, tensors: SentTensors::default(), key }
+        Self { digest: hasher.finalize().into(), bytes: body.len(), tensors: SentTensors::default(), key }
     }
 
     /// Writes down the tensors of the call.

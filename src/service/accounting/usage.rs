@@ -39,7 +39,8 @@ impl Usage {
     pub async fn report(
         &self,
         project: ProjectId,
-        (from, to): (Option<Date>, Option<Date>),
+        from: Option<Date>,
+        to: Option<Date>,
         by: Grouping,
     ) -> Result<Report> {
         let to = to.unwrap_or_else(|| OffsetDateTime::now_utc().date());
@@ -49,8 +50,8 @@ impl Usage {
             return Err(ServiceError::new(ErrorCode::InvalidDates, message).at("start_date"));
         }
         let mut connection = self.0.connection().await?;
-        let rows = usage::report(&mut connection, project, (from, to), by).await?;
-        let total = usage::report(&mut connection, project, (from, to), Grouping::default()).await?.into_iter().next();
+        let rows = usage::report(&mut connection, project, from, to, by).await?;
+        let total = usage::report(&mut connection, project, from, to, Grouping::default()).await?.into_iter().next();
         let nothing = UsageRow { key: None, model: None, day: None, amounts: usage::Amounts::default() };
         Ok(Report { from, to, rows, total: total.unwrap_or(nothing) })
     }

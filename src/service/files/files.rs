@@ -1,6 +1,5 @@
 //! Uploaded inputs. Owns receiving, listing and removing files; a file is streamed to the blob store and checked on the way,
-//! and must never be whole in memory or carry a label. A sender that is refused is heard out for two seconds: a client that is
-//! still sending would not read the answer.
+//! and must never be whole in memory or carry a label.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -8,7 +7,6 @@ use std::io::Read;
 use std::io::Seek;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Buf;
 use bytes::Bytes;
@@ -16,10 +14,12 @@ use futures::Stream;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::FileId;
 use crate::domain::ids::ProjectId;
+use crate::service::access::idempotency::AnswerRecord;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -52,6 +52,15 @@ pub struct Draft {
     rows: u64,
 }
 
+/// How a received file is made visible.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// What it is for.
+    pub purpose: String,
+    /// How long it lives; for ever when absent.
+    pub seconds: Option<i64>,
+}
+
 struct Scanned {
     shape: Shape,
     rows: u64,
@@ -81,21 +90,15 @@ impl Files {
             let message = "Name the file .jsonl, .csv or .tsv, so that its format is known.";
             return Err(ServiceError::new(ErrorCode::UnknownFormat, message).at("file"));
         };
-        let received = self.receive_as(format, body.as_mut()).await;
-        if received.is_err() {
-            // A client that is still sending would see a reset connection instead of the reason.
-            let rest = async { while let Some(Ok(_)) = body.next().await {} };
-            let _ = tokio::time::timeout(Duration::from_secs(2), rest).await;
-        }
-        let (blob, index, scanned) = received?;
-        Ok(Draft { filename: filename.to_owned(), blob, index, shape: scanned.0, rows: scanned.1 })
+        self.receive_as(filename, format, body).await
     }
 
     async fn receive_as<E>(
         &self,
+        filename: &str,
         format: Format,
         mut body: impl Stream<Item = std::result::Result<Bytes, E>> + Unpin,
-    ) -> Result<(BlobRef, BlobRef, (Shape, u64))>
+    ) -> Result<Draft>
     where
         ServiceError: From<E>,
     {
@@ -139,7 +142,7 @@ impl Files {
         };
         let blob = writer.finish().await?;
         let index = self.store_index(scanned.index).await?;
-        Ok((blob, index, (scanned.shape, scanned.rows)))
+        Ok(Draft { filename: filename.to_owned(), blob, index, shape: scanned.shape, rows: scanned.rows })
     }
 
     async fn store_index(&self, index: File) -> Result<BlobRef> {
@@ -154,40 +157,53 @@ impl Files {
     /// Makes a received file visible, for ever or for some time.
     pub async fn publish(
         &self,
-        (project, id): (ProjectId, FileId),
+        project: ProjectId,
         draft: Draft,
-        purpose: &str,
-        seconds: Option<i64>,
+        publication: Publication,
+        record: AnswerRecord<FileRow>,
     ) -> Result<FileRow> {
-        let mut connection = self.0.connection().await?;
-        if let Some(made) = files::get(&mut connection, project, id).await? {
-            self.discard(draft).await?; // an earlier attempt of the same request made it
-            return Ok(made);
+        let published = self.publish_alone(project, &draft, &publication, &record).await;
+        if published.is_err() {
+            self.discard(draft).await?;
         }
-        self.publish_in(&mut connection, (project, id, draft), purpose, seconds).await
+        published
+    }
+
+    async fn publish_alone(
+        &self,
+        project: ProjectId,
+        draft: &Draft,
+        publication: &Publication,
+        record: &AnswerRecord<FileRow>,
+    ) -> Result<FileRow> {
+        let mut transaction = self.0.begin().await?;
+        let file = self.publish_in(&mut transaction, project, draft, publication).await?;
+        record.write(&mut transaction, &file).await?;
+        commit(transaction).await?;
+        Ok(file)
     }
 
     /// The same in a transaction that does more.
     pub async fn publish_in(
         &self,
         connection: &mut Connection,
-        (project, id, draft): (ProjectId, FileId, Draft),
-        purpose: &str,
-        seconds: Option<i64>,
+        project: ProjectId,
+        draft: &Draft,
+        publication: &Publication,
     ) -> Result<FileRow> {
         let shape = serde_json::to_value(&draft.shape).map_err(ServiceError::internal)?;
         let new = NewFile {
-            id,
+            id: FileId(Uuid::now_v7()),
             project,
             filename: &draft.filename,
-            purpose,
+            purpose: &publication.purpose,
             bytes: draft.blob.bytes.cast_signed(),
             rows: draft.rows.cast_signed(),
             sha256: &draft.blob.sha256,
             blob: &draft.blob.path,
             index_blob: &draft.index.path,
             shape: &shape,
-            seconds,
+            seconds: publication.seconds,
         };
         Ok(files::insert(connection, &new).await?)
     }
@@ -240,13 +256,11 @@ impl Files {
 
 /// Refuses a name that is none, or that names a folder.
 pub fn check_filename(filename: &str, param: &str) -> Result<()> {
-    match !(1..=255).contains(&filename.chars().count()) || filename.contains(['/', '\\', '\0']) {
-        false => Ok(()),
-        true => {
-            Err(ServiceError::new(ErrorCode::InvalidFilename, "The file needs a plain name of 1 to 255 characters.")
-                .at(param))
-        }
+    if !(1..=255).contains(&filename.chars().count()) || filename.contains(['/', '\\', '\0']) {
+        let message = "The file needs a plain name of 1 to 255 characters.";
+        return Err(ServiceError::new(ErrorCode::InvalidFilename, message).at(param));
     }
+    Ok(())
 }
 
 fn refused(bad: &BadRow) -> ServiceError {

@@ -11,3 +11,4 @@ pub mod uploads;
 pub use files::Draft;
 pub use files::Files;
 pub use files::INPUTS;
+pub use files::Publication;

@@ -37,11 +37,9 @@ where
         writer.abort().await?;
         return Err(refused);
     }
-    match writer.is_empty() {
-        false => Ok(writer.finish().await?),
-        true => {
-            writer.abort().await?;
-            Err(ServiceError::new(ErrorCode::EmptyPart, "There are no bytes in it.").at("data"))
-        }
+    if writer.is_empty() {
+        writer.abort().await?;
+        return Err(ServiceError::new(ErrorCode::EmptyPart, "There are no bytes in it.").at("data"));
     }
+    Ok(writer.finish().await?)
 }

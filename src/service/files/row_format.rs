@@ -80,11 +80,13 @@ fn bad(reason: impl Into<String>) -> BadRow {
 }
 
 fn bad_column(name: &str) -> BadRow {
-    let reason = match is_label_name(name) {
-        true => format!("'{name}' looks like a label; labels stay with you"),
-        false => format!("there is no column '{name}'; a row has text, text_pair or input_ids"),
+    let is_label = is_label_name(name);
+    let reason = if is_label {
+        format!("'{name}' looks like a label; labels stay with you")
+    } else {
+        format!("there is no column '{name}'; a row has text, text_pair or input_ids")
     };
-    BadRow { line: 0, column: Some(name.to_owned()), is_label: is_label_name(name), reason }
+    BadRow { line: 0, column: Some(name.to_owned()), is_label, reason }
 }
 
 /// Reads a whole file once: checks every row and writes the index. Returns its shape and the number of rows.
@@ -109,7 +111,10 @@ pub fn scan(
 fn scan_lines(reader: impl Read, fuse: &Fuse, index: &mut dyn Write) -> Result<(Shape, u64), BadRow> {
     let shape = Shape { format: Format::Jsonl, columns: Vec::new() };
     let mut reader = BufReader::with_capacity(Fuse::SLACK as usize, reader);
-    let (mut line, mut offset, mut rows, mut kind) = (0u64, 0u64, 0u64, None);
+    let mut line = 0u64;
+    let mut offset = 0u64;
+    let mut rows = 0u64;
+    let mut kind = None;
     let mut record = Vec::new();
     loop {
         record.clear();
@@ -133,7 +138,8 @@ fn scan_table(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Wr
     let mut reader = csv_reader(format, reader);
     let mut shape = Shape { format, columns: Vec::new() };
     let mut record = csv::ByteRecord::new();
-    let (mut rows, mut kind) = (0u64, None);
+    let mut rows = 0u64;
+    let mut kind = None;
     loop {
         let start = reader.position().byte();
         let more = reader.read_byte_record(&mut record).map_err(|error| csv_error(&error, reader.position().line()))?;
@@ -251,10 +257,10 @@ fn token_row(ids: impl Iterator<Item = Option<i64>>) -> Result<Row, BadRow> {
 
 fn same_kind(kind: &mut Option<bool>, row: &Row) -> Result<(), BadRow> {
     let tokens = matches!(row, Row::Tokens(_));
-    match *kind.get_or_insert(tokens) == tokens {
-        true => Ok(()),
-        false => Err(bad("all rows of a file have text, or all have input_ids")),
+    if *kind.get_or_insert(tokens) != tokens {
+        return Err(bad("all rows of a file have text, or all have input_ids"));
     }
+    Ok(())
 }
 
 fn write_entry(index: &mut dyn Write, offset: u64, length: usize) -> Result<(), BadRow> {
@@ -321,10 +327,10 @@ impl<R: Read> Read for FusedReader<R> {
         let read = self.inner.read(buffer)?;
         let position = self.fuse.position.get() + read as u64;
         self.fuse.position.set(position);
-        match position > self.fuse.burns_at.get() {
-            true => Err(std::io::Error::other(format!("a row is longer than {} bytes", self.fuse.row_bytes))),
-            false => Ok(read),
+        if position > self.fuse.burns_at.get() {
+            return Err(std::io::Error::other(format!("a row is longer than {} bytes", self.fuse.row_bytes)));
         }
+        Ok(read)
     }
 }
 

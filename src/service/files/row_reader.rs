@@ -36,7 +36,8 @@ pub async fn read_rows(context: &Context, file: &FileRow, numbers: &[u64]) -> Re
 }
 
 fn inputs(shape: &Shape, records: &[Bytes]) -> Result<Inputs> {
-    let (mut texts, mut ids) = (Vec::new(), Vec::new());
+    let mut texts = Vec::new();
+    let mut ids = Vec::new();
     for record in records {
         match parse(shape, record).map_err(ServiceError::internal)? {
             Row::Text(text, pair) => texts.push((text, pair)),

@@ -15,11 +15,11 @@ use uuid::Uuid;
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::ExpiresAfter;
-use crate::domain::ids::FileId;
 use crate::domain::ids::PartId;
 use crate::domain::ids::ProjectId;
 use crate::domain::ids::UploadId;
 use crate::domain::limits::LARGEST_WHOLE;
+use crate::service::access::idempotency::AnswerRecord;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -27,6 +27,7 @@ use crate::service::error::ServiceError;
 use crate::service::files::files::Draft;
 use crate::service::files::files::Files;
 use crate::service::files::files::INPUTS;
+use crate::service::files::files::Publication;
 use crate::service::files::files::check_filename;
 use crate::service::files::receive::receive;
 use crate::store::StoreError;
@@ -35,7 +36,7 @@ use crate::store::blobs::BlobRef;
 use crate::store::blobs::Blobs;
 use crate::store::files::FileRow;
 use crate::store::uploads;
-use crate::store::uploads::NewUpload;
+use crate::store::uploads::NewUpload as NewUploadRow;
 use crate::store::uploads::PartRow;
 use crate::store::uploads::UploadRow;
 
@@ -52,7 +53,7 @@ const MIME_LENGTH: usize = 255;
 
 /// An upload that a client announces.
 #[derive(Debug, Clone)]
-pub struct Announced {
+pub struct NewUpload {
     /// Size of the whole.
     pub bytes: u64,
     /// Name of the file.
@@ -65,12 +66,35 @@ pub struct Announced {
     pub expires_after: Option<ExpiresAfter>,
 }
 
+/// How the parts of an upload become a file.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    /// The parts, in order.
+    pub parts: Vec<PartId>,
+    /// Checksum of the whole, in hexadecimal.
+    pub md5: Option<String>,
+}
+
+/// An upload that has become a file.
+#[derive(Debug, Clone)]
+pub struct CompletedUpload {
+    /// The upload.
+    pub upload: UploadRow,
+    /// The file.
+    pub file: FileRow,
+}
+
 /// Use cases on uploads.
 pub struct Uploads(pub Arc<Context>);
 
 impl Uploads {
     /// Announces a file.
-    pub async fn create(&self, (project, id): (ProjectId, UploadId), new: Announced) -> Result<UploadRow> {
+    pub async fn create(
+        &self,
+        project: ProjectId,
+        new: NewUpload,
+        record: AnswerRecord<UploadRow>,
+    ) -> Result<UploadRow> {
         check_filename(&new.filename, "filename")?;
         if new.purpose != INPUTS {
             let message = format!("purpose must be '{INPUTS}'.");
@@ -91,15 +115,12 @@ impl Uploads {
         }
         let file_seconds = new.expires_after.map(|after| after.of_file()).transpose()?;
         let mut transaction = self.0.begin().await?;
-        if let Some(made) = uploads::get(&mut transaction, project, id).await? {
-            return Ok(made);
-        }
         if uploads::count_pending(&mut transaction, project).await? >= PENDING {
             let message = format!("A project has at most {PENDING} pending uploads; complete or cancel one.");
             return Err(ServiceError::new(ErrorCode::TooManyUploads, message));
         }
-        let row = NewUpload {
-            id,
+        let row = NewUploadRow {
+            id: UploadId(Uuid::now_v7()),
             project,
             filename: &new.filename,
             purpose: &new.purpose,
@@ -109,6 +130,7 @@ impl Uploads {
             seconds: UPLOAD_SECONDS,
         };
         let row = uploads::insert(&mut transaction, &row).await?;
+        record.write(&mut transaction, &row).await?;
         commit(transaction).await?;
         Ok(row)
     }
@@ -129,8 +151,14 @@ impl Uploads {
     }
 
     /// Makes what was received a part of the upload.
-    pub async fn keep_part(&self, project: ProjectId, id: UploadId, blob: &BlobRef) -> Result<PartRow> {
-        let stored = self.store_part(project, id, blob).await;
+    pub async fn keep_part(
+        &self,
+        project: ProjectId,
+        id: UploadId,
+        blob: &BlobRef,
+        record: AnswerRecord<PartRow>,
+    ) -> Result<PartRow> {
+        let stored = self.store_part(project, id, blob, &record).await;
         if stored.is_err() {
             self.forget_part(blob).await?;
         }
@@ -142,7 +170,13 @@ impl Uploads {
         Ok(self.0.blobs.delete(&blob.path).await?)
     }
 
-    async fn store_part(&self, project: ProjectId, id: UploadId, blob: &BlobRef) -> Result<PartRow> {
+    async fn store_part(
+        &self,
+        project: ProjectId,
+        id: UploadId,
+        blob: &BlobRef,
+        record: &AnswerRecord<PartRow>,
+    ) -> Result<PartRow> {
         let mut transaction = self.0.begin().await?;
         pending(id, uploads::get_for_update(&mut transaction, project, id).await?)?;
         let parts = uploads::parts(&mut transaction, id).await?;
@@ -153,6 +187,7 @@ impl Uploads {
             return Err(ServiceError::new(ErrorCode::TooLarge, message).at("data"));
         }
         let part = uploads::insert_part(&mut transaction, PartId(Uuid::now_v7()), id, blob).await?;
+        record.write(&mut transaction, &part).await?;
         commit(transaction).await?;
         Ok(part)
     }
@@ -162,12 +197,12 @@ impl Uploads {
         &self,
         project: ProjectId,
         id: UploadId,
-        part_ids: &[PartId],
-        md5: Option<&str>,
-    ) -> Result<(UploadRow, FileRow)> {
+        completion: Completion,
+        record: AnswerRecord<CompletedUpload>,
+    ) -> Result<CompletedUpload> {
         let mut connection = self.0.connection().await?;
         let upload = pending(id, uploads::get(&mut connection, project, id).await?)?;
-        let parts = chosen(uploads::parts(&mut connection, id).await?, part_ids)?;
+        let parts = chosen(uploads::parts(&mut connection, id).await?, &completion.parts)?;
         drop(connection);
         let total: i64 = parts.iter().map(|part| part.bytes).sum();
         if total != upload.bytes {
@@ -175,17 +210,18 @@ impl Uploads {
             return Err(ServiceError::new(ErrorCode::SizeMismatch, message).at("part_ids"));
         }
         let files = Files(Arc::clone(&self.0));
-        let draft = self.join(&files, &upload, &parts, md5).await?;
+        let draft = self.join(&files, &upload, &parts, completion.md5.as_deref()).await?;
         let mut transaction = self.0.begin().await?;
         pending(id, uploads::get_for_update(&mut transaction, project, id).await?)?;
-        let file = files
-            .publish_in(&mut transaction, (project, FileId(Uuid::now_v7()), draft), INPUTS, upload.file_seconds)
-            .await?;
+        let publication = Publication { purpose: INPUTS.to_owned(), seconds: upload.file_seconds };
+        let file = files.publish_in(&mut transaction, project, &draft, &publication).await?;
         let spent = uploads::finish(&mut transaction, id, Some(file.id)).await?;
         let row = uploads::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        let completed = CompletedUpload { upload: row, file };
+        record.write(&mut transaction, &completed).await?;
         commit(transaction).await?;
         self.forget(spent.into_iter().map(|part| part.blob)).await?;
-        Ok((row, file))
+        Ok(completed)
     }
 
     async fn join(&self, files: &Files, upload: &UploadRow, parts: &[PartRow], md5: Option<&str>) -> Result<Draft> {
@@ -193,22 +229,21 @@ impl Uploads {
         let paths = parts.iter().map(|part| part.blob.clone()).collect();
         let chunks = one_after_the_other(self.0.blobs.clone(), paths).inspect_ok(|chunk| hash.update(chunk));
         let draft = files.receive(&upload.filename, chunks).await?;
-        match md5.is_none_or(|md5| md5.eq_ignore_ascii_case(&hex::encode(hash.finalize()))) {
-            true => Ok(draft),
-            false => {
-                files.discard(draft).await?;
-                let message = "md5: the parts, in this order, have another checksum.";
-                Err(ServiceError::new(ErrorCode::Md5Mismatch, message).at("md5"))
-            }
+        if md5.is_some_and(|md5| !md5.eq_ignore_ascii_case(&hex::encode(hash.finalize()))) {
+            files.discard(draft).await?;
+            let message = "md5: the parts, in this order, have another checksum.";
+            return Err(ServiceError::new(ErrorCode::Md5Mismatch, message).at("md5"));
         }
+        Ok(draft)
     }
 
     /// Gives an upload up.
-    pub async fn cancel(&self, project: ProjectId, id: UploadId) -> Result<UploadRow> {
+    pub async fn cancel(&self, project: ProjectId, id: UploadId, record: AnswerRecord<UploadRow>) -> Result<UploadRow> {
         let mut transaction = self.0.begin().await?;
         pending(id, uploads::get_for_update(&mut transaction, project, id).await?)?;
         let spent = uploads::finish(&mut transaction, id, None).await?;
         let row = uploads::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        record.write(&mut transaction, &row).await?;
         commit(transaction).await?;
         self.forget(spent.into_iter().map(|part| part.blob)).await?;
         Ok(row)
@@ -236,10 +271,10 @@ fn missing(id: UploadId) -> ServiceError {
 
 fn pending(id: UploadId, found: Option<UploadRow>) -> Result<UploadRow> {
     let upload = found.ok_or_else(|| missing(id))?;
-    match upload.status == "pending" {
-        true => Ok(upload),
-        false => Err(ServiceError::new(ErrorCode::UploadNotPending, format!("The upload is {}.", upload.status))),
+    if upload.status != "pending" {
+        return Err(ServiceError::new(ErrorCode::UploadNotPending, format!("The upload is {}.", upload.status)));
     }
+    Ok(upload)
 }
 
 /// The named parts, in that order; each is one of the upload's, and is named once.
@@ -249,7 +284,7 @@ fn chosen(parts: Vec<PartRow>, ids: &[PartId]) -> Result<Vec<PartRow>> {
         return Err(ServiceError::new(ErrorCode::PartsMissing, "part_ids: name the parts in order.").at("part_ids"));
     }
     if let Some(twice) = ids.iter().find(|id| !seen.insert(**id)) {
-        let message = format!("part_ids: {twice} is there twice.");
+        let message = format!("part_ids: duplicate {twice}.");
         return Err(ServiceError::new(ErrorCode::PartTwice, message).at("part_ids"));
     }
     let find = |id: &PartId| {

@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
@@ -43,10 +43,11 @@ use crate::service::inference::runnable::rows_per_forward;
 use crate::service::inference::runnable::runnable;
 use crate::store::usage;
 use crate::store::usage::Amounts;
+use crate::store::usage::Consumer;
 
 /// As many inputs as OpenAI takes in one call.
 const MOST_INPUTS: usize = 2048;
-/// Pause between two tries to get a place.
+/// Pause between two tries to get a session.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// A call for activations.
@@ -105,14 +106,20 @@ struct Slot {
 
 impl Slot {
     fn touch(&self) {
-        if let Ok(mut used) = self.used.lock() {
-            *used = Instant::now();
-        }
+        *self.used.lock() = Instant::now();
     }
 
     fn last_used(&self) -> Instant {
-        self.used.lock().map_or_else(|poisoned| *poisoned.into_inner(), |used| *used)
+        *self.used.lock()
     }
+}
+
+/// What a call runs on a session.
+struct Run<'a> {
+    model: &'a Runnable,
+    /// Most tokens in one input.
+    most_tokens: usize,
+    call: Call<'a>,
 }
 
 /// Use cases of inference.
@@ -162,7 +169,7 @@ impl Inference {
 
     /// Ends the sessions of a model that is deleted.
     pub async fn forget(&self, model: Uuid) -> Result<()> {
-        let ended = self.take_out(|(id, ..), _| *id == model)?;
+        let ended = self.take_out(|(id, ..), _| *id == model);
         self.close(ended).await;
         Ok(())
     }
@@ -172,22 +179,22 @@ impl Inference {
         let effect = Effect { device: answer.engine, bytes_out: size(&answer.tensors), ..Effect::default() };
         let amounts = Amounts { inference_tokens: answer.tokens as i64, ..effect.amounts(bytes_in) };
         let mut connection = self.context.connection().await?;
-        Ok(usage::add(&mut connection, (project, key, &answer.model), &amounts).await?)
+        let consumer = Consumer { project, key, model: &answer.model };
+        Ok(usage::add(&mut connection, &consumer, &amounts).await?)
     }
 
     /// Ends the sessions that nobody has asked for long.
     pub async fn close_idle(&self) -> Result<()> {
         let idle = self.context.inference.idle;
-        let ended = self.take_out(|_, slot| Arc::strong_count(slot) == 1 && slot.last_used().elapsed() >= idle)?;
+        let ended = self.take_out(|_, slot| Arc::strong_count(slot) == 1 && slot.last_used().elapsed() >= idle);
         self.close(ended).await;
         Ok(())
     }
 
     fn permit(&self, project: ProjectId) -> Result<OwnedSemaphorePermit> {
-        let places = self.context.limits.inference_in_flight_per_project;
-        let refusal = || {
-            format!("A project may have {places} inference calls in flight (limits.inference_in_flight_per_project).")
-        };
+        let most = self.context.limits.inference_in_flight_per_project;
+        let refusal =
+            || format!("A project may have {most} inference calls in flight (limits.inference_in_flight_per_project).");
         self.permits.take(project).ok_or_else(|| ServiceError::new(ErrorCode::TooManyInferenceCalls, refusal()))
     }
 
@@ -205,21 +212,22 @@ impl Inference {
         let most_tokens = match slot.opened.get_or_try_init(|| self.open(slot.job, &model)).await {
             Ok(most_tokens) => *most_tokens,
             Err(error) => {
-                let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot))?;
+                let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot));
                 self.close(ended).await;
                 return Err(error);
             }
         };
-        let answer = self.run(&slot, &model, most_tokens, &call).await;
+        let answer = self.run(&slot, Run { model: &model, most_tokens, call }).await;
         slot.touch();
         if answer.as_ref().is_err_and(|error| matches!(error.code, ErrorCode::SessionLost | ErrorCode::InternalError)) {
-            let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot))?;
+            let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot));
             self.close(ended).await;
         }
         answer
     }
 
-    async fn run(&self, slot: &Slot, model: &Runnable, most_tokens: usize, call: &Call<'_>) -> Result<InferenceAnswer> {
+    async fn run(&self, slot: &Slot, run: Run<'_>) -> Result<InferenceAnswer> {
+        let Run { model, most_tokens, call } = run;
         let begun = Instant::now();
         let mut replies = Vec::new();
         let step = rows_per_forward(&self.context.limits, most_tokens);
@@ -249,13 +257,13 @@ impl Inference {
         })
     }
 
-    /// The session's place; the one unused for longest makes room. Where all are at work, the call waits.
+    /// The model's slot; the one unused for longest makes room. Where all are at work, the call waits.
     async fn slot(&self, model: &Runnable) -> Result<Arc<Slot>> {
         let SplitSettings { precision, double_quant, .. } = model.settings;
         let key = (model.id, model.settings.cut(), precision, double_quant);
         let deadline = Instant::now() + self.context.inference.patience;
         loop {
-            let (slot, ended) = self.find_or_make(key)?;
+            let (slot, ended) = self.find_or_make(key);
             self.close(ended).await;
             match slot {
                 Some(slot) => return Ok(slot),
@@ -268,29 +276,29 @@ impl Inference {
         }
     }
 
-    fn find_or_make(&self, key: SessionKey) -> Result<(Option<Arc<Slot>>, Vec<JobId>)> {
-        let mut slots = self.slots.lock().map_err(ServiceError::internal)?;
+    fn find_or_make(&self, key: SessionKey) -> (Option<Arc<Slot>>, Vec<JobId>) {
+        let mut slots = self.slots.lock();
         if let Some(slot) = slots.get(&key) {
             slot.touch();
-            return Ok((Some(Arc::clone(slot)), Vec::new()));
+            return (Some(Arc::clone(slot)), Vec::new());
         }
         let mut ended = Vec::new();
         if slots.len() >= self.context.inference.sessions {
             let idle = slots.iter().filter(|(_, slot)| Arc::strong_count(slot) == 1);
             let Some(oldest) = idle.min_by_key(|(_, slot)| slot.last_used()).map(|(key, _)| *key) else {
-                return Ok((None, ended));
+                return (None, ended);
             };
             ended.extend(slots.remove(&oldest).map(|slot| slot.job));
         }
         let slot = Slot { job: JobId(Uuid::now_v7()), opened: OnceCell::new(), used: Mutex::new(Instant::now()) };
         let slot = Arc::new(slot);
         slots.insert(key, Arc::clone(&slot));
-        Ok((Some(slot), ended))
+        (Some(slot), ended)
     }
 
-    fn take_out(&self, which: impl Fn(&SessionKey, &Arc<Slot>) -> bool) -> Result<Vec<JobId>> {
-        let mut slots = self.slots.lock().map_err(ServiceError::internal)?;
-        Ok(slots.extract_if(|key, slot| which(key, slot)).map(|(_, slot)| slot.job).collect())
+    fn take_out(&self, which: impl Fn(&SessionKey, &Arc<Slot>) -> bool) -> Vec<JobId> {
+        let mut slots = self.slots.lock();
+        slots.extract_if(|key, slot| which(key, slot)).map(|(_, slot)| slot.job).collect()
     }
 
     async fn close(&self, ended: Vec<JobId>) {

@@ -43,7 +43,8 @@ impl Jobs {
     pub async fn checkpoint_folder(
         &self,
         project: ProjectId,
-        (job, id): (JobId, CheckpointId),
+        job: JobId,
+        id: CheckpointId,
         set: Option<usize>,
     ) -> Result<Folder> {
         let saved = self.checkpoint(project, job, id).await?;
@@ -59,7 +60,8 @@ impl Jobs {
     pub async fn set_checkpoint_expiry(
         &self,
         project: ProjectId,
-        (job, id): (JobId, CheckpointId),
+        job: JobId,
+        id: CheckpointId,
         expires_after: Option<ExpiresAfter>,
     ) -> Result<CheckpointRow> {
         let life = expires_after.map(|after| after.of_checkpoint()).transpose()?;
@@ -75,14 +77,14 @@ impl Jobs {
         checkpoints::set_expiry(&mut connection, id, expires_at).await?.ok_or_else(|| missing(id))
     }
 
-    /// Deletes a checkpoint, unless it is what an open job would go on from.
+    /// Deletes a checkpoint, unless an open job would resume from it.
     pub async fn delete_checkpoint(&self, project: ProjectId, job: JobId, id: CheckpointId) -> Result<()> {
         let mut transaction = self.context.begin().await?;
         let owner = jobs::get_for_update(&mut transaction, project, job).await?.ok_or_else(|| missing(id))?;
         let row = checkpoints::get(&mut transaction, project, job, id).await?.ok_or_else(|| missing(id))?;
         let newest = checkpoints::latest(&mut transaction, job).await?;
         if !owner.status.is_final() && newest.is_some_and(|newest| newest.id == id) {
-            let message = "The job would go on from this checkpoint; save another, or end the job first.";
+            let message = "The job would resume from this checkpoint; save another, or end the job first.";
             return Err(ServiceError::new(ErrorCode::CheckpointInUse, message));
         }
         checkpoints::delete(&mut transaction, id).await?;

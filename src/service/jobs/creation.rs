@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::domain::choice::SplitChoice;
 use crate::domain::error_code::ErrorCode;
@@ -13,9 +14,11 @@ use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::job::JobState;
 use crate::domain::labels::is_label_name;
+use crate::domain::limits::LARGEST_WHOLE;
 use crate::domain::settings::BadSetting;
 use crate::domain::settings::SplitSettings;
 use crate::engine::snapshot_adapters;
+use crate::service::access::idempotency::AnswerRecord;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -28,7 +31,6 @@ use crate::service::lifecycle::transitions::note;
 use crate::service::models::tuned::check_suffix;
 use crate::service::training::checkpointing;
 use crate::store::Connection;
-use crate::store::StoreError;
 use crate::store::Tx;
 use crate::store::blobs::BlobKind;
 use crate::store::checkpoints;
@@ -47,7 +49,7 @@ use crate::store::projects;
 /// What a client asks for.
 #[derive(Debug, Clone)]
 pub struct NewJob {
-    /// Name of a backbone, or of a fine-tuned model or checkpoint of the project to go on from.
+    /// Name of a backbone, or of a fine-tuned model or checkpoint of the project to continue from.
     pub model: String,
     /// The inputs, when rows are to be read from a file.
     pub training_file: Option<FileId>,
@@ -71,23 +73,20 @@ struct Beginning {
 }
 
 impl Jobs {
-    /// Makes a job; it runs at once when the project has room, and queues otherwise. Where the project has a job of that id
-    /// already, that one is given back as it is.
-    pub async fn create(&self, project: ProjectId, id: JobId, new: NewJob) -> Result<JobRow> {
+    /// Makes a job; it runs at once when the project has room, and queues otherwise.
+    pub async fn create(&self, project: ProjectId, new: NewJob, record: AnswerRecord<JobRow>) -> Result<JobRow> {
         check_suffix(new.suffix.as_deref())?;
         check_metadata(new.metadata.as_ref())?;
+        check_seed(new.seed)?;
         let mut transaction = self.context.begin().await?;
-        if let Some(job) = jobs::get(&mut transaction, project, id).await? {
-            return Ok(job);
-        }
-        let beginning = begin(&self.context, &mut transaction, project, (&new.model, new.choice)).await?;
+        let beginning = begin(&self.context, &mut transaction, project, &new.model, new.choice).await?;
         if let Some(file) = new.training_file {
             check_file(&mut transaction, project, file).await?;
         }
         self.check_room(&mut transaction, project).await?;
         let metadata = new.metadata.map(Metadata);
         let row = NewJobRow {
-            id,
+            id: JobId(Uuid::now_v7()),
             project,
             model: beginning.backbone.id,
             model_name: &new.model,
@@ -100,15 +99,10 @@ impl Jobs {
             origin: beginning.origin.as_ref(),
             hyperparameters: &new.hyperparameters,
         };
-        let job = match jobs::insert(&mut transaction, &row).await {
-            Err(StoreError::Conflict(_)) => {
-                drop(transaction);
-                return self.get(project, id).await; // made by the same request, sent twice at once
-            }
-            job => job?,
-        };
+        let job = jobs::insert(&mut transaction, &row).await?;
         first_events(&mut transaction, &job).await?;
         let job = admit(&mut transaction, &self.context.limits, job).await?;
+        record.write(&mut transaction, &job).await?;
         commit(transaction).await?;
         tracing::info!(job.id = %job.id, project.id = %project, "created {}", job.id);
         Ok(job)
@@ -118,10 +112,10 @@ impl Jobs {
         projects::hold(connection, project).await?;
         let counts = jobs::counts(connection, project).await?;
         let most = self.context.limits.jobs_per_project;
-        match counts.open < i64::from(most) {
-            true => Ok(()),
-            false => Err(ServiceError::new(ErrorCode::TooManyJobs, format!("A project has at most {most} open jobs."))),
+        if counts.open >= i64::from(most) {
+            return Err(ServiceError::new(ErrorCode::TooManyJobs, format!("A project has at most {most} open jobs.")));
         }
+        Ok(())
     }
 }
 
@@ -135,12 +129,13 @@ async fn first_events(connection: &mut Connection, job: &JobRow) -> Result<()> {
     Ok(())
 }
 
-/// What the name stands for: a backbone, or adapters of the project's own to go on from.
+/// What the name stands for: a backbone, or adapters of the project's own to continue from.
 async fn begin(
     context: &Context,
     transaction: &mut Tx,
     project: ProjectId,
-    (name, choice): (&str, SplitChoice),
+    name: &str,
+    choice: SplitChoice,
 ) -> Result<Beginning> {
     let unknown = || ServiceError::not_found("model", name).at("model");
     let (base, made_with, adapters) = match models::get_visible(transaction, project, name).await? {
@@ -192,13 +187,19 @@ async fn copy_adapters(context: &Context, snapshot: bytes::Bytes) -> Result<Adap
 async fn check_file(connection: &mut Connection, project: ProjectId, id: FileId) -> Result<()> {
     let missing = || ServiceError::not_found("file", id).at("training_file");
     let file = files::get(connection, project, id).await?.ok_or_else(missing)?;
-    match file.purpose == INPUTS {
-        true => Ok(()),
-        false => {
-            let message = format!("The file's purpose is '{}'; a training_file has '{INPUTS}'.", file.purpose);
-            Err(ServiceError::new(ErrorCode::InvalidPurpose, message).at("training_file"))
-        }
+    if file.purpose != INPUTS {
+        let message = format!("The file's purpose is '{}'; a training_file has '{INPUTS}'.", file.purpose);
+        return Err(ServiceError::new(ErrorCode::InvalidPurpose, message).at("training_file"));
     }
+    Ok(())
+}
+
+/// A seed is a number that JSON's readers give back as it was.
+fn check_seed(seed: Option<i64>) -> Result<()> {
+    if seed.is_some_and(|seed| seed.unsigned_abs() > LARGEST_WHOLE.unsigned_abs()) {
+        return Err(ServiceError::new(ErrorCode::InvalidSeed, "seed: at most 9007199254740991.").at("seed"));
+    }
+    Ok(())
 }
 
 fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<()> {

@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::Weak;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
@@ -22,7 +22,6 @@ use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::service::context::Context;
 use crate::service::context::Result;
-use crate::service::context::locked;
 use crate::service::error::ServiceError;
 use crate::store::events;
 use crate::store::events::EventRow;
@@ -31,11 +30,11 @@ use crate::store::listen::Listening;
 use crate::store::listen::Notice;
 
 /// Events of one read.
-const READ: u32 = 100;
+const READ_EVENTS: u32 = 100;
 /// New events of a job that are kept for all its listeners; one that is further behind reads for itself.
-const KEPT: usize = 500;
+const FEED_EVENTS: usize = 500;
 /// After a read that failed.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Pauses between attempts to listen.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -53,7 +52,7 @@ pub struct StreamSettings {
 pub struct Events {
     context: Arc<Context>,
     settings: StreamSettings,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     feeds: Mutex<HashMap<JobId, Weak<Feed>>>,
     closing: CancellationToken,
     outbox: Arc<Notify>,
@@ -67,30 +66,30 @@ impl Events {
         closing: CancellationToken,
         outbox: Arc<Notify>,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(settings.most));
-        Self { context, settings, places, feeds: Mutex::default(), closing, outbox }
+        let permits = Arc::new(Semaphore::new(settings.most));
+        Self { context, settings, permits, feeds: Mutex::default(), closing, outbox }
     }
 
     /// Follows a job's events from the first one on, or from the one behind `after`.
     pub async fn follow(&self, project: ProjectId, job: JobId, after: Option<EventId>) -> Result<Follower> {
-        let place = {
+        let position = {
             let mut connection = self.context.connection().await?;
             let found = jobs::get(&mut connection, project, job).await?;
             found.ok_or_else(|| ServiceError::not_found("fine-tuning job", job))?;
             match after {
                 None => 0,
-                Some(event) => events::place(&mut connection, project, job, event).await?.ok_or_else(unknown)?,
+                Some(event) => events::position(&mut connection, project, job, event).await?.ok_or_else(unknown)?,
             }
         };
-        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
             ServiceError::new(ErrorCode::TooManyStreams, "The host has too many event streams open; try again.")
         })?;
-        let feed = self.feed(project, job, place);
+        let feed = self.feed(project, job, position);
         Ok(Follower {
             context: Arc::clone(&self.context),
             wakes: feed.wakes.subscribe(),
             feed,
-            place,
+            position,
             ping: self.settings.ping,
             ping_at: Instant::now() + self.settings.ping,
             oldest: None,
@@ -99,20 +98,20 @@ impl Events {
         })
     }
 
-    fn feed(&self, project: ProjectId, job: JobId, place: i64) -> Arc<Feed> {
-        let mut feeds = locked(&self.feeds);
+    fn feed(&self, project: ProjectId, job: JobId, position: i64) -> Arc<Feed> {
+        let mut feeds = self.feeds.lock();
         if let Some(feed) = feeds.get(&job).and_then(Weak::upgrade) {
             return feed;
         }
         feeds.retain(|_, feed| feed.strong_count() > 0);
-        let feed = Arc::new(Feed::new(project, job, place));
+        let feed = Arc::new(Feed::new(project, job, position));
         feeds.insert(job, Arc::downgrade(&feed));
         feed
     }
 
     /// Wakes the listeners of this job, or of all jobs.
     fn wake(&self, job: Option<JobId>) {
-        let feeds = locked(&self.feeds);
+        let feeds = self.feeds.lock();
         let woken: Vec<Arc<Feed>> = match job {
             Some(job) => feeds.get(&job).and_then(Weak::upgrade).into_iter().collect(),
             None => feeds.values().filter_map(Weak::upgrade).collect(),
@@ -158,7 +157,7 @@ struct Feed {
     tail: tokio::sync::Mutex<Tail>,
 }
 
-/// The newest events of a job: all those behind place `first`, as of wake `seen`.
+/// The newest events of a job: all those behind position `first`, as of wake `seen`.
 struct Tail {
     first: i64,
     rows: VecDeque<Arc<EventRow>>,
@@ -174,55 +173,56 @@ struct Look {
 }
 
 impl Feed {
-    fn new(project: ProjectId, job: JobId, place: i64) -> Self {
-        let tail = Tail { first: place, rows: VecDeque::new(), seen: None, at: Instant::now(), is_final: false };
+    fn new(project: ProjectId, job: JobId, position: i64) -> Self {
+        let tail = Tail { first: position, rows: VecDeque::new(), seen: None, at: Instant::now(), is_final: false };
         Self { project, job, wakes: watch::Sender::new(0), tail: tokio::sync::Mutex::new(tail) }
     }
 
-    /// The events behind `place`, as of wake `wake` at least, and read no earlier than `oldest`.
-    async fn look(&self, context: &Context, place: i64, wake: u64, oldest: Option<Instant>) -> Result<Look> {
+    /// The events behind `position`, as of wake `wake` at least, and read no earlier than `oldest`.
+    async fn look(&self, context: &Context, position: i64, wake: u64, oldest: Option<Instant>) -> Result<Look> {
         let mut tail = self.tail.lock().await;
-        if place < tail.first {
+        if position < tail.first {
             let first = tail.first;
             drop(tail);
-            return self.catch_up(context, place, first).await;
+            return self.catch_up(context, position, first).await;
         }
         if tail.seen.is_none_or(|seen| seen < wake) || oldest.is_some_and(|oldest| tail.at < oldest) {
             self.refresh(context, &mut tail).await?;
         }
-        let known = tail.rows.partition_point(|row| row.n <= place);
+        let known = tail.rows.partition_point(|row| row.n <= position);
         let rows: Vec<_> = tail.rows.range(known..).cloned().collect();
         let is_over = rows.is_empty() && tail.is_final && tail.seen.is_some_and(|seen| seen >= wake);
         Ok(Look { rows, is_over })
     }
 
     /// For a listener further behind than what is shared.
-    async fn catch_up(&self, context: &Context, place: i64, first: i64) -> Result<Look> {
+    async fn catch_up(&self, context: &Context, position: i64, first: i64) -> Result<Look> {
         let mut connection = context.connection().await?;
-        let rows = events::since(&mut connection, self.project, self.job, place, READ).await?;
+        let rows = events::since(&mut connection, self.project, self.job, position, READ_EVENTS).await?;
         // What is shared comes from `look`, once the listener is there.
         let rows = rows.into_iter().filter(|row| row.n <= first).map(Arc::new).collect();
         Ok(Look { rows, is_over: false })
     }
 
     async fn refresh(&self, context: &Context, tail: &mut Tail) -> Result<()> {
-        let (wake, at) = (*self.wakes.borrow(), Instant::now());
+        let wake = *self.wakes.borrow();
+        let at = Instant::now();
         let mut connection = context.connection().await?;
         // The state first: when it is final, the events read after it are all there will be.
         let job = jobs::get(&mut connection, self.project, self.job).await?;
         loop {
             let last = tail.rows.back().map_or(tail.first, |row| row.n);
-            let rows = events::since(&mut connection, self.project, self.job, last, READ).await?;
-            let is_last = rows.len() < READ as usize;
+            let rows = events::since(&mut connection, self.project, self.job, last, READ_EVENTS).await?;
+            let is_last = rows.len() < READ_EVENTS as usize;
             tail.rows.extend(rows.into_iter().map(Arc::new));
-            if is_last || tail.rows.len() >= KEPT {
+            if is_last || tail.rows.len() >= FEED_EVENTS {
                 tail.is_final = is_last && job.is_none_or(|job| job.status.is_final());
                 tail.seen = is_last.then_some(wake);
                 tail.at = at;
                 break;
             }
         }
-        while tail.rows.len() > KEPT
+        while tail.rows.len() > FEED_EVENTS
             && let Some(row) = tail.rows.pop_front()
         {
             tail.first = row.n;
@@ -231,13 +231,13 @@ impl Feed {
     }
 }
 
-/// What a listener hears.
-pub enum Heard {
+/// What a listener is told.
+pub enum StreamItem {
     /// Events, oldest first.
     Events(Vec<Arc<EventRow>>),
     /// Nothing for a while.
     Silence,
-    /// The job is final, and all its events were heard.
+    /// The job is final, and all its events were told.
     Over,
     /// The host shuts down.
     Closing,
@@ -248,7 +248,7 @@ pub struct Follower {
     context: Arc<Context>,
     feed: Arc<Feed>,
     wakes: watch::Receiver<u64>,
-    place: i64,
+    position: i64,
     ping: Duration,
     ping_at: Instant,
     /// Set after a silence: what is shared must not have been read before.
@@ -259,32 +259,32 @@ pub struct Follower {
 
 impl Follower {
     /// Waits for something to tell. While the database is away there is only silence.
-    pub async fn next(&mut self) -> Heard {
+    pub async fn next(&mut self) -> StreamItem {
         let closing = self.closing.clone();
         tokio::select! {
             biased;
-            () = closing.cancelled() => Heard::Closing,
-            heard = self.hear() => heard,
+            () = closing.cancelled() => StreamItem::Closing,
+            item = self.wait() => item,
         }
     }
 
-    async fn hear(&mut self) -> Heard {
+    async fn wait(&mut self) -> StreamItem {
         loop {
             let wake = *self.wakes.borrow_and_update();
-            let look = self.feed.look(&self.context, self.place, wake, self.oldest).await;
+            let look = self.feed.look(&self.context, self.position, wake, self.oldest).await;
             let again = match look {
                 Ok(Look { rows, .. }) if !rows.is_empty() => {
-                    self.place = rows.last().map_or(self.place, |row| row.n);
-                    return Heard::Events(rows);
+                    self.position = rows.last().map_or(self.position, |row| row.n);
+                    return StreamItem::Events(rows);
                 }
-                Ok(Look { is_over: true, .. }) => return Heard::Over,
+                Ok(Look { is_over: true, .. }) => return StreamItem::Over,
                 Ok(_) => {
                     self.oldest = None;
                     None
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a listener could not look: {error}");
-                    Some(AGAIN)
+                    Some(RETRY_AFTER)
                 }
             };
             tokio::select! {
@@ -294,8 +294,8 @@ impl Follower {
                     let now = Instant::now();
                     self.ping_at = now + self.ping;
                     // Listeners of a job that are pinged within a moment share their look.
-                    self.oldest = Some(now - (self.ping / 4).min(AGAIN));
-                    return Heard::Silence;
+                    self.oldest = Some(now - (self.ping / 4).min(RETRY_AFTER));
+                    return StreamItem::Silence;
                 }
             }
         }

@@ -15,7 +15,8 @@ use crate::domain::job::JobEvent;
 use crate::domain::labels::is_label_name;
 use crate::domain::limits::LARGEST_NUMBER;
 use crate::domain::limits::LARGEST_WHOLE;
-use crate::service::accounting::metering;
+use crate::service::access::idempotency::AnswerRecord;
+use crate::service::accounting::metering::MeteredCall;
 use crate::service::accounting::sent::Sent;
 use crate::service::context::Context;
 use crate::service::context::Result;
@@ -55,6 +56,17 @@ use crate::store::models::TunedModel;
 /// A job as its project sees it.
 pub type JobView = JobRow;
 
+/// Scalars that a client chose to report.
+#[derive(Debug, Clone)]
+pub struct MetricsReport {
+    /// The client's own step.
+    pub step: u64,
+    /// By name.
+    pub metrics: BTreeMap<String, f64>,
+    /// For the ledger.
+    pub sent: Sent,
+}
+
 /// Use cases on jobs.
 pub struct Jobs {
     pub(super) context: Arc<Context>,
@@ -90,46 +102,49 @@ impl Jobs {
     }
 
     /// Ends a job without a result.
-    pub async fn cancel(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+    pub async fn cancel(&self, project: ProjectId, id: JobId, record: AnswerRecord<JobRow>) -> Result<JobRow> {
         self.get(project, id).await?;
-        let mut place = self.sessions.place(id).await;
-        let job = self.transition(project, id, JobEvent::CancelAsked).await?;
-        self.sessions.discard(id, &mut place).await;
-        drop(place);
-        self.sessions.forget_place(id);
+        let mut slot = self.sessions.slot(id).await;
+        let job = self.transition(project, id, JobEvent::CancelAsked, &record).await?;
+        self.sessions.discard(id, &mut slot).await;
+        drop(slot);
+        self.sessions.forget_slot(id);
         Ok(job)
     }
 
-    /// Saves a job and gives its memory back. The next step call, or `resume`, goes on.
-    pub async fn pause(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+    /// Saves a job and gives its memory back. The next step call, or `resume`, lets it run again.
+    pub async fn pause(&self, project: ProjectId, id: JobId, record: AnswerRecord<JobRow>) -> Result<JobRow> {
         let job = self.get(project, id).await?;
-        let mut place = self.sessions.place(id).await;
+        let mut slot = self.sessions.slot(id).await;
         if job.status.on(JobEvent::PauseAsked).is_some() {
-            self.sessions.close(id, &mut place).await?;
+            self.sessions.close(id, &mut slot).await?;
         }
-        let job = self.transition(project, id, JobEvent::PauseAsked).await;
-        drop(place);
-        self.sessions.forget_place(id);
+        let job = self.transition(project, id, JobEvent::PauseAsked, &record).await;
+        drop(slot);
+        self.sessions.forget_slot(id);
         job
     }
 
     /// Lets a paused job run again when there is room.
-    pub async fn resume(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
+    pub async fn resume(&self, project: ProjectId, id: JobId, record: AnswerRecord<JobRow>) -> Result<JobRow> {
         self.get(project, id).await?;
-        let _place = self.sessions.place(id).await;
+        let _slot = self.sessions.slot(id).await;
         let mut transaction = self.context.begin().await?;
         let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
         let job = apply(&mut transaction, &job, JobEvent::Resumed, None).await?;
         let job = admit(&mut transaction, &self.context.limits, job).await?;
+        record.write(&mut transaction, &job).await?;
         commit(transaction).await?;
         Ok(job)
     }
 
     /// Ends a job with a result: its adapters become the model `ft:<model>:<project>:<suffix>:<id>`.
-    pub async fn complete(&self, project: ProjectId, id: JobId) -> Result<JobRow> {
-        let mut place = self.sessions.open(project, id).await?;
-        let Some(session) = place.as_mut() else { return Err(missing(id)) };
-        let saved = checkpointing::save(&self.context, session, checkpointing::Kind::Asked(None)).await?;
+    pub async fn complete(&self, project: ProjectId, id: JobId, record: AnswerRecord<JobRow>) -> Result<JobRow> {
+        let mut slot = self.sessions.open(project, id).await?;
+        let Some(session) = slot.as_mut() else { return Err(missing(id)) };
+        let saved =
+            checkpointing::save(&self.context, session, checkpointing::Kind::Asked(None), &AnswerRecord::none())
+                .await?;
         let mut adapters = AdapterBlobs::default();
         for set in 0..session.job.settings.adapter_sets {
             let theta = self.context.engine.adapter(id, set).await?;
@@ -159,15 +174,22 @@ impl Jobs {
         note_with(&mut transaction, &done, Level::Info, &message, Some(&data)).await?;
         webhooks::announce(&mut transaction, &done).await?;
         admit_next(&mut transaction, &self.context.limits, project).await?;
+        record.write(&mut transaction, &done).await?;
         commit(transaction).await?;
         tracing::info!(job.id = %id, checkpoint.id = %saved.id, "completed {id}");
-        self.sessions.discard(id, &mut place).await;
-        drop(place);
-        self.sessions.forget_place(id);
+        self.sessions.discard(id, &mut slot).await;
+        drop(slot);
+        self.sessions.forget_slot(id);
         Ok(done)
     }
 
-    async fn transition(&self, project: ProjectId, id: JobId, event: JobEvent) -> Result<JobRow> {
+    async fn transition(
+        &self,
+        project: ProjectId,
+        id: JobId,
+        event: JobEvent,
+        record: &AnswerRecord<JobRow>,
+    ) -> Result<JobRow> {
         let mut transaction = self.context.begin().await?;
         let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
         let mut job = apply(&mut transaction, &job, event, None).await?;
@@ -175,6 +197,7 @@ impl Jobs {
             job = result_file::attach(&self.context, &mut transaction, job).await?;
         }
         admit_next(&mut transaction, &self.context.limits, project).await?;
+        record.write(&mut transaction, &job).await?;
         commit(transaction).await?;
         Ok(job)
     }
@@ -196,9 +219,10 @@ impl Jobs {
         &self,
         project: ProjectId,
         id: JobId,
-        (step, metrics): (u64, BTreeMap<String, f64>),
-        sent: Sent,
+        report: MetricsReport,
+        record: AnswerRecord<EventRow>,
     ) -> Result<EventRow> {
+        let MetricsReport { step, metrics, sent } = report;
         let job = self.get(project, id).await?;
         if job.status.is_final() {
             return Err(ServiceError::new(ErrorCode::JobNotRunning, format!("The job is {}.", job.status)));
@@ -207,20 +231,21 @@ impl Jobs {
             return Err(ServiceError::new(ErrorCode::InvalidMetric, "step: at most 9007199254740991.").at("step"));
         }
         for (name, value) in &metrics {
-            let place = format!("metrics.{name}");
+            let param = format!("metrics.{name}");
             if is_label_name(name) {
-                return Err(ServiceError::label_present(name, place));
+                return Err(ServiceError::label_present(name, param));
             }
             if name.is_empty() || name.chars().count() > 64 || value.is_nan() || value.abs() > LARGEST_NUMBER {
                 return Err(ServiceError::new(
                     ErrorCode::InvalidMetric,
-                    format!("{place}: a name of 1 to 64 characters and a number of at most 1e300."),
+                    format!("{param}: a name of 1 to 64 characters and a number of at most 1e300."),
                 )
-                .at(place));
+                .at(param));
             }
         }
         let mut transaction = self.context.begin().await?;
-        ledger::append(&mut transaction, &metering::entry(id, LedgerKind::Metrics, None, &sent)).await?;
+        let call = MeteredCall { kind: LedgerKind::Metrics, seq: None, sent: &sent };
+        ledger::append(&mut transaction, &call.entry(id)).await?;
         let mut data = json!(metrics);
         data["step"] = json!(step);
         let event = NewEvent {
@@ -232,6 +257,7 @@ impl Jobs {
             data: Some(&data),
         };
         let event = events::append(&mut transaction, &event).await?;
+        record.write(&mut transaction, &event).await?;
         commit(transaction).await?;
         Ok(event)
     }

@@ -8,3 +8,4 @@ mod jobs;
 
 pub use jobs::JobView;
 pub use jobs::Jobs;
+pub use jobs::MetricsReport;

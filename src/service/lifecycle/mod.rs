@@ -2,4 +2,5 @@
 //! transaction (completion, which makes a model, is `jobs`'); must never touch a session.
 
 pub mod result_file;
+pub mod running;
 pub mod transitions;

@@ -40,7 +40,8 @@ pub async fn attach(context: &Context, connection: &mut Connection, job: JobRow)
     let mut writer = context.blobs.writer(BlobKind::Files).await?;
     let header = std::iter::once("step").chain(names.iter().map(String::as_str));
     writer.write(csv(std::iter::once(header.map(str::to_owned).collect()))?).await?;
-    let (mut rows, mut after) = (0, 0);
+    let mut rows = 0;
+    let mut after = 0;
     loop {
         let page = events::metrics_since(connection, job.id, after, PAGE).await?;
         let Some((last, _)) = page.last() else { break };

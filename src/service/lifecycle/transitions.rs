@@ -25,6 +25,7 @@ use crate::store::events::NewEvent;
 use crate::store::jobs;
 use crate::store::jobs::JobFailure;
 use crate::store::jobs::JobRow;
+use crate::store::jobs::StateChange;
 use crate::store::projects;
 
 /// There is no such job for the caller.
@@ -64,10 +65,12 @@ pub async fn apply(
     error: Option<JobFailure>,
 ) -> Result<JobRow> {
     let Some(next) = job.status.on(event) else {
-        let message = format!("The job is {}; it cannot be {}.", job.status, wish(event));
+        let message = format!("The job is {}; it cannot be {}.", job.status, participle(event));
         return Err(ServiceError::new(ErrorCode::InvalidJobState, message));
     };
-    if !jobs::set_state(connection, job.project, job.id, (job.status, next), error.as_ref()).await? {
+    if !jobs::set_state(connection, job.project, job.id, StateChange { from: job.status, to: next }, error.as_ref())
+        .await?
+    {
         return Err(changed_meanwhile());
     }
     let job = jobs::get(connection, job.project, job.id).await?.ok_or_else(|| missing(job.id))?;
@@ -78,13 +81,15 @@ pub async fn apply(
     Ok(job)
 }
 
-fn wish(event: JobEvent) -> &'static str {
+/// What the event would make of a job, for "it cannot be ...".
+fn participle(event: JobEvent) -> &'static str {
     match event {
         JobEvent::PauseAsked | JobEvent::IdleTooLong => "paused",
         JobEvent::Resumed => "resumed",
         JobEvent::CancelAsked => "cancelled",
         JobEvent::Completed => "completed",
-        _ => "changed so",
+        JobEvent::Admitted => "admitted",
+        JobEvent::Broke => "failed",
     }
 }
 
@@ -100,10 +105,10 @@ pub async fn admit_next(connection: &mut Connection, limits: &Limits, project: P
 pub async fn admit(connection: &mut Connection, limits: &Limits, job: JobRow) -> Result<JobRow> {
     projects::hold(connection, job.project).await?;
     let counts = jobs::counts(connection, job.project).await?;
-    match counts.running < i64::from(limits.running_per_project) {
-        true => apply(connection, &job, JobEvent::Admitted, None).await,
-        false => Ok(job),
+    if counts.running >= i64::from(limits.running_per_project) {
+        return Ok(job);
     }
+    apply(connection, &job, JobEvent::Admitted, None).await
 }
 
 /// Pauses a job that nobody called for long.

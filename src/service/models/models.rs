@@ -1,19 +1,16 @@
-//! Backbones and fine-tuned models. Owns adding, listing and deleting them; weights are safetensors files of the operator's
-//! choice, and a client can never name a path or an address.
+//! Models as a project sees them: all backbones, and its own fine-tuned ones. Owns listing and deleting them; must never add a
+//! backbone, which is the operator's (`backbones`).
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::ProjectId;
-use crate::engine::inspect;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
 use crate::service::inference::Inference;
 use crate::store::files;
 use crate::store::models;
-use crate::store::models::BaseModel;
 use crate::store::models::ModelRow;
 
 /// Use cases on models.
@@ -28,44 +25,9 @@ impl Models {
         Self { context, inference }
     }
 
-    /// Adds the backbone in a Hugging Face folder under `name`, or moves the name to this folder.
-    pub async fn add(&self, folder: &Path, name: &str) -> Result<ModelRow> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-        if name.is_empty()
-            || name.len() > 200
-            || !name.chars().all(plain)
-            || name.contains("..")
-            || name.starts_with('/')
-        {
-            let message = "A model's name has letters, digits, '-', '_', '.' and '/', at most 200 of them.";
-            return Err(ServiceError::new(ErrorCode::InvalidName, message).at("name"));
-        }
-        let folder = folder.canonicalize().map_err(|error| {
-            ServiceError::new(ErrorCode::FolderMissing, format!("{}: {error}", folder.display())).at("folder")
-        })?;
-        let path = folder.clone();
-        let info = tokio::task::spawn_blocking(move || inspect(&path)).await.map_err(ServiceError::internal)??;
-        let new = BaseModel {
-            name,
-            family: &info.family,
-            folder: &folder.to_string_lossy(),
-            sha256: None,
-            parameters: info.parameters as i64,
-            hidden_size: info.hidden_size as i64,
-            max_tokens: info.max_tokens as i64,
-            owned_by: "blindtune",
-        };
-        Ok(models::upsert_base(&mut *self.context.connection().await?, &new).await?)
-    }
-
     /// The models that a project sees: all backbones and its own fine-tuned ones.
     pub async fn list(&self, project: ProjectId) -> Result<Vec<ModelRow>> {
         Ok(models::list_visible(&mut *self.context.connection().await?, project).await?)
-    }
-
-    /// All backbones, for the operator.
-    pub async fn list_bases(&self) -> Result<Vec<ModelRow>> {
-        self.list(ProjectId(uuid::Uuid::nil())).await
     }
 
     /// One model that a project sees.

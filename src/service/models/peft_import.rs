@@ -16,8 +16,10 @@ use crate::domain::settings::Pooling;
 use crate::domain::settings::SplitSettings;
 use crate::engine::EngineError;
 use crate::engine::codec;
+use crate::service::access::idempotency::AnswerRecord;
 use crate::service::context::Context;
 use crate::service::context::Result;
+use crate::service::context::commit;
 use crate::service::error::ServiceError;
 use crate::service::files::receive::receive;
 use crate::service::models::models::Models;
@@ -96,25 +98,27 @@ impl Models {
         Ok(())
     }
 
-    /// Makes a fine-tuned model of PEFT folders, with `id` in its name.
-    pub async fn adopt(&self, project: ProjectId, id: Uuid, new: NewAdapters) -> Result<ModelRow> {
+    /// Makes a fine-tuned model of PEFT folders.
+    pub async fn adopt(
+        &self,
+        project: ProjectId,
+        new: NewAdapters,
+        record: AnswerRecord<ModelRow>,
+    ) -> Result<ModelRow> {
         let received: Vec<BlobRef> = new.sets.iter().map(|set| set.weights.clone()).collect();
-        let made = self.make(project, id, new).await;
+        let made = self.make(project, new, &record).await;
         self.forget_weights(&received).await?;
         made
     }
 
-    async fn make(&self, project: ProjectId, id: Uuid, new: NewAdapters) -> Result<ModelRow> {
+    async fn make(&self, project: ProjectId, new: NewAdapters, record: &AnswerRecord<ModelRow>) -> Result<ModelRow> {
         check_suffix(new.suffix.as_deref())?;
         let backbone = self.get(project, &new.base_model).await.map_err(|error| error.at("base_model"))?;
         if backbone.project.is_some() {
             let message = "base_model: name the backbone that the adapters were made on.";
             return Err(ServiceError::new(ErrorCode::UnsupportedModel, message).at("base_model"));
         }
-        let name = tuned_name(&backbone.name, project, new.suffix.as_deref(), id);
-        if let Some(made) = models::get_visible(&mut *self.context.connection().await?, project, &name).await? {
-            return Ok(made); // by an earlier attempt of the same request
-        }
+        let name = tuned_name(&backbone.name, project, new.suffix.as_deref(), Uuid::now_v7());
         let settings = settings(&self.context, &backbone, &new)?;
         let layout = layout_of(&self.context, &backbone, &settings).await?;
         let mut adapters = AdapterBlobs::default();
@@ -130,7 +134,10 @@ impl Models {
             settings: &settings,
             owned_by: &project.to_string(),
         };
-        let model = models::insert_tuned(&mut *self.context.connection().await?, &tuned).await?;
+        let mut transaction = self.context.begin().await?;
+        let model = models::insert_tuned(&mut transaction, &tuned).await?;
+        record.write(&mut transaction, &model).await?;
+        commit(transaction).await?;
         tracing::info!(project.id = %project, model = name, "took over {name}");
         Ok(model)
     }

@@ -32,11 +32,9 @@ pub async fn read_adapters(context: &Context, adapters: &AdapterBlobs) -> Result
 pub fn check_suffix(suffix: Option<&str>) -> Result<()> {
     let Some(suffix) = suffix else { return Ok(()) };
     let plain = suffix.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    match (1..=64).contains(&suffix.len()) && plain {
-        true => Ok(()),
-        false => {
-            let message = "suffix: 1 to 64 letters, digits, '-', '_' or '.'.";
-            Err(ServiceError::new(ErrorCode::InvalidSuffix, message).at("suffix"))
-        }
+    if !(1..=64).contains(&suffix.len()) || !plain {
+        let message = "suffix: 1 to 64 letters, digits, '-', '_' or '.'.";
+        return Err(ServiceError::new(ErrorCode::InvalidSuffix, message).at("suffix"));
     }
+    Ok(())
 }

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::domain::families;
@@ -75,7 +75,7 @@ impl Capabilities {
     async fn describe(&self, row: &ModelRow) -> Result<Option<Arc<Description>>> {
         let Some(folder) = row.folder.clone() else { return Ok(None) };
         let key = (row.id, folder.clone());
-        let known = self.known.lock().map_err(ServiceError::internal)?.get(&key).cloned();
+        let known = self.known.lock().get(&key).cloned();
         if known.is_some() {
             return Ok(known);
         }
@@ -83,7 +83,7 @@ impl Capabilities {
         match tokio::task::spawn_blocking(move || describe(&path)).await.map_err(ServiceError::internal)? {
             Ok(description) => {
                 let description = Arc::new(description);
-                self.known.lock().map_err(ServiceError::internal)?.insert(key, Arc::clone(&description));
+                self.known.lock().insert(key, Arc::clone(&description));
                 Ok(Some(description))
             }
             Err(error) => {

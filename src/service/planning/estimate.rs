@@ -44,6 +44,7 @@ use crate::store::files::FileRow;
 use crate::store::pool;
 use crate::store::usage;
 use crate::store::usage::Amounts;
+use crate::store::usage::Consumer;
 
 /// Measuring steps are nobody's: they are not in a ledger.
 const NOBODY: KeyId = KeyId(Uuid::nil());
@@ -52,11 +53,11 @@ const SAMPLE: u64 = 2000;
 /// Where the measured batches lie among the rows by length; the first is for warming up.
 const QUANTILES: [f64; 6] = [0.4, 0.5, 0.1, 0.9, 0.3, 0.7];
 /// Steps that are measured at least, warming up left out.
-const LEAST: usize = 3;
+const LEAST_STEPS: usize = 3;
 /// After this long no further step is measured beyond the least.
 const LONG_ENOUGH: Duration = Duration::from_secs(10);
 /// How long one estimate waits for another to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Where the inputs come from.
 #[derive(Debug, Clone)]
@@ -147,16 +148,19 @@ impl Estimates {
     }
 
     /// What the job would cost on this host. The device time of measuring it is counted for the key.
-    pub async fn estimate(&self, (project, key): (ProjectId, KeyId), request: EstimateRequest) -> Result<Estimate> {
+    pub async fn estimate(&self, project: ProjectId, key: KeyId, request: EstimateRequest) -> Result<Estimate> {
         self.check(&request)?;
         let busy = || ServiceError::new(ErrorCode::EstimateBusy, "The host makes other estimates; try again.");
-        let _turn = tokio::time::timeout(PATIENCE, self.one.acquire()).await.map_err(|_| busy())?;
-        let (session, begun, model) = (JobId(Uuid::now_v7()), Instant::now(), request.model.clone());
+        let _turn = tokio::time::timeout(LONGEST_WAIT, self.one.acquire()).await.map_err(|_| busy())?;
+        let session = JobId(Uuid::now_v7());
+        let begun = Instant::now();
+        let model = request.model.clone();
         let estimate = self.estimate_in(project, session, request).await;
         self.context.engine.close(session).await;
         if estimate.is_ok() {
             let amounts = Amounts { device_us: begun.elapsed().as_micros() as i64, ..Amounts::default() };
-            usage::add(&mut *self.context.connection().await?, (project, key, &model), &amounts).await?;
+            let consumer = Consumer { project, key, model: &model };
+            usage::add(&mut *self.context.connection().await?, &consumer, &amounts).await?;
         }
         estimate
     }
@@ -207,7 +211,7 @@ impl Estimates {
             hidden: plan.info.hidden_size,
             parameters: plan.info.adapter_parameters,
         };
-        let (bytes_up, bytes_down) = bytes_of_run(&shape, steps)?;
+        let bytes = bytes_of_run(&shape, steps)?;
         Ok(Estimate {
             steps,
             rows: plan.rows,
@@ -215,8 +219,8 @@ impl Estimates {
             trained_tokens: (batch_tokens * steps as f64).round() as u64,
             sampled_share: sample.len() as f64 / plan.rows as f64,
             flops: plan.flops_per_token() * batch_tokens * steps as f64,
-            bytes_up,
-            bytes_down,
+            bytes_up: bytes.up,
+            bytes_down: bytes.down,
             seconds: seconds_per_step * steps as f64,
             seconds_per_step,
             device: self.context.device.clone(),
@@ -281,7 +285,8 @@ impl Estimates {
 
     /// Seconds of a step for one token of its batch: the median over steps of different lengths, as a run meets them.
     async fn measure(&self, plan: &Plan, sample: &[Measured], batch: usize) -> Result<(f64, usize)> {
-        let (begun, mut times) = (Instant::now(), Vec::new());
+        let begun = Instant::now();
+        let mut times = Vec::new();
         for (number, quantile) in QUANTILES.into_iter().enumerate() {
             let first = ((sample.len() - batch) as f64 * quantile).round() as usize;
             let rows = &sample[first..first + batch];
@@ -289,7 +294,7 @@ impl Estimates {
             if number > 0 {
                 times.push(took / rows.iter().map(|(_, tokens)| *tokens).sum::<usize>() as f64);
             }
-            if times.len() >= LEAST && begun.elapsed() > LONG_ENOUGH {
+            if times.len() >= LEAST_STEPS && begun.elapsed() > LONG_ENOUGH {
                 break;
             }
         }
@@ -401,8 +406,11 @@ impl Plan {
     /// forward `2 N (n + b) + 2 P n`, backward `m n (2 N + 4 P)`: the backbone is frozen, so that a share passes through it once, and
     /// through the adapters twice. Attention scores, embeddings and norms are left out.
     fn flops_per_token(&self) -> f64 {
-        let (n, m, b) = (self.settings.adapter_sets as f64, self.request.shares as f64, f64::from(u8::from(self.base)));
-        let (backbone, adapters) = (self.info.linear_parameters as f64, self.info.adapter_parameters as f64);
+        let n = self.settings.adapter_sets as f64;
+        let m = self.request.shares as f64;
+        let b = f64::from(u8::from(self.base));
+        let backbone = self.info.linear_parameters as f64;
+        let adapters = self.info.adapter_parameters as f64;
         2.0 * backbone * (n + b) + 2.0 * adapters * n + m * n * (2.0 * backbone + 4.0 * adapters)
     }
 }

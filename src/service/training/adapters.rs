@@ -7,6 +7,7 @@ use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::tensor::WireTensor;
+use crate::service::access::idempotency::AnswerRecord;
 use crate::service::accounting::metering::Effect;
 use crate::service::accounting::sent::Sent;
 use crate::service::context::Result;
@@ -19,21 +20,19 @@ use crate::service::training::steps::open;
 use crate::store::checkpoints::CheckpointRow;
 use crate::store::ledger::LedgerKind;
 
-/// New values of an adapter set.
-#[derive(Debug)]
-pub struct AdapterRequest {
-    /// The set.
-    pub set: usize,
-    /// `theta.{set}`, or the matrices by PEFT's names.
+/// Values for an adapter set.
+#[derive(Debug, Clone)]
+pub struct AdapterValues {
+    /// A flat vector, or matrices with PEFT's names.
     pub tensors: Vec<WireTensor>,
     /// For the ledger.
     pub sent: Sent,
 }
 
-/// A checkpoint that the client asks for.
-#[derive(Debug)]
-pub struct CheckpointRequest {
-    /// For how long it stays; as long as its job when absent.
+/// A checkpoint that a client asks for.
+#[derive(Debug, Clone)]
+pub struct NewCheckpoint {
+    /// How long it lives; as long as its job when absent.
     pub expires_after: Option<ExpiresAfter>,
     /// For the ledger.
     pub sent: Sent,
@@ -42,8 +41,8 @@ pub struct CheckpointRequest {
 impl Steps {
     /// One adapter set's flat vector.
     pub async fn adapter(&self, project: ProjectId, job: JobId, set: usize) -> Result<(WireTensor, AdapterLayout)> {
-        let mut place = self.sessions.open(project, job).await?;
-        let session = open(&mut place)?;
+        let mut slot = self.sessions.open(project, job).await?;
+        let session = open(&mut slot)?;
         check_set(session, set)?;
         let theta = self.context.engine.adapter(job, set).await?;
         Ok((theta, layout_of(session)))
@@ -51,23 +50,29 @@ impl Steps {
 
     /// How a job's adapters are laid out.
     pub async fn layout(&self, project: ProjectId, job: JobId) -> Result<AdapterLayout> {
-        let mut place = self.sessions.open(project, job).await?;
-        Ok(layout_of(open(&mut place)?))
+        let mut slot = self.sessions.open(project, job).await?;
+        Ok(layout_of(open(&mut slot)?))
     }
 
     /// Replaces an adapter set by a flat vector or by matrices with PEFT's names.
-    pub async fn put_adapter(&self, project: ProjectId, job: JobId, request: AdapterRequest) -> Result<AdapterLayout> {
-        let AdapterRequest { set, tensors, sent } = request;
-        let mut place = self.sessions.open(project, job).await?;
-        let session = open(&mut place)?;
+    pub async fn put_adapter(
+        &self,
+        project: ProjectId,
+        job: JobId,
+        set: usize,
+        new: AdapterValues,
+    ) -> Result<AdapterLayout> {
+        let mut slot = self.sessions.open(project, job).await?;
+        let session = open(&mut slot)?;
         check_set(session, set)?;
-        let theta = layout_of(session).flatten(set, tensors)?;
+        let theta = layout_of(session).flatten(set, new.tensors)?;
         self.context.engine.set_adapter(job, set, theta).await?;
         session.last_used = Instant::now();
         let effect = Effect { new_adapters: true, ..Effect::default() };
-        self.record_unnumbered(session, LedgerKind::PutAdapter, &sent, effect).await?;
+        self.record_unnumbered(session, LedgerKind::PutAdapter, &new.sent, effect).await?;
         if session.is_host_custody() {
-            checkpointing::save(&self.context, session, checkpointing::Kind::Automatic).await?;
+            let automatic = checkpointing::Kind::Automatic;
+            checkpointing::save(&self.context, session, automatic, &AnswerRecord::none()).await?;
         }
         Ok(layout_of(session))
     }
@@ -77,21 +82,24 @@ impl Steps {
         &self,
         project: ProjectId,
         job: JobId,
-        request: CheckpointRequest,
+        new: NewCheckpoint,
+        record: AnswerRecord<CheckpointRow>,
     ) -> Result<CheckpointRow> {
-        let CheckpointRequest { expires_after, sent } = request;
-        let seconds = expires_after.map(|after| after.of_checkpoint()).transpose()?.map(|(_, seconds)| seconds);
-        let mut place = self.sessions.open(project, job).await?;
-        let session = open(&mut place)?;
+        let seconds = new.expires_after.map(|after| after.of_checkpoint()).transpose()?.map(|(_, seconds)| seconds);
+        let mut slot = self.sessions.open(project, job).await?;
+        let session = open(&mut slot)?;
         // Before the ledger has the call: where a set is lost, this is what refuses it.
         let snapshot = self.context.engine.snapshot(job).await?;
-        self.record_unnumbered(session, LedgerKind::Checkpoint, &sent, Effect::default()).await?;
-        checkpointing::write(&self.context, session, checkpointing::Kind::Asked(seconds), snapshot).await
+        self.record_unnumbered(session, LedgerKind::Checkpoint, &new.sent, Effect::default()).await?;
+        checkpointing::write(&self.context, session, checkpointing::Kind::Asked(seconds), snapshot, &record).await
     }
 }
 
 fn check_set(session: &Session, set: usize) -> Result<()> {
-    if set < session.job.settings.adapter_sets { Ok(()) } else { Err(ServiceError::not_found("adapter set", set)) }
+    if set >= session.job.settings.adapter_sets {
+        return Err(ServiceError::not_found("adapter set", set));
+    }
+    Ok(())
 }
 
 /// How the adapters of an open session are laid out.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::domain::ids::CheckpointId;
 use crate::engine::Snapshot;
+use crate::service::access::idempotency::AnswerRecord;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -24,9 +25,9 @@ use crate::store::checkpoints::NewCheckpoint;
 use crate::store::events::Level;
 
 /// Automatic checkpoints kept for each job.
-const KEPT: u32 = 2;
+const AUTOMATIC_KEPT: u32 = 2;
 
-/// Who wanted a checkpoint.
+/// Who asked for a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The host, for durability; older ones are pruned.
@@ -35,14 +36,25 @@ pub enum Kind {
     Asked(Option<i64>),
 }
 
-/// Saves a session as it is now.
-pub async fn save(context: &Context, session: &mut Session, kind: Kind) -> Result<CheckpointRow> {
+/// Saves a session. The row is committed before the durable step moves on, and with it the answer to whoever asked for it.
+pub async fn save(
+    context: &Context,
+    session: &mut Session,
+    kind: Kind,
+    record: &AnswerRecord<CheckpointRow>,
+) -> Result<CheckpointRow> {
     let snapshot = context.engine.snapshot(session.job.id).await?;
-    write(context, session, kind, snapshot).await
+    write(context, session, kind, snapshot, record).await
 }
 
-/// Saves a snapshot of a session. The row is committed before the durable step moves on.
-pub async fn write(context: &Context, session: &mut Session, kind: Kind, snapshot: Snapshot) -> Result<CheckpointRow> {
+/// Saves a snapshot of a session, as `save` does.
+pub async fn write(
+    context: &Context,
+    session: &mut Session,
+    kind: Kind,
+    snapshot: Snapshot,
+    record: &AnswerRecord<CheckpointRow>,
+) -> Result<CheckpointRow> {
     let blob = context.blobs.put_atomic(BlobKind::Checkpoints, snapshot.bytes).await?;
     let id = CheckpointId(Uuid::now_v7());
     let seq = session.progress.next_seq - 1;
@@ -71,10 +83,11 @@ pub async fn write(context: &Context, session: &mut Session, kind: Kind, snapsho
         note_with(&mut transaction, &session.job, Level::Info, &message, Some(&data)).await?;
         webhooks::announce_checkpoint(&mut transaction, &session.job, id).await?;
     }
-    let old = checkpoints::older_than_newest(&mut transaction, session.job.id, KEPT).await?;
+    let old = checkpoints::older_than_newest(&mut transaction, session.job.id, AUTOMATIC_KEPT).await?;
     for row in &old {
         checkpoints::delete(&mut transaction, row.id).await?;
     }
+    record.write(&mut transaction, &row).await?;
     commit(transaction).await?;
     session.durable = Durable { seq, step: snapshot.optimizer_steps, at: Instant::now() };
     for row in old {

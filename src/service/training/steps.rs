@@ -22,8 +22,10 @@ use crate::engine::ForwardCall;
 use crate::engine::ForwardReply;
 use crate::engine::Inputs;
 use crate::service::access::concurrency::Permits;
+use crate::service::access::idempotency::AnswerRecord;
 use crate::service::accounting::metering;
 use crate::service::accounting::metering::Effect;
+use crate::service::accounting::metering::MeteredCall;
 use crate::service::accounting::metering::size;
 use crate::service::accounting::sent::Sent;
 use crate::service::context::Context;
@@ -38,7 +40,7 @@ use crate::service::training::requests::BackwardRequest;
 use crate::service::training::requests::Batch;
 use crate::service::training::requests::ForwardRequest;
 use crate::service::training::session::Session;
-use crate::service::training::sessions::Place;
+use crate::service::training::sessions::SessionSlot;
 use crate::service::training::sessions::Sessions;
 use crate::store::files;
 use crate::store::ledger::LedgerKind;
@@ -81,25 +83,25 @@ impl Steps {
     }
 
     fn permit(&self, project: ProjectId) -> Result<OwnedSemaphorePermit> {
-        let places = self.context.limits.steps_in_flight_per_project;
+        let most = self.context.limits.steps_in_flight_per_project;
         let refusal =
-            || format!("A project may have {places} step calls in flight (limits.steps_in_flight_per_project).");
+            || format!("A project may have {most} step calls in flight (limits.steps_in_flight_per_project).");
         self.permits.take(project).ok_or_else(|| ServiceError::new(ErrorCode::TooManySteps, refusal()))
     }
 
     /// Runs a forward: a training step when it carries a seq, an evaluation otherwise.
     pub async fn forward(&self, project: ProjectId, job: JobId, request: ForwardRequest) -> Result<Answer> {
         let _permit = self.permit(project)?;
-        let mut place = self.sessions.open(project, job).await?;
+        let mut slot = self.sessions.open(project, job).await?;
         let answer = match request.seq {
-            None => self.evaluate(&mut place, job, request).await,
-            Some(seq) => self.train(&mut place, job, seq, request).await,
+            None => self.evaluate(&mut slot, job, request).await,
+            Some(seq) => self.train(&mut slot, job, seq, request).await,
         };
-        self.conclude_call(job, &mut place, answer, false).await
+        self.conclude_call(job, &mut slot, answer, false).await
     }
 
-    async fn evaluate(&self, place: &mut Place, job: JobId, request: ForwardRequest) -> Result<Answer> {
-        let session = open(place)?;
+    async fn evaluate(&self, slot: &mut SessionSlot, job: JobId, request: ForwardRequest) -> Result<Answer> {
+        let session = open(slot)?;
         let (reply, engine) = self.run_forward(session, &request, None, 0).await?;
         let effect = Effect {
             tokens: reply.tokens,
@@ -112,8 +114,8 @@ impl Steps {
         Ok(Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors, engine })
     }
 
-    async fn train(&self, place: &mut Place, job: JobId, seq: u64, request: ForwardRequest) -> Result<Answer> {
-        let session = open(place)?;
+    async fn train(&self, slot: &mut SessionSlot, job: JobId, seq: u64, request: ForwardRequest) -> Result<Answer> {
+        let session = open(slot)?;
         let earlier = match self.judge(session, seq, &request.sent).await? {
             Earlier::Answered(answer) => return Ok(answer),
             Earlier::Done { forward } => Some(forward.unwrap_or(ForwardId(Uuid::now_v7()))),
@@ -191,13 +193,13 @@ impl Steps {
     /// Runs the vector-Jacobian products of the shares.
     pub async fn backward(&self, project: ProjectId, job: JobId, request: BackwardRequest) -> Result<Answer> {
         let _permit = self.permit(project)?;
-        let mut place = self.sessions.open(project, job).await?;
-        let answer = self.backward_in(&mut place, job, request).await;
-        self.conclude_call(job, &mut place, answer, true).await
+        let mut slot = self.sessions.open(project, job).await?;
+        let answer = self.backward_in(&mut slot, job, request).await;
+        self.conclude_call(job, &mut slot, answer, true).await
     }
 
-    async fn backward_in(&self, place: &mut Place, job: JobId, request: BackwardRequest) -> Result<Answer> {
-        let session = open(place)?;
+    async fn backward_in(&self, slot: &mut SessionSlot, job: JobId, request: BackwardRequest) -> Result<Answer> {
+        let session = open(slot)?;
         let seq = request.seq;
         let earlier = match self.judge(session, seq, &request.sent).await? {
             Earlier::Answered(answer) => return Ok(answer),
@@ -248,13 +250,13 @@ impl Steps {
     /// Steps AdamW on the accumulated gradients (host custody).
     pub async fn optim_step(&self, project: ProjectId, job: JobId, request: OptimRequest) -> Result<Answer> {
         let _permit = self.permit(project)?;
-        let mut place = self.sessions.open(project, job).await?;
-        let answer = self.optim_step_in(&mut place, job, request).await;
-        self.conclude_call(job, &mut place, answer, true).await
+        let mut slot = self.sessions.open(project, job).await?;
+        let answer = self.optim_step_in(&mut slot, job, request).await;
+        self.conclude_call(job, &mut slot, answer, true).await
     }
 
-    async fn optim_step_in(&self, place: &mut Place, job: JobId, request: OptimRequest) -> Result<Answer> {
-        let session = open(place)?;
+    async fn optim_step_in(&self, slot: &mut SessionSlot, job: JobId, request: OptimRequest) -> Result<Answer> {
+        let session = open(slot)?;
         if !session.is_host_custody() {
             let message =
                 "The client holds this job's adapters (custody is client): step your own optimizer and send theta.";
@@ -274,7 +276,7 @@ impl Steps {
         let due = reply.step - session.durable.step >= self.context.jobs.checkpoint_every_steps
             || session.durable.at.elapsed() >= self.context.jobs.checkpoint_every;
         if due {
-            checkpointing::save(&self.context, session, checkpointing::Kind::Automatic).await?;
+            checkpointing::save(&self.context, session, checkpointing::Kind::Automatic, &AnswerRecord::none()).await?;
         }
         let answer = Answer::Stepped {
             seq,
@@ -329,7 +331,8 @@ impl Steps {
         };
         let training_tokens = call.effect.tokens as i64;
         let amounts = Amounts { steps: 1, training_tokens, ..call.effect.amounts(call.sent.bytes) };
-        metering::write(&mut transaction, &session.job, (kind, Some(call.seq), call.sent), &amounts).await?;
+        let metered = MeteredCall { kind, seq: Some(call.seq), sent: call.sent };
+        metering::write(&mut transaction, &session.job, &metered, &amounts).await?;
         commit(transaction).await?;
         session.progress.next_seq = call.seq + 1;
         if call.effect.new_adapters {
@@ -338,7 +341,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Puts a call without a number into the ledger, and keeps the job's adapter version.
+    /// Commits a call that is no numbered step: its ledger entry, what it used, and the job's adapter version.
     pub(super) async fn record_unnumbered(
         &self,
         session: &mut Session,
@@ -349,7 +352,8 @@ impl Steps {
         let mut transaction = self.context.begin().await?;
         steps::touch(&mut transaction, session.job.id, session.attempt, effect.new_adapters).await.map_err(lost)?;
         let amounts = Amounts { inference_tokens: effect.tokens as i64, ..effect.amounts(sent.bytes) };
-        metering::write(&mut transaction, &session.job, (kind, None, sent), &amounts).await?;
+        let metered = MeteredCall { kind, seq: None, sent };
+        metering::write(&mut transaction, &session.job, &metered, &amounts).await?;
         commit(transaction).await?;
         session.adapter_version += i64::from(effect.new_adapters);
         Ok(())
@@ -360,17 +364,17 @@ impl Steps {
     async fn conclude_call(
         &self,
         job: JobId,
-        place: &mut Place,
+        slot: &mut SessionSlot,
         answer: Result<Answer>,
         changes_state: bool,
     ) -> Result<Answer> {
-        let Some(session) = place.as_mut() else { return answer };
+        let Some(session) = slot.as_mut() else { return answer };
         session.last_used = Instant::now();
         if let Err(error) = &answer {
             let half_done = changes_state && session.is_host_custody() && error.is_of_the_host();
             let lost = matches!(error.code, ErrorCode::SessionLost | ErrorCode::InternalError | ErrorCode::LeaseLost);
             if half_done || lost {
-                self.sessions.discard(job, place).await;
+                self.sessions.discard(job, slot).await;
             }
         }
         answer
@@ -387,9 +391,9 @@ enum Earlier {
     Done { forward: Option<ForwardId> },
 }
 
-/// The session of a place that was just opened.
-pub(super) fn open(place: &mut Place) -> Result<&mut Session> {
-    place.as_mut().ok_or_else(|| ServiceError::new(ErrorCode::SessionLost, "The job's session was lost; try again."))
+/// The session in a slot that was just opened.
+pub(super) fn open(slot: &mut SessionSlot) -> Result<&mut Session> {
+    slot.as_mut().ok_or_else(|| ServiceError::new(ErrorCode::SessionLost, "The job's session was lost; try again."))
 }
 
 fn answer_lost() -> ServiceError {

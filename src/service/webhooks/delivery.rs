@@ -30,10 +30,10 @@ use crate::store::deliveries::Outcome;
 use crate::store::webhooks;
 
 /// Attempts of this host at once, and of them to one webhook: a receiver that hangs must not hold up the others.
-const SLOTS: usize = 32;
-const SLOTS_EACH: usize = 4;
+const MOST_ATTEMPTS: usize = 32;
+const MOST_ATTEMPTS_EACH: usize = 4;
 /// A message that is due, and of which no notice came, waits no longer.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_EVERY: Duration = Duration::from_secs(1);
 /// A host that dies amid an attempt leaves the message to others this long after the attempt's own time.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
@@ -61,10 +61,12 @@ pub struct Delivery {
     outbox: Arc<Notify>,
 }
 
-/// What an attempt met.
-enum Met {
-    Answer(StatusCode),
-    Failure(String),
+/// What came of an attempt.
+enum AttemptOutcome {
+    /// The receiver answered.
+    Answered(StatusCode),
+    /// No answer came, for this reason.
+    Failed(String),
 }
 
 impl Delivery {
@@ -93,7 +95,7 @@ impl Delivery {
                 () = closing.cancelled() => {}
                 () = attempts.one_ended(), if !attempts.running.is_empty() => {}
                 () = self.outbox.notified() => {}
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(POLL_EVERY) => {}
                 _ = sweeps.tick() => self.sweep().await,
             }
         }
@@ -103,9 +105,9 @@ impl Delivery {
     }
 
     async fn claim(&self, attempts: &Attempts) -> Vec<Claimed> {
-        let free = SLOTS.saturating_sub(attempts.running.len()).min(SLOTS_EACH);
+        let free = MOST_ATTEMPTS.saturating_sub(attempts.running.len()).min(MOST_ATTEMPTS_EACH);
         let busy: Vec<WebhookId> =
-            attempts.each.iter().filter(|(_, count)| **count >= SLOTS_EACH).map(|(id, _)| *id).collect();
+            attempts.each.iter().filter(|(_, count)| **count >= MOST_ATTEMPTS_EACH).map(|(id, _)| *id).collect();
         if free == 0 {
             return Vec::new();
         }
@@ -121,17 +123,17 @@ impl Delivery {
     }
 
     async fn attempt(&self, claimed: &Claimed) {
-        let met = self.post(claimed).await;
-        if let Err(error) = self.record(claimed, &met).await {
+        let outcome = self.post(claimed).await;
+        if let Err(error) = self.record(claimed, &outcome).await {
             tracing::warn!(%error, delivery.id = %claimed.id, "a delivery is sent again, for it was not recorded: {error}");
         }
     }
 
-    async fn post(&self, claimed: &Claimed) -> Met {
+    async fn post(&self, claimed: &Claimed) -> AttemptOutcome {
         // The rules may have become stricter since the webhook was made.
         let url = match self.guard.read(&claimed.url) {
             Ok(url) => url,
-            Err(error) => return Met::Failure(error.message),
+            Err(error) => return AttemptOutcome::Failed(error.message),
         };
         let id = claimed.id.to_string();
         let now = OffsetDateTime::now_utc().unix_timestamp();
@@ -145,16 +147,18 @@ impl Delivery {
             .body(claimed.payload.clone());
         // The answer's body is never read: dropping it closes the connection.
         match call.send().await {
-            Ok(answer) => Met::Answer(answer.status()),
-            Err(error) => Met::Failure(words(&error)),
+            Ok(answer) => AttemptOutcome::Answered(answer.status()),
+            Err(error) => AttemptOutcome::Failed(words(&error)),
         }
     }
 
-    async fn record(&self, claimed: &Claimed, met: &Met) -> Result<()> {
-        let (status, error) = match met {
-            Met::Answer(status) if status.is_success() => (Some(*status), None),
-            Met::Answer(status) => (Some(*status), Some(format!("the receiver answered {}", status.as_u16()))),
-            Met::Failure(words) => (None, Some(words.clone())),
+    async fn record(&self, claimed: &Claimed, attempt: &AttemptOutcome) -> Result<()> {
+        let (status, error) = match attempt {
+            AttemptOutcome::Answered(status) if status.is_success() => (Some(*status), None),
+            AttemptOutcome::Answered(status) => {
+                (Some(*status), Some(format!("the receiver answered {}", status.as_u16())))
+            }
+            AttemptOutcome::Failed(words) => (None, Some(words.clone())),
         };
         let is_gone = status == Some(StatusCode::GONE);
         let pause = self.settings.backoff.get(claimed.attempts.max(1).unsigned_abs() as usize - 1);

@@ -5,7 +5,7 @@ pub mod delivery;
 pub mod url_guard;
 mod webhooks;
 
-pub use webhooks::WebhookWish;
+pub use webhooks::WebhookUpdate;
 pub use webhooks::Webhooks;
 pub use webhooks::announce;
 pub use webhooks::announce_checkpoint;

@@ -81,10 +81,7 @@ impl Guard {
     }
 
     fn judge(&self, found: &[IpAddr]) -> std::result::Result<(), Closed> {
-        match self.allow_private || found.iter().all(|address| is_public(*address)) {
-            true => Ok(()),
-            false => Err(Closed),
-        }
+        if self.allow_private || found.iter().all(|address| is_public(*address)) { Ok(()) } else { Err(Closed) }
     }
 
     /// A client that calls only whom this guard allows, follows no redirect, and uses no proxy.

@@ -15,6 +15,7 @@ use crate::domain::ids::DeliveryId;
 use crate::domain::ids::ProjectId;
 use crate::domain::ids::WebhookId;
 use crate::domain::webhooks::WebhookEvent;
+use crate::service::access::idempotency::AnswerRecord;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -38,7 +39,7 @@ const SECRET_PREFIX: &str = "whsec_";
 
 /// What a client wants to change of a webhook; `None` stays.
 #[derive(Debug, Clone, Default)]
-pub struct WebhookWish {
+pub struct WebhookUpdate {
     /// Where messages go.
     pub url: Option<String>,
     /// What it is told.
@@ -62,23 +63,21 @@ impl Webhooks {
     /// Makes a webhook. Its secret is returned once.
     pub async fn create(
         &self,
-        (project, id): (ProjectId, WebhookId),
+        project: ProjectId,
         url: &str,
         events: Option<Vec<WebhookEvent>>,
+        record: AnswerRecord<WebhookRow>,
     ) -> Result<(WebhookRow, String)> {
         let events = tidy(events.unwrap_or_else(|| WebhookEvent::ALL.to_vec()))?;
         let url = self.guard.check(url).await?;
         let secret: [u8; 32] = rand::random();
-        if webhooks::get(&mut *self.context.connection().await?, project, id).await?.is_some() {
-            let message =
-                "This webhook was made by an earlier attempt, which showed its secret; delete it and make another.";
-            return Err(ServiceError::new(ErrorCode::AlreadyMade, message));
-        }
+        let id = WebhookId(Uuid::now_v7());
         let new = NewWebhook { id, project, url: url.as_str(), events: &events, secret: &secret };
         let mut transaction = self.context.begin().await?;
         let row = webhooks::insert(&mut transaction, &new, MOST).await?.ok_or_else(|| {
             ServiceError::new(ErrorCode::TooManyWebhooks, format!("A project has at most {MOST} webhooks."))
         })?;
+        record.write(&mut transaction, &row).await?;
         commit(transaction).await?;
         Ok((row, format!("{SECRET_PREFIX}{}", STANDARD.encode(secret))))
     }
@@ -95,17 +94,17 @@ impl Webhooks {
     }
 
     /// Changes a webhook.
-    pub async fn update(&self, project: ProjectId, id: WebhookId, wish: WebhookWish) -> Result<WebhookRow> {
+    pub async fn update(&self, project: ProjectId, id: WebhookId, update: WebhookUpdate) -> Result<WebhookRow> {
         self.get(project, id).await?;
-        let url = match &wish.url {
+        let url = match &update.url {
             Some(url) => Some(self.guard.check(url).await?),
             None => None,
         };
-        let events = wish.events.map(tidy).transpose()?;
+        let events = update.events.map(tidy).transpose()?;
         let change = WebhookChange {
             url: url.as_ref().map(|url| url.as_str()),
             events: events.as_deref(),
-            enabled: wish.enabled,
+            enabled: update.enabled,
         };
         let row = webhooks::update(&mut *self.context.connection().await?, project, id, &change).await?;
         row.ok_or_else(|| missing(id))
@@ -120,15 +119,23 @@ impl Webhooks {
     }
 
     /// Sends a message that tells of nothing.
-    pub async fn test(&self, project: ProjectId, id: WebhookId) -> Result<DeliveryRow> {
+    pub async fn test(
+        &self,
+        project: ProjectId,
+        id: WebhookId,
+        record: AnswerRecord<DeliveryRow>,
+    ) -> Result<DeliveryRow> {
         if !self.get(project, id).await?.enabled {
             return Err(ServiceError::new(ErrorCode::WebhookDisabled, "The webhook is disabled."));
         }
         let event = WebhookEvent::Test;
         let payload = payload(event, &json!({"id": id.to_string()}));
-        let mut connection = self.context.connection().await?;
-        let rows = deliveries::enqueue(&mut connection, &[id], event, &payload).await?;
-        rows.into_iter().next().ok_or_else(|| missing(id))
+        let mut transaction = self.context.begin().await?;
+        let rows = deliveries::enqueue(&mut transaction, &[id], event, &payload).await?;
+        let row = rows.into_iter().next().ok_or_else(|| missing(id))?;
+        record.write(&mut transaction, &row).await?;
+        commit(transaction).await?;
+        Ok(row)
     }
 
     /// A page of the messages to a webhook, newest first.
@@ -138,10 +145,20 @@ impl Webhooks {
     }
 
     /// Sends a message once more.
-    pub async fn replay(&self, project: ProjectId, id: WebhookId, message: DeliveryId) -> Result<DeliveryRow> {
+    pub async fn replay(
+        &self,
+        project: ProjectId,
+        id: WebhookId,
+        message: DeliveryId,
+        record: AnswerRecord<DeliveryRow>,
+    ) -> Result<DeliveryRow> {
         self.get(project, id).await?;
-        let row = deliveries::replay(&mut *self.context.connection().await?, project, id, message).await?;
-        row.ok_or_else(|| ServiceError::not_found("webhook delivery", message))
+        let mut transaction = self.context.begin().await?;
+        let row = deliveries::replay(&mut transaction, project, id, message).await?;
+        let row = row.ok_or_else(|| ServiceError::not_found("webhook delivery", message))?;
+        record.write(&mut transaction, &row).await?;
+        commit(transaction).await?;
+        Ok(row)
     }
 }
 
@@ -152,10 +169,10 @@ fn missing(id: WebhookId) -> ServiceError {
 fn tidy(mut events: Vec<WebhookEvent>) -> Result<Vec<WebhookEvent>> {
     events.sort();
     events.dedup();
-    match events.is_empty() {
-        true => Err(ServiceError::new(ErrorCode::InvalidEvents, "events: name at least one.").at("events")),
-        false => Ok(events),
+    if events.is_empty() {
+        return Err(ServiceError::new(ErrorCode::InvalidEvents, "events: name at least one.").at("events"));
     }
+    Ok(events)
 }
 
 fn payload(event: WebhookEvent, data: &serde_json::Value) -> String {

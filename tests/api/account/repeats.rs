@@ -76,38 +76,71 @@ async fn the_stock_clients_silent_retry_makes_no_second_job() {
     assert_eq!(jobs(&world.client).await, 3);
 }
 
-/// Leaves the request as a host does that dies between making the thing and keeping the answer.
-async fn crashed(world: &World, id: &str) {
-    let mut connection = PgConnection::connect(world.host.database()).await.expect("connects");
-    let hex = id.rsplit(['-', '_']).next().expect("an id");
-    let forget = format!(
-        "update idempotency set status = null, answer = null, created_at = now() - interval '1 minute' where resource = '{hex}'"
+/// Makes every answer to the project fail to be written; gives the name of the trigger that does it.
+async fn break_answers(world: &World, connection: &mut PgConnection) -> String {
+    let hex: String = world.project.chars().filter(char::is_ascii_alphanumeric).collect();
+    let project: uuid::Uuid = sqlx::query_scalar("select id from projects where name = $1")
+        .bind(&world.project)
+        .fetch_one(&mut *connection)
+        .await
+        .expect("the project");
+    let name = format!("broken_{hex}");
+    let broken = format!(
+        "create function {name}() returns trigger language plpgsql as
+             $$ begin if new.project_id = '{project}' then raise 'no answer is written'; end if; return new; end $$;
+         create trigger {name} before insert on idempotency for each row execute function {name}()"
     );
-    assert_eq!(sqlx::raw_sql(&forget).execute(&mut connection).await.expect("updates").rows_affected(), 1);
+    sqlx::raw_sql(&broken).execute(connection).await.expect("creates");
+    name
 }
 
 #[tokio::test]
-async fn a_repeat_after_a_crash_finds_what_the_first_attempt_made() {
+async fn a_change_whose_answer_cannot_be_written_is_not_made() {
     let world = World::new().await;
+    let job = world.job(json!({})).await.id;
     let upload = json!({"bytes": 3, "filename": "a.jsonl", "mime_type": "x", "purpose": "fine-tune"});
-    for (path, body) in [(JOBS, json!({"model": MODEL, "suffix": "crashed"})), ("/v1/uploads", upload)] {
-        let send = || async {
-            let call = world.client.call(Method::POST, path).json(&body);
-            call.header("idempotency-key", "crash").send().await.ok_json()
-        };
-        let first = send().await;
-        crashed(&world, first["id"].as_str().expect("an id")).await;
-        assert_eq!(send().await["id"], first["id"], "{path}");
-    }
-    assert_eq!(jobs(&world.client).await, 1);
-    let hook = || async {
-        let body = json!({"url": "https://1.1.1.1/hook"});
-        world.client.call(Method::POST, "/v1/webhooks").json(&body).header("idempotency-key", "crash").send().await
+    let cases = [
+        (JOBS.to_owned(), json!({"model": MODEL}), "jobs"),
+        ("/v1/uploads".to_owned(), upload, "uploads"),
+        ("/v1/webhooks".to_owned(), json!({"url": "https://1.1.1.1/hook"}), "webhooks"),
+        (
+            format!("{JOBS}/{job}/metrics"),
+            json!({"step": 1, "metrics": {"loss": 1.5}}),
+            "events where type = 'metrics'",
+        ),
+        (format!("{JOBS}/{job}/cancel"), json!({}), "jobs where status = 'cancelled'"),
+    ];
+    let mut connection = PgConnection::connect(world.host.database()).await.expect("connects");
+    let trigger = break_answers(&world, &mut connection).await;
+    let send = async |path: &str, body: &Value| {
+        world.client.call(Method::POST, path).json(body).header("idempotency-key", path).send().await
     };
-    crashed(&world, hook().await.ok_json()["id"].as_str().expect("an id")).await;
-    hook().await.refused(409, "already_made");
-    let hooks = world.client.get("/v1/webhooks").await.ok_json();
-    assert_eq!(hooks["data"].as_array().map(Vec::len), Some(1));
+    for (path, body, rows) in &cases {
+        let before = rows_of(&world, &mut connection, rows).await;
+        send(path, body).await.refused(500, "internal_error");
+        assert_eq!(rows_of(&world, &mut connection, rows).await, before, "{path} left something");
+    }
+    sqlx::raw_sql(&format!("drop trigger {trigger} on idempotency")).execute(&mut connection).await.expect("drops");
+    for (path, body, rows) in &cases {
+        let before = rows_of(&world, &mut connection, rows).await;
+        send(path, body).await.ok();
+        let _again = send(path, body).await;
+        assert_eq!(rows_of(&world, &mut connection, rows).await, before + 1, "{path} is made once");
+    }
+}
+
+/// How many rows of the project there are.
+async fn rows_of(world: &World, connection: &mut PgConnection, rows: &str) -> i64 {
+    let of_project = "(select id from projects where name = $1)";
+    let whose = match rows.split_once(" where ") {
+        Some(("events", _)) => format!("job_id in (select id from jobs where project_id = {of_project})"),
+        _ => format!("project_id = {of_project}"),
+    };
+    let sql = match rows.split_once(" where ") {
+        Some((table, which)) => format!("select count(*) from {table} where {which} and {whose}"),
+        None => format!("select count(*) from {rows} where {whose}"),
+    };
+    sqlx::query_scalar(&sql).bind(&world.project).fetch_one(connection).await.expect("counts")
 }
 
 #[tokio::test]

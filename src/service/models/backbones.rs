@@ -1,0 +1,58 @@
+//! Backbones, for the operator. Owns adding and listing them; weights are safetensors files of the operator's choice, and a client
+//! can never name a path or an address. Must never need a device: the command line works beside a running host.
+
+use std::path::Path;
+
+use uuid::Uuid;
+
+use crate::domain::error_code::ErrorCode;
+use crate::domain::ids::ProjectId;
+use crate::engine::inspect;
+use crate::service::context::Result;
+use crate::service::context::connection;
+use crate::service::error::ServiceError;
+use crate::store::Pool;
+use crate::store::models;
+use crate::store::models::BaseModel;
+use crate::store::models::ModelRow;
+
+/// Use cases on backbones.
+pub struct Backbones(pub Pool);
+
+impl Backbones {
+    /// Adds the backbone in a Hugging Face folder under `name`, or moves the name to this folder.
+    pub async fn add(&self, folder: &Path, name: &str) -> Result<ModelRow> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        if name.is_empty()
+            || name.len() > 200
+            || !name.chars().all(plain)
+            || name.contains("..")
+            || name.starts_with('/')
+        {
+            let message = "A model's name has letters, digits, '-', '_', '.' and '/', at most 200 of them.";
+            return Err(ServiceError::new(ErrorCode::InvalidName, message).at("name"));
+        }
+        let folder = folder.canonicalize().map_err(|error| {
+            ServiceError::new(ErrorCode::FolderMissing, format!("{}: {error}", folder.display())).at("folder")
+        })?;
+        let path = folder.clone();
+        let info = tokio::task::spawn_blocking(move || inspect(&path)).await.map_err(ServiceError::internal)??;
+        let new = BaseModel {
+            name,
+            family: &info.family,
+            folder: &folder.to_string_lossy(),
+            sha256: None,
+            parameters: info.parameters as i64,
+            hidden_size: info.hidden_size as i64,
+            max_tokens: info.max_tokens as i64,
+            owned_by: "blindtune",
+        };
+        Ok(models::upsert_base(&mut *connection(&self.0).await?, &new).await?)
+    }
+
+    /// All backbones.
+    pub async fn list(&self) -> Result<Vec<ModelRow>> {
+        // No project is the nil one, so that no fine-tuned model is among them.
+        Ok(models::list_visible(&mut *connection(&self.0).await?, ProjectId(Uuid::nil())).await?)
+    }
+}
