@@ -12,7 +12,6 @@ use crate::store::pool::Connection;
 /// A request, known by its token.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The tenant.
     pub project: ProjectId,
     /// Hash that names the request.
     pub token: &'a [u8; 32],
