@@ -217,16 +217,21 @@ async fn callers_at_once_share_passes_and_each_gets_its_own_numbers() {
     for number in 0..16 {
         alone.push(embed(&client, body(number)).await.remove(0));
     }
-    let together = join_all((0..16).map(|number| embed(&client, body(number)))).await;
-    for (got, expected) in together.iter().zip(&alone) {
-        let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-        assert!(got[0].iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1e-6 * largest));
-    }
-    let passes = host.events("inference_pass");
-    let calls: Vec<u64> = passes.iter().map(|pass| pass["jobs_in_pass"].as_u64().expect("a number")).collect();
-    assert_eq!(calls.len(), 32, "an event a call: {passes:?}");
-    assert!(calls[..16].iter().all(|calls| *calls == 1), "who came alone ran alone: {calls:?}");
-    assert!(calls[16..].iter().any(|calls| *calls >= 4), "16 callers shared no pass: {calls:?}");
+    let calls_in_passes = || {
+        let passes = host.events("inference_pass").into_iter();
+        passes.map(|pass| pass["jobs_in_pass"].as_u64().expect("a number")).collect::<Vec<_>>()
+    };
+    assert_eq!(calls_in_passes(), [1; 16], "who came alone ran alone");
+    // On a busy machine 16 callers may come one by one: they come again until some of them meet.
+    until("some of 16 callers share a pass", async || {
+        let together = join_all((0..16).map(|number| embed(&client, body(number)))).await;
+        for (got, expected) in together.iter().zip(&alone) {
+            let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+            assert!(got[0].iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1e-6 * largest));
+        }
+        calls_in_passes().into_iter().any(|calls| calls >= 4)
+    })
+    .await;
     let send = async |number: usize| client.post("/v1/embeddings", &body(number % 16)).await;
     let over = join_all((0..48).map(send)).await;
     let refused: Vec<_> = over.into_iter().filter(|reply| reply.status != 200).collect();
