@@ -62,7 +62,6 @@ pub struct Config {
 }
 
 /// Section `[server]`.
-#[allow(missing_docs)]
 #[derive(Debug, Clone, Deserialize)]
 pub struct Server {
     pub host: String,
@@ -79,7 +78,6 @@ pub struct Server {
 }
 
 /// Section `[state]`.
-#[allow(missing_docs)]
 #[derive(Debug, Clone, Deserialize)]
 pub struct State {
     pub dir: PathBuf,
@@ -88,7 +86,6 @@ pub struct State {
 }
 
 /// Section `[database]`.
-#[allow(missing_docs)]
 #[derive(Debug, Clone, Deserialize)]
 pub struct Database {
     pub url: Secret,
@@ -98,7 +95,6 @@ pub struct Database {
 }
 
 /// Section `[engine]`.
-#[allow(missing_docs)]
 #[derive(Debug, Clone, Deserialize)]
 pub struct Engine {
     pub device: String,
@@ -116,7 +112,6 @@ pub struct Engine {
 }
 
 /// Section `[jobs]`.
-#[allow(missing_docs)]
 #[derive(Debug, Clone, Deserialize)]
 pub struct Jobs {
     pub lease_secs: u64,
@@ -127,7 +122,6 @@ pub struct Jobs {
 }
 
 /// Section `[webhooks]`.
-#[allow(missing_docs)]
 #[derive(Debug, Clone, Deserialize)]
 pub struct Webhooks {
     pub allow_private: bool,
@@ -137,7 +131,6 @@ pub struct Webhooks {
 }
 
 /// Section `[keys]`.
-#[allow(missing_docs)]
 #[derive(Debug, Clone, Deserialize)]
 pub struct Keys {
     pub issuer: String,
@@ -147,7 +140,6 @@ pub struct Keys {
 }
 
 /// Section `[log]`.
-#[allow(missing_docs)]
 #[derive(Debug, Clone, Deserialize)]
 pub struct Log {
     pub format: String,

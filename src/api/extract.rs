@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::error::ApiError;
+use crate::api::whole_numbers;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::labels::is_label_name;
 use crate::service::ServiceError;
@@ -54,6 +55,12 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         let message = format!("{place}: has the character U+0000, which no text may have.");
         return Err(ApiError::new(ErrorCode::InvalidText, message).at(place));
     }
+    // Rewritten only where it is needed: free values come back as they were sent.
+    read_strictly(body)
+        .or_else(|refused| whole_numbers::rewritten(body).map_or(Err(refused), |body| read_strictly(&body)))
+}
+
+fn read_strictly<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         // A body that breaks off has no place: the path then ends in "?".
@@ -247,14 +254,12 @@ mod tests {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Inner {
-        #[allow(dead_code)]
         rank: u32,
     }
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Outer {
-        #[allow(dead_code)]
         inner: Inner,
     }
 
@@ -283,6 +288,13 @@ mod tests {
         for (body, param) in [(r#"{"inner":["a","b\u0000"]}"#, "inner.1"), (r#"{"x":{"a\u0000":1}}"#, "x.a\u{fffd}")] {
             let nul = answer(body).await;
             assert_eq!((&nul["error"]["code"], &nul["error"]["param"]), (&"invalid_text".into(), &param.into()));
+        }
+        assert_eq!(parse_json::<Outer>(br#"{"inner":{"rank":3.0}}"#).expect("an integer").inner.rank, 3);
+        for (body, code) in [
+            (r#"{"inner":{"rank":3.0,"rank":3}}"#, "invalid_json"),
+            (r#"{"inner":{"rank":3.0,"x":0}}"#, "unknown_field"),
+        ] {
+            assert_eq!(answer(body).await["error"]["code"], code, "as strict as before");
         }
         let escaped = answer(r#"{"inner":{"rank":"\\u0000"}}"#).await;
         assert_eq!(escaped["error"]["code"], "invalid_json", "a backslash and four zeros are plain text");

@@ -29,6 +29,7 @@ mod steps;
 mod streams;
 mod uploads;
 mod webhooks;
+mod whole_numbers;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,7 +1,4 @@
-//! Bodies that the codec must refuse, and quickly.
-
-use std::time::Duration;
-use std::time::Instant;
+//! Bodies that the codec must refuse, before it reads more of them than it must.
 
 use proptest::prelude::*;
 
@@ -129,21 +126,16 @@ fn bad_bodies_are_refused_with_the_reason() {
 
 #[test]
 fn a_header_bomb_is_refused_before_it_is_read() {
-    let mut header = String::from("{");
-    for i in 0..1_500_000 {
-        header.push_str(&format!("\"{i}\":{},", entry("F32", "[0]", "[0,0]")));
-    }
-    header.push_str("\"z\":1}");
-    assert!(header.len() > 80 << 20);
-    let bomb = body(&header, 0);
+    // What stands behind the last name that may be read is no JSON: whoever reads on says so, and not which limit it is over.
+    let names = 0..=Limits::default().tensors_per_body;
+    let read: String = names.map(|i| format!("\"{i}\":{},", entry("F32", "[0]", "[0,0]"))).collect();
+    let bomb = body(&format!("{{{read}{}", "!".repeat(80 << 20)), 0);
     let roomy = Limits { tensor_body_bytes: usize::MAX, ..Limits::default() };
     let widest = Limits { tensor_header_bytes: usize::MAX, ..roomy.clone() };
     for (limits, said) in
         [(Limits::default(), "tensor_body_bytes"), (roomy, "tensor_header_bytes"), (widest, "tensors")]
     {
-        let start = Instant::now();
         let error = parse_safetensors(bomb.clone(), &limits).expect_err("a bomb").to_string();
-        assert!(start.elapsed() < Duration::from_millis(50), "{said}: {:?}", start.elapsed());
         assert!(error.contains(said), "{error}");
     }
 }

@@ -13,7 +13,6 @@ use crate::store::pool::Connection;
 /// An entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditRow {
-    /// The id.
     pub id: AuditId,
     /// The key that was shown.
     pub key: KeyId,
@@ -25,16 +24,13 @@ pub struct AuditRow {
     pub status: i16,
     /// Id of the request, as the client and the log have it.
     pub request_id: String,
-    /// When.
     pub created_at: OffsetDateTime,
 }
 
 /// An entry to be written.
 #[derive(Debug, Clone)]
 pub struct NewAuditEntry<'a> {
-    /// The id.
     pub id: AuditId,
-    /// The tenant.
     pub project: ProjectId,
     /// The key that was shown.
     pub key: KeyId,

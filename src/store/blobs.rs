@@ -72,7 +72,6 @@ pub struct BlobRef {
     pub path: String,
     /// Hash of its bytes, in hexadecimal.
     pub sha256: String,
-    /// Its size.
     pub bytes: u64,
 }
 

@@ -16,9 +16,7 @@ use crate::store::pool::Connection;
 /// A saved state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckpointRow {
-    /// The id.
     pub id: CheckpointId,
-    /// The job.
     pub job: JobId,
     /// Optimizer steps (host custody) or steps (client custody) at that time, as clients count them.
     pub step_number: i64,
@@ -28,7 +26,6 @@ pub struct CheckpointRow {
     pub adapter_version: i64,
     /// Made by the host for durability.
     pub automatic: bool,
-    /// Its blob.
     pub blob: String,
     /// Hash of the blob, in hexadecimal.
     pub sha256: String,
@@ -38,7 +35,6 @@ pub struct CheckpointRow {
     pub metrics: Value,
     /// The name of the state as a model.
     pub fine_tuned_model_checkpoint: String,
-    /// When it was saved.
     pub created_at: OffsetDateTime,
     /// From then on it may be deleted.
     pub expires_at: Option<OffsetDateTime>,
@@ -54,9 +50,7 @@ impl CheckpointRow {
 /// A saved state to be recorded. Its blob must be durable already.
 #[derive(Debug, Clone)]
 pub struct NewCheckpoint<'a> {
-    /// The id.
     pub id: CheckpointId,
-    /// The job.
     pub job: JobId,
     /// Fencing token from [`leases::claim`](crate::store::leases::claim).
     pub attempt: i32,
@@ -68,7 +62,6 @@ pub struct NewCheckpoint<'a> {
     pub adapter_version: i64,
     /// Made by the host for durability; pruned when newer ones exist.
     pub automatic: bool,
-    /// Its blob.
     pub blob: &'a BlobRef,
     /// Scalars that the client chose to report: an object.
     pub metrics: &'a Value,

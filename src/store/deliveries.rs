@@ -21,19 +21,14 @@ use crate::store::pool::Connection;
 pub struct DeliveryRow {
     /// The id, `webhook-id` on the wire.
     pub id: DeliveryId,
-    /// What it tells.
     pub event: WebhookEvent,
-    /// Where it stands.
     pub state: DeliveryState,
     /// Attempts begun so far.
     pub attempts: i32,
-    /// When the next one is due.
     pub next_attempt_at: OffsetDateTime,
     /// Status of the last answer.
     pub last_status: Option<i32>,
-    /// What went wrong with the last attempt.
     pub last_error: Option<String>,
-    /// When it was written.
     pub created_at: OffsetDateTime,
     /// When a 2xx came.
     pub delivered_at: Option<OffsetDateTime>,
@@ -42,15 +37,12 @@ pub struct DeliveryRow {
 /// A message that this host sends now.
 #[derive(Debug, Clone)]
 pub struct Claimed {
-    /// The id.
     pub id: DeliveryId,
-    /// Its webhook.
     pub webhook: WebhookId,
     /// The exact bytes to sign and send.
     pub payload: String,
     /// Number of this attempt, from 1.
     pub attempts: i32,
-    /// Where it goes.
     pub url: String,
     /// Signs it.
     pub secret: Vec<u8>,
@@ -65,7 +57,6 @@ pub struct Outcome<'a> {
     pub retry_in: Duration,
     /// Status of the answer.
     pub status: Option<i32>,
-    /// What went wrong.
     pub error: Option<&'a str>,
 }
 

@@ -61,36 +61,25 @@ impl EventKind {
 /// An event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventRow {
-    /// The id.
     pub id: EventId,
-    /// The job.
     pub job: JobId,
     /// Order of commits within the job: what a stream resumes after.
     pub n: i64,
-    /// How grave it is.
     pub level: Level,
-    /// What it carries.
     pub kind: EventKind,
-    /// The sentence.
     pub message: String,
     /// The scalars.
     pub data: Option<Value>,
-    /// When it happened.
     pub created_at: OffsetDateTime,
 }
 
 /// An event to be stored.
 #[derive(Debug, Clone)]
 pub struct NewEvent<'a> {
-    /// The id.
     pub id: EventId,
-    /// The job.
     pub job: JobId,
-    /// How grave it is.
     pub level: Level,
-    /// What it carries.
     pub kind: EventKind,
-    /// The sentence.
     pub message: &'a str,
     /// The scalars.
     pub data: Option<&'a Value>,

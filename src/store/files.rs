@@ -13,9 +13,7 @@ use crate::store::pool::Connection;
 /// An uploaded file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileRow {
-    /// The id.
     pub id: FileId,
-    /// The tenant.
     pub project: ProjectId,
     /// The name that the client gave.
     pub filename: String,
@@ -33,7 +31,6 @@ pub struct FileRow {
     pub index_blob: String,
     /// How rows are written down: the format and the columns of the header.
     pub shape: Value,
-    /// When it was uploaded.
     pub created_at: OffsetDateTime,
     /// From then on it reads as absent.
     pub expires_at: Option<OffsetDateTime>,
@@ -42,9 +39,7 @@ pub struct FileRow {
 /// A file to be stored. Its blobs are written before its row.
 #[derive(Debug, Clone)]
 pub struct NewFile<'a> {
-    /// The id.
     pub id: FileId,
-    /// The tenant.
     pub project: ProjectId,
     /// The name that the client gave.
     pub filename: &'a str,

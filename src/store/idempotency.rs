@@ -10,7 +10,6 @@ use crate::store::pool::Connection;
 /// A request, known by its token.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestKey<'a> {
-    /// The tenant.
     pub project: ProjectId,
     /// Hash that names the request.
     pub token: &'a [u8; 32],

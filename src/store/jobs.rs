@@ -63,9 +63,7 @@ pub enum MetadataFilter<'a> {
 /// A job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRow {
-    /// The id.
     pub id: JobId,
-    /// The tenant.
     pub project: ProjectId,
     /// The backbone, see [`models::get`](crate::store::models::get).
     pub model: Uuid,
@@ -73,21 +71,17 @@ pub struct JobRow {
     pub model_name: String,
     /// The file whose rows forwards name.
     pub training_file: Option<FileId>,
-    /// Where the job stands.
     pub status: JobState,
     /// Part of the fine-tuned model's name.
     pub suffix: Option<String>,
     /// Seed of adapters and dropout.
     pub seed: i64,
-    /// Method settings.
     pub settings: SplitSettings,
     /// The client's pairs.
     pub metadata: Option<Metadata>,
-    /// Why it failed.
     pub error: Option<JobFailure>,
     /// What came of it.
     pub fine_tuned_model: Option<String>,
-    /// When it was created.
     pub created_at: OffsetDateTime,
     /// When it first ran.
     pub started_at: Option<OffsetDateTime>,
@@ -139,9 +133,7 @@ impl JobRow {
 /// A job to be stored.
 #[derive(Debug, Clone)]
 pub struct NewJob<'a> {
-    /// The id.
     pub id: JobId,
-    /// The tenant.
     pub project: ProjectId,
     /// The backbone.
     pub model: Uuid,
@@ -155,7 +147,6 @@ pub struct NewJob<'a> {
     pub suffix: Option<&'a str>,
     /// Seed of adapters and dropout.
     pub seed: i64,
-    /// Method settings.
     pub settings: &'a SplitSettings,
     /// The client's pairs.
     pub metadata: Option<&'a Metadata>,
@@ -170,7 +161,6 @@ pub struct NewJob<'a> {
 pub struct JobCounts {
     /// Not in a final state.
     pub open: i64,
-    /// Running.
     pub running: i64,
 }
 

@@ -16,23 +16,17 @@ use crate::store::pool::Connection;
 pub struct KeyRow {
     /// The `jti` claim.
     pub id: KeyId,
-    /// The tenant.
     pub project: ProjectId,
     /// A name for people.
     pub name: String,
     /// SHA-256 of the key.
     pub token_sha256: Vec<u8>,
-    /// What it may do.
     pub scopes: Vec<Scope>,
-    /// When it was made.
     pub created_at: OffsetDateTime,
-    /// When it ends.
     pub expires_at: Option<OffsetDateTime>,
-    /// When it was taken back.
     pub revoked_at: Option<OffsetDateTime>,
     /// When it was last shown, to the minute.
     pub last_used_at: Option<OffsetDateTime>,
-    /// Its limits.
     pub quota: Quota,
 }
 
@@ -67,17 +61,13 @@ impl From<Raw> for KeyRow {
 pub struct NewKey<'a> {
     /// The `jti` claim.
     pub id: KeyId,
-    /// The tenant.
     pub project: ProjectId,
     /// A name for people.
     pub name: &'a str,
     /// SHA-256 of the key.
     pub token_sha256: &'a [u8; 32],
-    /// What it may do.
     pub scopes: &'a [Scope],
-    /// When it ends.
     pub expires_at: Option<OffsetDateTime>,
-    /// Its limits.
     pub quota: Quota,
 }
 

@@ -83,28 +83,22 @@ pub struct LedgerRow {
     pub n: i64,
     /// The step, for a call that is one.
     pub seq: Option<i64>,
-    /// Which call.
     pub kind: LedgerKind,
-    /// The tensors that came.
     pub tensors: SentTensors,
     /// Size of the body.
     pub bytes: i64,
     /// SHA-256 of the body.
     pub sha256: Vec<u8>,
-    /// When.
     pub created_at: OffsetDateTime,
 }
 
 /// A call to be recorded.
 #[derive(Debug, Clone)]
 pub struct NewLedgerEntry<'a> {
-    /// The job.
     pub job: JobId,
     /// The step, for a call that is one.
     pub seq: Option<u64>,
-    /// Which call.
     pub kind: LedgerKind,
-    /// The tensors that came.
     pub tensors: &'a SentTensors,
     /// Size of the body.
     pub bytes: u64,

@@ -19,7 +19,6 @@ pub struct AdapterBlobs(pub Vec<BlobRef>);
 /// A model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelRow {
-    /// The id.
     pub id: Uuid,
     /// The tenant; `None` for a backbone, which every project sees.
     pub project: Option<ProjectId>,
@@ -39,7 +38,6 @@ pub struct ModelRow {
     pub adapters: AdapterBlobs,
     /// Hash of a backbone's weights, in hexadecimal.
     pub sha256: Option<String>,
-    /// Number of parameters.
     pub parameters: i64,
     /// Size H of an activation.
     pub hidden_size: i64,
@@ -47,7 +45,6 @@ pub struct ModelRow {
     pub max_tokens: i64,
     /// Whom clients see as the owner.
     pub owned_by: String,
-    /// When it was made.
     pub created_at: OffsetDateTime,
 }
 
@@ -62,7 +59,6 @@ pub struct BaseModel<'a> {
     pub folder: &'a str,
     /// Hash of the weights, in hexadecimal.
     pub sha256: Option<&'a str>,
-    /// Number of parameters.
     pub parameters: i64,
     /// Size H of an activation.
     pub hidden_size: i64,
@@ -75,7 +71,6 @@ pub struct BaseModel<'a> {
 /// A fine-tuned model to be stored. Family, size and limits are those of its backbone.
 #[derive(Debug, Clone)]
 pub struct TunedModel<'a> {
-    /// The tenant.
     pub project: ProjectId,
     /// `ft:...`.
     pub name: &'a str,

@@ -17,7 +17,6 @@ pub enum Order {
 pub struct Page {
     /// Begin after this row; `None` for the first page.
     pub after: Option<Uuid>,
-    /// Most rows to give.
     pub limit: u32,
     /// Which end comes first.
     pub order: Order,
@@ -45,7 +44,6 @@ impl Page {
 pub struct Paged<T> {
     /// The rows, in the order asked for.
     pub rows: Vec<T>,
-    /// Whether rows follow.
     pub has_more: bool,
 }
 

@@ -36,7 +36,6 @@ const SESSION: [(&str, &str); 5] = [
 /// How many connections there are, and how long a call waits for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// Most connections at once.
     pub max_connections: u32,
     /// After this long without a free connection the call fails with [`StoreError::Unavailable`].
     pub acquire_timeout: Duration,

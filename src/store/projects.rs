@@ -11,13 +11,10 @@ use crate::store::pool::Connection;
 /// A tenant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProjectRow {
-    /// The id.
     pub id: ProjectId,
     /// The name, which appears in the names of fine-tuned models.
     pub name: String,
-    /// When it was made.
     pub created_at: OffsetDateTime,
-    /// Its limits.
     pub quota: Quota,
 }
 

@@ -14,11 +14,8 @@ use crate::store::pool::Connection;
 /// A step that was applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepRow {
-    /// The job.
     pub job: JobId,
-    /// Its number.
     pub seq: i64,
-    /// What it did.
     pub kind: StepKind,
     /// Hash over parameters and body.
     pub digest: Digest,
@@ -26,20 +23,17 @@ pub struct StepRow {
     pub forward: Option<ForwardId>,
     /// Fencing token under which it was written.
     pub attempt: i32,
-    /// When it was committed.
     pub created_at: OffsetDateTime,
 }
 
 /// A step to be recorded.
 #[derive(Debug, Clone)]
 pub struct NewStep<'a> {
-    /// The job.
     pub job: JobId,
     /// Its number; must be the job's next.
     pub seq: u64,
     /// Fencing token from [`leases::claim`](crate::store::leases::claim).
     pub attempt: i32,
-    /// What it did.
     pub kind: StepKind,
     /// Hash over parameters and body.
     pub digest: &'a Digest,

@@ -14,9 +14,7 @@ use crate::store::pool::Connection;
 /// A file on its way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UploadRow {
-    /// The id.
     pub id: UploadId,
-    /// The tenant.
     pub project: ProjectId,
     /// The name that the client gave.
     pub filename: String,
@@ -30,7 +28,6 @@ pub struct UploadRow {
     pub file: Option<FileId>,
     /// How long the file will live.
     pub file_seconds: Option<i64>,
-    /// When it was announced.
     pub created_at: OffsetDateTime,
     /// From then on it takes nothing any more.
     pub expires_at: OffsetDateTime,
@@ -39,9 +36,7 @@ pub struct UploadRow {
 /// An upload to be stored.
 #[derive(Debug, Clone)]
 pub struct NewUpload<'a> {
-    /// The id.
     pub id: UploadId,
-    /// The tenant.
     pub project: ProjectId,
     /// The name that the client gave.
     pub filename: &'a str,
@@ -60,15 +55,12 @@ pub struct NewUpload<'a> {
 /// A piece of a file on its way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartRow {
-    /// The id.
     pub id: PartId,
     /// What it is a part of.
     pub upload: UploadId,
     /// Blob with its bytes.
     pub blob: String,
-    /// Its size.
     pub bytes: i64,
-    /// When it came.
     pub created_at: OffsetDateTime,
 }
 

@@ -52,13 +52,11 @@ pub struct Consumer<'a> {
 /// A row of a report; what is not grouped by is `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UsageRow {
-    /// The key.
     pub key: Option<KeyId>,
     /// The model; empty for requests that need none.
     pub model: Option<String>,
     /// The day (UTC).
     pub day: Option<Date>,
-    /// What was used.
     pub amounts: Amounts,
 }
 

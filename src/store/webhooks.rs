@@ -13,26 +13,19 @@ use crate::store::pool::Connection;
 /// A webhook; its secret is read by `deliveries::claim` alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WebhookRow {
-    /// The id.
     pub id: WebhookId,
-    /// Where messages go.
     pub url: String,
     /// What it is told.
     pub events: Vec<WebhookEvent>,
-    /// Whether it is told anything.
     pub enabled: bool,
-    /// When it was made.
     pub created_at: OffsetDateTime,
 }
 
 /// A webhook to be stored.
 #[derive(Debug, Clone)]
 pub struct NewWebhook<'a> {
-    /// The id.
     pub id: WebhookId,
-    /// The tenant.
     pub project: ProjectId,
-    /// Where messages go.
     pub url: &'a str,
     /// What it is told.
     pub events: &'a [WebhookEvent],
@@ -43,11 +36,9 @@ pub struct NewWebhook<'a> {
 /// What changes; `None` stays.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookChange<'a> {
-    /// Where messages go.
     pub url: Option<&'a str>,
     /// What it is told.
     pub events: Option<&'a [WebhookEvent]>,
-    /// Whether it is told anything.
     pub enabled: Option<bool>,
 }
 

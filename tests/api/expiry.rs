@@ -1,8 +1,9 @@
 //! What expires is gone at once, and then its bytes; what a job needs stays. A host of its own, whose clock the tests turn by
 //! moving the times in its database.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
-use std::time::Instant;
 use std::time::SystemTime;
 
 use reqwest::multipart::Form;
@@ -14,7 +15,7 @@ use sqlx::PgConnection;
 use crate::client::Client;
 use crate::client::OCTETS;
 use crate::host::Host;
-use crate::host::POLL;
+use crate::host::until;
 use crate::world::add_tiny;
 use crate::world::id;
 use crate::world::make_job;
@@ -47,15 +48,21 @@ async fn let_pass(host: &Host, table: &str, minutes: i32) {
     sqlx::query(&sql).bind(minutes).execute(&mut connection).await.expect("moves");
 }
 
-fn blobs(host: &Host, kind: &str) -> usize {
-    std::fs::read_dir(host.state().join("blobs").join(kind)).expect("a folder").count()
+/// The blobs of a kind.
+fn blobs(host: &Host, kind: &str) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir(host.state().join("blobs").join(kind)).expect("a folder");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "{what}: not within 30 s");
-        tokio::time::sleep(POLL).await;
+/// Returns when a sweep that began after this call has ended, which is told by expired files that go. The sweep that takes the first may
+/// still be at work on what else it found; it has ended when the next one takes the second.
+async fn sweep_passes(host: &Host, client: &Client) {
+    for _ in 0..2 {
+        let before = blobs(host, "files");
+        file(client).await;
+        let canary = &blobs(host, "files") - &before;
+        let_pass(host, "files", TWO_HOURS).await;
+        until("a sweep", async || blobs(host, "files").is_disjoint(&canary)).await;
     }
 }
 
@@ -72,7 +79,7 @@ async fn an_expired_file_reads_as_absent_and_its_bytes_go() {
     let body = json!({"model": "tiny", "training_file": file});
     let error = client.post("/v1/fine_tuning/jobs", &body).await.refused(404, "not_found");
     assert_eq!(error["param"], "training_file");
-    until("the sweep", async || blobs(&host, "files") == 0).await;
+    until("the sweep", async || blobs(&host, "files").is_empty()).await;
 }
 
 #[tokio::test]
@@ -82,13 +89,13 @@ async fn a_job_reads_its_expired_file_to_its_end() {
     let mut job = make_job(&client, json!({"training_file": file})).await;
     let_pass(&host, "files", TWO_HOURS).await;
     client.get(&format!("/v1/files/{file}")).await.refused(404, "not_found");
-    tokio::time::sleep(Duration::from_millis(2500)).await; // two sweeps pass
+    sweep_passes(&host, &client).await;
     let rows = json!({"seq": job.seq, "rows": [1, 0]});
     client.post(&job.path("/forward"), &rows).await.ok();
     job.seq += 1;
-    assert_eq!(blobs(&host, "files"), 2, "the file and its index");
+    assert_eq!(blobs(&host, "files").len(), 2, "the file and its index");
     job.verb("cancel").await.ok();
-    until("the sweep", async || blobs(&host, "files") == 0).await;
+    until("the sweep", async || blobs(&host, "files").is_empty()).await;
 }
 
 #[tokio::test]
@@ -99,7 +106,7 @@ async fn an_expired_upload_takes_nothing_and_after_ten_minutes_goes_with_its_par
     let path = format!("/v1/uploads/{upload}");
     let part = || Form::new().part("data", Part::text("12345"));
     let first = id(&client.form_to(&format!("{path}/parts"), part()).await.ok_json());
-    assert_eq!(blobs(&host, "parts"), 1);
+    assert_eq!(blobs(&host, "parts").len(), 1);
     let complete = json!({"part_ids": [first]});
     let refused = async |status, code| {
         client.form_to(&format!("{path}/parts"), part()).await.refused(status, code);
@@ -108,9 +115,9 @@ async fn an_expired_upload_takes_nothing_and_after_ten_minutes_goes_with_its_par
     };
     let_pass(&host, "uploads", 61).await;
     refused(409, "upload_not_pending").await;
-    assert_eq!(blobs(&host, "parts"), 1, "a completion that began in time may still read it");
+    assert_eq!(blobs(&host, "parts").len(), 1, "a completion that began in time may still read it");
     let_pass(&host, "uploads", TWO_HOURS).await;
-    until("the sweep", async || blobs(&host, "parts") == 0).await;
+    until("the sweep", async || blobs(&host, "parts").is_empty()).await;
     refused(404, "not_found").await;
 }
 
@@ -127,10 +134,10 @@ async fn an_expired_checkpoint_goes_unless_a_job_would_go_on_from_it() {
         list["data"].as_array().expect("a list").iter().map(id).collect::<Vec<_>>()
     };
     until("the sweep of the older one", async || ids().await == [newest.clone()]).await;
-    tokio::time::sleep(Duration::from_millis(2500)).await; // two more sweeps pass
+    sweep_passes(&host, &client).await;
     assert_eq!(ids().await, vec![newest]);
     job.verb("cancel").await.ok();
-    until("the sweep of the newest", async || ids().await.is_empty() && blobs(&host, "checkpoints") == 0).await;
+    until("the sweep of the newest", async || ids().await.is_empty() && blobs(&host, "checkpoints").is_empty()).await;
 }
 
 #[tokio::test]

@@ -7,12 +7,11 @@ use serde_json::json;
 use crate::client::Client;
 use crate::client::Tensor;
 use crate::client::one;
-use crate::crash;
 use crate::driver::ClientRun;
 use crate::driver::Count;
 use crate::host::Host;
+use crate::host::until;
 use crate::random;
-use crate::until;
 use crate::world::Job;
 use crate::world::add_tiny;
 use crate::world::batch;
@@ -51,7 +50,7 @@ async fn a_host_killed_at_any_moment_changes_nothing_in_the_end() {
         until("progress", async || done.load(Ordering::SeqCst) >= at).await;
         // Not to wait for anything: the kill falls somewhere into a step.
         tokio::time::sleep(Duration::from_micros(random.random_range(0..20_000))).await;
-        crash(&mut host).await;
+        host.crash().await;
     }
     for (run, expected) in runs.into_iter().zip(expected) {
         assert!(run.await.expect("the run ends") == expected, "the adapters differ");
@@ -65,7 +64,7 @@ async fn job_after_a_crash(host: &mut Host, client: &Client) -> (Job, Tensor) {
     let mut tensors = batch();
     tensors.insert("theta.0".to_owned(), theta.clone());
     job.forward_ok(&tensors).await;
-    crash(host).await;
+    host.crash().await;
     (job, theta)
 }
 
@@ -103,7 +102,7 @@ async fn a_lost_forward_is_told_from_one_that_never_was() {
     let (mut host, client) = host_and_client(&[]).await;
     let mut job = split_job(&client, json!({"adapter_sets": 1})).await;
     let (forward, activations) = job.forward_ok(&batch()).await;
-    crash(&mut host).await;
+    host.crash().await;
     let shares = crate::world::shares_like(&activations, 1);
     job.backward(&forward, &shares).await.refused(409, "forward_lost");
     job.backward(&format!("fwd-{}", "0".repeat(32)), &shares).await.refused(404, "not_found");

@@ -1,7 +1,6 @@
 use serde_json::json;
 
 use crate::client_custody::host_and_client;
-use crate::crash;
 use crate::world::batch;
 use crate::world::make_job;
 
@@ -15,7 +14,7 @@ async fn a_job_that_kills_its_host_three_times_without_a_step_fails_and_others_g
         // Opens a session, and takes no step.
         client.get(&cursed.path("/adapters")).await.ok();
         other.step_ok().await;
-        crash(&mut host).await;
+        host.crash().await;
     }
     cursed.forward(&batch()).await.refused(409, "job_not_running");
     let view = cursed.view().await;
@@ -35,7 +34,7 @@ async fn one_step_in_between_forgives_the_crashes() {
     let mut job = make_job(&client, json!({})).await;
     for _ in 0..4 {
         client.get(&job.path("/adapters")).await.ok();
-        crash(&mut host).await;
+        host.crash().await;
         job.step_ok().await;
     }
     assert_eq!(job.status().await, "running");

@@ -9,7 +9,6 @@ use std::time::Instant;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::WITHIN;
 use crate::client::Call;
 use crate::client::Client;
 use crate::client::OCTETS;
@@ -19,6 +18,7 @@ use crate::client::Tensors;
 use crate::client::one;
 use crate::client::pack;
 use crate::host::POLL;
+use crate::host::WITHIN;
 use crate::world::Job;
 use crate::world::batch;
 use crate::world::make_job;
@@ -156,6 +156,8 @@ pub struct HostRun {
     pub job: Job,
     pub steps: u64,
     seed: u64,
+    /// What the next call carries.
+    seq: u64,
     forward: String,
     replays: u64,
     done: Count,
@@ -165,27 +167,31 @@ impl HostRun {
     pub async fn new(client: &Client, seed: u64, steps: u64, done: &Count) -> Self {
         let fields = json!({"seed": seed % 1000, "method": {"type": "split", "split": {"custody": "host"}}});
         let job = make_job(client, fields).await;
-        Self { job, steps, seed, forward: String::new(), replays: 0, done: Arc::clone(done) }
+        Self { job, steps, seed, seq: 1, forward: String::new(), replays: 0, done: Arc::clone(done) }
     }
 
     /// Runs to the end, and gives the final adapters and how often the host asked for a replay.
     pub async fn run(mut self) -> (Vec<Tensor>, u64) {
-        let mut seq = 1;
         loop {
-            while seq <= 3 * self.steps {
-                seq = self.call(seq).await;
-            }
+            self.run_to(self.steps).await;
             let mut theta = Vec::new();
             for set in 0..SETS {
                 theta.extend(theta_of(&self.job, set).await.tensors().into_values());
             }
             // A crash in between may have undone steps: the values are then not the last ones.
             let view = patiently(|| self.job.client.call(Method::GET, &self.job.path(""))).await.ok_json();
-            seq = view["split"]["next_seq"].as_u64().expect("a number");
-            if seq > 3 * self.steps {
+            self.seq = view["split"]["next_seq"].as_u64().expect("a number");
+            if self.seq > 3 * self.steps {
                 assert_eq!(view["split"]["optimizer_steps"], json!(self.steps), "each step once");
                 return (theta, self.replays);
             }
+        }
+    }
+
+    /// Runs until so many steps are done.
+    pub async fn run_to(&mut self, steps: u64) {
+        while self.seq <= 3 * steps {
+            self.seq = self.call(self.seq).await;
         }
     }
 

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::client_custody::host_and_client;
 use crate::driver::patiently;
 use crate::host::Host;
-use crate::until;
+use crate::host::until;
 use crate::world::MODEL;
 
 const JOBS: &str = "/v1/fine_tuning/jobs";

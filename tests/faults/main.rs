@@ -26,18 +26,9 @@ mod stream;
 #[path = "../support/world.rs"]
 mod world;
 
-use std::time::Duration;
-
-use host::Host;
-use host::POLL;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use sqlx::Connection;
-use sqlx::PgConnection;
-
-/// Nothing that a test waits for takes longer.
-const WITHIN: Duration = Duration::from_secs(60);
 
 /// A seeded generator; `BLINDTUNE_TEST_SEED` repeats a run.
 fn random(test: &str) -> StdRng {
@@ -45,29 +36,4 @@ fn random(test: &str) -> StdRng {
     let seed: u64 = given.unwrap_or_else(|| rand::rng().random());
     eprintln!("{test}: BLINDTUNE_TEST_SEED={seed}");
     StdRng::seed_from_u64(seed)
-}
-
-/// Lets time pass for the leases of a host that is gone.
-async fn end_leases(database: &str) {
-    let mut connection = PgConnection::connect(database).await.expect("connects");
-    let end = "update jobs set lease_until = now() where lease_owner is not null";
-    sqlx::raw_sql(end).execute(&mut connection).await.expect("ends");
-    connection.close().await.expect("closes");
-}
-
-/// Kills the host and starts it again, as if its leases had ended meanwhile.
-async fn crash(host: &mut Host) {
-    host.kill9();
-    end_leases(host.database()).await;
-    host.restart().await;
-}
-
-/// Polls until `done` says so.
-async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
-    let polling = async {
-        while !done().await {
-            tokio::time::sleep(POLL).await;
-        }
-    };
-    assert!(tokio::time::timeout(WITHIN, polling).await.is_ok(), "waited in vain: {what}");
 }

@@ -10,7 +10,7 @@ use crate::client_custody::host_and_client;
 use crate::driver::ClientRun;
 use crate::driver::Count;
 use crate::driver::HostRun;
-use crate::until;
+use crate::host::until;
 
 /// A header may take longer than the whole shutdown.
 const SETTINGS: [(&str, &str); 2] =

@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 
 use crate::client::Client;
 use crate::client_custody::host_and_client;
+use crate::host::POLL;
 use crate::stream::Stream;
 use crate::world::Job;
 use crate::world::split_job;
@@ -84,7 +85,7 @@ async fn a_silent_stream_is_pinged_and_holds_nothing_that_requests_need() {
         until_step(stream, 1).await;
     }
     drop(streams);
-    crate::until("places are given back", async || client.get(&job.path("")).await.status == 200).await;
+    crate::host::until("places are given back", async || client.get(&job.path("")).await.status == 200).await;
     let mut again = follow(&client, &job).await;
     until_step(&mut again, 1).await;
 }
@@ -95,18 +96,21 @@ async fn nothing_is_lost_when_the_listening_connection_is() {
     let job = split_job(&client, json!({})).await;
     let mut stream = follow(&client, &job).await;
     let mut admin = PgConnection::connect(host.database()).await.expect("connects");
+    let mut cuts = 0;
     for step in 0..40 {
         if step % 8 == 3 {
             let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                        where datname = current_database() and query ilike 'listen %'";
             let count: i64 = sqlx::query_scalar(cut).fetch_one(&mut admin).await.expect("cuts");
             assert!(count <= 1, "{count} connections listen");
+            cuts += count;
         }
         report(&client, &job, step).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // Not to wait for anything: some steps fall before the host listens again, and some after.
+        tokio::time::sleep(POLL).await;
     }
     assert_eq!(until_step(&mut stream, 39).await, (0..40).collect::<Vec<_>>());
-    assert!(host.log().contains("listens for notices was lost"), "no connection was cut:\n{}", host.log());
+    assert!(cuts > 0, "no connection was cut");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::client::Client;
 use crate::client_custody::host_and_client;
-use crate::until;
+use crate::host::until;
 use crate::world::id;
 use crate::world::split_job;
 

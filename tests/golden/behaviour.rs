@@ -54,12 +54,12 @@ async fn a_bad_share_is_refused_and_the_job_goes_on() {
     let world = World::ready(&case, Custody::Host).await;
     world.forward(call(&case, 1)).await.expect("runs");
     let before = world.engine.snapshot(world.job).await.expect("writes").bytes;
-    let good = case.share((1, 0));
+    let good = case.share(1, 0);
     let values = good.tensor.floats().expect("floats");
     for (bad, said) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (1e9, "share_norm")] {
         let mut values = values.clone();
         values[20] = bad;
-        let (param, reason) = refused(world.backward(1, vec![case.share((0, 0)), spoiled(&good, &values)]).await);
+        let (param, reason) = refused(world.backward(1, vec![case.share(0, 0), spoiled(&good, &values)]).await);
         assert_eq!(param, "s.1.0");
         assert!(reason.contains(said), "{reason}");
     }
@@ -87,12 +87,12 @@ async fn shares_must_belong_to_the_forward() {
     let case = case();
     let world = World::ready(&case, Custody::Client).await;
     world.forward(ForwardCall { adapters: vec![1], ..call(&case, 1) }).await.expect("runs");
-    assert_eq!(refused(world.backward(1, vec![case.share((0, 0))]).await).0, "s.0.0");
-    assert_eq!(refused(world.backward(1, vec![case.share((1, 0)), case.share((1, 0))]).await).0, "s.1.0");
+    assert_eq!(refused(world.backward(1, vec![case.share(0, 0)]).await).0, "s.0.0");
+    assert_eq!(refused(world.backward(1, vec![case.share(1, 0), case.share(1, 0)]).await).0, "s.1.0");
     assert_eq!(refused(world.backward(1, Vec::new()).await).0, "shares");
-    assert_eq!(refused(world.backward(1, vec![Share { share: 99, ..case.share((1, 0)) }]).await).0, "s.1.99");
-    assert_eq!(world.backward(2, vec![case.share((1, 0))]).await.err(), Some(EngineError::NoForward));
-    assert_eq!(world.gradients(1, vec![case.share((1, 0))]).await.len(), 1);
+    assert_eq!(refused(world.backward(1, vec![Share { share: 99, ..case.share(1, 0) }]).await).0, "s.1.99");
+    assert_eq!(world.backward(2, vec![case.share(1, 0)]).await.err(), Some(EngineError::NoForward));
+    assert_eq!(world.gradients(1, vec![case.share(1, 0)]).await.len(), 1);
 }
 
 #[tokio::test]

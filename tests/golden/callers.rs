@@ -58,7 +58,7 @@ async fn open(config: EngineConfig, specs: Vec<SessionSpec>, case: &Case) -> Loc
     engine
 }
 
-fn same((got, expected): (&[WireTensor], &[WireTensor]), most: f64, what: &str) {
+fn same(got: &[WireTensor], expected: &[WireTensor], most: f64, what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}");
     for (got, expected) in got.iter().zip(expected) {
         assert_eq!(got.name(), expected.name(), "{what}");
@@ -74,7 +74,7 @@ fn same((got, expected): (&[WireTensor], &[WireTensor]), most: f64, what: &str) 
 
 /// Runs the calls at once and one by one, and compares them. Gives the number of passes that the calls at once took: who comes first may
 /// begin before the others are there.
-async fn both((case, most): (&Case, f64), specs: Vec<SessionSpec>, calls: Vec<(u128, ForwardCall)>) -> usize {
+async fn both(case: &Case, most: f64, specs: Vec<SessionSpec>, calls: Vec<(u128, ForwardCall)>) -> usize {
     let together = open(stacks(), specs.clone(), case).await;
     let single = open(alone(), specs, case).await;
     let replies = calls.iter().map(|(number, call)| together.evaluate(job(*number), call.clone(), PATIENCE));
@@ -82,7 +82,7 @@ async fn both((case, most): (&Case, f64), specs: Vec<SessionSpec>, calls: Vec<(u
     for (reply, (number, call)) in replies.iter().zip(calls) {
         let expected = single.evaluate(job(number), call, PATIENCE).await.expect("runs");
         assert_eq!((expected.jobs_in_pass, expected.tokens), (1, reply.tokens), "{}", case.name);
-        same((&reply.tensors, &expected.tensors), most, &case.name);
+        same(&reply.tensors, &expected.tensors, most, &case.name);
     }
     replies.iter().map(|reply| 1.0 / reply.jobs_in_pass as f64).sum::<f64>().round() as usize
 }
@@ -94,7 +94,7 @@ async fn callers_of_one_session_share_a_pass_in_every_family() {
     for (case, most) in mild.chain(cases().into_iter().map(|case| (case, WILD))) {
         for (adapters, base) in [(vec![0, 1], false), (vec![], true), (vec![1], true)] {
             let calls = (0..CALLERS).map(|number| (1, call(&case, number, &adapters, base))).collect();
-            let passes = both((&case, most), vec![spec(job(1), &case, Custody::Client)], calls).await;
+            let passes = both(&case, most, vec![spec(job(1), &case, Custody::Client)], calls).await;
             assert!(passes <= 3, "{}: {adapters:?}: {passes} passes for {CALLERS} callers", case.name);
         }
     }
@@ -110,7 +110,7 @@ async fn models_on_one_backbone_share_a_pass_with_each_other_and_with_the_bare_o
         (1, call(&case, 2, &[1], false)),
         (3, call(&case, 3, &[], true)),
     ];
-    let passes = both((&case, ROUNDING), specs, calls).await;
+    let passes = both(&case, ROUNDING, specs, calls).await;
     assert!(passes <= 2, "{passes} passes for four callers");
 }
 

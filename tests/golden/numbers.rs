@@ -120,7 +120,7 @@ async fn gradients_are_the_slopes_of_the_activations() {
     let case = Case::read("bert-gelu-cls");
     let world = World::ready(&case, Custody::Client).await;
     world.forward(call(&case, 1)).await.expect("runs");
-    let share = case.share((0, 0));
+    let share = case.share(0, 0);
     let gradient = world.gradients(1, vec![share.clone()]).await[0].floats().expect("floats");
     let theta = case.theta()[0].1.floats().expect("floats");
     let weights = share.tensor.floats().expect("floats");

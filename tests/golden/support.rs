@@ -116,10 +116,10 @@ impl Case {
     /// The shares that the case gives, all sets and numbers.
     pub fn shares(&self) -> Vec<Share> {
         let (sets, shares): (usize, usize) = (self.get("adapter_sets"), self.get("shares"));
-        (0..sets).flat_map(|set| (0..shares).map(move |share| (set, share))).map(|key| self.share(key)).collect()
+        (0..sets).flat_map(|set| (0..shares).map(move |share| self.share(set, share))).collect()
     }
 
-    pub fn share(&self, (set, share): (usize, usize)) -> Share {
+    pub fn share(&self, set: usize, share: usize) -> Share {
         Share { set, share, tensor: self.tensors[&format!("s.{set}.{share}")].clone() }
     }
 }

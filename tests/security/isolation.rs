@@ -57,6 +57,10 @@ impl Ids {
         }
     }
 
+    fn of_job(&self, rest: &str) -> String {
+        format!("/v1/fine_tuning/jobs/{}{rest}", self.job)
+    }
+
     fn all(&self) -> [&str; 10] {
         let Self { job, file, model, forward, key, checkpoint, upload, part, webhook, delivery } = self;
         [job, file, model, forward, key, checkpoint, upload, part, webhook, delivery]
@@ -80,96 +84,140 @@ const FORM: &str = "multipart/form-data; boundary=x";
 /// With a part of a file in it.
 const PART: &[u8] = b"--x\r\ncontent-disposition: form-data; name=\"data\"; filename=\"a\"\r\n\r\nabc\r\n--x--\r\n";
 
+/// A row of the table: method, path, media type and body, whether it takes an id, scope.
+type Row = (Method, String, (&'static str, Vec<u8>), bool, &'static str);
+
+fn none() -> (&'static str, Vec<u8>) {
+    (JSON, Vec::new())
+}
+
+fn text(value: Value) -> (&'static str, Vec<u8>) {
+    (JSON, value.to_string().into_bytes())
+}
+
+fn fixed(path: &str) -> String {
+    format!("/v1/{path}")
+}
+
 /// The one table of operations. `None`: not covered.
 fn operation(name: &str, ids: &Ids) -> Option<Operation> {
-    let share = || pack(&one("s.0.0", Tensor::f32(&[3, 16], &values(48, 1))));
-    let theta = || pack(&one("theta.0", Tensor::f32(&[1024], &values(1024, 1))));
-    let text = |value: Value| (JSON, value.to_string().into_bytes());
-    let none = || (JSON, Vec::new());
-    let form = (FORM, Vec::new());
-    let job = |rest: &str| format!("/v1/fine_tuning/jobs/{}{rest}", ids.job);
+    let row = of_files(name, ids).or_else(|| of_models(name, ids)).or_else(|| of_jobs(name, ids));
+    let row =
+        row.or_else(|| of_steps(name, ids)).or_else(|| of_checkpoints(name, ids)).or_else(|| of_account(name, ids));
+    let (method, path, (media, body), by_id, scope) = row?;
+    Some(Operation { method, path, media, body, by_id, scope })
+}
+
+fn of_files(name: &str, ids: &Ids) -> Option<Row> {
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
     let file = |rest: &str| format!("/v1/files/{}{rest}", ids.file);
-    let model = || format!("/v1/models/{}", ids.model);
-    let key = || format!("/v1/api_keys/{}", ids.key);
-    let fixed = |path: &str| format!("/v1/{path}");
-    let backward = || job(&format!("/backward?seq=1&forward_id={}", ids.forward));
-    let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
-    let checkpoint = |rest: &str| job(&format!("/checkpoints/{}{rest}", ids.checkpoint));
     let upload = |rest: &str| format!("/v1/uploads/{}{rest}", ids.upload);
-    let webhook = |rest: &str| format!("/v1/webhooks/{}{rest}", ids.webhook);
-    let replay = || webhook(&format!("/deliveries/{}/replay", ids.delivery));
-    let ask = || text(json!({"model": ids.model, "input": "w5"}));
-    let adapters = || format!("/v1/adapters/{}", ids.model);
-    let (method, path, (media, body), by_id, scope) = match name {
+    Some(match name {
         "list_files" => (get, fixed("files"), none(), false, "files:read"),
-        "create_file" => (post, fixed("files"), form, false, "files:write"),
+        "create_file" => (post, fixed("files"), (FORM, Vec::new()), false, "files:write"),
         "get_file" => (get, file(""), none(), true, "files:read"),
         "delete_file" => (delete, file(""), none(), true, "files:write"),
         "get_file_content" => (get, file("/content"), none(), true, "files:read"),
+        "create_upload" => (post, fixed("uploads"), none(), false, "files:write"),
+        "create_upload_part" => (post, upload("/parts"), (FORM, PART.to_vec()), true, "files:write"),
+        "complete_upload" => (post, upload("/complete"), text(json!({"part_ids": [ids.part]})), true, "files:write"),
+        "cancel_upload" => (post, upload("/cancel"), none(), true, "files:write"),
+        _ => return None,
+    })
+}
+
+fn of_models(name: &str, ids: &Ids) -> Option<Row> {
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let model = || format!("/v1/models/{}", ids.model);
+    let adapters = || format!("/v1/adapters/{}", ids.model);
+    let ask = || text(json!({"model": ids.model, "input": "w5"}));
+    Some(match name {
         "list_models" => (get, fixed("models"), none(), false, "models:read"),
         "get_model" => (get, model(), none(), true, "models:read"),
         "delete_model" => (delete, model(), none(), true, "models:write"),
+        "get_model_adapters" => (get, adapters(), none(), true, "models:read"),
+        "create_model_adapters" => (post, fixed("adapters"), (FORM, Vec::new()), false, "models:write"),
+        "create_activations" => (post, fixed("activations"), ask(), true, "steps:write"),
+        "create_embeddings" => (post, fixed("embeddings"), ask(), true, "steps:write"),
+        _ => return None,
+    })
+}
+
+fn of_jobs(name: &str, ids: &Ids) -> Option<Row> {
+    let (get, post) = (Method::GET, Method::POST);
+    let of_file = || text(json!({"model": MODEL, "training_file": ids.file}));
+    Some(match name {
         "list_jobs" => (get, fixed("fine_tuning/jobs"), none(), false, "jobs:read"),
-        "create_job" => {
-            let body = text(json!({"model": MODEL, "training_file": ids.file}));
-            (post, fixed("fine_tuning/jobs"), body, true, "jobs:write")
-        }
-        "get_job" => (get, job(""), none(), true, "jobs:read"),
-        "cancel_job" => (post, job("/cancel"), none(), true, "jobs:write"),
-        "pause_job" => (post, job("/pause"), none(), true, "jobs:write"),
-        "resume_job" => (post, job("/resume"), none(), true, "jobs:write"),
-        "complete_job" => (post, job("/complete"), none(), true, "jobs:write"),
-        "list_events" => (get, job("/events"), none(), true, "jobs:read"),
-        "list_checkpoints" => (get, job("/checkpoints"), none(), true, "jobs:read"),
-        "create_checkpoint" => (post, job("/checkpoints"), none(), true, "steps:write"),
-        "report_metrics" => {
-            (post, job("/metrics"), text(json!({"step": 1, "metrics": {"loss": 1.0}})), true, "steps:write")
-        }
-        "list_ledger" => (get, job("/ledger"), none(), true, "jobs:read"),
-        "forward" => (post, job("/forward?seq=2"), (OCTETS, pack(&batch())), true, "steps:write"),
-        "backward" => (post, backward(), (OCTETS, share()), true, "steps:write"),
-        "optim_step" => (post, job("/optim_step"), text(json!({"seq": 1, "lr": 0.1})), true, "steps:write"),
-        "get_adapters" => (get, job("/adapters"), none(), true, "jobs:read"),
-        "get_adapter" => (get, job("/adapters/0"), none(), true, "jobs:read"),
-        "put_adapter" => (put, job("/adapters/0"), (OCTETS, theta()), true, "steps:write"),
+        "create_job" => (post, fixed("fine_tuning/jobs"), of_file(), true, "jobs:write"),
+        "get_job" => (get, ids.of_job(""), none(), true, "jobs:read"),
+        "cancel_job" => (post, ids.of_job("/cancel"), none(), true, "jobs:write"),
+        "pause_job" => (post, ids.of_job("/pause"), none(), true, "jobs:write"),
+        "resume_job" => (post, ids.of_job("/resume"), none(), true, "jobs:write"),
+        "complete_job" => (post, ids.of_job("/complete"), none(), true, "jobs:write"),
+        "list_events" => (get, ids.of_job("/events"), none(), true, "jobs:read"),
+        "list_ledger" => (get, ids.of_job("/ledger"), none(), true, "jobs:read"),
+        "estimate" => (post, fixed("fine_tuning/estimate"), of_file(), true, "steps:write"),
+        "capabilities" => (get, fixed("fine_tuning/capabilities"), none(), false, "jobs:read"),
+        _ => return None,
+    })
+}
+
+fn of_steps(name: &str, ids: &Ids) -> Option<Row> {
+    let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
+    let share = || (OCTETS, pack(&one("s.0.0", Tensor::f32(&[3, 16], &values(48, 1)))));
+    let theta = || (OCTETS, pack(&one("theta.0", Tensor::f32(&[1024], &values(1024, 1)))));
+    let metrics = || text(json!({"step": 1, "metrics": {"loss": 1.0}}));
+    let backward = || ids.of_job(&format!("/backward?seq=1&forward_id={}", ids.forward));
+    let optim_step = || text(json!({"seq": 1, "lr": 0.1}));
+    Some(match name {
+        "forward" => (post, ids.of_job("/forward?seq=2"), (OCTETS, pack(&batch())), true, "steps:write"),
+        "backward" => (post, backward(), share(), true, "steps:write"),
+        "optim_step" => (post, ids.of_job("/optim_step"), optim_step(), true, "steps:write"),
+        "report_metrics" => (post, ids.of_job("/metrics"), metrics(), true, "steps:write"),
+        "get_adapters" => (get, ids.of_job("/adapters"), none(), true, "jobs:read"),
+        "get_adapter" => (get, ids.of_job("/adapters/0"), none(), true, "jobs:read"),
+        "put_adapter" => (put, ids.of_job("/adapters/0"), theta(), true, "steps:write"),
+        _ => return None,
+    })
+}
+
+fn of_checkpoints(name: &str, ids: &Ids) -> Option<Row> {
+    let checkpoint = |rest: &str| ids.of_job(&format!("/checkpoints/{}{rest}", ids.checkpoint));
+    let life = || text(json!({"expires_after": null}));
+    Some(match name {
+        "list_checkpoints" => (Method::GET, ids.of_job("/checkpoints"), none(), true, "jobs:read"),
+        "create_checkpoint" => (Method::POST, ids.of_job("/checkpoints"), none(), true, "steps:write"),
+        "get_checkpoint" => (Method::GET, checkpoint(""), none(), true, "jobs:read"),
+        "update_checkpoint" => (Method::PATCH, checkpoint(""), life(), true, "jobs:write"),
+        "delete_checkpoint" => (Method::DELETE, checkpoint(""), none(), true, "jobs:write"),
+        "get_checkpoint_content" => (Method::GET, checkpoint("/content"), none(), true, "jobs:read"),
+        _ => return None,
+    })
+}
+
+fn of_account(name: &str, ids: &Ids) -> Option<Row> {
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let key = || format!("/v1/api_keys/{}", ids.key);
+    let webhook = |rest: &str| format!("/v1/webhooks/{}{rest}", ids.webhook);
+    let replay = || webhook(&format!("/deliveries/{}/replay", ids.delivery));
+    let hook = || text(json!({"url": "https://1.1.1.1/hook"}));
+    Some(match name {
         "list_api_keys" => (get, fixed("api_keys"), none(), false, "admin"),
         "create_api_key" => (post, fixed("api_keys"), text(json!({"name": "k"})), false, "admin"),
         "get_api_key" => (get, key(), none(), true, "admin"),
         "revoke_api_key" => (delete, key(), none(), true, "admin"),
         "get_usage" => (get, fixed("usage"), none(), false, "jobs:read"),
         "list_audit_log" => (get, fixed("audit_log"), none(), false, "admin"),
-        "get_checkpoint" => (get, checkpoint(""), none(), true, "jobs:read"),
-        "update_checkpoint" => {
-            (Method::PATCH, checkpoint(""), text(json!({"expires_after": null})), true, "jobs:write")
-        }
-        "delete_checkpoint" => (delete, checkpoint(""), none(), true, "jobs:write"),
-        "get_checkpoint_content" => (get, checkpoint("/content"), none(), true, "jobs:read"),
-        "get_model_adapters" => (get, adapters(), none(), true, "models:read"),
-        "create_model_adapters" => (post, fixed("adapters"), form, false, "models:write"),
-        "create_upload" => (post, fixed("uploads"), none(), false, "files:write"),
-        "create_upload_part" => (post, upload("/parts"), (FORM, PART.to_vec()), true, "files:write"),
-        "complete_upload" => (post, upload("/complete"), text(json!({"part_ids": [ids.part]})), true, "files:write"),
-        "cancel_upload" => (post, upload("/cancel"), none(), true, "files:write"),
         "list_webhooks" => (get, fixed("webhooks"), none(), false, "jobs:read"),
-        "create_webhook" => {
-            (post, fixed("webhooks"), text(json!({"url": "https://1.1.1.1/hook"})), false, "jobs:write")
-        }
+        "create_webhook" => (post, fixed("webhooks"), hook(), false, "jobs:write"),
         "get_webhook" => (get, webhook(""), none(), true, "jobs:read"),
         "update_webhook" => (Method::PATCH, webhook(""), text(json!({"enabled": false})), true, "jobs:write"),
         "delete_webhook" => (delete, webhook(""), none(), true, "jobs:write"),
         "test_webhook" => (post, webhook("/test"), none(), true, "jobs:write"),
         "list_deliveries" => (get, webhook("/deliveries"), none(), true, "jobs:read"),
         "replay_delivery" => (post, replay(), none(), true, "jobs:write"),
-        "create_activations" => (post, fixed("activations"), ask(), true, "steps:write"),
-        "create_embeddings" => (post, fixed("embeddings"), ask(), true, "steps:write"),
-        "estimate" => {
-            let body = text(json!({"model": MODEL, "training_file": ids.file}));
-            (post, fixed("fine_tuning/estimate"), body, true, "steps:write")
-        }
-        "capabilities" => (get, fixed("fine_tuning/capabilities"), none(), false, "jobs:read"),
         _ => return None,
-    };
-    Some(Operation { method, path, media, body, by_id, scope })
+    })
 }
 
 /// Needs no key.

@@ -23,6 +23,10 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
 
+use serde_json::Value;
+use sqlx::Connection;
+use sqlx::PgConnection;
+
 use crate::postgres;
 use crate::postgres::Folder;
 
@@ -32,6 +36,8 @@ static PORTS: AtomicU16 = AtomicU16::new(0);
 const START_WITHIN: Duration = Duration::from_secs(60);
 /// Pause between two looks at something that another process does.
 pub const POLL: Duration = Duration::from_millis(20);
+/// Nothing that a test waits for takes longer.
+pub const WITHIN: Duration = Duration::from_secs(60);
 
 /// A host and where its state lies. It ends with this value.
 pub struct Host {
@@ -187,6 +193,13 @@ impl Host {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// The events of a name that it has logged so far, by `log.format` = json.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        let lines =
+            self.log().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect::<Vec<Value>>();
+        lines.into_iter().filter(|line| line["event"] == name).collect()
+    }
+
     /// The address of its database.
     pub fn database(&self) -> &str {
         &self.database
@@ -219,6 +232,16 @@ impl Host {
         }
     }
 
+    /// Kills the host and starts it again, as if its leases had ended meanwhile.
+    pub async fn crash(&mut self) {
+        self.kill9();
+        let mut connection = PgConnection::connect(&self.database).await.expect("connects");
+        let end = "update jobs set lease_until = now() where lease_owner is not null";
+        sqlx::raw_sql(end).execute(&mut connection).await.expect("ends");
+        connection.close().await.expect("closes");
+        self.restart().await;
+    }
+
     /// Waits for the process to end by itself.
     pub async fn ended(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;
@@ -237,6 +260,16 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.kill9();
     }
+}
+
+/// Polls until `holds` says so.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let polling = async {
+        while !holds().await {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    assert!(tokio::time::timeout(WITHIN, polling).await.is_ok(), "not within {WITHIN:?}: {what}");
 }
 
 /// A free port below those that the system gives to outgoing connections.

@@ -40,7 +40,6 @@ pub enum InputJson {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum InputItem {
-    /// A text.
     Text(String),
     /// A token of the one input.
     Token(i64),

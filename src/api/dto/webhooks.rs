@@ -13,10 +13,8 @@ use crate::service::WebhookUpdate;
 /// Something that a webhook can be told.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 pub enum WebhookEvent {
-    /// A job runs.
     #[serde(rename = "fine_tuning.job.running")]
     JobRunning,
-    /// A job paused.
     #[serde(rename = "fine_tuning.job.paused")]
     JobPaused,
     /// A job ended with a model.
@@ -31,7 +29,6 @@ pub enum WebhookEvent {
     /// A checkpoint that was asked for is there.
     #[serde(rename = "fine_tuning.checkpoint.created")]
     CheckpointCreated,
-    /// A test of the webhook.
     #[serde(rename = "webhook.test")]
     Test,
 }

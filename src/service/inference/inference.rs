@@ -245,7 +245,14 @@ impl Inference {
         }
         let tokens = replies.iter().map(|reply| reply.tokens).sum();
         let jobs_in_pass = replies.iter().map(|reply| reply.jobs_in_pass).max().unwrap_or(1);
-        tracing::debug!(tokens, jobs_in_pass, "{}: {tokens} tokens, {jobs_in_pass} calls in the pass", model.name);
+        let event = "inference_pass";
+        tracing::debug!(
+            event,
+            tokens,
+            jobs_in_pass,
+            "{}: {tokens} tokens, {jobs_in_pass} calls in the pass",
+            model.name
+        );
         let tensors = joined(replies)?;
         Ok(InferenceAnswer {
             model: model.name.clone(),
@@ -320,7 +327,7 @@ impl Inference {
             let theta = theta.map_err(ServiceError::internal)?;
             self.patiently(|| engine.set_adapter(job, set, theta.clone())).await?;
         }
-        tracing::info!(model = model.name, "opened {} for inference", model.name);
+        tracing::info!(event = "inference_session_opened", model = model.name, "opened {} for inference", model.name);
         Ok(info.max_tokens)
     }
 

@@ -358,26 +358,31 @@ mod tests {
     fn each_wrong_json_batch_is_refused_by_name() {
         let ids = |lists: &[&[i64]]| Some(lists.iter().map(|list| list.to_vec()).collect::<Vec<_>>());
         let cases = [
-            (ForwardValues::default(), "inputs_missing", "rows"),
-            (ForwardValues { texts: Some(Vec::new()), ..Default::default() }, "inputs_missing", "rows"),
+            (ForwardValues::default(), ErrorCode::InputsMissing, "rows"),
+            (ForwardValues { texts: Some(Vec::new()), ..Default::default() }, ErrorCode::InputsMissing, "rows"),
             (
                 ForwardValues { rows: Some(vec![1]), input_ids: ids(&[&[1]]), ..Default::default() },
-                "inputs_missing",
+                ErrorCode::InputsMissing,
                 "rows",
             ),
-            (ForwardValues { rows: Some(vec![-1]), ..Default::default() }, "row_out_of_range", "rows"),
-            (ForwardValues { rows: Some(Vec::new()), ..Default::default() }, "tensor_invalid", "rows"),
-            (ForwardValues { input_ids: ids(&[]), ..Default::default() }, "tensor_invalid", "input_ids"),
-            (ForwardValues { input_ids: ids(&[&[1], &[]]), ..Default::default() }, "tensor_invalid", "input_ids"),
-            (ForwardValues { token_type_ids: ids(&[&[0]]), ..Default::default() }, "inputs_missing", "rows"),
+            (ForwardValues { rows: Some(vec![-1]), ..Default::default() }, ErrorCode::RowOutOfRange, "rows"),
+            (ForwardValues { rows: Some(Vec::new()), ..Default::default() }, ErrorCode::TensorInvalid, "rows"),
+            (ForwardValues { input_ids: ids(&[]), ..Default::default() }, ErrorCode::TensorInvalid, "input_ids"),
+            (
+                ForwardValues { input_ids: ids(&[&[1], &[]]), ..Default::default() },
+                ErrorCode::TensorInvalid,
+                "input_ids",
+            ),
+            (ForwardValues { token_type_ids: ids(&[&[0]]), ..Default::default() }, ErrorCode::InputsMissing, "rows"),
             (
                 ForwardValues { rows: Some(vec![1]), token_type_ids: ids(&[&[0]]), ..Default::default() },
-                "unknown_tensor",
+                ErrorCode::UnknownTensor,
                 "token_type_ids",
             ),
         ];
         for (values, code, param) in cases {
-            let error = ForwardRequest::from_values(scalars(Some(1), true), values, sent("forward")).expect_err(code);
+            let error =
+                ForwardRequest::from_values(scalars(Some(1), true), values, sent("forward")).expect_err(code.as_str());
             assert_eq!((error.code, error.param.as_deref()), (code, Some(param)));
         }
     }

@@ -18,6 +18,5 @@ pub struct LocalPostgresSettings {
     pub bin_dir: Option<PathBuf>,
     /// Whether what is committed survives a power cut; `false` is for tests only.
     pub durable: bool,
-    /// File for its log.
     pub log: PathBuf,
 }

@@ -15,8 +15,14 @@ use crate::world::World;
 
 const JOBS: &str = "/v1/fine_tuning/jobs";
 
-async fn create(client: &Client, header: (&str, &str), body: &Value) -> Reply {
-    client.call(Method::POST, JOBS).json(body).header(header.0, header.1).send().await
+/// Makes a job under a key.
+async fn create(client: &Client, key: &str, body: &Value) -> Reply {
+    client.call(Method::POST, JOBS).json(body).header("idempotency-key", key).send().await
+}
+
+/// Makes a job as a stock client's nth attempt.
+async fn attempt(client: &Client, number: &str, body: &Value) -> Reply {
+    client.call(Method::POST, JOBS).json(body).header("x-stainless-retry-count", number).send().await
 }
 
 async fn jobs(client: &Client) -> usize {
@@ -27,7 +33,7 @@ async fn jobs(client: &Client) -> usize {
 async fn the_same_key_and_body_make_one_thing_and_one_answer() {
     let world = World::new().await;
     let body = json!({"model": MODEL, "seed": 1});
-    let key = ("idempotency-key", "one");
+    let key = "one";
     let first = create(&world.client, key, &body).await.ok();
     assert_eq!(first.header("idempotency-replayed"), "");
     let again = create(&world.client, key, &body).await.ok();
@@ -37,14 +43,14 @@ async fn the_same_key_and_body_make_one_thing_and_one_answer() {
     let stranger = World::new().await;
     let theirs = create(&stranger.client, key, &body).await.ok();
     assert_ne!(theirs.json()["id"], first.json()["id"], "another project's key is another key");
-    create(&world.client, ("idempotency-key", ""), &body).await.refused(400, "invalid_idempotency_key");
+    create(&world.client, "", &body).await.refused(400, "invalid_idempotency_key");
 }
 
 #[tokio::test]
 async fn ten_at_once_make_one() {
     let world = World::new().await;
     let body = json!({"model": MODEL});
-    let replies = join_all((0..10).map(|_| create(&world.client, ("idempotency-key", "crowd"), &body))).await;
+    let replies = join_all((0..10).map(|_| create(&world.client, "crowd", &body))).await;
     let first = replies[0].clone().ok().body;
     assert!(replies.iter().all(|reply| reply.status == 200 && reply.body == first));
     assert_eq!(jobs(&world.client).await, 1);
@@ -53,7 +59,7 @@ async fn ten_at_once_make_one() {
 #[tokio::test]
 async fn what_was_refused_can_be_sent_again() {
     let world = World::new().await;
-    let key = ("idempotency-key", "later");
+    let key = "later";
     create(&world.client, key, &json!({"model": "nothing"})).await.refused(404, "not_found");
     create(&world.client, key, &json!({"model": MODEL})).await.ok();
     assert_eq!(jobs(&world.client).await, 1);
@@ -63,16 +69,15 @@ async fn what_was_refused_can_be_sent_again() {
 async fn the_stock_clients_silent_retry_makes_no_second_job() {
     let world = World::new().await;
     let body = json!({"model": MODEL});
-    let count = |n: &'static str| ("x-stainless-retry-count", n);
-    let first = create(&world.client, count("0"), &body).await.ok();
-    let retried = create(&world.client, count("1"), &body).await.ok();
+    let first = attempt(&world.client, "0", &body).await.ok();
+    let retried = attempt(&world.client, "1", &body).await.ok();
     assert_eq!(retried.body, first.body);
-    let second = create(&world.client, count("0"), &body).await.ok();
+    let second = attempt(&world.client, "0", &body).await.ok();
     assert_ne!(second.json()["id"], first.json()["id"], "a new call is a new job");
-    assert_eq!(create(&world.client, count("2"), &body).await.ok().body, second.body);
+    assert_eq!(attempt(&world.client, "2", &body).await.ok().body, second.body);
     assert_eq!(jobs(&world.client).await, 2);
     // Nothing was made by a first attempt that never came: the retry makes it.
-    create(&world.client, count("1"), &json!({"model": MODEL, "seed": 9})).await.ok();
+    attempt(&world.client, "1", &json!({"model": MODEL, "seed": 9})).await.ok();
     assert_eq!(jobs(&world.client).await, 3);
 }
 

@@ -130,7 +130,7 @@ async fn a_name_of_another_project_reads_as_one_that_never_was() {
 
 #[tokio::test]
 async fn after_a_crash_before_the_first_checkpoint_a_job_begins_at_its_origin_again() {
-    let mut host = Host::start_to_restart(&[("BLINDTUNE_JOBS__LEASE_SECS", "3")]).await;
+    let mut host = Host::start_to_restart(&[]).await;
     add_tiny(&host).await;
     let client = Client::new(&host.base(), Some(&host.key("p", &[]).await));
     let (job, expected) = trained(&client, "first").await;
@@ -144,9 +144,7 @@ async fn after_a_crash_before_the_first_checkpoint_a_job_begins_at_its_origin_ag
     }
     at_host.optim_step(0.01).await.ok();
     assert_ne!(at_host.evaluate(&batch()).await["h.0"], expected["h.0"]);
-    host.kill9();
-    host.restart().await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await; // the lease of the host that died
+    host.crash().await;
     assert_eq!(at_home.evaluate(&batch()).await, expected);
     assert_eq!(at_host.evaluate(&batch()).await, expected);
     assert_eq!(at_host.next_seq().await, 1);
