@@ -28,7 +28,7 @@ use crate::domain::ids::KeyId;
 
 /// List API keys
 ///
-/// The project's keys, newest first, without their texts. Needs the scope `admin`.
+/// The project's keys, newest first, without their secrets. Needs the scope `admin`.
 #[utoipa::path(get, path = "/api_keys", tag = "governance", security(("key" = [])), params(Paging), responses(
     (status = 200, description = "A page of keys", body = List<ApiKeyObject>),
     (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
@@ -46,9 +46,9 @@ pub async fn list_api_keys(
 
 /// Create an API key
 ///
-/// For the caller's own project. The key's text is in this answer and nowhere else. Needs the scope `admin`.
+/// For the caller's own project. The key's secret is in this response and nowhere else. Needs the scope `admin`.
 #[utoipa::path(post, path = "/api_keys", tag = "governance", security(("key" = [])), request_body = CreateApiKey, responses(
-    (status = 200, description = "The key, shown this once", body = NewApiKey),
+    (status = 200, description = "The key, shown only once", body = NewApiKey),
     (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
     (status = 409, description = "An earlier request with this Idempotency-Key made it", body = ErrorEnvelope),
     (status = 413, description = "The body is too large", body = ErrorEnvelope),
@@ -67,7 +67,7 @@ pub async fn create_api_key(
 
 /// Get an API key
 ///
-/// Without its text. Needs the scope `admin`.
+/// Without its secret. Needs the scope `admin`.
 #[utoipa::path(get, path = "/api_keys/{key_id}", tag = "governance", security(("key" = [])),
     params(("key_id" = String, Path, description = "Id of the key")), responses(
     (status = 200, description = "The key", body = ApiKeyObject),
@@ -83,7 +83,7 @@ pub async fn get_api_key(
 
 /// Revoke an API key
 ///
-/// At once on this host, within `keys.cache_secs` on others. Needs the scope `admin`.
+/// Takes effect at once on this host, and within `keys.cache_secs` on others. Needs the scope `admin`.
 #[utoipa::path(delete, path = "/api_keys/{key_id}", tag = "governance", security(("key" = [])),
     params(("key_id" = String, Path, description = "Id of the key")), responses(
     (status = 200, description = "It is revoked", body = Deleted),

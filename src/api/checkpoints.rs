@@ -88,7 +88,7 @@ pub async fn create_checkpoint(
 
 /// Get a checkpoint
 ///
-/// Its size, its checksum, the step that it was saved at, and when it goes away.
+/// Its size, its checksum, the step it was saved at, and when it expires.
 #[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}", tag = "fine-tuning", security(("key" = [])),
     params(("job_id" = String, Path, description = "Id of the job"), ("checkpoint_id" = String, Path, description = "Id of the checkpoint")),
     responses(
@@ -103,9 +103,9 @@ pub async fn get_checkpoint(
     Ok(Json(app.jobs.checkpoint(caller.project, job, id).await?.into()))
 }
 
-/// Change how long a checkpoint lives
+/// Change a checkpoint's expiry
 ///
-/// A checkpoint that has expired is deleted, unless it is what an open job would go on from.
+/// An expired checkpoint is deleted, unless an open job would resume from it.
 #[utoipa::path(patch, path = "/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}", tag = "fine-tuning", security(("key" = [])),
     params(("job_id" = String, Path, description = "Id of the job"), ("checkpoint_id" = String, Path, description = "Id of the checkpoint")),
     request_body = UpdateCheckpoint, responses(
@@ -125,13 +125,13 @@ pub async fn update_checkpoint(
 
 /// Delete a checkpoint
 ///
-/// With its state. The newest one of a job that could still go on stays.
+/// With its state. The newest checkpoint of a job that could still resume cannot be deleted.
 #[utoipa::path(delete, path = "/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint_id}", tag = "fine-tuning", security(("key" = [])),
     params(("job_id" = String, Path, description = "Id of the job"), ("checkpoint_id" = String, Path, description = "Id of the checkpoint")),
     responses(
-        (status = 200, description = "It is gone", body = Deleted),
+        (status = 200, description = "Deleted", body = Deleted),
         (status = 404, description = "No such checkpoint", body = ErrorEnvelope),
-        (status = 409, description = "An open job would go on from it", body = ErrorEnvelope),
+        (status = 409, description = "An open job would resume from it", body = ErrorEnvelope),
     ))]
 pub async fn delete_checkpoint(
     State(app): State<App>,

@@ -47,7 +47,7 @@ use crate::domain::limits::LARGEST_WHOLE;
         (name = "fine-tuning", description = "Jobs, events and checkpoints"),
         (name = "steps", description = "The data plane of a job"),
         (name = "inference", description = "Models outside of a job: activations and embeddings"),
-        (name = "webhooks", description = "URLs that are told what happens to jobs"),
+        (name = "webhooks", description = "URLs that receive the events of jobs"),
         (name = "governance", description = "Keys, usage and the audit log"),
         (name = "health", description = "For load balancers; no key needed"),
     ),
@@ -181,9 +181,9 @@ pub fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 const ALIKE: [(&str, &str); 5] = [
     ("401", "No valid key"),
     ("403", "The key lacks the scope that the operation needs"),
-    ("429", "Over a rate, a budget or a limit on work at once; `retry-after-ms` says when there is room"),
+    ("429", "Over a rate limit, a budget or a concurrency limit; `retry-after-ms` says when to try again"),
     ("500", "The host failed"),
-    ("503", "The host is shutting down, overloaded, or lacks its database; try again"),
+    ("503", "The host is shutting down, overloaded, or cannot reach its database; try again"),
 ];
 
 /// And what any call with a body may be answered.
@@ -199,7 +199,7 @@ const OF_BODIES: [(&str, &str); 5] = [
 const OF_REPEATS: [(&str, &str); 5] = [
     ("400", "The Idempotency-Key is empty or too long"),
     ("408", "The body did not come in time"),
-    ("409", "An earlier request with this Idempotency-Key is still at work, or showed a secret"),
+    ("409", "An earlier request with this Idempotency-Key is still in progress, or returned a secret"),
     ("413", "The body is too large"),
     ("422", "The Idempotency-Key was used with another body"),
 ];
@@ -228,7 +228,7 @@ fn take_idempotency_key(operation: &mut Operation) {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
-            "The same key with the same body is the same request for a day: it is carried out once, and answered alike.",
+            "For a day, the same key with the same body is the same request: it is executed once, and every repeat gets the same response.",
         ))
         .schema(Some(text))
         .build();
@@ -240,7 +240,7 @@ fn name_requests(operation: &mut Operation) {
         let RefOr::T(response) = response else { continue };
         let id = HeaderBuilder::new()
             .schema(ObjectBuilder::new().schema_type(Type::String).build())
-            .description(Some("Id of the request, as the host's log has it."))
+            .description(Some("Id of the request, the same as in the host's log."))
             .build();
         response.headers.insert("x-request-id".to_owned(), id);
     }

@@ -24,7 +24,7 @@ pub struct ErrorEnvelope {
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
-    /// Sentence for people.
+    /// A sentence for people.
     #[schema(example = "seq is out of order: expected 3.")]
     pub message: String,
     /// Family of the error.
@@ -34,7 +34,7 @@ pub struct ErrorBody {
     /// The field, tensor or line at fault.
     #[schema(required)]
     pub param: Option<String>,
-    /// Stable word for programs.
+    /// A stable code for programs.
     #[schema(required, example = "step_out_of_order")]
     pub code: Option<String>,
     /// For `step_out_of_order`: the seq that is next.

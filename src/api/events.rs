@@ -27,9 +27,9 @@ use crate::domain::ids::JobId;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventQuery {
-    /// Cursor: the id after which the page, or the stream, begins.
+    /// Cursor: the page, or the stream, starts after this id.
     pub after: Option<String>,
-    /// Longest page wanted; the host gives at most 100.
+    /// Page size, at most 100.
     #[param(minimum = 1, maximum = 10000)]
     pub limit: Option<u32>,
     /// Order by creation time; newest first by default. A stream is always oldest first.

@@ -43,7 +43,7 @@ use crate::service::ServiceError;
 
 /// Upload a file
 ///
-/// Streams a JSONL, CSV or TSV file of inputs to the host, checking each row. A row that is malformed, or that carries
+/// Streams a JSONL, CSV or TSV file of inputs to the host, which checks each row. A row that is malformed, or that carries
 /// anything that looks like a label, refuses the whole file and names the line.
 #[utoipa::path(post, path = "/files", tag = "files", security(("key" = [])),
     request_body(content = FileUpload, content_type = "multipart/form-data"),
@@ -249,12 +249,12 @@ pub async fn get_file(
 
 /// Delete a file
 ///
-/// With its contents. A job that is not over keeps its file.
+/// With its contents. The file of an unfinished job cannot be deleted.
 #[utoipa::path(delete, path = "/files/{file_id}", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
     responses(
-        (status = 200, description = "It is gone", body = Deleted),
+        (status = 200, description = "Deleted", body = Deleted),
         (status = 404, description = "No such file", body = ErrorEnvelope),
-        (status = 409, description = "A job that is not over reads it", body = ErrorEnvelope),
+        (status = 409, description = "An unfinished job reads it", body = ErrorEnvelope),
     ))]
 pub async fn delete_file(
     State(app): State<App>,

@@ -12,7 +12,7 @@ use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
 use crate::domain::error_code::ErrorCode;
 
-/// How the host is.
+/// State of the host.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     /// `ok`.
@@ -27,7 +27,7 @@ const OK: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
 
 /// Alive
 ///
-/// Answers as long as the process does.
+/// Answers while the process runs.
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, description = "Alive", body = Health)))]
 pub async fn healthz() -> Json<Health> {
     Json(OK)
@@ -35,10 +35,10 @@ pub async fn healthz() -> Json<Health> {
 
 /// Ready
 ///
-/// Answers 200 when the host takes work: the database answers, and no shutdown has begun.
+/// Answers 200 when the host accepts work: the database answers, and no shutdown has started.
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
     (status = 200, description = "Ready", body = Health),
-    (status = 503, description = "Not now", body = ErrorEnvelope),
+    (status = 503, description = "Not ready", body = ErrorEnvelope),
 ))]
 pub async fn readyz(State(app): State<App>) -> Result<Json<Health>, ApiError> {
     if app.readiness.draining.load(Ordering::Acquire) {

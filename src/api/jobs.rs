@@ -33,7 +33,7 @@ use crate::service::ServiceError;
 ///
 /// The job runs at once when the project has room, and queues otherwise. The label holder then drives it by `forward` and
 /// `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody). Where `model` names a fine-tuned
-/// model or a checkpoint of the project, the job goes on from its adapters.
+/// model or a checkpoint of the project, the job starts from its adapters.
 #[utoipa::path(post, path = "/fine_tuning/jobs", tag = "fine-tuning", security(("key" = [])), request_body = CreateJob, responses(
     (status = 200, description = "The job", body = JobObject),
     (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
@@ -53,10 +53,10 @@ pub async fn create_job(
 
 /// List jobs
 ///
-/// Newest first. `metadata[key]=value` keeps jobs that carry the pair (several: all of them); `metadata=null` keeps jobs
+/// Newest first. `metadata[key]=value` selects jobs with that pair (several: all of them); `metadata=null` selects jobs
 /// without metadata.
 #[utoipa::path(get, path = "/fine_tuning/jobs", tag = "fine-tuning", security(("key" = [])),
-    params(Paging, ("metadata" = Option<BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "Pairs that a job must carry")),
+    params(Paging, ("metadata" = Option<BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "Metadata that a job must have")),
     responses(
         (status = 200, description = "A page of jobs", body = List<JobObject>),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
@@ -130,7 +130,7 @@ job_verb!(
 job_verb!(
     /// Pause a job
     ///
-    /// It is saved and gives its memory back. The next step call, or `resume`, goes on.
+    /// The job is saved and its memory is freed. The next step call, or `resume`, resumes it.
     pause_job, pause, "/fine_tuning/jobs/{job_id}/pause"
 );
 job_verb!(

@@ -24,9 +24,9 @@ use crate::service::ServiceError;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct LedgerPaging {
-    /// Cursor: the id after which the page begins.
+    /// Cursor: the page starts after this id.
     pub after: Option<i64>,
-    /// Longest page wanted; the host gives at most 100.
+    /// Page size, at most 100.
     #[param(minimum = 1, maximum = 10000)]
     pub limit: Option<u32>,
 }
@@ -49,7 +49,12 @@ pub async fn list_ledger(
     let limit = page::<JobId>(None, paging.limit, None, &app.limits)?.limit;
     let after = paging.after.unwrap_or(0);
     if after > LARGEST_WHOLE {
-        return Err(ServiceError::new(ErrorCode::InvalidQuery, "after: is not an id of this list.").at("after").into());
+        return Err(ServiceError::new(
+            ErrorCode::InvalidQuery,
+            "after: unknown cursor: it must be the id of an object in this list.",
+        )
+        .at("after")
+        .into());
     }
     let found = app.jobs.ledger(caller.project, id, after, limit).await?;
     let data = found.rows.into_iter().map(LedgerEntry::from).collect();

@@ -46,7 +46,7 @@ pub async fn get_model(
 /// With its adapters. Backbones are the operator's.
 #[utoipa::path(delete, path = "/models/{*model}", tag = "models", security(("key" = [])), params(("model" = String, Path, description = "Name of the model")),
     responses(
-        (status = 200, description = "It is gone", body = Deleted),
+        (status = 200, description = "Deleted", body = Deleted),
         (status = 403, description = "A backbone cannot be deleted", body = ErrorEnvelope),
         (status = 404, description = "No such model", body = ErrorEnvelope),
     ))]

@@ -183,7 +183,7 @@ fn failed() -> Response {
 
 fn replay(answer: GivenAnswer) -> Response {
     if answer.body.is_empty() {
-        let message = "This was made by an earlier request; its secret was shown once and is not kept.";
+        let message = "An earlier request made this; its secret was shown once and is not stored.";
         return ApiError::new(ErrorCode::AlreadyMade, message).at("Idempotency-Key").into_response();
     }
     let mut response = (StatusCode::from_u16(answer.status).unwrap_or_default(), answer.body).into_response();

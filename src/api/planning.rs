@@ -42,7 +42,7 @@ pub async fn estimate(
 
 /// Capabilities
 ///
-/// What this host takes: methods, custody, precisions, backbones with their cuts and modules, and every limit by name.
+/// What this host supports: methods, custody, precisions, backbones with their cuts and modules, and every limit by name.
 #[utoipa::path(get, path = "/fine_tuning/capabilities", tag = "fine-tuning", security(("key" = [])), responses(
     (status = 200, description = "What this host can do", body = CapabilitiesObject),
 ))]

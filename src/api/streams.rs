@@ -65,7 +65,7 @@ pub async fn follow(
 }
 
 fn read_place(name: &str, text: &str) -> Result<EventId, ApiError> {
-    let message = format!("{name}: is not an id of this list.");
+    let message = format!("{name}: unknown cursor: it must be the id of an object in this list.");
     text.parse().map_err(|_| ApiError::new(ErrorCode::InvalidQuery, message).at(name))
 }
 

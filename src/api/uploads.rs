@@ -33,9 +33,9 @@ use crate::service::PartRow;
 use crate::service::ServiceError;
 use crate::service::UploadRow;
 
-/// Announce an upload
+/// Create an upload
 ///
-/// For a file that comes in parts. The upload takes parts for an hour.
+/// For a file sent in parts. The upload accepts parts for an hour.
 #[utoipa::path(post, path = "/uploads", tag = "uploads", security(("key" = [])), request_body = CreateUpload, responses(
     (status = 200, description = "The upload", body = UploadObject),
     (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
@@ -54,14 +54,14 @@ pub async fn create_upload(
 
 /// Add a part
 ///
-/// Parts may come in any order and side by side; the completion names their order.
+/// Parts may be sent in any order and concurrently; completing the upload names their order.
 #[utoipa::path(post, path = "/uploads/{upload_id}/parts", tag = "uploads", security(("key" = [])),
     params(("upload_id" = String, Path, description = "Id of the upload")),
     request_body(content = PartUpload, content_type = "multipart/form-data"), responses(
         (status = 200, description = "The part", body = PartObject),
         (status = 400, description = "The form cannot be read", body = ErrorEnvelope),
         (status = 404, description = "No such upload", body = ErrorEnvelope),
-        (status = 409, description = "The upload takes no parts any more", body = ErrorEnvelope),
+        (status = 409, description = "The upload no longer accepts parts", body = ErrorEnvelope),
         (status = 413, description = "Too large", body = ErrorEnvelope),
     ))]
 pub async fn create_upload_part(

@@ -32,9 +32,9 @@ use crate::service::ServiceError;
 
 /// Create a webhook
 ///
-/// Its URL is told what happens to the project's jobs, by messages as Standard Webhooks signs them: the header
+/// Its URL receives the events of the project's jobs, as messages signed by Standard Webhooks: the header
 /// `webhook-signature` is `v1,` and the base64 HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`. A message that is not
-/// answered 2xx is sent again, later and later, for about a day. A project has at most 20 webhooks.
+/// answered 2xx is retried with growing delays for about a day. A project has at most 20 webhooks.
 #[utoipa::path(post, path = "/webhooks", tag = "webhooks", security(("key" = [])), request_body = CreateWebhook, responses(
     (status = 200, description = "The webhook, with its secret", body = CreatedWebhook),
     (status = 400, description = "The URL may not be called, or a field is wrong or unknown", body = ErrorEnvelope),
@@ -87,7 +87,7 @@ pub async fn get_webhook(
 
 /// Change a webhook
 ///
-/// What is absent stays as it is. Messages that wait go to the new URL.
+/// Absent fields stay unchanged. Pending messages go to the new URL.
 #[utoipa::path(patch, path = "/webhooks/{webhook_id}", tag = "webhooks", security(("key" = [])),
     params(("webhook_id" = String, Path, description = "Id of the webhook")), request_body = UpdateWebhook, responses(
         (status = 200, description = "The webhook", body = WebhookObject),
@@ -105,7 +105,7 @@ pub async fn update_webhook(
 
 /// Delete a webhook
 ///
-/// Messages that wait for it are forgotten.
+/// Pending messages are dropped.
 #[utoipa::path(delete, path = "/webhooks/{webhook_id}", tag = "webhooks", security(("key" = [])),
     params(("webhook_id" = String, Path, description = "Id of the webhook")), responses(
         (status = 200, description = "It is deleted", body = Deleted),
@@ -122,10 +122,10 @@ pub async fn delete_webhook(
 
 /// Test a webhook
 ///
-/// Sends it a `webhook.test`, whatever events it asked for. Look at its deliveries for what came of it.
+/// Sends it a `webhook.test`, whatever events it subscribes to. Its deliveries show the outcome.
 #[utoipa::path(post, path = "/webhooks/{webhook_id}/test", tag = "webhooks", security(("key" = [])),
     params(("webhook_id" = String, Path, description = "Id of the webhook")), responses(
-        (status = 200, description = "The message, on its way", body = DeliveryObject),
+        (status = 200, description = "The message, queued", body = DeliveryObject),
         (status = 404, description = "No such webhook", body = ErrorEnvelope),
         (status = 409, description = "The webhook is disabled", body = ErrorEnvelope),
     ))]
@@ -162,7 +162,7 @@ pub async fn list_deliveries(
 
 /// Replay a delivery
 ///
-/// Sends the same message once more, with all its attempts before it; the id stays the same.
+/// Sends the same message once more, under the same id; earlier attempts are kept.
 #[utoipa::path(post, path = "/webhooks/{webhook_id}/deliveries/{delivery_id}/replay", tag = "webhooks", security(("key" = [])),
     params(
         ("webhook_id" = String, Path, description = "Id of the webhook"),

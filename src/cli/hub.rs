@@ -28,7 +28,7 @@ pub async fn fetch(id: &str, revision: &str, cache: &Path) -> anyhow::Result<Pat
     }
     let repo = builder.build()?.repo(Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned()));
     let info = repo.info().await.with_context(|| {
-        format!("'{id}' is no folder here, and the hub did not give it (HF_ENDPOINT names another hub, HF_TOKEN opens private models)")
+        format!("'{id}' is not a folder, and the hub does not have it (HF_ENDPOINT names another hub, HF_TOKEN gives access to private models)")
     })?;
     let names: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).filter(|name| wanted(name)).collect();
     if !names.iter().any(|name| name.ends_with(".safetensors")) {

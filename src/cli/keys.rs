@@ -72,7 +72,7 @@ impl KeysCommand {
                 let new = NewKey { name, scopes, days, quota: limits.into() };
                 let (row, key) = admin.keys.create_for(&project, new).await?;
                 let id = row.id;
-                eprintln!("{id}: keep this key, it is not shown again");
+                eprintln!("{id}: store this key; it is not shown again");
                 println!("{key}");
             }
             Self::List => list(admin).await?,

@@ -1,5 +1,5 @@
 //! What a client says about the split, and what it leaves open. Owns where open settings come from: the defaults, or the job
-//! that a new one goes on from, whose adapters fit no others.
+//! that a new one starts from, whose adapters fit no others.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub struct LoraChoice {
     pub alpha_pattern: Option<BTreeMap<String, f64>>,
 }
 
-/// Settings of method `split`; absent ones are the defaults, or those of the model that the job goes on from.
+/// Settings of method `split`; absent ones are the defaults, or those of the model that the job starts from.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SplitChoice {
@@ -80,7 +80,7 @@ impl SplitChoice {
         self.fill(&SplitSettings::default())
     }
 
-    /// The settings of a job that goes on from adapters made with `origin`. What shapes the adapters must be the same.
+    /// The settings of a job that starts from adapters made with `origin`. What shapes the adapters must be the same.
     pub fn continuing(self, origin: &SplitSettings) -> Result<SplitSettings, BadSetting> {
         let settings = self.fill(origin);
         let (lora, theirs) = (&settings.lora, &origin.lora);
@@ -98,7 +98,7 @@ impl SplitChoice {
         match same.into_iter().find(|(_, same)| !same) {
             Some((field, _)) => Err(BadSetting {
                 setting: field.to_owned(),
-                reason: "is not that of the model that the job goes on from; leave it out".to_owned(),
+                reason: "is not that of the model that the job starts from; leave it out".to_owned(),
             }),
             None => Ok(settings),
         }

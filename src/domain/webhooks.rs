@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::domain::job::JobState;
 
-/// Something that a webhook can be told.
+/// An event that a webhook can receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum WebhookEvent {
     /// A job runs.
@@ -80,7 +80,7 @@ impl FromStr for WebhookEvent {
     }
 }
 
-/// Where a message stands.
+/// State of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryState {
     /// Waits for its first or next attempt.

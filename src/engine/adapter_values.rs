@@ -91,7 +91,7 @@ impl AdapterValues {
                 return Err(invalid(Place::Tensor(name), format!("the job has adapter sets 0 to {}", self.sets() - 1)));
             }
             if values[..number].iter().any(|(other, _)| other == set) {
-                return Err(invalid(Place::Tensor(name), "is there twice"));
+                return Err(invalid(Place::Tensor(name), "is a duplicate"));
             }
             if wire.shape() != [self.parameters()] || wire.dtype() != Dtype::F32 {
                 let dtype = wire.dtype().name();

@@ -168,7 +168,7 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
                 )));
             }
             if !seen.insert(name.clone()) {
-                return Err(A::Error::custom(format!("tensor '{name}' is there twice")));
+                return Err(A::Error::custom(format!("tensor '{name}' is a duplicate")));
             }
             if name == "__metadata__" {
                 header.metadata = map.next_value::<Metadata>()?.0;
@@ -225,7 +225,7 @@ fn header(tensors: &[Described<'_>], metadata: &BTreeMap<String, String>) -> Res
         let range = [end, end + shape.iter().product::<usize>() * dtype.size()];
         let entry = serde_json::json!({"dtype": dtype.name(), "shape": shape, "data_offsets": range});
         if header.insert((*name).to_owned(), entry).is_some() {
-            return Err(wrong(name, "is there twice"));
+            return Err(wrong(name, "is a duplicate"));
         }
         end = range[1];
     }

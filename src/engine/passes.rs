@@ -170,7 +170,7 @@ fn check_sets(session: &Session, sets: &[usize]) -> Result<(), EngineError> {
             ));
         }
         if sets[..index].contains(set) {
-            return Err(invalid(Place::Field("adapters"), format!("{set} is there twice")));
+            return Err(invalid(Place::Field("adapters"), format!("{set} is a duplicate")));
         }
     }
     Ok(())
@@ -294,7 +294,7 @@ fn cotangents(
         let by_set = by_number.entry(*share).or_insert_with(|| inputs.sets.iter().map(|_| None).collect());
         let value = read_share(tensor.clone().renamed(&name), shape, limits.share_norm)?;
         if by_set[index].replace(value).is_some() {
-            return Err(invalid(Place::Tensor(name), "is there twice"));
+            return Err(invalid(Place::Tensor(name), "is a duplicate"));
         }
     }
     let whole = |by_set: Vec<Option<Tensor>>| -> Result<Tensor, EngineError> {

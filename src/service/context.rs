@@ -98,7 +98,7 @@ pub(crate) async fn commit(transaction: Tx) -> Result<()> {
 
 /// The job is driven by another process now: nothing was written.
 pub(crate) fn lease_lost() -> ServiceError {
-    ServiceError::new(ErrorCode::LeaseLost, "The job changed hands; try again.")
+    ServiceError::new(ErrorCode::LeaseLost, "Another host took over the job; try again.")
 }
 
 /// A page of a list; an unknown cursor is refused, since a silent empty page would end a client's loop too early.

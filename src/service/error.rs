@@ -18,7 +18,7 @@ use crate::store::StoreError;
 pub struct ServiceError {
     /// Why, for programs; says the kind of refusal as well.
     pub code: ErrorCode,
-    /// Sentence for people.
+    /// A sentence for people.
     pub message: String,
     /// The field, tensor or line at fault.
     pub param: Option<String>,

@@ -214,7 +214,7 @@ impl Blobs {
 const STAGED: &str = ".tmp";
 
 fn unknown_place(place: &str) -> StoreError {
-    StoreError::broken(format!("'{place}' is no place for blobs: give a folder or s3://bucket/prefix"))
+    StoreError::broken(format!("'{place}' is not a blob store: give a folder or s3://bucket/prefix"))
 }
 
 fn parse(path: &str) -> Result<BlobPath> {

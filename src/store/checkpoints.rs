@@ -184,7 +184,7 @@ pub async fn set_expiry(
 }
 
 /// Deletes saved states of all jobs that have expired, and gives them back: their blobs are next. What an open job would
-/// go on from stays.
+/// resume from stays.
 pub async fn delete_expired(conn: &mut Connection, limit: i64) -> Result<Vec<CheckpointRow>> {
     let rows = checkpoint_rows!(
         "delete from checkpoints where id in (

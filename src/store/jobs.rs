@@ -31,9 +31,9 @@ pub struct Metadata(pub BTreeMap<String, String>);
 /// Why a job failed, in words for its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobFailure {
-    /// Stable word for programs.
+    /// A stable code for programs.
     pub code: String,
-    /// Sentence for people.
+    /// A sentence for people.
     pub message: String,
     /// The setting or line at fault.
     pub param: Option<String>,
@@ -167,7 +167,7 @@ pub struct JobCounts {
 /// A step in the life of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateChange {
-    /// Where it stands.
+    /// Its state.
     pub from: JobState,
     /// Where it goes.
     pub to: JobState,

@@ -25,7 +25,7 @@ pub struct KeyRow {
     pub created_at: OffsetDateTime,
     pub expires_at: Option<OffsetDateTime>,
     pub revoked_at: Option<OffsetDateTime>,
-    /// When it was last shown, to the minute.
+    /// When it was last used, to the minute.
     pub last_used_at: Option<OffsetDateTime>,
     pub quota: Quota,
 }

@@ -56,7 +56,7 @@ impl LedgerKind {
     }
 }
 
-/// What is kept of a tensor.
+/// What the ledger keeps of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SentTensor {
     /// Its name, `s.0.1` for example.

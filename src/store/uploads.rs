@@ -11,7 +11,7 @@ use crate::store::blobs::BlobRef;
 use crate::store::error::Result;
 use crate::store::pool::Connection;
 
-/// A file on its way.
+/// An upload in progress.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UploadRow {
     pub id: UploadId,
@@ -20,7 +20,7 @@ pub struct UploadRow {
     pub filename: String,
     /// `fine-tune`.
     pub purpose: String,
-    /// Size of the whole, as announced.
+    /// Declared size of the whole file, in bytes.
     pub bytes: i64,
     /// `pending`, `completed` or `cancelled`; `expired` when it was pending for too long.
     pub status: String,
@@ -44,7 +44,7 @@ pub struct NewUpload<'a> {
     pub purpose: &'a str,
     /// As the client says; kept, not believed.
     pub mime_type: &'a str,
-    /// Size of the whole, as announced.
+    /// Declared size of the whole file, in bytes.
     pub bytes: i64,
     /// How long the file will live.
     pub file_seconds: Option<i64>,

@@ -1,4 +1,4 @@
-//! What was used. Owns table `usage`: counters by project, key, model and day (UTC). Must never hold what was computed.
+//! One row of usage. Owns table `usage`: counters by project, key, model and day (UTC). Must never hold what was computed.
 
 use time::Date;
 

@@ -15,7 +15,7 @@ use crate::store::pool::Connection;
 pub struct WebhookRow {
     pub id: WebhookId,
     pub url: String,
-    /// What it is told.
+    /// The events it receives.
     pub events: Vec<WebhookEvent>,
     pub enabled: bool,
     pub created_at: OffsetDateTime,
@@ -27,7 +27,7 @@ pub struct NewWebhook<'a> {
     pub id: WebhookId,
     pub project: ProjectId,
     pub url: &'a str,
-    /// What it is told.
+    /// The events it receives.
     pub events: &'a [WebhookEvent],
     /// Signs messages.
     pub secret: &'a [u8],
@@ -37,7 +37,7 @@ pub struct NewWebhook<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct WebhookChange<'a> {
     pub url: Option<&'a str>,
-    /// What it is told.
+    /// The events it receives.
     pub events: Option<&'a [WebhookEvent]>,
     pub enabled: Option<bool>,
 }

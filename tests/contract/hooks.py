@@ -36,7 +36,7 @@ BEYOND_SCHEMA = [
     ("unknown_format", r"file", "the name of an uploaded file"),
     ("invalid_input", r"input(\[\d+\])?", "a token id of the model's own vocabulary, and its longest input"),
     ("row_too_long", r"tokens_per_row", "the model's longest input"),
-    ("settings_differ", r"method\.split\..*", "those of the model that the job goes on from"),
+    ("settings_differ", r"method\.split\..*", "those of the model that the job starts from"),
     ("invalid_setting", r"(method\.split\.)?(double_quant|precision|pooling)", "the backbone's own"),
     ("invalid_setting", r"method\.split\.lora\.(target_modules|\w+_pattern).*", "names of the backbone's own layers"),
     ("uneven_sets", r"weights", "as many weights as configurations"),

@@ -33,7 +33,7 @@ fn scopes() -> Schema {
     let words = Scope::ALL.map(Scope::as_str).into_iter().chain(kinds);
     let word = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
     let list = schemas::or_null(ArrayBuilder::new().items(word).min_items(Some(1)));
-    list.description(Some("What it may do; everything but `admin` when absent. `files:*` stands for all of a kind."))
+    list.description(Some("Its scopes; all but `admin` when absent. `files:*` stands for all scopes of a kind."))
         .examples([json!(["jobs:read", "files:*"])])
         .into()
 }
@@ -45,7 +45,7 @@ pub struct CreateApiKey {
     /// What the key is called in lists.
     #[schema(example = "nightly training", min_length = 1, max_length = 200)]
     pub name: String,
-    /// What it may do; everything but `admin` when absent. `files:*` stands for all of a kind.
+    /// Its scopes; all but `admin` when absent. `files:*` stands for all scopes of a kind.
     #[schema(schema_with = scopes)]
     pub scopes: Option<Vec<String>>,
     /// Life in days; 90 when absent.
@@ -98,7 +98,7 @@ fn unknown_scope(place: usize, text: &str) -> ServiceError {
     ServiceError::new(ErrorCode::InvalidScopes, message).at(format!("scopes[{place}]"))
 }
 
-/// A key, without its text.
+/// A key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ApiKeyObject {
     /// Id, `key-...`.
@@ -111,10 +111,10 @@ pub struct ApiKeyObject {
     pub name: String,
     /// When it was made, seconds since 1970.
     pub created_at: i64,
-    /// When it ends.
+    /// When it expires.
     #[schema(required)]
     pub expires_at: Option<i64>,
-    /// When it was last shown, to the minute.
+    /// When it was last used, to the minute.
     #[schema(required)]
     pub last_used_at: Option<i64>,
     /// When it was revoked.
@@ -162,7 +162,7 @@ pub struct NewApiKey {
     /// The key as lists show it.
     #[serde(flatten)]
     pub shown: ApiKeyObject,
-    /// The key itself. It is shown this once.
+    /// The secret. It is shown only once.
     pub key: String,
 }
 
@@ -213,7 +213,7 @@ fn day(name: &str, text: Option<&str>) -> Result<Option<Date>, ApiError> {
     })
 }
 
-/// What was used.
+/// One row of usage.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UsageObject {
     /// Always `usage.row`.
@@ -263,7 +263,7 @@ impl From<UsageRow> for UsageObject {
     }
 }
 
-/// A report of use.
+/// A usage report.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UsageReport {
     /// Always `usage`.
@@ -275,9 +275,9 @@ pub struct UsageReport {
     /// Last day (UTC).
     #[schema(example = "2026-11-30")]
     pub end_date: String,
-    /// Put together as asked for.
+    /// Grouped as requested.
     pub data: Vec<UsageObject>,
-    /// All of it.
+    /// The total.
     pub total: UsageObject,
 }
 
@@ -293,7 +293,7 @@ impl From<Report> for UsageReport {
     }
 }
 
-/// Something that a key changed.
+/// An audit entry: something that a key changed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditEntry {
     /// Id, `audit-...`.

@@ -21,7 +21,7 @@ pub struct FileObject {
     pub bytes: i64,
     /// When it was uploaded, seconds since 1970.
     pub created_at: i64,
-    /// When it goes away by itself; null when it stays.
+    /// When it expires; null when it does not.
     #[schema(required)]
     pub expires_at: Option<i64>,
     /// Name it was uploaded under.
@@ -29,7 +29,7 @@ pub struct FileObject {
     /// What it is for.
     #[schema(example = "fine-tune")]
     pub purpose: String,
-    /// `processed`: a file that cannot be used is refused at upload.
+    /// Always `processed`: an unusable file is refused at upload.
     #[schema(example = "processed")]
     pub status: &'static str,
     /// Number of rows.
@@ -65,19 +65,19 @@ pub struct FileUpload {
     /// `created_at`, with `expires_after[seconds]`.
     #[schema(rename = "expires_after[anchor]", nullable = false, example = "created_at", pattern = "^created_at$")]
     expires_after_anchor: Option<String>,
-    /// How long the file lives, 3600 to 2592000 seconds; for ever when absent.
+    /// How long the file is kept, 3600 to 2592000 seconds; forever when absent.
     #[schema(rename = "expires_after[seconds]", nullable = false, minimum = 3600, maximum = 2_592_000)]
     expires_after_seconds: Option<i64>,
 }
 
-/// How long a file lives.
+/// How long a file is kept.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpiresAfterJson {
-    /// What the time counts from: `created_at`.
+    /// The anchor: `created_at`.
     #[schema(example = "created_at", pattern = "^created_at$")]
     pub anchor: String,
-    /// Seconds from then on, an hour to 30 days.
+    /// Seconds after the anchor, an hour to 30 days.
     #[schema(example = 86400, minimum = 3600, maximum = 2_592_000)]
     pub seconds: i64,
 }
@@ -92,9 +92,9 @@ impl From<ExpiresAfterJson> for ExpiresAfter {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct FileListQuery {
-    /// Cursor: the id after which the page begins.
+    /// Cursor: the page starts after this id.
     pub after: Option<String>,
-    /// Longest page wanted; the host gives at most 100.
+    /// Page size, at most 100.
     #[param(minimum = 1, maximum = 10000)]
     pub limit: Option<u32>,
     /// Order by creation time; newest first by default.
@@ -104,7 +104,7 @@ pub struct FileListQuery {
     pub purpose: Option<String>,
 }
 
-/// A thing that was deleted.
+/// A deleted object.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Deleted {
     /// Its id.

@@ -192,7 +192,7 @@ pub struct EmbeddingsBody {
     /// Must be absent or null: an activation has the width that it has.
     #[schema(schema_with = only_null)]
     pub dimensions: Option<i64>,
-    /// Taken for compatibility; not read.
+    /// Accepted for compatibility; ignored.
     pub user: Option<String>,
 }
 

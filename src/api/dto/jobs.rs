@@ -46,7 +46,7 @@ pub struct Method {
 /// Up to 16 pairs of text.
 fn metadata() -> Schema {
     let map = schemas::map_or_null(schemas::map(schemas::text(1, 64), schemas::text(0, 512))).max_properties(Some(16));
-    map.description(Some("Up to 16 notes of your own.")).examples([json!({"team": "radiology"})]).into()
+    map.description(Some("Up to 16 key-value pairs of your own.")).examples([json!({"team": "radiology"})]).into()
 }
 
 /// How a job is to be fine-tuned.
@@ -152,14 +152,14 @@ fn only_null() -> Object {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateJob {
-    /// Name of a backbone, or of a fine-tuned model or checkpoint (`fine_tuned_model_checkpoint`) of the project to go on from.
+    /// Name of a backbone, or of a fine-tuned model or checkpoint (`fine_tuned_model_checkpoint`) of the project to start from.
     #[schema(example = "all-MiniLM-L6-v2")]
     pub model: String,
     /// Id of an uploaded file, for steps that name rows of it.
     pub training_file: Option<String>,
     /// How to fine-tune; method `split` with its defaults when absent.
     pub method: Option<MethodChoice>,
-    /// Kept and given back; the host does not read them.
+    /// Stored and returned; the host does not read them.
     pub hyperparameters: Option<Hyperparameters>,
     /// Only null: validation happens at the label holder.
     #[schema(schema_with = only_null)]
@@ -170,10 +170,10 @@ pub struct CreateJob {
     /// Part of the fine-tuned model's name.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$", example = "night-shift")]
     pub suffix: Option<String>,
-    /// Seed of the adapters' start and of dropout.
+    /// Seed of the adapters' initial values and of dropout.
     #[schema(minimum = -9007199254740991)]
     pub seed: Option<i64>,
-    /// Up to 16 notes of your own.
+    /// Up to 16 key-value pairs of your own.
     #[schema(schema_with = metadata)]
     pub metadata: Option<BTreeMap<String, String>>,
 }
@@ -221,16 +221,16 @@ impl TryFrom<CreateJob> for NewJob {
 /// Why a job failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JobError {
-    /// Stable word for programs.
+    /// A stable code for programs.
     pub code: String,
-    /// Sentence for people.
+    /// A sentence for people.
     pub message: String,
     /// The field at fault.
     #[schema(required)]
     pub param: Option<String>,
 }
 
-/// Where a split job stands.
+/// Progress of a split job.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SplitState {
     /// The seq that the next step call must carry.
@@ -274,7 +274,7 @@ pub struct JobObject {
     pub hyperparameters: Value,
     /// Name that the job was made with.
     pub model: String,
-    /// Name of the fine-tuned model or checkpoint that it goes on from.
+    /// Name of the fine-tuned model or checkpoint that it started from.
     #[schema(required)]
     pub origin: Option<String>,
     /// The project, in OpenAI's words.
@@ -299,17 +299,17 @@ pub struct JobObject {
     /// Always null: validation happens at the label holder.
     #[schema(required)]
     pub validation_file: Option<String>,
-    /// Seed of the adapters' start and of dropout.
+    /// Seed of the adapters' initial values and of dropout.
     pub seed: i64,
     /// Part of the fine-tuned model's name.
     #[schema(required)]
     pub user_provided_suffix: Option<String>,
-    /// The client's own notes.
+    /// The client's own key-value pairs.
     #[schema(required, value_type = Option<Object>)]
     pub metadata: Option<Value>,
     /// How it is fine-tuned.
     pub method: Method,
-    /// Where it stands.
+    /// Its state.
     pub split: SplitState,
 }
 
@@ -362,7 +362,7 @@ pub struct EventObject {
     pub created_at: i64,
     /// `info`, `warn` or `error`.
     pub level: String,
-    /// Sentence for people.
+    /// A sentence for people.
     pub message: String,
     /// `message` or `metrics`.
     #[serde(rename = "type")]
@@ -425,7 +425,7 @@ pub struct CheckpointObject {
     pub bytes: i64,
     /// SHA-256 of the state, in hex.
     pub sha256: String,
-    /// From when on it may be deleted; null when it stays as long as its job.
+    /// When it expires; null when it is kept as long as its job.
     #[schema(required)]
     pub expires_at: Option<i64>,
 }
@@ -447,14 +447,14 @@ impl From<CheckpointRow> for CheckpointObject {
     }
 }
 
-/// How long a checkpoint lives.
+/// How long a checkpoint is kept.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointLife {
-    /// What the time counts from: `created_at` or `now`.
+    /// The anchor: `created_at` or `now`.
     #[schema(example = "now", pattern = "^(created_at|now)$")]
     pub anchor: String,
-    /// Seconds from then on, an hour to ten years.
+    /// Seconds after the anchor, an hour to ten years.
     #[schema(example = 604800, minimum = 3600, maximum = 315_360_000)]
     pub seconds: i64,
 }
@@ -469,7 +469,7 @@ impl From<CheckpointLife> for ExpiresAfter {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateCheckpoint {
-    /// How long it lives; as long as its job when absent.
+    /// How long it is kept; as long as its job when absent.
     pub expires_after: Option<CheckpointLife>,
 }
 
@@ -477,7 +477,7 @@ pub struct CreateCheckpoint {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateCheckpoint {
-    /// How long it lives; null takes the end away.
+    /// How long it is kept; null removes the expiry.
     #[serde(deserialize_with = "Option::deserialize")]
     #[schema(required)]
     pub expires_after: Option<CheckpointLife>,

@@ -11,20 +11,20 @@ use crate::domain::limits::Limits;
 use crate::service::Order as StoreOrder;
 use crate::service::PageRequest;
 
-/// A page of things. `has_more` tells whether to ask again with `after` = `last_id`.
+/// A page of objects. `has_more` tells whether to ask again with `after` = `last_id`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct List<T> {
     /// Always `list`.
     #[schema(example = "list")]
     pub object: &'static str,
-    /// The things, in the order asked for.
+    /// The objects, in the requested order.
     pub data: Vec<T>,
     /// Whether there are more after these.
     pub has_more: bool,
-    /// Id of the first thing.
+    /// Id of the first object.
     #[schema(required)]
     pub first_id: Option<String>,
-    /// Id of the last thing: the cursor for the next page.
+    /// Id of the last object: the cursor of the next page.
     #[schema(required)]
     pub last_id: Option<String>,
 }
@@ -42,9 +42,9 @@ impl<T> List<T> {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// Cursor: the id after which the page begins.
+    /// Cursor: the page starts after this id.
     pub after: Option<String>,
-    /// Longest page wanted; the host gives at most 100.
+    /// Page size, at most 100.
     #[param(minimum = 1, maximum = 10000)]
     pub limit: Option<u32>,
 }
@@ -74,8 +74,11 @@ pub fn page<Id: std::str::FromStr + Into<uuid::Uuid>>(
     if limit.is_some_and(|limit| !(1..=LONGEST_PAGE).contains(&limit)) {
         return Err(bad("limit", "must be from 1 to 10000."));
     }
-    let after =
-        after.map(|text| text.parse::<Id>().map(Into::into).map_err(|_| bad("after", "is not an id of this list.")));
+    let after = after.map(|text| {
+        text.parse::<Id>()
+            .map(Into::into)
+            .map_err(|_| bad("after", "unknown cursor: it must be the id of an object in this list."))
+    });
     Ok(PageRequest {
         after: after.transpose()?,
         limit: limit.unwrap_or(20).min(limits.page_rows),

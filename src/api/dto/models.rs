@@ -74,7 +74,7 @@ fn weights() -> Schema {
     files("application/octet-stream", "`adapter_model.safetensors`, in float32.")
 }
 
-/// PEFT folders to be taken over as a model. `config` and `weights` come once for each adapter set, in order.
+/// PEFT folders to import as a model. `config` and `weights` come once for each adapter set, in order.
 #[derive(ToSchema)]
 #[allow(dead_code)]
 pub struct AdapterUpload {

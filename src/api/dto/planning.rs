@@ -122,7 +122,7 @@ pub struct EstimateObject {
     pub bytes_up: u64,
     /// Bodies of the steps' answers (safetensors), in bytes.
     pub bytes_down: u64,
-    /// Seconds that this host works on the steps, with what else it does at the moment. Network and the client's own work come on top.
+    /// Seconds that this host works on the steps under its present load. Network and the client's own work come on top.
     #[schema(example = 12.5)]
     pub seconds: f64,
     /// Seconds of a step of average length.
@@ -160,7 +160,7 @@ impl From<Estimate> for EstimateObject {
 /// Names for `target_modules`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LoraNames {
-    /// What a job gets that names none.
+    /// The default of a job that names none.
     #[schema(example = json!(["query", "value"]))]
     pub target_modules_default: Vec<String>,
     /// The last parts of the names of all linear layers.
@@ -236,9 +236,9 @@ pub struct CapabilitiesObject {
     pub inference: [&'static str; 2],
     /// The backbones. One whose files cannot be read is left out.
     pub models: Vec<ModelCapabilities>,
-    /// Media types of tensors.
+    /// Accepted media types of tensors.
     pub tensor_media_types: [&'static str; 3],
-    /// What else there is.
+    /// Optional features.
     #[schema(value_type = BTreeMap<String, bool>, example = json!({"estimate": true}))]
     pub features: BTreeMap<&'static str, bool>,
 }

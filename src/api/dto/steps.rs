@@ -443,7 +443,7 @@ pub struct LedgerEntry {
     pub id: String,
     /// Always `fine_tuning.job.ledger_entry`.
     pub object: &'static str,
-    /// When it came, seconds since 1970.
+    /// When it was received, seconds since 1970.
     pub created_at: i64,
     /// The call: forward, evaluate, backward, optim_step, put_adapter, metrics or checkpoint.
     pub kind: String,
@@ -454,7 +454,7 @@ pub struct LedgerEntry {
     pub bytes: i64,
     /// SHA-256 over kind, parameters and body, in hex.
     pub sha256: String,
-    /// The named things in it.
+    /// Its tensors.
     pub tensors: Vec<crate::service::SentTensor>,
 }
 

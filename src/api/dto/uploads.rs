@@ -14,7 +14,7 @@ use crate::service::NewUpload;
 use crate::service::PartRow;
 use crate::service::UploadRow;
 
-/// A file that will come in parts.
+/// A file to be sent in parts.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateUpload {
@@ -24,13 +24,13 @@ pub struct CreateUpload {
     /// Name of the file; its ending tells the format.
     #[schema(example = "notes.jsonl", min_length = 1, max_length = 255, pattern = r"^[^/\\]*$")]
     pub filename: String,
-    /// Media type, kept and not believed.
+    /// Media type; stored, but not trusted.
     #[schema(example = "application/jsonl", max_length = 255)]
     pub mime_type: String,
     /// `fine-tune`.
     #[schema(example = "fine-tune", pattern = "^fine-tune$")]
     pub purpose: String,
-    /// How long the file lives; for ever when absent.
+    /// How long the file is kept; forever when absent.
     pub expires_after: Option<ExpiresAfterJson>,
 }
 
@@ -41,7 +41,7 @@ impl From<CreateUpload> for NewUpload {
     }
 }
 
-/// A file on its way.
+/// An upload in progress.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UploadObject {
     /// Id, `upload_...`.
@@ -49,11 +49,11 @@ pub struct UploadObject {
     /// Always `upload`.
     #[schema(example = "upload")]
     pub object: &'static str,
-    /// Size of the whole, as announced.
+    /// Declared size of the whole file, in bytes.
     pub bytes: i64,
-    /// When it was announced, seconds since 1970.
+    /// When it was created, seconds since 1970.
     pub created_at: i64,
-    /// From when on it takes nothing any more.
+    /// When it expires, seconds since 1970.
     pub expires_at: i64,
     /// Name of the file.
     pub filename: String,
@@ -62,7 +62,7 @@ pub struct UploadObject {
     /// `pending`, `completed`, `cancelled` or `expired`.
     #[schema(example = "pending")]
     pub status: String,
-    /// The file that it became.
+    /// The file it became.
     #[schema(required)]
     pub file: Option<FileObject>,
 }
@@ -93,7 +93,7 @@ pub struct PartUpload {
     data: Vec<u8>,
 }
 
-/// A piece of a file that has come.
+/// A part that was received.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PartObject {
     /// Id, `part_...`.
@@ -101,7 +101,7 @@ pub struct PartObject {
     /// Always `upload.part`.
     #[schema(example = "upload.part")]
     pub object: &'static str,
-    /// When it came, seconds since 1970.
+    /// When it was received, seconds since 1970.
     pub created_at: i64,
     /// What it is a part of.
     pub upload_id: String,

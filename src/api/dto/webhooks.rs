@@ -10,7 +10,7 @@ use crate::service::DeliveryRow;
 use crate::service::WebhookRow;
 use crate::service::WebhookUpdate;
 
-/// Something that a webhook can be told.
+/// An event that a webhook can receive.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 pub enum WebhookEvent {
     #[serde(rename = "fine_tuning.job.running")]
@@ -66,22 +66,22 @@ pub struct CreateWebhook {
         example = "https://example.com/hooks/blindtune"
     )]
     pub url: String,
-    /// What it is told; everything when absent.
+    /// The events it receives; all when absent.
     #[schema(min_items = 1)]
     pub events: Option<Vec<WebhookEvent>>,
 }
 
-/// What to change of a webhook; what is absent stays.
+/// Changes to a webhook; absent fields stay unchanged.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateWebhook {
     /// Where messages are posted.
     #[schema(format = "uri", pattern = "^https?://", max_length = 2000)]
     pub url: Option<String>,
-    /// What it is told.
+    /// The events it receives.
     #[schema(min_items = 1)]
     pub events: Option<Vec<WebhookEvent>>,
-    /// Whether messages are sent. While it is false none are written; those that were wait.
+    /// Whether messages are sent. While false, no new ones are written and pending ones wait.
     pub enabled: Option<bool>,
 }
 
@@ -102,7 +102,7 @@ impl From<UpdateWebhook> for WebhookUpdate {
     }
 }
 
-/// A URL that is told what happens to the project's jobs.
+/// A URL that receives the events of the project's jobs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WebhookObject {
     /// Id, `wh_...`.
@@ -112,7 +112,7 @@ pub struct WebhookObject {
     pub object: &'static str,
     /// Where messages are posted.
     pub url: String,
-    /// What it is told.
+    /// The events it receives.
     pub events: Vec<WebhookEvent>,
     /// Whether messages are sent. An answer of 410 Gone turns it off.
     pub enabled: bool,
@@ -144,7 +144,7 @@ pub struct CreatedWebhook {
     pub secret: String,
 }
 
-/// Where a message stands.
+/// State of a message.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryState {
@@ -168,10 +168,10 @@ pub struct DeliveryObject {
     pub object: &'static str,
     /// When it was written, seconds since 1970.
     pub created_at: i64,
-    /// What it tells.
+    /// Its event.
     #[serde(rename = "type")]
     pub kind: WebhookEvent,
-    /// Where it stands.
+    /// Its state.
     pub state: DeliveryState,
     /// Attempts so far.
     pub attempts: i32,

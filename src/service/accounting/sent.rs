@@ -17,7 +17,7 @@ pub struct Sent {
     pub digest: Digest,
     /// Size of the body.
     pub bytes: usize,
-    /// The named things in it.
+    /// Its tensors.
     pub tensors: SentTensors,
     /// The key that sent it, for the record of use.
     pub key: KeyId,

@@ -18,16 +18,16 @@ use crate::store::usage::UsageRow;
 /// The longest time that a report covers.
 const LONGEST_REPORT: Duration = Duration::days(366);
 
-/// A report of use.
+/// A usage report.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// First day.
     pub from: Date,
     /// Last day.
     pub to: Date,
-    /// Put together as asked for.
+    /// Grouped as requested.
     pub rows: Vec<UsageRow>,
-    /// All of it.
+    /// The total.
     pub total: UsageRow,
 }
 

@@ -243,7 +243,7 @@ impl Files {
         if jobs::file_in_use(&mut transaction, project, id).await? {
             return Err(ServiceError::new(
                 ErrorCode::FileInUse,
-                "A job that is not over reads this file; end the job first.",
+                "An unfinished job reads this file; complete or cancel the job first.",
             ));
         }
         let file =

@@ -39,7 +39,7 @@ where
     }
     if writer.is_empty() {
         writer.abort().await?;
-        return Err(ServiceError::new(ErrorCode::EmptyPart, "There are no bytes in it.").at("data"));
+        return Err(ServiceError::new(ErrorCode::EmptyPart, "The file is empty.").at("data"));
     }
     Ok(writer.finish().await?)
 }

@@ -1,5 +1,5 @@
 //! Chores on what is no longer wanted. Owns the removal of what has expired and of blobs that no row names; must never remove
-//! what an open job reads or would go on from.
+//! what an open job reads or would resume from.
 
 use std::sync::Arc;
 use std::time::Duration;

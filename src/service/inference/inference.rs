@@ -276,7 +276,7 @@ impl Inference {
                 Some(slot) => return Ok(slot),
                 None if Instant::now() < deadline => tokio::time::sleep(RETRY).await,
                 None => {
-                    let message = "All sessions for inference are at work (engine.inference_sessions); try again.";
+                    let message = "All inference sessions are busy (engine.inference_sessions); try again.";
                     return Err(ServiceError::new(ErrorCode::InferenceBusy, message));
                 }
             }

@@ -57,7 +57,7 @@ pub struct NewJob {
     pub suffix: Option<String>,
     /// Seed of adapters and dropout; drawn when absent.
     pub seed: Option<i64>,
-    /// The client's own notes.
+    /// The client's own key-value pairs.
     pub metadata: Option<BTreeMap<String, String>>,
     /// The client's own records: an object that the host does not read.
     pub hyperparameters: Value,

@@ -54,7 +54,7 @@ pub async fn bring_to_running(context: &Context, project: ProjectId, id: JobId) 
 async fn fail_crash_loop(context: &Context, mut transaction: Tx, job: &JobRow) -> Result<JobRow> {
     let failure = JobFailure {
         code: "crash_loop".into(),
-        message: "The host died several times on this job without one step in between.".into(),
+        message: "The host crashed several times on this job without completing a step.".into(),
         param: None,
     };
     let job = apply(&mut transaction, job, JobEvent::Broke, Some(failure)).await?;

@@ -54,7 +54,7 @@ pub async fn note_with(
 
 /// Someone else changed the job between reading and writing it.
 pub fn changed_meanwhile() -> ServiceError {
-    ServiceError::new(ErrorCode::InvalidJobState, "The job changed meanwhile; look again.")
+    ServiceError::new(ErrorCode::InvalidJobState, "The job's state changed in the meantime; retrieve the job again.")
 }
 
 /// Changes a job's state by an event; refused when the life cycle does not know it.

@@ -36,7 +36,7 @@ impl Models {
         found.ok_or_else(|| ServiceError::not_found("model", name))
     }
 
-    /// Deletes a fine-tuned model of the project; jobs that go on from it keep their adapters.
+    /// Deletes a fine-tuned model of the project; jobs that started from it keep their adapters.
     pub async fn delete(&self, project: ProjectId, name: &str) -> Result<()> {
         let model = self.get(project, name).await?;
         if model.project.is_none() {

@@ -150,7 +150,7 @@ impl Estimates {
     /// What the job would cost on this host. The device time of measuring it is counted for the key.
     pub async fn estimate(&self, project: ProjectId, key: KeyId, request: EstimateRequest) -> Result<Estimate> {
         self.check(&request)?;
-        let busy = || ServiceError::new(ErrorCode::EstimateBusy, "The host makes other estimates; try again.");
+        let busy = || ServiceError::new(ErrorCode::EstimateBusy, "The host is busy with other estimates; try again.");
         let _turn = tokio::time::timeout(LONGEST_WAIT, self.one.acquire()).await.map_err(|_| busy())?;
         let session = JobId(Uuid::now_v7());
         let begun = Instant::now();

@@ -32,7 +32,7 @@ pub struct AdapterValues {
 /// A checkpoint that a client asks for.
 #[derive(Debug, Clone)]
 pub struct NewCheckpoint {
-    /// How long it lives; as long as its job when absent.
+    /// How long it is kept; as long as its job when absent.
     pub expires_after: Option<ExpiresAfter>,
     /// For the ledger.
     pub sent: Sent,

@@ -127,7 +127,7 @@ impl Sessions {
         let mut connection = self.context.connection().await?;
         let attempt = leases::claim(&mut connection, id, self.context.owner, self.context.jobs.lease).await?;
         attempt.ok_or_else(|| {
-            let message = "The job is driven by another host; try again when its lease has ended.";
+            let message = "Another host runs the job; try again when its lease has expired.";
             ServiceError::new(ErrorCode::JobElsewhere, message)
         })
     }

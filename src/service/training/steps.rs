@@ -397,7 +397,7 @@ pub(super) fn open(slot: &mut SessionSlot) -> Result<&mut Session> {
 }
 
 fn answer_lost() -> ServiceError {
-    ServiceError::new(ErrorCode::AnswerExpired, "This step is done, and its answer is no longer kept.").at("seq")
+    ServiceError::new(ErrorCode::AnswerExpired, "This step is done, and its response is no longer stored.").at("seq")
 }
 
 fn lost(error: steps::StepWrite) -> ServiceError {

@@ -42,7 +42,7 @@ const SECRET_PREFIX: &str = "whsec_";
 pub struct WebhookUpdate {
     /// Where messages go.
     pub url: Option<String>,
-    /// What it is told.
+    /// The events it receives.
     pub events: Option<Vec<WebhookEvent>>,
     /// Whether it is told anything.
     pub enabled: Option<bool>,

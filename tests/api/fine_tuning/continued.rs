@@ -1,4 +1,4 @@
-//! Jobs that go on from a fine-tuned model or a checkpoint.
+//! Jobs that resume from a fine-tuned model or a checkpoint.
 
 use serde_json::Value;
 use serde_json::json;
@@ -44,7 +44,7 @@ async fn completed(job: &Job) -> String {
     done["fine_tuned_model"].as_str().expect("a name").to_owned()
 }
 
-/// A job that goes on from `name`, with what its caller names of the split.
+/// A job that starts from `name`, with what its caller names of the split.
 async fn going_on(client: &Client, name: &str, split: Value) -> Job {
     make_job(client, json!({"model": name, "seed": 99, "method": {"type": "split", "split": split}})).await
 }

@@ -65,9 +65,9 @@ class JobError(TypedDict):
     """Why a job failed."""
 
     code: str
-    """Stable word for programs."""
+    """A stable code for programs."""
     message: str
-    """Sentence for people."""
+    """A sentence for people."""
     param: str | None
     """The field at fault."""
 
@@ -76,7 +76,7 @@ class LoraNames(TypedDict):
     """Names for `target_modules`."""
 
     target_modules_default: Sequence[str]
-    """What a job gets that names none."""
+    """The default of a job that names none."""
     modules: Sequence[str]
     """The last parts of the names of all linear layers."""
 
@@ -153,7 +153,7 @@ class OptimStepAnswer(TypedDict):
 
 
 class SentTensor(TypedDict):
-    """What is kept of a tensor."""
+    """What the ledger keeps of a tensor."""
 
     name: str
     """Its name, `s.0.1` for example."""
@@ -194,7 +194,7 @@ class SplitSettings(TypedDict):
 
 
 class SplitState(TypedDict):
-    """Where a split job stands."""
+    """Progress of a split job."""
 
     next_seq: int
     """The seq that the next step call must carry."""
@@ -220,7 +220,7 @@ class TokenUsage(TypedDict):
 
 
 class UsageObject(TypedDict):
-    """What was used."""
+    """One row of usage."""
 
     object: str
     """Always `usage.row`."""
@@ -248,7 +248,7 @@ class UsageObject(TypedDict):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ApiKeyObject(Answer):
-    """A key, without its text."""
+    """A key, without its secret."""
 
     id: str
     """Id, `key-...`."""
@@ -259,9 +259,9 @@ class ApiKeyObject(Answer):
     created_at: int = 0
     """When it was made, seconds since 1970."""
     expires_at: int | None = None
-    """When it ends."""
+    """When it expires."""
     last_used_at: int | None = None
-    """When it was last shown, to the minute."""
+    """When it was last used, to the minute."""
     revoked_at: int | None = None
     """When it was revoked."""
     scopes: Sequence[str] = ()
@@ -278,7 +278,7 @@ class ApiKeyObject(Answer):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AuditEntry(Answer):
-    """Something that a key changed."""
+    """An audit entry: something that a key changed."""
 
     id: str
     """Id, `audit-...`."""
@@ -321,9 +321,9 @@ class CapabilitiesObject(Answer):
     models: Sequence[ModelCapabilities] = ()
     """The backbones. One whose files cannot be read is left out."""
     tensor_media_types: Sequence[str] = ()
-    """Media types of tensors."""
+    """Accepted media types of tensors."""
     features: Mapping[str, bool] = field(default_factory=dict)
-    """What else there is."""
+    """Optional features."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -349,7 +349,7 @@ class CheckpointObject(Answer):
     sha256: str = ""
     """SHA-256 of the state, in hex."""
     expires_at: int | None = None
-    """From when on it may be deleted; null when it stays as long as its job."""
+    """When it expires; null when it is kept as long as its job."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -363,9 +363,9 @@ class DeliveryObject(Answer):
     created_at: int = 0
     """When it was written, seconds since 1970."""
     type: str = ""
-    """What it tells."""
+    """Its event."""
     state: str = ""
-    """Where it stands."""
+    """Its state."""
     attempts: int = 0
     """Attempts so far."""
     next_attempt_at: int | None = None
@@ -403,8 +403,8 @@ class EstimateObject(Answer):
     bytes_down: int = 0
     """Bodies of the steps' answers (safetensors), in bytes."""
     seconds: float = 0.0
-    """Seconds that this host works on the steps, with what else it does at the moment. Network and the client's own
-    work come on top."""
+    """Seconds that this host works on the steps under its present load. Network and the client's own work come on
+    top."""
     seconds_per_step: float = 0.0
     """Seconds of a step of average length."""
     device: str = ""
@@ -426,7 +426,7 @@ class EventObject(Answer):
     level: str = ""
     """`info`, `warn` or `error`."""
     message: str = ""
-    """Sentence for people."""
+    """A sentence for people."""
     type: str = ""
     """`message` or `metrics`."""
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -447,13 +447,13 @@ class FileObject(Answer):
     created_at: int = 0
     """When it was uploaded, seconds since 1970."""
     expires_at: int | None = None
-    """When it goes away by itself; null when it stays."""
+    """When it expires; null when it does not."""
     filename: str = ""
     """Name it was uploaded under."""
     purpose: str = ""
     """What it is for."""
     status: str = ""
-    """`processed`: a file that cannot be used is refused at upload."""
+    """Always `processed`: an unusable file is refused at upload."""
     rows: int = 0
     """Number of rows."""
 
@@ -479,7 +479,7 @@ class JobObject(Answer):
     model: str = ""
     """Name that the job was made with."""
     origin: str | None = None
-    """Name of the fine-tuned model or checkpoint that it goes on from."""
+    """Name of the fine-tuned model or checkpoint that it started from."""
     organization_id: str = ""
     """The project, in OpenAI's words."""
     result_files: Sequence[str] = ()
@@ -497,15 +497,15 @@ class JobObject(Answer):
     validation_file: str | None = None
     """Always null: validation happens at the label holder."""
     seed: int = 0
-    """Seed of the adapters' start and of dropout."""
+    """Seed of the adapters' initial values and of dropout."""
     user_provided_suffix: str | None = None
     """Part of the fine-tuned model's name."""
     metadata: Mapping[str, Any] | None = None
-    """The client's own notes."""
+    """The client's own key-value pairs."""
     method: Method = field(default_factory=_absent)
     """How it is fine-tuned."""
     split: SplitState = field(default_factory=_absent)
-    """Where it stands."""
+    """Its state."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -517,7 +517,7 @@ class LedgerEntry(Answer):
     object: str = ""
     """Always `fine_tuning.job.ledger_entry`."""
     created_at: int = 0
-    """When it came, seconds since 1970."""
+    """When it was received, seconds since 1970."""
     kind: str = ""
     """The call: forward, evaluate, backward, optim_step, put_adapter, metrics or checkpoint."""
     seq: int | None = None
@@ -527,7 +527,7 @@ class LedgerEntry(Answer):
     sha256: str = ""
     """SHA-256 over kind, parameters and body, in hex."""
     tensors: Sequence[SentTensor] = ()
-    """The named things in it."""
+    """Its tensors."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -560,32 +560,32 @@ class ModelObject(Answer):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class PartObject(Answer):
-    """A piece of a file that has come."""
+    """A part that was received."""
 
     id: str
     """Id, `part_...`."""
     object: str = ""
     """Always `upload.part`."""
     created_at: int = 0
-    """When it came, seconds since 1970."""
+    """When it was received, seconds since 1970."""
     upload_id: str = ""
     """What it is a part of."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class UploadObject(Answer):
-    """A file on its way."""
+    """An upload in progress."""
 
     id: str
     """Id, `upload_...`."""
     object: str = ""
     """Always `upload`."""
     bytes: int = 0
-    """Size of the whole, as announced."""
+    """Declared size of the whole file, in bytes."""
     created_at: int = 0
-    """When it was announced, seconds since 1970."""
+    """When it was created, seconds since 1970."""
     expires_at: int = 0
-    """From when on it takes nothing any more."""
+    """When it expires, seconds since 1970."""
     filename: str = ""
     """Name of the file."""
     purpose: str = ""
@@ -593,12 +593,12 @@ class UploadObject(Answer):
     status: str = ""
     """`pending`, `completed`, `cancelled` or `expired`."""
     file: FileObject | None = None
-    """The file that it became."""
+    """The file it became."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class UsageReport(Answer):
-    """A report of use."""
+    """A usage report."""
 
     object: str = ""
     """Always `usage`."""
@@ -607,14 +607,14 @@ class UsageReport(Answer):
     end_date: str = ""
     """Last day (UTC)."""
     data: Sequence[UsageObject] = ()
-    """Put together as asked for."""
+    """Grouped as requested."""
     total: UsageObject = field(default_factory=_absent)
-    """All of it."""
+    """The total."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class WebhookObject(Answer):
-    """A URL that is told what happens to the project's jobs."""
+    """A URL that receives the events of the project's jobs."""
 
     id: str
     """Id, `wh_...`."""
@@ -623,7 +623,7 @@ class WebhookObject(Answer):
     url: str = ""
     """Where messages are posted."""
     events: Sequence[str] = ()
-    """What it is told."""
+    """The events it receives."""
     enabled: bool = False
     """Whether messages are sent. An answer of 410 Gone turns it off."""
     created_at: int = 0
@@ -643,7 +643,7 @@ class NewApiKey(ApiKeyObject):
     """A key that was just made."""
 
     key: str | None = None
-    """The key itself. It is shown this once."""
+    """The secret. It is shown only once."""
 
 
 class JobView:
@@ -693,7 +693,7 @@ class JobView:
 
     @property
     def origin(self) -> str | None:
-        """Name of the fine-tuned model or checkpoint that it goes on from."""
+        """Name of the fine-tuned model or checkpoint that it started from."""
         return self._now.origin
 
     @property
@@ -738,7 +738,7 @@ class JobView:
 
     @property
     def seed(self) -> int:
-        """Seed of the adapters' start and of dropout."""
+        """Seed of the adapters' initial values and of dropout."""
         return self._now.seed
 
     @property
@@ -748,7 +748,7 @@ class JobView:
 
     @property
     def metadata(self) -> Mapping[str, Any] | None:
-        """The client's own notes."""
+        """The client's own key-value pairs."""
         return self._now.metadata
 
     @property
@@ -758,7 +758,7 @@ class JobView:
 
     @property
     def split(self) -> SplitState:
-        """Where it stands."""
+        """Its state."""
         return self._now.split
 
 
@@ -768,13 +768,13 @@ class JobFields(TypedDict, total=False):
     training_file: str | None
     """Id of an uploaded file, for steps that name rows of it."""
     hyperparameters: Mapping[str, Any] | None
-    """Kept and given back; the host does not read them."""
+    """Stored and returned; the host does not read them."""
     suffix: str | None
     """Part of the fine-tuned model's name."""
     seed: int | None
-    """Seed of the adapters' start and of dropout."""
+    """Seed of the adapters' initial values and of dropout."""
     metadata: Mapping[str, str] | None
-    """Up to 16 notes of your own."""
+    """Up to 16 key-value pairs of your own."""
 
 
 class EstimateFields(TypedDict, total=False):
@@ -813,11 +813,11 @@ class KeyLimits(TypedDict, total=False):
 
 
 class WebhookFields(TypedDict, total=False):
-    """What to change of a webhook; what is absent stays."""
+    """Changes to a webhook; absent fields stay unchanged."""
 
     url: str | None
     """Where messages are posted."""
     events: Sequence[str] | None
-    """What it is told."""
+    """The events it receives."""
     enabled: bool | None
-    """Whether messages are sent. While it is false none are written; those that were wait."""
+    """Whether messages are sent. While false, no new ones are written and pending ones wait."""

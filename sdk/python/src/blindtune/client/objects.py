@@ -122,7 +122,7 @@ class Event(Record, schemas.EventObject):
 
 
 class Checkpoint(Record, schemas.CheckpointObject):
-    """A saved state of a job; `fine_tuned_model_checkpoint` names it where a new job is to go on from it."""
+    """A saved state of a job; `fine_tuned_model_checkpoint` names it where a new job is to resume from it."""
 
     named_in_repr = ("step_number", "fine_tuning_job_id")
     unshown = frozenset({"bytes", "sha256"})

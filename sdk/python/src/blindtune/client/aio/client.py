@@ -103,7 +103,7 @@ class AsyncClient(Connection):
 
     @cached_property
     def usage(self) -> AsyncUsageReports:
-        """What was used."""
+        """One row of usage."""
         return AsyncUsageReports(self)
 
     @cached_property

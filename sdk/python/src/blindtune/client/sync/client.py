@@ -105,7 +105,7 @@ class Client(Connection):
 
     @cached_property
     def usage(self) -> UsageReports:
-        """What was used."""
+        """One row of usage."""
         return UsageReports(self)
 
     @cached_property
