@@ -127,7 +127,7 @@ def _string(text: str, used: set[str]) -> str:
 def _formatted(text: str, path: Path) -> str:
     """As ruff has it: shorter lines are joined, and imports sorted anew."""
     common = ["--quiet", "--config", str(HERE / "pyproject.toml"), "--stdin-filename", str(path), "-"]
-    for command in (["check", "--fix", "--select", "I,UP028"], ["format"]):
+    for command in (["check", "--fix", "--select", "I"], ["format"]):
         ruff = [sys.executable, "-m", "ruff", *command, *common]
         text = subprocess.run(ruff, input=text, capture_output=True, text=True, check=True).stdout
     return text
