@@ -36,7 +36,8 @@ def never_answered() -> set[str]:
     """Words of the enum that no other source names."""
     others = "".join(read(path) for path in sorted((ROOT / "src").rglob("*.rs")) if path != CODES)
     named = set(re.findall(r"ErrorCode::(\w+)", others))
-    return {word for name, word in re.findall(r'^    (\w+) = "(\w+)":', read(CODES), flags=re.M) if name not in named}
+    listed = re.findall(r'^    (\w+) = "(\w+)":', read(CODES), flags=re.MULTILINE)
+    return {word for name, word in listed if name not in named}
 
 
 def of_the_table() -> list[tuple[str, set[int]]]:
@@ -50,10 +51,11 @@ def main() -> int:
     """0 when the table has every code of the host with its statuses, and nothing else."""
     host, rows = of_the_host(), of_the_table()
     table, told = dict(rows), [code for code, _ in rows]
+    both = host.keys() & table.keys()
     wrong = {
         "in the code and not in docs/api.md": host.keys() - table.keys(),
         "in docs/api.md and not in the code": table.keys() - host.keys(),
-        "with another status in docs/api.md": {code for code in host.keys() & table.keys() if host[code] != table[code]},
+        "with another status in docs/api.md": {code for code in both if host[code] != table[code]},
         "twice in docs/api.md": {code for code in told if told.count(code) > 1},
         "in the code and never answered": never_answered(),
     }

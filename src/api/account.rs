@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 
-use crate::api::App;
 use crate::api::auth::Admin;
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
@@ -23,6 +22,7 @@ use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
 use crate::api::extract::ApiQuery;
 use crate::api::once::Once;
+use crate::api::state::App;
 use crate::domain::ids::AuditId;
 use crate::domain::ids::KeyId;
 

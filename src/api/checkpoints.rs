@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::auth::JobsWrite;
@@ -28,7 +27,8 @@ use crate::api::extract::ApiQuery;
 use crate::api::extract::json_of;
 use crate::api::folders::archive;
 use crate::api::once::Once;
-use crate::api::to_the_end;
+use crate::api::state::App;
+use crate::api::state::to_the_end;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::JobId;
 use crate::service::CheckpointRow;

@@ -7,7 +7,6 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::dto::jobs::EventMessage;
@@ -19,6 +18,7 @@ use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiQuery;
+use crate::api::state::App;
 use crate::api::streams;
 use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;

@@ -14,7 +14,6 @@ use axum::http::header;
 use axum::response::Response;
 use futures::TryStreamExt;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::FilesRead;
 use crate::api::auth::FilesWrite;
@@ -32,6 +31,7 @@ use crate::api::extract::ApiQuery;
 use crate::api::extract::body_too_large;
 use crate::api::middleware::drain;
 use crate::api::once::Once;
+use crate::api::state::App;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;

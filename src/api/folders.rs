@@ -13,7 +13,6 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::TryStreamExt;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::ModelsRead;
 use crate::api::auth::ModelsWrite;
@@ -29,7 +28,8 @@ use crate::api::files::FormError;
 use crate::api::files::broken_form;
 use crate::api::files::short_text;
 use crate::api::once::Once;
-use crate::api::to_the_end;
+use crate::api::state::App;
+use crate::api::state::to_the_end;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::labels::is_label_name;
 use crate::domain::settings::Pooling;

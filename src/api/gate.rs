@@ -19,12 +19,12 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use serde::Deserialize;
 
-use crate::api::App;
 use crate::api::auth::bearer;
 use crate::api::error::ApiError;
 use crate::api::once;
 use crate::api::operations::Operation;
 use crate::api::operations::Operations;
+use crate::api::state::App;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::principal::Principal;
 use crate::service::AuditEntry;

@@ -7,9 +7,9 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::App;
 use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
+use crate::api::state::App;
 use crate::domain::error_code::ErrorCode;
 
 /// State of the host.

@@ -12,7 +12,6 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::response::IntoResponse;
 use axum::response::Response;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::StepsWrite;
 use crate::api::dto::Binary;
@@ -28,6 +27,7 @@ use crate::api::extract::ApiJson;
 use crate::api::extract::Media;
 use crate::api::extract::accepted;
 use crate::api::gate::spent;
+use crate::api::state::App;
 use crate::api::steps::safetensors;
 
 /// Activations

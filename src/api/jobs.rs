@@ -7,7 +7,6 @@ use axum::Json;
 use axum::extract::RawQuery;
 use axum::extract::State;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::auth::JobsWrite;
@@ -21,7 +20,8 @@ use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
 use crate::api::once::Once;
-use crate::api::to_the_end;
+use crate::api::state::App;
+use crate::api::state::to_the_end;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;
 use crate::domain::labels::is_label_name;

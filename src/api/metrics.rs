@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::StepsWrite;
 use crate::api::dto::jobs::EventObject;
@@ -14,6 +13,7 @@ use crate::api::extract::ApiBytes;
 use crate::api::extract::ApiId;
 use crate::api::extract::json_of;
 use crate::api::once::Once;
+use crate::api::state::App;
 use crate::domain::ids::JobId;
 use crate::service::EventRow;
 use crate::service::MetricsReport;

@@ -25,14 +25,12 @@ pub mod once;
 mod operations;
 mod planning;
 pub mod server;
+pub mod state;
 mod steps;
 mod streams;
 mod uploads;
 mod webhooks;
 mod whole_numbers;
-
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -49,74 +47,14 @@ use crate::api::operations::RouteClass::Probe;
 use crate::api::operations::Routes;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::limits::Limits;
-use crate::service::AuditLog;
-use crate::service::Capabilities;
-use crate::service::Estimates;
-use crate::service::Events;
-use crate::service::Files;
-use crate::service::Governor;
-use crate::service::Idempotency;
-use crate::service::Inference;
-use crate::service::Jobs;
-use crate::service::Keys;
-use crate::service::Models;
 use crate::service::PART_BYTES;
-use crate::service::Steps;
-use crate::service::Uploads;
-use crate::service::Usage;
-use crate::service::Webhooks;
 
 pub use middleware::StackSettings;
+pub use state::App;
+pub use state::Readiness;
 
 /// What a form adds to the file in it.
 const FORM_BYTES: usize = 128 * 1024;
-
-/// What handlers work with. Cheap to clone.
-#[derive(Clone)]
-pub struct App {
-    /// Keys.
-    pub keys: Arc<Keys>,
-    /// Files.
-    pub files: Arc<Files>,
-    /// Uploads in parts.
-    pub uploads: Arc<Uploads>,
-    /// Models.
-    pub models: Arc<Models>,
-    /// Jobs.
-    pub jobs: Arc<Jobs>,
-    /// The data plane.
-    pub steps: Arc<Steps>,
-    /// Rates and budgets.
-    pub governor: Arc<Governor>,
-    /// Reports of use.
-    pub usage: Arc<Usage>,
-    /// The audit log.
-    pub audit_log: Arc<AuditLog>,
-    /// Repeated requests.
-    pub idempotency: Arc<Idempotency>,
-    /// Streams of events.
-    pub events: Arc<Events>,
-    /// Webhooks.
-    pub webhooks: Arc<Webhooks>,
-    /// Activations and embeddings.
-    pub inference: Arc<Inference>,
-    /// What jobs would cost.
-    pub estimates: Arc<Estimates>,
-    /// What the host can do.
-    pub capabilities: Arc<Capabilities>,
-    /// For `/readyz`.
-    pub readiness: Arc<Readiness>,
-    /// What is accepted.
-    pub limits: Arc<Limits>,
-}
-
-/// Whether the host takes work.
-pub struct Readiness {
-    /// Asks the database.
-    pub probe: Arc<dyn Fn() -> futures::future::BoxFuture<'static, bool> + Send + Sync>,
-    /// Set when the host begins to shut down.
-    pub draining: AtomicBool,
-}
 
 /// Routes with small bodies that are answered in bounded time.
 fn quick_routes() -> Routes {
@@ -240,13 +178,4 @@ async fn no_route() -> ApiError {
 
 async fn no_method() -> ApiError {
     ApiError::new(ErrorCode::MethodNotAllowed, "This URL does not take this method.")
-}
-
-/// Runs a use case to its end even when the client goes away: a step that the engine has begun must also be recorded.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = crate::service::Result<T>> + Send + 'static,
-) -> Result<T, ApiError> {
-    let span = tracing::Span::current();
-    let task = tokio::spawn(tracing::Instrument::instrument(work, span));
-    Ok(task.await.map_err(crate::service::ServiceError::internal)??)
 }

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::ModelsRead;
 use crate::api::auth::ModelsWrite;
@@ -13,6 +12,7 @@ use crate::api::dto::models::ModelObject;
 use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
+use crate::api::state::App;
 
 /// List models
 ///

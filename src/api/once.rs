@@ -21,9 +21,9 @@ use serde::Serialize;
 use sha2::Digest;
 use sha2::Sha256;
 
-use crate::api::App;
 use crate::api::error::ApiError;
 use crate::api::extract::ApiBytes;
+use crate::api::state::App;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::principal::Principal;
 use crate::service::AnswerRecord;

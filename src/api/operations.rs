@@ -11,7 +11,7 @@ use utoipa::openapi::path::PathItem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use crate::api::App;
+use crate::api::state::App;
 
 /// What an operation is held to. Each route is registered with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

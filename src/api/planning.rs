@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::auth::StepsWrite;
@@ -13,7 +12,8 @@ use crate::api::dto::planning::EstimateObject;
 use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiJson;
-use crate::api::to_the_end;
+use crate::api::state::App;
+use crate::api::state::to_the_end;
 
 /// Estimate a job
 ///

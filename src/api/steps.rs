@@ -15,7 +15,6 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::StepsWrite;
 use crate::api::dto::Binary;
@@ -43,7 +42,8 @@ use crate::api::extract::parse_json;
 use crate::api::extract::parse_query;
 use crate::api::extract::unsupported_media;
 use crate::api::gate::spent;
-use crate::api::to_the_end;
+use crate::api::state::App;
+use crate::api::state::to_the_end;
 use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;

@@ -17,10 +17,10 @@ use futures::Stream;
 use futures::StreamExt;
 use futures::stream;
 
-use crate::api::App;
 use crate::api::auth::bearer;
 use crate::api::dto::jobs::EventObject;
 use crate::api::error::ApiError;
+use crate::api::state::App;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;

@@ -7,7 +7,6 @@ use axum::extract::Request;
 use axum::extract::State;
 use futures::TryStreamExt;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::FilesWrite;
 use crate::api::dto::uploads::CompleteUpload;
@@ -22,7 +21,8 @@ use crate::api::extract::ApiJson;
 use crate::api::files::FormError;
 use crate::api::files::broken_form;
 use crate::api::once::Once;
-use crate::api::to_the_end;
+use crate::api::state::App;
+use crate::api::state::to_the_end;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::PartId;
 use crate::domain::ids::UploadId;

@@ -6,7 +6,6 @@ use axum::extract::Path;
 use axum::extract::State;
 use axum::http::request::Parts;
 
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::auth::JobsWrite;
@@ -25,6 +24,7 @@ use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
 use crate::api::extract::ApiQuery;
 use crate::api::once::Once;
+use crate::api::state::App;
 use crate::domain::ids::DeliveryId;
 use crate::domain::ids::WebhookId;
 use crate::service::DeliveryRow;

@@ -79,7 +79,7 @@ fn bad_headers() -> Vec<(&'static str, Bytes, &'static str)> {
         ("metadata with an object", metadata(r#"{"seq":{}}"#), "string"),
         ("metadata with a name twice", metadata(r#"{"a":"1","a":"2"}"#), "twice"),
         ("metadata that is too large", metadata(&format!(r#"{{"a":"{}"}}"#, "x".repeat(1024))), "1025"),
-        ("metadata twice", body(r#"{"__metadata__":{},"__metadata__":{}}"#, 0), "twice"),
+        ("metadata twice", body(r#"{"__metadata__":{},"__metadata__":{}}"#, 0), "duplicate"),
     ]
 }
 

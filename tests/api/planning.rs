@@ -28,8 +28,18 @@ fn rows_and_adapters(first: i64, count: usize, theta: &[Tensor]) -> Tensors {
     adapters.chain([("rows".to_owned(), Tensor::i64(&rows))]).collect()
 }
 
+/// The run that is estimated, and then made.
+#[derive(Clone, Copy)]
+struct Plan {
+    steps: usize,
+    batch: usize,
+    sets: usize,
+    shares: usize,
+}
+
 /// Drives the estimated job, as the SDK would, and gives tokens, bytes up and bytes down.
-async fn run(world: &World, file: &str, (steps, batch, sets, shares): (usize, usize, usize, usize)) -> [f64; 3] {
+async fn run(world: &World, file: &str, plan: Plan) -> [f64; 3] {
+    let Plan { steps, batch, sets, shares } = plan;
     let split = json!({"adapter_sets": sets});
     let job = world.job_with(json!({"training_file": file, "method": {"type": "split", "split": split}})).await;
     let mut theta = Vec::new();
@@ -71,7 +81,7 @@ async fn an_estimate_is_what_then_happens() {
         assert_eq!((&estimate["rows"], &estimate["sampled_share"]), (&json!(48), &json!(1.0)));
         assert!(estimate["measured_steps"].as_u64().is_some_and(|steps| steps >= 3) && estimate["device"] == "cpu");
         let number = |name: &str| estimate[name].as_f64().expect("a number");
-        let [tokens, up, down] = run(&world, &file, (12, 16, sets, shares)).await;
+        let [tokens, up, down] = run(&world, &file, Plan { steps: 12, batch: 16, sets, shares }).await;
         assert_eq!((number("trained_tokens"), number("tokens")), (tokens, tokens / 4.0));
         assert_eq!(number("bytes_up"), up, "{sets} sets, {shares} shares");
         // Each of a step's two answers is priced with the longest seq: at most 8 bytes too high (docs/adr/0004).

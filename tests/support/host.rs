@@ -152,7 +152,7 @@ impl Host {
         let output = self.cli(&[&["keys", "create", "--project", project], more].concat()).await;
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{err}");
-        let id = err.lines().find_map(|line| line.split_once(": keep").map(|(id, _)| id.to_owned())).expect("an id");
+        let id = err.lines().find_map(|line| line.split_once(": store").map(|(id, _)| id.to_owned())).expect("an id");
         (id, out.trim().to_owned())
     }
 
