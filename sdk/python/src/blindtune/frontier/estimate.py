@@ -19,6 +19,8 @@ FORWARD, BACKWARD = 1.0, 1.5
 
 def units(settings: Settings, hosts: int, rows: int) -> float:
     """Row passes through the backbone that training takes, over all hosts, for `rows` training rows."""
+    if settings.method == "side":
+        return rows * FORWARD
     steps = settings.steps or max(1.0, (settings.epochs or 1.0) * max(1, rows // settings.batch_size))
     batch_rows = steps * min(settings.batch_size, rows)
     if settings.method == "frozen":

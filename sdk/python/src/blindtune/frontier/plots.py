@@ -17,8 +17,15 @@ from .point import TIERS
 from .summary import Row, pareto
 from .words import TIER_NAMES
 
-MARKS = {"frozen": "s", "lora": "o", "p3eft": "D", "dc": "^", "pslf": "v"}
-COLOURS = {"frozen": "#4d4d4d", "lora": "#d55e00", "p3eft": "#0072b2", "dc": "#009e73", "pslf": "#aa4499"}
+MARKS = {"frozen": "s", "lora": "o", "p3eft": "D", "side": "P", "dc": "^", "pslf": "v"}
+COLOURS = {
+    "frozen": "#4d4d4d",
+    "lora": "#d55e00",
+    "p3eft": "#0072b2",
+    "side": "#e69f00",
+    "dc": "#009e73",
+    "pslf": "#aa4499",
+}
 """Okabe and Ito's, told apart by colour-blind readers; the shapes tell the methods apart without any colour."""
 DASHES = ("-", "--", "-.", ":")
 TIER_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#4d4d4d")

@@ -35,6 +35,7 @@ TIER_WORDS = {
 METHOD_WORDS = {
     "frozen": "a head trained at home on the bare backbone",
     "lora": "adapters trained with nothing hidden",
+    "side": "networks at home on the bare backbone's tokens: blind",
     "p3eft": "several adapter sets, regularized, with gradients split or mixed",
     "dc": "adapters with distance correlation against the labels",
     "pslf": "adapters trained on flipped labels, as PSLF does",
