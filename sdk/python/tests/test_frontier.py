@@ -337,6 +337,11 @@ def test_budgets_are_read() -> None:
             parse_budget(text)
 
 
+def test_a_side_network_costs_its_host_one_pass_whatever_is_trained_at_home() -> None:
+    found = {units(Settings(method="side", epochs=e).resolve(1), 1, 500) for e in (1.0, 20.0)}
+    assert found == {500.0} and units(Settings(method="frozen", steps=1000).resolve(1), 1, 500) == 500.0
+
+
 def test_estimates_come_from_what_was_measured() -> None:
     lora, p3eft = (GridPoint(method, {**BASE, "method": method}) for method in ("lora", "p3eft"))
     known = Estimator()
