@@ -7,6 +7,7 @@ makes are not in it. Methods that send something learned must fail the same test
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,28 @@ def test_a_run_that_broke_off_and_was_taken_up_again_sends_the_same_bytes(tmp_pa
         found[name] = [(method, path, body) for method, path, body in host.seen]
         host.close()
     assert found["random"] == found["other"] and len(found["other"]) == 1 + 5
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_a_file_that_is_sorted_by_label_is_not_sent_sorted(name: str, tmp_path: Path) -> None:
+    """Training rows, and those that are evaluated, come in an order of the run's secret."""
+    data, host = sentiment(400, 0), FakeHost()
+    assert np.all(np.diff(data.labels) >= 0), "sorted"
+    tuner = Tuner("toy", [Client(host.url, "key")], run=tmp_path / "run", progress=False, **BLIND[name])
+    tuner.fit(data)
+    first = len(host.seen)
+    fresh = sentiment(401, 1)
+    tuner.evaluate(fresh)
+    host.close()
+    label_of = dict(zip((*data.texts, *fresh.texts), (*data.labels, *fresh.labels), strict=True))
+    for part in (host.seen[:first], host.seen[first:]):
+        bodies = [json.loads(body) for _, _, body in part if body.startswith(b"{")]
+        texts = [text for body in bodies for text in body.get("input") or body.get("texts") or []]
+        sent = np.array([label_of[text] for text in texts])
+        places = np.arange(len(sent))
+        means = [float(places[sent == label].mean()) / len(sent) for label in (0, 1)]
+        # A mean place of n rows has a standard error of 0.29 / sqrt(n); sorted, the two are half the list apart.
+        assert len(sent) >= 100 and abs(means[0] - means[1]) < 0.25
 
 
 def test_every_method_has_a_class_of_protection() -> None:

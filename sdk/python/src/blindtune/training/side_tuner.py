@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from .. import audit as attacks
 from ..arrays import F32, encode, sha256
-from ..data import Dataset, Text, evaluation_chunks
+from ..data import Dataset, Text, evaluation_chunks, text_lengths
 from ..data.taps import Taps
 from ..errors import RunError
 from ..features import download_taps
@@ -215,11 +215,17 @@ class SideTuner(Tuner, method="side"):
     # Parts.
 
     def _taps(self, texts: Sequence[Text]) -> Taps:
-        """The tokens of these texts, from the run folder where it has them."""
+        """The tokens of these texts, from the run folder where it has them.
+
+        They are asked for in a secret order, similar lengths together: a file that is sorted by label is a label.
+        """
         if not len(texts):
             raise RunError("no texts: pass at least one")
-        chunks = list(evaluation_chunks(texts, self.settings.eval_batch_size))
-        return download_taps(self.clients[0], self.model, chunks, self.folder.path / "taps", self.progress)
+        order = self.folder.secret().permutation(len(texts), "evaluate", len(texts))
+        order = order[np.argsort(text_lengths(texts)[order], kind="stable")]
+        chunks = list(evaluation_chunks([texts[int(row)] for row in order], self.settings.eval_batch_size))
+        taps = download_taps(self.clients[0], self.model, chunks, self.folder.path / "taps", self.progress)
+        return taps.take(np.argsort(order))
 
     def _traffic(self) -> tuple[int, int, int]:
         traffic = self.clients[0].traffic
