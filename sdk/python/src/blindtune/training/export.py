@@ -50,9 +50,7 @@ def export(run: Run, folder: str | Path, passphrase: str | None = None) -> Path:
 
     With a `passphrase` the private file is encrypted (extra `encryption`). The folder is there in full or not at all.
     """
-    private = _private_bytes(run)
-    if passphrase is not None:
-        private = encrypt(private, passphrase)
+    private = encrypted(_private_bytes(run), passphrase)
     settings = run.about.settings
     description = {"format": FORMAT, "model": run.about.model, "hidden": run.hidden, "sets": len(run.thetas)}
     layout = None if run.frozen else _layout(run)

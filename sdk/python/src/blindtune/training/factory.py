@@ -100,7 +100,7 @@ def fit_side_home(
     """Networks trained on the taps of the rows of `data`; `after` is told of every epoch of every network."""
     task = make_task(data, settings)
     how = SideSettings(
-        epochs=max(1, round(settings.epochs or 1.0)),
+        epochs=settings.whole_epochs,
         batch_size=settings.batch_size,
         lr=settings.lr,
         networks=settings.networks,

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..arrays import F32, AnyArray
+import numpy as np
+
+from ..arrays import F32, I64, AnyArray
 from ..client import Client
 from ..client.step_calls import ForwardRequest
-from ..data import Dataset, Text, evaluation_chunks, upload_bytes
+from ..data import Dataset, Text, evaluation_chunks, text_lengths, upload_bytes
 from ..errors import RunError
 from .factory import HomeShape, fresh_home, make_obfuscation, make_task, make_updates, make_watch, restored_home
 from .host_group import HostGroup, HostLink
@@ -28,6 +30,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from ..private.private_model import Home
+    from ..private.secret import SecretStream
 
 log = logging.getLogger("blindtune")
 
@@ -125,6 +128,15 @@ class Run:
 
     def _create_job(self, client: Client, upload: bytes | None, host: int) -> str:
         return create_job(client, self.about.model, self.about.settings, upload, host).id
+
+
+def secret_order(texts: Sequence[Text], secret: SecretStream) -> I64:
+    """The order in which texts are asked for outside of training: similar lengths together, and otherwise secret.
+
+    A file that is sorted by label is a label.
+    """
+    order = secret.permutation(len(texts), "evaluate", len(texts))
+    return order[np.argsort(text_lengths(texts)[order], kind="stable")]
 
 
 def start_run(about: About, folder: RunFolder, clients: Sequence[Client], data: Dataset) -> Run:

@@ -161,6 +161,11 @@ class Settings:
         """Whether the label hides among decoy features (camouflage.py)."""
         return self.method == "p3eft" and self.regularizer == "camouflage"
 
+    @property
+    def whole_epochs(self) -> int:
+        """Passes of a side network, at least one."""
+        return max(1, round(self.epochs or 1.0))
+
     # What a host is told.
 
     def split_method(self) -> dict[str, Any]:

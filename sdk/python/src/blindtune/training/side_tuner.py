@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from .. import audit as attacks
 from ..arrays import F32, encode, sha256
-from ..data import Dataset, Text, evaluation_chunks, text_lengths
+from ..data import Dataset, Text, evaluation_chunks
 from ..data.taps import Taps
 from ..errors import RunError
 from ..features import download_taps
@@ -29,7 +29,7 @@ from .factory import fit_side_home, restored_side_home
 from .host_group import HostLink
 from .placement import make_placement
 from .protection import protection
-from .run import About, check_same
+from .run import About, check_same, secret_order
 from .run_audit import attack_activations, with_excess
 from .run_folder import RunFolder
 from .settings import Settings
@@ -62,11 +62,11 @@ class SideTuner(Tuner, method="side"):
             check_same(_about_of(known), about, self.folder.path)
         self._about = about
         self._write_about()
-        taps = self._taps(mine.texts)
+        taps = self._inputs(mine.texts)
         saved = self.folder.load_state()
         if saved is None:
             losses = self._train(taps, mine)
-            self.folder.save_state(self._ready_home().parameters, self._facts(losses, taps, mine))
+            self.folder.save_state(self._trained().parameters, self._facts(losses, taps, mine))
             self._write_about()
         else:
             self._restore()
@@ -80,14 +80,14 @@ class SideTuner(Tuner, method="side"):
             bytes_up=up,
             bytes_down=down,
             retries=retries,
-            adapter_sha256=sha256(list(self._ready_home().parameters.values())),
+            adapter_sha256=sha256(list(self._trained().parameters.values())),
             norm_ratio=1.0,
         )
 
     def _train(self, taps: Taps, mine: Dataset) -> list[float]:
         """Train every network; the last epoch's loss of each."""
         losses: dict[int, float] = {}
-        epochs = max(1, round(self.settings.epochs or 1.0))
+        epochs = self.settings.whole_epochs
         total = epochs * self.settings.networks
         with tqdm(total=total, disable=None if self.progress else True, unit="epoch", desc="at home") as bar:
 
@@ -103,11 +103,11 @@ class SideTuner(Tuner, method="side"):
 
     def _facts(self, losses: Sequence[float], taps: Taps, mine: Dataset) -> dict[str, Any]:
         some = np.arange(min(len(mine), ACCURACY_ROWS))
-        scores = self._ready_home().scores(taps.take(some), mine.take(some))
+        scores = self._trained().scores(taps.take(some), mine.take(some))
         if not np.isfinite(losses).all():
             raise RunError(f"the loss became {losses}; lower lr")
         trained = len(mine) - round(self.settings.held_out * len(mine))
-        epochs = max(1, round(self.settings.epochs or 1.0))
+        epochs = self.settings.whole_epochs
         steps = -(-trained // self.settings.batch_size) * epochs * self.settings.networks
         return {"steps": steps, "loss": float(np.mean(losses)), "accuracy": scores["accuracy"]}
 
@@ -123,27 +123,9 @@ class SideTuner(Tuner, method="side"):
         """The labels, in the order of the columns of `predict_proba`."""
         return self._ready_about().label_names
 
-    def evaluate(self, data: Dataset) -> dict[str, float]:
-        """As `Tuner.evaluate`."""
-        return self._ready_home().scores(self._taps(data.texts), data)
-
-    def predict_proba(self, texts: Sequence[Text]) -> F32:
-        """As `Tuner.predict_proba`."""
-        home = self._ready_home()
-        if home.regression:
-            raise RunError("the run is a regression: use predict_values")
-        return home.probabilities(self._taps(texts))
-
-    def predict_values(self, texts: Sequence[Text]) -> F32:
-        """As `Tuner.predict_values`."""
-        home = self._ready_home()
-        if not home.regression:
-            raise RunError("the run is a classifier: use predict or predict_proba")
-        return home.values(self._taps(texts))
-
     def activations(self, texts: Sequence[Text], base: bool = False) -> tuple[list[F32], F32 | None]:
         """The mean of each text's tokens, [N, H]: a summary of what the host computed. There are no adapters."""
-        taps = self._taps(texts)
+        taps = self._inputs(texts)
         (level,) = taps.levels
         pairs = zip(taps.offsets[:-1], taps.offsets[1:], strict=True)
         means = np.stack([level[first:end].mean(axis=0, dtype=np.float32) for first, end in pairs])
@@ -171,13 +153,13 @@ class SideTuner(Tuner, method="side"):
     def save(self, folder: str | Path) -> None:
         """Copy what is needed to predict into another folder."""
         target = RunFolder(folder)
-        self._ready_home()
+        self._trained()
         for name in ("secret", "state.safetensors", "run.json"):
             target.write(name, (self.folder.path / name).read_bytes())
 
     def export(self, folder: str | Path, passphrase: str | None = None) -> Path:
         """Write the networks, encrypted where there is a passphrase. There are no adapters for PEFT."""
-        about, home = self._ready_about(), self._ready_home()
+        about, home = self._ready_about(), self._trained()
         private = {"label_names": list(about.label_names)} | home.description()
         content = encode(home.parameters, {"private": json.dumps(private)})
         description = {"model": about.model, "sets": 0, "settings": about.settings.to_dict()}
@@ -195,7 +177,7 @@ class SideTuner(Tuner, method="side"):
             "steps": facts["steps"],
             "bytes_up": self.clients[0].traffic.up,
             "bytes_down": self.clients[0].traffic.down,
-            "adapter_sha256": sha256(list(self._ready_home().parameters.values())),
+            "adapter_sha256": sha256(list(self._trained().parameters.values())),
         }
 
     def _restore(self) -> None:
@@ -214,15 +196,11 @@ class SideTuner(Tuner, method="side"):
 
     # Parts.
 
-    def _taps(self, texts: Sequence[Text]) -> Taps:
-        """The tokens of these texts, from the run folder where it has them.
-
-        They are asked for in a secret order, similar lengths together: a file that is sorted by label is a label.
-        """
+    def _inputs(self, texts: Sequence[Text]) -> Taps:
+        """The tokens of these texts, from the run folder where it has them."""
         if not len(texts):
             raise RunError("no texts: pass at least one")
-        order = self.folder.secret().permutation(len(texts), "evaluate", len(texts))
-        order = order[np.argsort(text_lengths(texts)[order], kind="stable")]
+        order = secret_order(texts, self.folder.secret())
         chunks = list(evaluation_chunks([texts[int(row)] for row in order], self.settings.eval_batch_size))
         taps = download_taps(self.clients[0], self.model, chunks, self.folder.path / "taps", self.progress)
         return taps.take(np.argsort(order))
@@ -249,7 +227,7 @@ class SideTuner(Tuner, method="side"):
             raise RunError("not trained yet: call fit first, or load a run folder")
         return self._about
 
-    def _ready_home(self) -> SideHome:
+    def _trained(self) -> SideHome:
         if self._home is None:
             raise RunError("not trained yet: call fit first, or load a run folder")
         return self._home

@@ -29,12 +29,13 @@ from .factory import draw_labels, make_obfuscation, proven
 from .host_group import HostLink
 from .leak_watch import LeakError
 from .protection import protection
-from .run import About, Run, check_same, restore_run, start_run
+from .run import About, Run, check_same, restore_run, secret_order, start_run
 from .run_audit import attack_activations, attack_record, recorded, with_excess
 from .run_folder import RunFolder
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from ..private.predicting import Predicting
     from ..private.training_labels import TrainingLabels
 
 log = logging.getLogger("blindtune")
@@ -205,7 +206,7 @@ class Tuner:
 
         For a regression: Spearman's rank correlation, RMSE, and as accuracy the share on the right side of the median.
         """
-        return self._ready().home.scores(self.activations(data.texts)[0], data)
+        return self._trained().scores(self._inputs(data.texts), data)
 
     def predict(self, texts: Sequence[Text]) -> list[str]:
         """The label name of each text."""
@@ -213,17 +214,17 @@ class Tuner:
 
     def predict_proba(self, texts: Sequence[Text]) -> F32:
         """Probabilities [N, C], columns in the order of `label_names`."""
-        home = self._ready().home
-        if home.regression:
+        model = self._trained()
+        if model.regression:
             raise RunError("the run is a regression: use predict_values")
-        return home.probabilities(self.activations(texts)[0])
+        return model.probabilities(self._inputs(texts))
 
     def predict_values(self, texts: Sequence[Text]) -> F32:
         """Predicted values [N] of a regression."""
-        home = self._ready().home
-        if not home.regression:
+        model = self._trained()
+        if not model.regression:
             raise RunError("the run is a classifier: use predict or predict_proba")
-        return home.values(self.activations(texts)[0])
+        return model.values(self._inputs(texts))
 
     def activations(self, texts: Sequence[Text], base: bool = False) -> tuple[list[F32], F32 | None]:
         """h_i [N, H] for every set, and h_base if asked for, without dropout, from the hosts that run them.
@@ -231,8 +232,7 @@ class Tuner:
         The frozen method has no adapters: its one h is the bare backbone's.
         """
         run = self._ready()
-        order = run.secret.permutation(len(texts), "evaluate", len(texts))
-        order = order[np.argsort(text_lengths(texts)[order], kind="stable")]
+        order = secret_order(texts, run.secret)
         found = run.evaluate([texts[int(row)] for row in order], base or run.frozen)
         back = np.argsort(order)
         names = ["h.base"] if run.frozen else [f"h.{i}" for i in range(self.settings.sets)]
@@ -377,6 +377,14 @@ class Tuner:
         )
 
     # Parts.
+
+    def _trained(self) -> Predicting[Any]:
+        """The private model that predicts."""
+        return self._ready().home
+
+    def _inputs(self, texts: Sequence[Text]) -> Any:
+        """What it reads of these texts."""
+        return self.activations(texts)[0]
 
     def _ready(self) -> Run:
         if self._run is None:
