@@ -7,8 +7,9 @@ Owns: the public names of the data. Must never: know a host, or what is trained 
     columns.py   which column is the text, its pair and the label
 """
 
+from .chunks import evaluation_chunks
 from .columns import Text
-from .dataset import Batches, Dataset, evaluation_chunks, read_dataset, read_texts, text_lengths, upload_bytes
+from .dataset import Batches, Dataset, read_dataset, read_texts, text_lengths, upload_bytes
 from .sources import DataError
 
 __all__ = [

@@ -25,7 +25,6 @@ TASKS = ("classification", "regression")
 HALVES = ("below", "above")
 """Label names of a regression: below or above the median, which is what attacks and regularizers go by."""
 BATCHES_PER_CHUNK = 50
-CHUNK_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True)
@@ -149,21 +148,6 @@ class Batches:
         ordered = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in grouped])
         batches = [ordered[k * self.batch_size : (k + 1) * self.batch_size] for k in range(self.per_epoch)]
         return [batches[int(k)].astype(np.int64) for k in generator.permutation(len(batches))]
-
-
-def evaluation_chunks(texts: Iterable[Text], rows: int) -> Iterator[list[Text]]:
-    """Cut texts, in their order, into requests of at most `rows` texts and 128 KiB: a host limits JSON bodies."""
-    chunk: list[Text] = []
-    size = 0
-    for text in texts:
-        weight = len(json.dumps(text, ensure_ascii=False).encode())
-        if chunk and (len(chunk) == rows or size + weight > CHUNK_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(text)
-        size += weight
-    if chunk:
-        yield chunk
 
 
 def text_lengths(texts: Iterable[Text]) -> I64:
