@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
@@ -112,7 +113,9 @@ def _tuner(method: str, plan: Plan, hosts: Sequence[Client], secret: bytes, prog
     """A run of its own in a folder that goes away."""
     with tempfile.TemporaryDirectory(prefix="blindtune-demo-") as folder:
         RunFolder(folder).write("secret", secret.hex().encode())
-        tuner = Tuner(plan.model, hosts, run=folder, progress=progress, **plan.training(method))
+        # Features of its own: a run that shares them has nothing to ask the host for.
+        features = Path(folder) / "features"
+        tuner = Tuner(plan.model, hosts, run=folder, features=features, progress=progress, **plan.training(method))
         # A host keeps everything it saw, so the attacks get every step: with a part of the rows their luck grows.
         tuner.recorder = Recorder(rows=plan.steps * plan.batch_size)
         yield tuner

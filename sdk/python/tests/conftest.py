@@ -28,6 +28,12 @@ def few_threads() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def own_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test keeps of hidden states, no other finds."""
+    monkeypatch.setenv("BLINDTUNE_FEATURES", str(tmp_path / "features"))
+
+
 @pytest.fixture
 def fake_host() -> Iterator[FakeHost]:
     host = FakeHost()

@@ -75,6 +75,7 @@ class Refusal(Exception):
         self.body = {"error": {"message": code, "type": "x", "param": param, "code": code, **more}}
 
 
+LEVELS = 3
 VERBS = {
     "pause": (("running",), "paused"),
     "resume": (("paused",), "running"),
@@ -141,11 +142,16 @@ class FakeHost:
         raise Refusal(404, "not_found")
 
     def _tokens(self, request: dict) -> bytes:
-        """`/v1/activations` with pooling none: a vector for each word."""
+        """`/v1/activations` for hidden states: a vector for each word, its entries turned on by one a level."""
         texts = [text if isinstance(text, str) else " ".join(text) for text in request["input"]]
-        words = [_word(word) for text in texts for word in text.split()]
+        words = np.stack([_word(word) for text in texts for word in text.split()])
         lengths = np.array([len(text.split()) for text in texts], dtype=np.int64)
-        return encode({"h.base": np.stack(words).astype(np.float32), "lengths": lengths})
+        layers = range(LEVELS) if request["layers"] == "all" else np.atleast_1d(request["layers"])
+        states = {f"hidden.{layer}": np.roll(words, int(layer), axis=1) for layer in layers}
+        if request["tokens"] == "cls":
+            first = np.cumsum(lengths) - lengths
+            return encode({f"{name}.cls": of[first] for name, of in states.items()}, {"prompt_tokens": str(len(words))})
+        return encode({name: of.astype(request["dtype"]) for name, of in states.items()} | {"lengths": lengths})
 
     def _on_job(
         self, job: dict, method: str, rest: list[str], query: dict, body: bytes, headers: Any

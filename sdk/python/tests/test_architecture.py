@@ -130,7 +130,7 @@ def test_what_knows_a_label_and_what_sends_do_not_know_each_other() -> None:
     assert between(house(), {"private"}, {"client", "_generated"}) == set()
     assert between(house(), {"client", "_generated"}, {"private", "data"}) == set()
     assert between(house(), {"features"}, {"private"}) == set(), "what asks for features knows no label"
-    assert {b for _, b in between(house(), {"features"}, {"data"})} == {"data.taps"}
+    assert {b for _, b in between(house(), {"features"}, {"data"})} == {"data.chunks", "data.taps"}
     assert _reached("client") <= GROUND | {"client"}
     assert _reached("private") <= GROUND - {"_generated"} | {"private", "data"}
 

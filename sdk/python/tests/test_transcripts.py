@@ -42,7 +42,8 @@ def transcript(labels: np.ndarray, settings: dict[str, Any], folder: Path) -> st
     (folder / "secret").write_text("5e" * 32)
     host = FakeHost()
     try:
-        tuner = Tuner("toy", [Client(host.url, "key")], run=folder, progress=False, **settings)
+        own: dict[str, Any] = {"run": folder, "features": folder / "features", "progress": False}
+        tuner = Tuner("toy", [Client(host.url, "key")], **own, **settings)
         tuner.fit(data)
         tuner.evaluate(Dataset(fresh.texts, labels[:20].astype(np.int64), ("no", "yes")))
         tuner.predict(fresh.texts[:7])

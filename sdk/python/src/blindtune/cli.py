@@ -1,4 +1,4 @@
-"""`blindtune train | audit | predict | frontier`: the label holder's side from a shell.
+"""`blindtune train | audit | predict | features | frontier`: the label holder's side from a shell.
 
 Owns: arguments, messages and exit codes (0 done, 1 the run or a host failed, 2 wrong arguments or data, 130
 interrupted). Must never: print a key, or send what trainer.py would not.
@@ -19,7 +19,9 @@ from .audit import sample_rows
 from .client import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from .data import DataError, Dataset, read_dataset
 from .errors import BlindtuneError
+from .features import FOLDER_VARIABLE
 from .frontier.command import add_command as add_frontier
+from .training.feature_command import add_command as add_features
 from .training.protection import MEANING
 from .training.setting_types import SettingType
 from .training.settings import SETTING_TYPES, SettingsError
@@ -50,7 +52,8 @@ def train(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in SETTING_TYPES if getattr(options, name) is not None}
     run = options.run or _default_run(options)
     print(f"{len(data)} rows, {data.classes} labels ({', '.join(data.label_names)}), run folder {run}", file=sys.stderr)
-    tuner = Tuner(options.model, options.host, api_keys=_keys(options), run=run, progress=not options.quiet, **given)
+    how = {"run": run, "progress": not options.quiet, "features": options.features}
+    tuner = Tuner(options.model, options.host, api_keys=_keys(options), **how, **given)
     result = tuner.fit(data)
     report = tuner.summary() | {"fit": result.to_dict(), "label_names": list(data.label_names)}
     if dev is not None:
@@ -66,7 +69,7 @@ def train(options: argparse.Namespace) -> int:
 
 def audit(options: argparse.Namespace) -> int:
     """Attack what the hosts of a finished run saw."""
-    tuner = Tuner.load(options.run, options.host, api_keys=_keys(options))
+    tuner = Tuner.load(options.run, options.host, api_keys=_keys(options), features=options.features)
     leak = tuner.audit(read_dataset(options.data, tuner.label_names))
     report = (tuner.folder.read_json("report.json") or tuner.summary()) | {"leak": leak.to_dict()}
     tuner.folder.write_json("report.json", report)
@@ -79,7 +82,7 @@ def predict(options: argparse.Namespace) -> int:
     texts = list(options.text or []) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
         raise DataError("nothing to predict: pass --text or lines on standard input")
-    tuner = Tuner.load(options.run, options.host, api_keys=_keys(options))
+    tuner = Tuner.load(options.run, options.host, api_keys=_keys(options), features=options.features)
     for text, row in zip(texts, tuner.predict_proba(texts), strict=True):
         best = int(row.argmax())
         print(f"{tuner.label_names[best]}\t{row[best]:.4f}\t{text}")
@@ -110,13 +113,16 @@ def _print_report(report: dict[str, Any], leak: str, as_json: bool) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="blindtune", description="Fine-tune without sending a label.")
-    commands = parser.add_subparsers(required=True, metavar="train | audit | predict | frontier")
+    commands = parser.add_subparsers(required=True, metavar="train | audit | predict | features | frontier")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--host", action="append", default=[], metavar="URL", help=f"may be repeated; else {BASE_URL_VARIABLE}"
     )
     common.add_argument(
         "--api-key", action="append", default=[], metavar="KEY", help=f"one per host; else {API_KEY_VARIABLE}"
+    )
+    common.add_argument(
+        "--features", type=Path, metavar="DIR", help=f"where method side keeps hidden states; else {FOLDER_VARIABLE}"
     )
     common.add_argument("--verbose", action="store_true", help="tell about retries and recovery")
     common.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -147,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--text", action="append", help="may be repeated; else lines from standard input")
     command.set_defaults(command=predict)
 
+    add_features(commands, common, _keys)
     add_frontier(commands, common, _keys)
     return parser
 

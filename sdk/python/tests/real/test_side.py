@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from blindtune import Client, Dataset, Tuner
 from blindtune.data import Text
 from blindtune.data.taps import Taps
-from blindtune.features import download
+from blindtune.features import FeatureSource, FeatureStore, download
 from blindtune.training.run_folder import RunFolder
 
 from .conftest import MODEL, RealHost
@@ -22,7 +23,8 @@ SIDE = {"method": "side", "epochs": 10, "networks": 1, "batch_size": 16}
 
 def run(client: Client, folder: Path, data: Dataset, **settings: object) -> Tuner:
     RunFolder(folder).write("secret", b"same secret".hex().encode())
-    tuner = Tuner(MODEL, [client], run=folder, progress=False, **(SIDE | settings))  # type: ignore[arg-type]
+    given: dict[str, Any] = {"features": folder / "features"} | SIDE | settings
+    tuner = Tuner(MODEL, [client], run=folder, progress=False, **given)
     tuner.fit(data)
     return tuner
 
@@ -40,10 +42,13 @@ def test_it_learns_what_the_labels_teach(hosts: list[RealHost], tmp_path: Path) 
 def test_tokens_are_those_that_the_host_gives_for_each_text_alone(hosts: list[RealHost], tmp_path: Path) -> None:
     client = hosts[0].client()
     texts: list[Text] = ["the man is well again", "cough", ("does it hurt?", "the woman has strong pain today")]
-    taps = download.download_taps(client, MODEL, [texts[:2], texts[2:]], tmp_path / "taps")
+    source, store = FeatureSource(client, MODEL, chunk=2), FeatureStore(tmp_path / "features")
+    download(source, texts, store)
+    taps = store.read([source.key(text) for text in texts])
+    assert len(taps.levels) == 7
     for row, text in enumerate(texts):
         alone = client.activations.create(MODEL, [text], pooling="none").tensors["h.base"]  # type: ignore[arg-type]
-        got = taps.take(np.array([row])).levels[0]
+        got = taps.take(np.array([row])).levels[-1]
         assert got.shape == alone.shape
         np.testing.assert_allclose(got, alone, atol=2e-3 * float(np.abs(alone).max()))
 
@@ -53,17 +58,17 @@ def test_a_host_that_is_killed_while_it_gives_tokens_changes_nothing(
 ) -> None:
     data = notes(96)
     undisturbed = run(own_host.client(), tmp_path / "undisturbed", data, eval_batch_size=8)
-    calls, asked = 0, download._asked
+    calls, asked = 0, FeatureSource.ask
 
-    def killed_at_the_fifth(client: Client, model: str, chunk: Sequence[Text], path: Path) -> Taps:
+    def killed_at_the_fifth(source: FeatureSource, texts: Sequence[Text]) -> Taps:
         nonlocal calls
         calls += 1
         if calls == 5:
             own_host.kill()
             own_host.start()
-        return asked(client, model, chunk, path)
+        return asked(source, texts)
 
-    monkeypatch.setattr(download, "_asked", killed_at_the_fifth)
+    monkeypatch.setattr(FeatureSource, "ask", killed_at_the_fifth)
     disturbed = run(own_host.client(), tmp_path / "disturbed", data, eval_batch_size=8)
     assert calls == 12
     assert disturbed.summary()["adapter_sha256"] == undisturbed.summary()["adapter_sha256"]

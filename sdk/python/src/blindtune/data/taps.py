@@ -13,6 +13,11 @@ import numpy as np
 from ..arrays import F32, I64, AnyArray
 
 
+def level_name(number: int) -> str:
+    """What the level of this place is called where taps are written down."""
+    return f"level.{number}"
+
+
 @dataclass(frozen=True)
 class Taps:
     """`levels`: one array [T, d] for each tapped level, the tokens of all texts one after the other.

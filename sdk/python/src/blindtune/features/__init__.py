@@ -4,6 +4,7 @@ Owns: the way from texts to `Taps`. Must never: import what knows a label; which
 when, is all that a host learns here.
 """
 
-from .download import download_taps
+from .download import FeatureSize, FeatureSource, download, estimate_size
+from .store import FOLDER_VARIABLE, FeatureStore
 
-__all__ = ["download_taps"]
+__all__ = ["FOLDER_VARIABLE", "FeatureSize", "FeatureSource", "FeatureStore", "download", "estimate_size"]

@@ -27,7 +27,9 @@ MAX_GRADIENT_ERROR = {"float32": 1e-3, "nf4": 1e-3, "bfloat16": 0.05}
 ERROR_WARN = 0.01
 
 SIDE_EPOCHS = 20.0
-OF_SIDE = frozenset({"method", "epochs", "lr", "batch_size", "eval_batch_size", "seed", "networks", "held_out"})
+OF_SIDE = frozenset(
+    {"method", "epochs", "lr", "batch_size", "eval_batch_size", "seed", "layers", "networks", "held_out"}
+)
 
 
 def settled(given: Settings, hosts: int) -> Settings:
@@ -87,6 +89,13 @@ def some_rows_are_trained_on(given: Settings) -> None:
         raise SettingsError(f"held_out must be from 0 to 0.5, not {given.held_out}")
 
 
+def layers_are_numbers(given: Settings) -> None:
+    """`all`, how many, or which in ascending order; a single level is written with a comma behind it: `6,`."""
+    parts = given.layers.rstrip(",").split(",")
+    if given.layers != "all" and not all(part.isdigit() for part in parts):
+        raise SettingsError(f"layers must be all, a number of levels or levels like 0,3,6, not {given.layers!r}")
+
+
 def side_has_no_use_for(given: Settings) -> None:
     """A setting that would do nothing is refused, rather than taken in silence."""
     if given.method != "side":
@@ -104,6 +113,7 @@ REFUSALS = (
     an_automatic_weight_needs_looks,
     noise_needs_a_clip,
     some_rows_are_trained_on,
+    layers_are_numbers,
     side_has_no_use_for,
 )
 

@@ -55,8 +55,10 @@ class Settings:
     more to compare (benches/README.md). `head_lr` None is `lr`, and under camouflage three times that; `mult_std` None
     is 0, and under camouflage 1.
 
-    Method side takes `epochs`, `lr`, `batch_size`, `seed`, `networks` (trained apart, their outputs averaged) and
-    `held_out` (the share of rows that chooses the epoch); the rest is about hosts that see something of the training.
+    Method side takes `epochs`, `lr`, `batch_size`, `seed`, `layers` (the levels of the backbone that are read: `all`, a
+    number of them, evenly spaced, or which, `0,3,6` or `6,`, where 0 is the embeddings' output), `networks` (trained
+    apart, their outputs averaged) and `held_out` (the share of rows that chooses the epoch); the rest is about hosts
+    that see something of the training.
     """
 
     method: Literal["p3eft", "lora", "frozen", "side", "dc", "pslf"] = "p3eft"
@@ -104,6 +106,7 @@ class Settings:
     head_lr: PositiveFloat | None = None
 
     # Side networks (method side), which are trained at home alone.
+    layers: str = "all"
     networks: PositiveInt = 3
     held_out: Annotated[float, AtLeast(0)] = 0.1
 
@@ -137,6 +140,8 @@ class Settings:
             raise SettingsError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
         given = dict(values)
         given["target_modules"] = tuple(given.get("target_modules", ()))
+        layers = given.get("layers", "all")
+        given["layers"] = "".join(f"{n}," for n in layers) if isinstance(layers, list | tuple) else str(layers)
         return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,6 +170,14 @@ class Settings:
     def whole_epochs(self) -> int:
         """Passes of a side network, at least one."""
         return max(1, round(self.epochs or 1.0))
+
+    @property
+    def levels(self) -> str | int | list[int]:
+        """The levels that are read, as a host is asked for them."""
+        if self.layers == "all":
+            return "all"
+        numbers = [int(number) for number in self.layers.rstrip(",").split(",")]
+        return numbers if "," in self.layers else numbers[0]
 
     # What a host is told.
 

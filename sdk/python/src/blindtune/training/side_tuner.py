@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from .. import audit as attacks
 from ..arrays import F32, encode, sha256
-from ..data import Dataset, Text, evaluation_chunks
+from ..data import Dataset, Text
 from ..data.taps import Taps
 from ..errors import RunError
-from ..features import download_taps
+from ..features import FeatureSource, FeatureStore, download
 from .export import Exported, write_private_export
 from .factory import fit_side_home, restored_side_home
 from .host_group import HostLink
@@ -124,9 +124,12 @@ class SideTuner(Tuner, method="side"):
         return self._ready_about().label_names
 
     def activations(self, texts: Sequence[Text], base: bool = False) -> tuple[list[F32], F32 | None]:
-        """The mean of each text's tokens, [N, H]: a summary of what the host computed. There are no adapters."""
+        """The mean of each text's tokens on the last level, [N, H]: a summary of what the host computed.
+
+        There are no adapters.
+        """
         taps = self._inputs(texts)
-        (level,) = taps.levels
+        level = taps.levels[-1]
         pairs = zip(taps.offsets[:-1], taps.offsets[1:], strict=True)
         means = np.stack([level[first:end].mean(axis=0, dtype=np.float32) for first, end in pairs])
         return [means], means if base else None
@@ -197,13 +200,18 @@ class SideTuner(Tuner, method="side"):
     # Parts.
 
     def _inputs(self, texts: Sequence[Text]) -> Taps:
-        """The tokens of these texts, from the run folder where it has them."""
+        """The hidden states of these texts, asked for in a secret order where the store does not have them."""
         if not len(texts):
             raise RunError("no texts: pass at least one")
+        store = FeatureStore.of(self.features)
         order = secret_order(texts, self.folder.secret())
-        chunks = list(evaluation_chunks([texts[int(row)] for row in order], self.settings.eval_batch_size))
-        taps = download_taps(self.clients[0], self.model, chunks, self.folder.path / "taps", self.progress)
-        return taps.take(np.argsort(order))
+        download(self.source, [texts[int(row)] for row in order], store, self.progress)
+        return store.read([self.source.key(text) for text in texts])
+
+    @property
+    def source(self) -> FeatureSource:
+        """What is asked of the host."""
+        return FeatureSource(self.clients[0], self.model, self.settings.levels, self.settings.eval_batch_size)
 
     def _traffic(self) -> tuple[int, int, int]:
         traffic = self.clients[0].traffic

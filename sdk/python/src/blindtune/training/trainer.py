@@ -35,6 +35,7 @@ from .run_folder import RunFolder
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from ..features import FeatureStore
     from ..private.predicting import Predicting
     from ..private.training_labels import TrainingLabels
 
@@ -85,7 +86,8 @@ class Tuner:
 
     `hosts` are URLs or `Client`s; with several, every gradient is split so that each host gets one share, or the steps
     or the adapter sets are divided among them (`placement`). `run` names a folder to continue from; without one nothing
-    is kept. Other keyword arguments are those of `Settings`.
+    is kept. `features` is the folder or store in which method side keeps what hosts computed of texts, for all runs;
+    without one it is `BLINDTUNE_FEATURES`, or in the user's cache. Other keyword arguments are those of `Settings`.
     """
 
     _kinds: ClassVar[dict[str, type[Tuner]]] = {}
@@ -109,6 +111,7 @@ class Tuner:
         api_keys: Sequence[str] | str | None = None,
         run: str | Path | None = None,
         progress: bool = True,
+        features: str | Path | FeatureStore | None = None,
         **settings: Any,
     ) -> None:
         self.model = model
@@ -118,6 +121,7 @@ class Tuner:
         self.folder = RunFolder(run)
         self.recorder = attacks.Recorder(store=self.folder)
         self.progress = progress
+        self.features = features
         self._run: Run | None = None
 
     @classmethod
@@ -128,13 +132,15 @@ class Tuner:
         *,
         api_keys: Sequence[str] | str | None = None,
         progress: bool = True,
+        features: str | Path | FeatureStore | None = None,
     ) -> Tuner:
         """Take up a run folder. Without `hosts` those of the run are used; keys are never stored."""
         about = RunFolder(folder).read_json("run.json") if Path(folder).is_dir() else None
         if about is None:
             raise RunError(f"{folder}: no run here (run.json is missing)")
         where = list(hosts) or [host["url"] for host in about["hosts"]]
-        tuner = cls(about["model"], where, api_keys=api_keys, run=folder, progress=progress, **about["settings"])
+        how: dict[str, Any] = {"api_keys": api_keys, "progress": progress, "features": features}
+        tuner = cls(about["model"], where, run=folder, **how, **about["settings"])
         tuner._restore()
         return tuner
 

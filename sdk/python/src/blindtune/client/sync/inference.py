@@ -33,6 +33,26 @@ class ActivationCalls(Resource):
         body = given({"model": model, "input": input, "adapters": chosen, "base": base, "pooling": pooling})
         return self._client.call(op.CREATE_ACTIVATIONS, read_activations, body)
 
+    def hidden_states(
+        self,
+        model: str,
+        input: Input,
+        *,
+        layers: str | int | Sequence[int] = "all",
+        tokens: str | Sequence[str] = "all",
+        dtype: str = "float32",
+    ) -> Activations:
+        """The hidden states of a bare backbone, level by level; level 0 is the embeddings' output.
+
+        `layers`: all, how many (evenly spaced, the last one included), or which. `tokens`: all gives `hidden.{layer}`
+        [N, H] and `lengths` [B]; cls, mean, max, last or several of them `hidden.{layer}.{pick}` [B, H]. `dtype`:
+        float32, float16, or int8 with `.scale` [H] beside each; numpy has no bfloat16.
+        """
+        levels = layers if isinstance(layers, str | int) else [*layers]
+        picks = tokens if isinstance(tokens, str) else [*tokens]
+        body = {"model": model, "input": input, "layers": levels, "tokens": picks, "dtype": dtype}
+        return self._client.call(op.CREATE_ACTIVATIONS, read_activations, body)
+
 
 class EmbeddingCalls(Resource):
     """`client.embeddings`: vectors of texts."""
