@@ -23,7 +23,7 @@ from typing import Any
 
 from blindtune import Dataset, read_dataset
 from blindtune.frontier import Plan, Report, Rows, Where, run_frontier
-from blindtune.frontier.grid import GridPoint
+from blindtune.frontier.grid import DC_PUBLISHED, PUBLISHED, GridPoint
 from hosts import Host, Hosts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +36,8 @@ LIMIT = 0.6
 
 COMMON: dict[str, Any] = {"batch_size": 64, "lr": 3e-3, "pooling": "cls", "save_every": 50}
 STEPS = 400
-PROBE = {"regularizer": "probe", "schedule": "ramp", "ramp_steps": 200, "obfuscation": "plain", "audit_every": 50}
+SEEDS = (0, 1, 2)
+PROBE = {**PUBLISHED, "schedule": "ramp", "ramp_steps": 200, "obfuscation": "plain", "audit_every": 50}
 COST = {"steps": 60, "audit_every": 0}
 
 
@@ -54,7 +55,7 @@ class Row:
 
 def probe(name: str, seed: int = 0, **settings: Any) -> Row:
     """P3EFT as published (arXiv 2412.16669), but with a ramp unless another schedule is given."""
-    return Row(f"p3eft as published{name}", {**PROBE, "difference_weight": 0.0, **settings}, seed)
+    return Row(f"p3eft as published{name}", {**PROBE, **settings}, seed)
 
 
 def ours(name: str, seed: int = 0, hosts: int = 1, **settings: Any) -> Row:
@@ -68,21 +69,21 @@ def lora(name: str, seed: int = 0, **settings: Any) -> Row:
     return Row(f"lora{name}", {"method": "lora", "audit_every": 50, **settings}, seed)
 
 
-def flat(weight: float, **settings: Any) -> dict[str, Any]:
-    """The same weight on activations and shifts."""
-    return {"activation_weight": weight, "shift_weight": weight, **settings}
+def constant(weight: float, seed: int) -> Row:
+    """The weight that it starts with to the end, as the paper has it."""
+    return probe(f", constant weight {weight:g}", seed, schedule="constant", activation_weight=weight)
 
 
 def rows() -> list[Row]:
     """Every line, what matters most first."""
     noisy = {"update_clip": 0.1}
     return [
-        *(row for seed in (0, 1, 2) for row in (lora("", seed), ours("", seed))),
-        probe("", 0),
-        probe(" + difference", 0, difference_weight=0.3),
+        *(row for seed in SEEDS for row in (lora("", seed), ours("", seed))),
+        *(probe("", seed) for seed in SEEDS),
+        *(probe(" + difference", seed, difference_weight=0.3) for seed in SEEDS),
         *(lora(f", label epsilon {e}", label_epsilon=float(e)) for e in (1, 2, 4)),
         Row("frozen, CLS", {"method": "frozen", "steps": 500}),
-        Row("dc", {"method": "dc", "audit_every": 50}),
+        *(Row("dc as published", {**DC_PUBLISHED, "audit_every": 50}, seed) for seed in SEEDS),
         Row("pslf", {"method": "pslf", "audit_every": 50}),
         ours(", two hosts, shares", hosts=2),
         Row("cost: lora", {"method": "lora", **COST}, alone=True),
@@ -97,13 +98,10 @@ def rows() -> list[Row]:
         *(lora(f", update noise {s:g}", **noisy, update_noise=s) for s in (0.37, 0.037, 0.11, 1.1)),
         *(ours(", larger decoys", seed, decoy_amplitude=0.375) for seed in (0, 1)),
         *(ours(", two sets, larger decoys", seed, adapter_sets=2, decoy_amplitude=0.375) for seed in (0, 1)),
-        probe(", constant weight 0.1", **flat(0.1, schedule="constant")),
-        probe(", constant weight 0.3", **flat(0.3, schedule="constant")),
-        probe(", weight 0", **flat(0.0)),
-        probe(", weight 1", **flat(1.0)),
+        *(constant(weight, seed) for seed in SEEDS for weight in (0.0, 0.1, 0.3)),
+        probe(", weight 1", activation_weight=1.0),
         probe(", one set", adapter_sets=1),
-        probe("", 1),
-        probe("", 2),
+        Row("p3eft, probe on activations and shifts", {**PROBE, "shift_weight": 0.3}),
         Row("frozen, mean", {"method": "frozen", "steps": 500, "pooling": "mean"}),
         ours(", decoys for gradients", obfuscation="decoys"),
     ]

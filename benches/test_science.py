@@ -32,6 +32,20 @@ def test_the_table_has_what_matters_first_and_every_line_once() -> None:
         plan.grid[0].resolve(row.seed)  # no line has settings that the trainer refuses
 
 
+def test_published_rows_penalize_the_activations_alone_on_three_seeds() -> None:
+    """As the reference does; what is added to the published setting is said after its name."""
+    published = [row for row in science.rows() if "as published" in row.name]
+    for name in ("p3eft as published", "dc as published", "p3eft as published, constant weight 0.3"):
+        assert [row.seed for row in published if row.name == name] == [0, 1, 2]
+    for row in published:
+        settings = (
+            science.plan(row, science.Where("m", ("h",) * row.hosts), None, Path(), 1.0).grid[0].resolve(row.seed)
+        )
+        dc = settings.method == "dc"
+        assert (settings.shift_dc_weight if dc else settings.shift_weight) == 0.0
+        assert settings.difference_weight == (0.3 if row.name.endswith("+ difference") else 0.0)
+
+
 def test_a_run_is_one_line_of_the_results() -> None:
     """The file has what the report has, and a run that is measured again changes one line of it."""
     report = Report.read(science.RESULTS)

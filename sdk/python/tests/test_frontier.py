@@ -308,6 +308,17 @@ def test_built_in_grids_start_with_both_ends_and_have_their_own_names(which: str
             one.resolve(0)
 
 
+@pytest.mark.parametrize("which", ["default", "quick"])
+def test_published_points_penalize_the_activations_alone(which: str) -> None:
+    published = [one for one in make_grid(which, 1, {}) if "as published" in one.name]
+    assert published
+    for one in published:
+        settings = one.resolve(0)
+        dc = settings.method == "dc"
+        assert (settings.activation_dc_weight if dc else settings.activation_weight) == 0.3
+        assert (settings.shift_dc_weight if dc else settings.shift_weight) == settings.difference_weight == 0.0
+
+
 def test_bad_grids_end_at_once(tmp_path: Path) -> None:
     for points, message in (
         ([], "no points"),

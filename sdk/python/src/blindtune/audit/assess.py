@@ -49,6 +49,13 @@ def on_activations(
         return _on_activations(activations, base, labels, classes, quick)
 
 
+def unsupervised(
+    activations: Sequence[F32], base: F32 | None, labels: I64, classes: int, quick: bool = False
+) -> list[Finding]:
+    """Tiers 0 and 1 on all rows given, scored without intervals: what planted leaks are looked for with."""
+    return _scored(_unsupervised(activations, base, classes, (quick, quick)), labels, classes, quick=True)
+
+
 def look(activations: Sequence[F32], base: F32, labels: AnyArray, classes: int) -> LeakReport:
     """Tiers 0 and 1 in about a second, for use while training: no intervals, and no attack that is told a label."""
     truth, classes = as_classes(labels, classes)

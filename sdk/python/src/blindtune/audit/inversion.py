@@ -30,7 +30,7 @@ from ..client.step_calls import BackwardRequest, ForwardRequest
 from .moments import AdamWReader, Reader, Reading
 from .recorder import Seen, SeenForward
 from .report import Finding
-from .score import SEED, Guess, as_classes, evaluate
+from .score import Guess, as_classes, attack_seed, evaluate
 
 DIFFERENCE = 0.01
 """Step of finite differences over |theta|: below, float32 activations lose more; above, the curvature shows."""
@@ -135,16 +135,18 @@ class Inversion:
         return self.rounds[-1]
 
 
-def invert(jacobian: Jacobian, reading: Reading, rank: int = 1, rounds: int = ROUNDS) -> Inversion:
+def invert(
+    jacobian: Jacobian, reading: Reading, rank: int = 1, rounds: int = ROUNDS, plain_iterations: int = PLAIN_ITERATIONS
+) -> Inversion:
     """Solve J^T g = G for g of low rank, on the parameters whose G is known.
 
     LSQR without a prior gives the start; then Gauss-Newton on the factors of g, each step solved by a few iterations
-    of LSQR, which also damps what the data do not determine. About 2 (12 + 11 rounds) products. With B = 0, as LoRA
-    starts, half of the rows of J^T are zero; the other half suffices.
+    of LSQR, which also damps what the data do not determine. About 2 (plain_iterations + 11 rounds) products. With
+    B = 0, as LoRA starts, half of the rows of J^T are zero; the other half suffices.
     """
     system = _System(jacobian, reading)
     product = jacobian.jvp(system.target)
-    plain = system.solve(lambda u: u, lambda v: v, (jacobian.rows, jacobian.hidden), PLAIN_ITERATIONS)
+    plain = system.solve(lambda u: u, lambda v: v, (jacobian.rows, jacobian.hidden), plain_iterations)
     factors, directions = _balanced(plain, rank)
     history = []
     fitted = system.apply(factors @ directions)
@@ -238,7 +240,7 @@ def guesses(found: Inversion, rows: I64, classes: int, where: str) -> list[Guess
         if classes == 2:
             made.append(Guess(TIER, KIND, attack, ASSUMPTION, scores=left[:, :1], rows=rows))
         elif len(left) >= classes:
-            clusters = KMeans(n_clusters=classes, n_init=10, random_state=SEED).fit(left).labels_
+            clusters = KMeans(n_clusters=classes, n_init=10, random_state=attack_seed()).fit(left).labels_
             made.append(Guess(TIER, KIND, attack, ASSUMPTION, clusters=clusters.astype(np.int64), rows=rows))
     return made
 

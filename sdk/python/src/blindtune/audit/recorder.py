@@ -174,14 +174,22 @@ class Recorder:
         self._order += 1
         if self._store is not None:
             self._store.write_seen(_file_name(key), _to_bytes(entry, self._order))
+        self._forget(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        """Drop what is too much, now that `entry` was kept: the oldest rows."""
         alike = [k for k, e in self._entries.items() if type(e) is type(entry) and e.host == entry.host]
         held = sum(_size(self._entries[k]) for k in alike)
         for oldest in alike[:-1]:
             if held <= self.rows:
                 break
-            held -= _size(self._entries.pop(oldest))
-            if self._store is not None:
-                self._store.forget_seen(_file_name(oldest))
+            held -= _size(self._entries[oldest])
+            self._drop(oldest)
+
+    def _drop(self, key: Key) -> None:
+        del self._entries[key]
+        if self._store is not None:
+            self._store.forget_seen(_file_name(key))
 
     def _restore(self, store: Store) -> None:
         found = sorted((_from_bytes(content) for content in store.read_seen()), key=lambda pair: pair[0])

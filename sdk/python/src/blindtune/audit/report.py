@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from .evidence import Evidence
+
 KINDS = ("activations", "shifts", "differences", "gradients")
 TIERS = {
     0: "the authors' attacks",
@@ -56,7 +58,8 @@ class LeakReport:
 
     1 / classes is chance, 1 is all; None where the host never got such a tensor. `activations`, `shifts` and
     `differences` are tier 0, as the authors measure; `gradients` is tier 0 and 2. `tiers` has the worst score of each
-    tier that an attacker reaches, `oracle` that of attacks which chose a component by the true labels.
+    tier that an attacker reaches, `oracle` that of attacks which chose a component by the true labels. `evidence` says
+    what these numbers are worth.
     """
 
     activations: float | None
@@ -71,6 +74,7 @@ class LeakReport:
     tiers: Mapping[int, float] = field(default_factory=dict)
     oracle: Mapping[int, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    evidence: Evidence = field(default_factory=Evidence)
 
     @classmethod
     def of(cls, findings: Iterable[Finding], classes: int, rows: int, exposure: Sequence[str] = ()) -> LeakReport:
@@ -123,7 +127,8 @@ class LeakReport:
             "oracle": {str(tier): value for tier, value in self.oracle.items()},
         }
         details = {"attacks": dict(self.attacks), "excess": dict(self.excess), "host_learns": list(self.exposure)}
-        return kinds | plain | tiers | details | {"findings": [asdict(f) for f in self.findings]}
+        evidence = {"evidence": self.evidence.to_dict()}
+        return kinds | plain | tiers | details | {"findings": [asdict(f) for f in self.findings]} | evidence
 
     def describe(self) -> str:
         """A few lines for people."""
@@ -135,7 +140,8 @@ class LeakReport:
             more = f"  (trained rows {self.excess[kind]:+.3f})" if kind in self.excess else ""
             lines.append(f"  {kind:<12} {'never sent' if value is None else f'{value:.3f}'}{more}")
         lines += [self._tier_line(tier) for tier in sorted({*self.tiers, *self.oracle})]
-        return "\n".join([*lines, "What the host learns:", *(f"  - {line}" for line in self.exposure)])
+        lines += ["What the host learns:", *(f"  - {line}" for line in self.exposure)]
+        return "\n".join([*lines, *self.evidence.lines()])
 
     def _tier_line(self, tier: int) -> str:
         mine = [f for f in self.findings if f.tier == tier and not f.picked_with_labels]
@@ -179,7 +185,10 @@ def exposure(method: str, hosts: int, shares: int, obfuscation: str = "shares") 
         return (*common, "the gradient of every row in clear, which is the label in all but name", never)
     if hosts == 1:
         return (*common, "all shares of each gradient; added up rightly they are the gradient, so use two hosts", never)
-    share = "one share of each gradient, under noise much larger than itself; hosts that collude have the gradient"
+    share = (
+        "one share of each gradient, under noise much larger than itself: little about one row (proven), more "
+        "about what rows share; hosts that collude have the gradient"
+    )
     return (*common, share, never)
 
 

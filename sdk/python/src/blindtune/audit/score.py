@@ -8,6 +8,9 @@ AUC is stretched from [1/2, 1] to [1/C, 1].
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,9 +21,25 @@ from ..arrays import F64, I64, AnyArray
 from .report import Finding
 
 SEED = 0
+_RESTART: ContextVar[int] = ContextVar("restart", default=0)
 RESAMPLES = 200
 SHUFFLES = 8
 LEVEL = 0.95
+
+
+@contextmanager
+def restarted(number: int) -> Iterator[None]:
+    """Attacks that begin at random do so elsewhere within: the `number`-th start, 0 being the usual one."""
+    token = _RESTART.set(number)
+    try:
+        yield
+    finally:
+        _RESTART.reset(token)
+
+
+def attack_seed() -> int:
+    """The seed of attacks that begin at random; scoring has seeds of its own, the same under every restart."""
+    return SEED + 1000 * _RESTART.get()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from ..arrays import F32, F64, I64, AnyArray
-from .score import SEED, Guess, areas, best_permutation, evaluate
+from .score import SEED, Guess, areas, attack_seed, best_permutation, evaluate
 from .views import View, leading, views
 
 MAX_ROWS = 2000
@@ -25,7 +25,7 @@ def clusters_of(x: AnyArray, classes: int, starts: int = 10) -> I64:
     """k-means clusters [N] of x [N, D]; one cluster where all rows are the same."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(n_clusters=classes, n_init=starts, random_state=SEED).fit(x).labels_
+        found = KMeans(n_clusters=classes, n_init=starts, random_state=attack_seed()).fit(x).labels_
     return np.asarray(found, dtype=np.int64)
 
 

@@ -16,7 +16,7 @@ from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
 from ..arrays import F64
-from .score import SEED, Guess
+from .score import Guess, attack_seed
 from .tier0 import clusters_of
 from .views import COMPONENTS, View, generalized
 
@@ -55,7 +55,7 @@ def independent(z: F64, count: int = COMPONENTS) -> F64 | None:
     if alive.sum() < 2:
         return None
     kept = z[:, alive] / scale[alive]
-    ica = FastICA(min(count, kept.shape[1]), random_state=SEED, max_iter=300, tol=1e-3, whiten="unit-variance")
+    ica = FastICA(min(count, kept.shape[1]), random_state=attack_seed(), max_iter=300, tol=1e-3, whiten="unit-variance")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return np.asarray(ica.fit_transform(kept), dtype=np.float64)

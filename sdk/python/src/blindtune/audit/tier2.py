@@ -8,12 +8,13 @@ recombine.py. A gradient at the cut is nearly a product d v^T: the sign of d is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.stats import kurtosis
 
 from ..arrays import F32, F64, I64
+from . import enumeration, exploit, support
 from .recombine import (
     Mixture,
     aligned_average,
@@ -41,6 +42,8 @@ BATCH = "the host looks at one batch at a time and learns its labels up to a swa
 ALL = "the host combines all shares it holds of one gradient; it learns the labels of a batch up to a swap"
 TEXTS = "the host combines all shares it holds and compares them with its own activations of the same texts"
 SETS = "the host compares what the shares of different adapter sets have in common, batch by batch"
+LABELLINGS = "the host tries all labels of eight rows at a time against the gradient it was sent (LEA)"
+SURROGATE = "the host fits a head and labels of its own to the gradients it was sent (ExPLoit); knows class frequencies"
 EPOCHS = "the host joins what it was sent for the same rows in different epochs"
 ORACLE = "somebody who knows the labels tells the host which of the separated parts is the gradient: an upper bound"
 
@@ -60,21 +63,24 @@ class Step:
     rows: I64
     shares: Mapping[tuple[int, int], F32]
     features: F64 | None = None
+    activations: Mapping[int, F32] = field(default_factory=dict)
+    """h_i [B, H] of the sets that this host ran."""
 
 
-def steps_of(seen: Seen, host: int) -> list[Step]:
-    """The steps at one host whose forward is on record; features are the leading components of its activations."""
+def steps_of(seen: Seen, host: int, quick: bool = False) -> list[Step]:
+    """The steps at one host whose forward is on record; features are the leading components of its activations, which
+    quick attacks do without."""
     pairs = [(seen.forward_of(b), b.shares) for b in seen.backwards if b.host == host]
     known = [
         (forward, {pair: s.reshape(len(s), -1) for pair, s in shares.items()})
         for forward, shares in pairs
         if forward is not None and all(len(s) == len(forward.rows) for s in shares.values())
     ]
-    features = _features([forward for forward, _ in known])
+    features = None if quick else _features([forward for forward, _ in known])
     if features is None:
-        return [Step(forward.rows, shares) for forward, shares in known]
+        return [Step(forward.rows, shares, None, forward.activations) for forward, shares in known]
     cuts = np.cumsum([len(forward.rows) for forward, _ in known])[:-1]
-    return [Step(f.rows, s, z) for (f, s), z in zip(known, np.split(features, cuts), strict=True)]
+    return [Step(f.rows, s, z, f.activations) for (f, s), z in zip(known, np.split(features, cuts), strict=True)]
 
 
 def guesses(steps: Sequence[Step], host: int, classes: int, quick: bool = False) -> Iterator[Guess]:
@@ -132,8 +138,10 @@ class _Host:
         for i in sorted({i for i, _ in self.pairs}):
             together = [[step.shares[pair] for pair in self.pairs if pair[0] == i] for step in self.steps]
             if len(together[0]) > 1:
-                shortest = [_principal(combine_shares(shares), self.classes) for shares in together]
+                combined = [combine_shares(shares) for shares in together]
+                shortest = [_principal(x, self.classes) for x in combined]
                 yield self.by_batch(shortest, f"set{i}.combined/batchwise", ALL)
+                yield from self.surrogates(combined, i, f"set{i}.combined", quick)
             if not quick:
                 mixtures = [Mixture.of(shares) for shares in together]
                 spaces.append([m.left for m in mixtures])
@@ -153,10 +161,45 @@ class _Host:
         for guess in tier0_guesses(view, self.classes, quick):
             yield replace(guess, rows=self.rows[some], assumption=ONE)
         yield self.by_batch([_principal(s, self.classes) for s in shares], f"{name}/batchwise", BATCH)
+        yield from support.guesses(f"{self.name}/{name}", shares, [step.rows for step in self.steps])
+        yield from self.surrogates(shares, pair[0], name, quick)
         averaged = None if quick else aligned_average(shares, [step.rows for step in self.steps])
         if averaged is not None and len(averaged[0]) >= REPEATED:
             found = leading(averaged[1], max(1, self.wanted))
             yield self._guess(found, f"{name}/averaged", EPOCHS, rows=averaged[0])
+
+    def surrogates(self, tensors: Sequence[F32], adapter_set: int, name: str, quick: bool) -> Iterator[Guess]:
+        """Label enumeration and ExPLoit on what may be the gradient of one set, [B, D] in each step; the last steps."""
+        if self.classes == 2:
+            kept = self._last(enumeration.QUICK_ROWS if quick else enumeration.ROWS)
+            scores = [enumeration.label_scores(tensors[t]) for t in kept]
+            yield self._by_batch_of(kept, np.concatenate(scores), f"{name}/enumeration", LABELLINGS)
+        kept = self._last(exploit.QUICK_ROWS if quick else exploit.ROWS)
+        known = [self.steps[t].activations.get(adapter_set) for t in kept]
+        mine = [h.reshape(len(h), -1) for h in known if h is not None]
+        wanted = [tensors[t] for t in kept]
+        if [h.shape for h in mine] == [x.shape for x in wanted]:
+            fits = exploit.fit(mine, wanted, self.classes, quick)
+            yield self._by_batch_of(kept, fits[0].labels, f"{name}/exploit", SURROGATE)
+
+    def _last(self, rows: int) -> list[int]:
+        """The last steps that have `rows` rows together, at least one."""
+        kept: list[int] = []
+        for t in reversed(range(len(self.steps))):
+            if kept and sum(len(self.steps[k].rows) for k in (*kept, t)) > rows:
+                break
+            kept.insert(0, t)
+        return kept
+
+    def _by_batch_of(self, kept: Sequence[int], found: F64, name: str, assumption: str) -> Guess:
+        """A guess for some of the steps, up to a swap in each: scores [N, 1], or of every class [N, C]."""
+        rows = np.concatenate([self.steps[t].rows for t in kept])
+        batches = np.repeat(np.arange(len(kept)), [len(self.steps[t].rows) for t in kept])
+        attack_name = f"{self.name}/{name}"
+        if self.classes == 2:
+            return Guess(2, "gradients", attack_name, assumption, found[:, -1:], batches=batches, rows=rows)
+        clusters = found.argmax(axis=1).astype(np.int64)
+        return Guess(2, "gradients", attack_name, assumption, clusters=clusters, batches=batches, rows=rows)
 
     def on_set(self, mixtures: Sequence[Mixture], name: str) -> Iterator[Guess]:
         """Everything one host can combine of one adapter set."""

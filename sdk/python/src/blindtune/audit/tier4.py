@@ -27,8 +27,10 @@ FEW = "the host knows the labels of {} of these rows, and probes its activations
 MOST = "the host knows the labels of four rows in five; what a probe can read at all"
 
 
-def probes(activations: Sequence[F32], base: F32 | None, labels: I64, classes: int) -> list[Finding]:
-    """Probes on all h_i [N, H] and h_base side by side, and on h_base alone as the baseline."""
+def probes(
+    activations: Sequence[F32], base: F32 | None, labels: I64, classes: int, draws: int = DRAWS
+) -> list[Finding]:
+    """Probes on all h_i [N, H] and h_base side by side, and on h_base alone as the baseline; the mean of `draws`."""
     sides = {"tuned": [*activations, *([] if base is None else [base])]}
     if base is not None:
         sides["backbone"] = [base]
@@ -37,14 +39,15 @@ def probes(activations: Sequence[F32], base: F32 | None, labels: I64, classes: i
         x = _standardized(np.concatenate(blocks, axis=1))
         for known in KNOWN:
             if len(labels) >= 2 * known and known >= classes:
-                found.append(_few_labels(x, labels, classes, known, name))
+                attack, run = f"{name}/{known}-labels", _knowing(x, known, classes)
+                found.append(_finding(run, labels, classes, attack, FEW.format(known), draws))
         if len(labels) >= 2 * FOLDS and np.bincount(labels, minlength=classes).min() >= FOLDS:
             found.append(_cross_validated(x, labels, classes, name))
     return found
 
 
-def _few_labels(x: F64, labels: I64, classes: int, known: int, name: str) -> Finding:
-    """The mean over draws of which rows are known."""
+def _knowing(x: F64, known: int, classes: int) -> Callable[[I64, np.random.Generator], F64]:
+    """A probe that knows the labels of some rows, drawn anew each time."""
 
     def run(y: I64, generator: np.random.Generator) -> F64:
         rows = _draw(y, known, classes, generator)
@@ -52,7 +55,7 @@ def _few_labels(x: F64, labels: I64, classes: int, known: int, name: str) -> Fin
         scores[rows] = np.nan
         return scores
 
-    return _finding(run, labels, classes, f"{name}/{known}-labels", FEW.format(known))
+    return run
 
 
 def _cross_validated(x: F64, labels: I64, classes: int, name: str) -> Finding:
@@ -73,7 +76,7 @@ def _finding(
     classes: int,
     attack: str,
     assumption: str,
-    draws: int = DRAWS,
+    draws: int,
 ) -> Finding:
     generator = np.random.Generator(np.random.PCG64(SEED))
     counts = bootstrap_counts(len(labels), 200)

@@ -20,8 +20,11 @@ from ..training.settings import Settings, SettingsError
 GRIDS = ("default", "quick")
 BASE: dict[str, Any] = {"steps": 400, "batch_size": 64, "ramp_steps": 200}
 QUICK: dict[str, Any] = {"steps": 120, "batch_size": 64, "ramp_steps": 60}
-PUBLISHED: dict[str, Any] = {"regularizer": "probe", "difference_weight": 0.0}
-"""The paper's (arXiv 2412.16669): nothing keeps the difference of two sets from telling the label. The ramp is ours."""
+PUBLISHED: dict[str, Any] = {"regularizer": "probe", "shift_weight": 0.0, "difference_weight": 0.0}
+"""The paper's (arXiv 2412.16669): the probe's penalty is on the activations alone, so that nothing keeps shifts and the
+difference of two sets from telling the label. The ramp is ours."""
+DC_PUBLISHED: dict[str, Any] = {"method": "dc", "shift_dc_weight": 0.0}
+"""Distance correlation as the paper compares with it: on the activations alone."""
 PROBE_WEIGHTS = ("activation_weight", "shift_weight", "difference_weight")
 AUDITS_A_RUN = 8
 
@@ -89,7 +92,7 @@ def _default(hosts: int, steps: int) -> list[GridPoint]:
     first = [p3eft(""), p3eft("probe as published", **PUBLISHED), probe("")]
     caps = [GridPoint(f"lora, label epsilon {e}", {"method": "lora", "label_epsilon": float(e)}) for e in (1, 2, 4)]
     caps += [p3eft(f"label epsilon {e}", label_epsilon=float(e)) for e in (2, 1, 4)]
-    baselines = [GridPoint("dc", {"method": "dc"}), GridPoint("pslf", {"method": "pslf"})]
+    baselines = [GridPoint("dc as published", DC_PUBLISHED), GridPoint("pslf", {"method": "pslf"})]
     schedules = [
         p3eft("constant weight", schedule="constant"),
         p3eft("automatic to 0.55", max_leak=0.55),

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from ..arrays import F32, I64
-from ..private.obfuscation import Context, Obfuscation
+from ..private.obfuscation import Context, Obfuscated, Obfuscation
 from ..private.secret import SecretStream
 from .host_group import HostGroup
 
@@ -41,17 +41,23 @@ class PrivateBackprop:
         `draw` names what the obfuscation draws from the secret: never the same for two gradients, always the same for
         a step that is repeated. Decoys are made of what is `plausible`.
         """
-        others = None if plausible is None else cache(plausible)
-        hidden = [
-            self.obfuscation.obfuscate(gradient, Context((*draw, i), self.secret, _of_set(others, i)))
-            for i, gradient in enumerate(gradients)
-        ]
+        hidden = self.hide(gradients, draw, plausible)
         table = {(i, j): tensor for i, one in enumerate(hidden) for j, tensor in enumerate(one.tensors)}
         answers = self.group.backward(table, step)
         found = [one.reconstruct([answers[(i, j)] for j in range(len(one.tensors))]) for i, one in enumerate(hidden)]
         # A gradient of zeros travels as noise like any other; what comes back is zero but for rounding.
         exact = [part if g.any() else np.zeros_like(part) for part, g in zip(found, gradients, strict=True)]
         return exact, max(one.kappa for one in hidden)
+
+    def hide(
+        self, gradients: Sequence[F32], draw: tuple[str | int, ...], plausible: Plausible | None = None
+    ) -> list[Obfuscated]:
+        """What becomes of dL/dh_i [B, H] of every set before it travels; arguments are those of `backward`."""
+        others = None if plausible is None else cache(plausible)
+        return [
+            self.obfuscation.obfuscate(gradient, Context((*draw, i), self.secret, _of_set(others, i)))
+            for i, gradient in enumerate(gradients)
+        ]
 
 
 def _of_set(others: Plausible | None, index: int) -> Callable[[int], F32] | None:

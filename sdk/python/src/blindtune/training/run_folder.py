@@ -9,6 +9,8 @@ Owns: the files and their atomic replacement. Must never: be shared; it holds th
     steps.jsonl        one line per step: losses, norms, bytes
     audits.jsonl       one line per look at the leak while training
     seen/              what the hosts saw of the last rows, recorded from the wire: what the audit attacks
+    updates/seen/      the adapters of the first and the last update, as the hosts saw them: what tier 3 attacks
+    gates.json         what audits hold the run to, fixed before its first step
     labels.safetensors the labels of the job's rows, to score the audit
     report.json        the last report
 """

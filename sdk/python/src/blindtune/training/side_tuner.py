@@ -27,10 +27,9 @@ from ..features import FeatureSource, FeatureStore, download
 from .export import Exported, write_private_export
 from .factory import fit_side_home, restored_side_home
 from .host_group import HostLink
-from .placement import make_placement
 from .protection import protection
 from .run import About, check_same, secret_order
-from .run_audit import attack_activations, with_excess
+from .run_audit import Rows, audit_blind
 from .run_folder import RunFolder
 from .settings import Settings
 from .trainer import FitResult, Tuner
@@ -61,6 +60,7 @@ class SideTuner(Tuner, method="side"):
         if known is not None:
             check_same(_about_of(known), about, self.folder.path)
         self._about = about
+        self._fix_gates()
         self._write_about()
         taps = self._inputs(mine.texts)
         saved = self.folder.load_state()
@@ -134,18 +134,23 @@ class SideTuner(Tuner, method="side"):
         means = np.stack([level[first:end].mean(axis=0, dtype=np.float32) for first, end in pairs])
         return [means], means if base else None
 
-    def audit(self, data: Dataset, trained_on: Dataset | None = None, quick: bool = False) -> attacks.LeakReport:
+    def audit(
+        self,
+        data: Dataset,
+        trained_on: Dataset | None = None,
+        quick: bool = False,
+        effort: attacks.Effort | None = None,
+    ) -> attacks.LeakReport:
         """Attack what the host computed: what it finds, anybody finds who has the texts and the backbone."""
+        effort = effort or (attacks.Effort.quick() if quick else attacks.Effort())
         with threadpool_limits(limits=1):
-            report = self._attack(data, quick)
-            if trained_on is not None:
-                report = with_excess(report, self._attack(trained_on, quick))
+            trained = None if trained_on is None else self._rows(trained_on)
+            report = audit_blind(self._rows(data), trained, self._fixed_gates(), effort)
         return replace(report, exposure=attacks.exposure(self.settings.method, 1, 1))
 
-    def _attack(self, data: Dataset, quick: bool) -> attacks.LeakReport:
+    def _rows(self, data: Dataset) -> Rows:
         some = data.take(attacks.sample_rows(len(data)))
-        tensors = attacks.Tensors(self.activations(some.texts)[0], None, some.labels)
-        return attack_activations(tensors, some.classes, make_placement("shares", 1), quick)
+        return Rows(some, attacks.Tensors(self.activations(some.texts)[0], None, some.labels))
 
     # Keep.
 

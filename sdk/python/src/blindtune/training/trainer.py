@@ -30,7 +30,7 @@ from .host_group import HostLink
 from .leak_watch import LeakError
 from .protection import protection
 from .run import About, Run, check_same, restore_run, secret_order, start_run
-from .run_audit import attack_activations, attack_record, recorded, with_excess
+from .run_audit import Rows, Subject, audit_run, recorded
 from .run_folder import RunFolder
 from .settings import Settings
 
@@ -44,6 +44,7 @@ log = logging.getLogger("blindtune")
 # Fits and audits limit BLAS and OpenMP to one thread: what is computed here is small, and idle threads that spin
 # for more work slow it down severalfold when the machine is busy, as it is when the host runs beside it.
 
+GATES = "gates.json"
 MODULES = {"side": ".side_tuner"}
 """Where the class of a method of its own is; loaded when it is asked for."""
 
@@ -87,7 +88,8 @@ class Tuner:
     `hosts` are URLs or `Client`s; with several, every gradient is split so that each host gets one share, or the steps
     or the adapter sets are divided among them (`placement`). `run` names a folder to continue from; without one nothing
     is kept. `features` is the folder or store in which method side keeps what hosts computed of texts, for all runs;
-    without one it is `BLINDTUNE_FEATURES`, or in the user's cache. Other keyword arguments are those of `Settings`.
+    without one it is `BLINDTUNE_FEATURES`, or in the user's cache. The attribute `gates` is what audits hold the
+    run to; the first fit fixes it. Other keyword arguments are those of `Settings`.
     """
 
     _kinds: ClassVar[dict[str, type[Tuner]]] = {}
@@ -120,6 +122,8 @@ class Tuner:
         self.obfuscation = make_obfuscation(self.settings)
         self.folder = RunFolder(run)
         self.recorder = attacks.Recorder(store=self.folder)
+        self.update_recorder = attacks.UpdateRecorder(store=RunFolder(self.folder.path / "updates"))
+        self.gates = attacks.Gates()
         self.progress = progress
         self.features = features
         self._run: Run | None = None
@@ -169,12 +173,13 @@ class Tuner:
 
         Texts go to the hosts, in a secret order; labels do not.
         """
-        with threadpool_limits(limits=1), recorded(self.clients, self.recorder):
+        with threadpool_limits(limits=1), recorded(self.clients, self.recorder, self.update_recorder):
             return self._fit(data)
 
     def _fit(self, data: Dataset) -> FitResult:
         started = time.monotonic()
         mine = data.take(self.folder.secret().permutation(len(data), "rows"))
+        self._fix_gates()
         run = self._open(mine, data.sha256())
         self.folder.save_labels(mine.labels)
         batches = Batches(text_lengths(mine.texts), min(self.settings.batch_size, len(mine)), self.settings.seed)
@@ -244,21 +249,29 @@ class Tuner:
         names = ["h.base"] if run.frozen else [f"h.{i}" for i in range(self.settings.sets)]
         return [found[name][back] for name in names], found["h.base"][back] if base else None
 
-    def audit(self, data: Dataset, trained_on: Dataset | None = None, quick: bool = False) -> attacks.LeakReport:
+    def audit(
+        self,
+        data: Dataset,
+        trained_on: Dataset | None = None,
+        quick: bool = False,
+        effort: attacks.Effort | None = None,
+    ) -> attacks.LeakReport:
         """Attack what the hosts saw.
 
-        Activations of `data` under the final adapters, and the gradients of the last steps as recorded from the wire.
+        Activations of `data` under the final adapters, the gradients of the last steps and the first or last update as
+        recorded from the wire, and what a host would be sent that cheats.
 
         With `trained_on`, `excess` tells how much more the same attacks find on rows that were trained on. `quick`
-        leaves out what takes long: independent components, recombination, probes and intervals.
+        leaves out what takes long: independent components, recombination, probes and intervals. `effort` says it in
+        detail, and wins; `Effort.full()` takes minutes.
         """
+        effort = effort or (attacks.Effort.quick() if quick else attacks.Effort())
         with threadpool_limits(limits=1):
-            report = self._attack_activations(data, quick)
-            if trained_on is not None:
-                report = with_excess(report, self._attack_activations(trained_on, quick))
-            labels = self.folder.labels()
-            if labels is not None:
-                report = report.joined(attack_record(self.recorder.seen(), labels, data.classes, quick))
+            trained = None if trained_on is None else self._rows(trained_on)
+            subject = Subject(
+                self._ready(), self.recorder.seen(), self.update_recorder, self.folder.labels(), self._fixed_gates()
+            )
+            report = audit_run(subject, self._rows(data), trained, effort)
         return replace(report, exposure=self._exposure(data.classes))
 
     # Keep.
@@ -434,12 +447,20 @@ class Tuner:
         learned = attacks.exposure(mine.method, self._sharing, mine.shares or 1, self.obfuscation.name)
         return (*learned, *proven(mine, classes))
 
-    def _attack_activations(self, data: Dataset, quick: bool) -> attacks.LeakReport:
+    def _rows(self, data: Dataset) -> Rows:
+        """What the hosts compute for some of these rows, to attack."""
         some = data.take(attacks.sample_rows(len(data)))
         activations, base = self.activations(some.texts, base=True)
-        run = self._ready()
-        tensors = attacks.Tensors(activations, None if run.frozen else base, some.labels)
-        return attack_activations(tensors, some.classes, run.group.placement, quick)
+        return Rows(some, attacks.Tensors(activations, None if self._ready().frozen else base, some.labels))
+
+    def _fix_gates(self) -> None:
+        """What the run is held to, before its first step; a run that goes on keeps what it began with."""
+        if self.folder.read_json(GATES) is None:
+            self.folder.write_json(GATES, self.gates.to_dict())
+
+    def _fixed_gates(self) -> attacks.Gates:
+        body = self.folder.read_json(GATES)
+        return self.gates if body is None else attacks.Gates.from_dict(body)
 
 
 P3EFT = Tuner
