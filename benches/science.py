@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from blindtune import Dataset, read_dataset
+from blindtune.audit import Effort
 from blindtune.frontier import Plan, Report, Rows, Where, run_frontier
 from blindtune.frontier.grid import DC_PUBLISHED, PUBLISHED, GridPoint
 from hosts import Host, Hosts
@@ -33,6 +34,8 @@ DATA = Path(os.environ.get("DATA", ROOT.parent / "shared/data/sst2"))
 RESULTS = ROOT / "benches/results/science.json"
 MODEL = "all-MiniLM-L6-v2"
 LIMIT = 0.6
+LONG, SHORT = Effort(products=74, restarts=3), Effort()
+"""Of the audits: attacks that begin at random have three starts, and tier 3 two rounds beyond least squares."""
 
 COMMON: dict[str, Any] = {"batch_size": 64, "lr": 3e-3, "pooling": "cls", "save_every": 50}
 STEPS = 400
@@ -120,7 +123,9 @@ def short_rows() -> list[Row]:
 def plan(row: Row, where: Where, data: Rows, out: Path, budget_s: float) -> Plan:
     """A frontier of one line, in a folder of its own: two processes must not write the same files."""
     point = GridPoint(row.name, {"steps": STEPS, **COMMON, **row.settings}, row.hosts)
-    return Plan(where, data, (point,), (row.seed,), budget_s, out / point.key(row.seed), LIMIT, True)
+    effort = SHORT if row.settings.get("steps", STEPS) < STEPS else LONG
+    folder = out / point.key(row.seed)
+    return Plan(where, data, (point,), (row.seed,), budget_s, folder, LIMIT, effort=effort)
 
 
 def work(row: Row, where: Where, data: Rows, out: Path, until: float) -> Report:

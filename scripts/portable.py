@@ -25,8 +25,10 @@ PYTHON = ROOT / ".deps/venv/bin/python"
 
 NUMERIC = (
     "test_audit.py",
+    "test_audit_evidence.py",
     "test_audit_recorder.py",
     "test_audit_shares.py",
+    "test_audit_surrogates.py",
     "test_baselines.py",
     "test_camouflage.py",
     "test_exchange.py",
@@ -42,6 +44,7 @@ NUMERIC = (
     "test_side.py",
     "test_trainer.py",
     "test_update_noise.py",
+    "test_update_record.py",
 )
 """The SDK's tests whose outcome depends on arithmetic."""
 SLOW = ("test_audit.py", "test_frontier.py", "test_modes.py", "test_trainer.py")

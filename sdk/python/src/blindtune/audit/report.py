@@ -29,7 +29,7 @@ class Finding:
     """One attack's success.
 
     `score` is the leak in [1/C, 1] (score.py). `low` and `high` bound it at 95 % (bootstrap over rows or batches);
-    `control` is the same with shuffled labels, the luck of this attack; `excess` is the score minus that of the same
+    `control` is the same with shuffled labels; `excess` is the score minus that of the same
     attack on fresh rows. `picked_with_labels`: the true labels chose among components, so this is an upper bound.
     """
 
@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class LeakReport:
-    """Leak per kind of tensor: the best attack, on the worst adapter set, at the worst-off host.
+    """Leak per kind of tensor: the best attack, on the worst adapter set, at the host that can guess best.
 
     1 / classes is chance, 1 is all; None where the host never got such a tensor. `activations`, `shifts` and
     `differences` are tier 0, as the authors measure; `gradients` is tier 0 and 2. `tiers` has the worst score of each
@@ -146,13 +146,15 @@ class LeakReport:
     def _tier_line(self, tier: int) -> str:
         mine = [f for f in self.findings if f.tier == tier and not f.picked_with_labels]
         title = f"  tier {tier}, {TIERS.get(tier, 'other')}: "
-        bound = f"; {self.oracle[tier]:.3f} if the labels chose" if tier in self.oracle else ""
+        bound = (
+            f"; upper bound {self.oracle[tier]:.3f}, the attack chosen with the labels" if tier in self.oracle else ""
+        )
         if not mine:
             return title + f"none{bound}"
         top = max(mine, key=lambda f: f.score)
         excess = f", excess over fresh rows {top.excess:+.3f}" if top.excess is not None else ""
         found = f"{top.score:.3f} [{top.low:.3f}, {top.high:.3f}] by {top.name}"
-        return f"{title}{found} (luck {top.control:.3f}{excess}){bound}"
+        return f"{title}{found} (shuffled control {top.control:.3f}{excess}){bound}"
 
 
 def worst(attacks: Mapping[str, float], classes: int) -> float | None:

@@ -33,6 +33,7 @@ from .tier1 import independent
 from .views import View, generalized, leading, whitener
 
 FEATURES = 64
+AGREEMENT = 1e-2
 REPEATED = 400
 """Rows that must have come at least twice before steps are joined over epochs. The standard error of an AUC over n rows
 is 1 / sqrt(3 n), 0.029 here; on 70 rows such attacks read up to 0.67 from pure noise."""
@@ -81,6 +82,31 @@ def steps_of(seen: Seen, host: int, quick: bool = False) -> list[Step]:
         return [Step(forward.rows, shares, None, forward.activations) for forward, shares in known]
     cuts = np.cumsum([len(forward.rows) for forward, _ in known])[:-1]
     return [Step(f.rows, s, z, f.activations) for (f, s), z in zip(known, np.split(features, cuts), strict=True)]
+
+
+def steps_by_host(seen: Seen, quick: bool = False) -> dict[int, list[Step]]:
+    """`steps_of` every host. Hosts that computed the same activations of the same rows share their features."""
+    found: dict[int, list[Step]] = {}
+    for host in seen.hosts:
+        bare = steps_of(seen, host, quick=True)
+        twin = next((other for other in found.values() if _alike(bare, other)), None)
+        if quick or twin is None:
+            found[host] = bare if quick else steps_of(seen, host)
+        else:
+            found[host] = [replace(step, features=like.features) for step, like in zip(bare, twin, strict=True)]
+    return found
+
+
+def _alike(steps: Sequence[Step], others: Sequence[Step]) -> bool:
+    """Whether two hosts computed the same, up to their kernels' rounding."""
+    if len(steps) != len(others) or not steps:
+        return False
+    return all(
+        np.array_equal(a.rows, b.rows)
+        and a.activations.keys() == b.activations.keys()
+        and all(np.linalg.norm(h - b.activations[i]) <= AGREEMENT * np.linalg.norm(h) for i, h in a.activations.items())
+        for a, b in zip(steps, others, strict=True)
+    )
 
 
 def guesses(steps: Sequence[Step], host: int, classes: int, quick: bool = False) -> Iterator[Guess]:

@@ -99,7 +99,8 @@ class Outcome:
 
 
 def measure(point: GridPoint, seed: int, where: Where, rows: Rows, run: Path, **how: Any) -> Outcome:
-    """Train, or continue, in the folder `run`. `how`: `deadline` (monotonic seconds), `progress`.
+    """Train, or continue, in the folder `run`. `how`: `deadline` (monotonic seconds), `progress`, `effort` (of the
+    audit).
 
     Raises `BudgetSpent` when the deadline passes before training is over.
     """
@@ -116,7 +117,7 @@ def measure(point: GridPoint, seed: int, where: Where, rows: Rows, run: Path, **
         started = time.monotonic()
         quality = tuner.evaluate(rows.dev)
         some = rows.train.take(sample_rows(len(rows.train), EXCESS_ROWS))
-        leak = tuner.audit(rows.dev, trained_on=some)
+        leak = tuner.audit(rows.dev, trained_on=some, effort=how.get("effort"))
         rest_s = time.monotonic() - started
         _end_jobs(tuner, clients)
         spent: dict[str, Any] = {"bytes_up": max(fit.bytes_up, up), "bytes_down": max(fit.bytes_down, down)}

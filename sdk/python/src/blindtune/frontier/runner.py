@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..audit import Effort
 from ..errors import ApiConnectionError, ApiError, AuthenticationError, RunError
 from ..training.run_folder import RunFolder
 from ..training.settings import Settings, SettingsError
@@ -44,6 +45,8 @@ class Plan:
     limit: float | None = None
     progress: bool = True
     command: str = "blindtune train --data TRAIN --dev DEV"
+    effort: Effort = field(default_factory=Effort)
+    """Of each point's audit."""
 
 
 @dataclass
@@ -180,7 +183,8 @@ def _measure_within_budget(frontier: Frontier, point: GridPoint, seed: int, titl
     _say(plan, f"{title}: {expected}, {clock(left)} of the budget left")
     until = time.monotonic() + left
     try:
-        return measure(point, seed, plan.where, plan.rows, run, deadline=until, progress=plan.progress)
+        how = {"deadline": until, "progress": plan.progress, "effort": plan.effort}
+        return measure(point, seed, plan.where, plan.rows, run, **how)
     except BudgetSpent as error:
         reason = f"the budget ran out after {_steps_done(run)} steps; the same command continues it"
         raise _NotMeasured("unfinished", reason, estimate) from error

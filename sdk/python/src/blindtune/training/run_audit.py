@@ -1,5 +1,5 @@
-"""The audit of one run: what its hosts saw on the wire, what they can compute with the adapters they were left, and
-what a host would be sent that cheats.
+"""The audit of one run: what its hosts saw on the wire, what they compute with the adapters they were left, and what
+they would be sent if they cheated.
 
 Owns: which tensors of a run are attacked together, and in which order the parts of an audit run. Must never: show an
 attack what no single host has; hosts that run different adapter sets are attacked one by one. Attacks are in audit/.
@@ -148,7 +148,8 @@ def recorded(clients: Sequence[Client], *recorders: attacks.Recorder) -> Iterato
 def attack_record(seen: attacks.Seen, labels: AnyArray, classes: int, quick: bool) -> attacks.LeakReport:
     """Attack the gradients that hosts were sent; `labels` [N] are those of the job's rows."""
     truth, classes = attacks.as_classes(labels, classes)
-    guesses = [g for host in seen.hosts for g in tier2.guesses(tier2.steps_of(seen, host, quick), host, classes, quick)]
+    steps = tier2.steps_by_host(seen, quick)
+    guesses = [guess for host, mine in steps.items() for guess in tier2.guesses(mine, host, classes, quick)]
     found = [attacks.evaluate(guess, truth, classes, 0 if quick else RESAMPLES) for guess in guesses]
     return attacks.LeakReport.of([f for f in found if f is not None], classes, 0)
 
