@@ -80,6 +80,8 @@ pub struct InferenceAnswer {
     pub engine: Duration,
     /// Most calls that shared a pass with this one, itself included.
     pub jobs_in_pass: usize,
+    /// What opening the model's session took, where this call did.
+    pub load: Option<Duration>,
 }
 
 /// One vector an input.
@@ -209,7 +211,14 @@ impl Inference {
         }
         let call = asked_of(&model, request)?;
         let slot = self.slot(&model).await?;
-        let most_tokens = match slot.opened.get_or_try_init(|| self.open(slot.job, &model)).await {
+        let mut load = None;
+        let open = async {
+            let begun = Instant::now();
+            let most_tokens = self.open(slot.job, &model).await?;
+            load = Some(begun.elapsed());
+            Ok(most_tokens)
+        };
+        let most_tokens = match slot.opened.get_or_try_init(|| open).await {
             Ok(most_tokens) => *most_tokens,
             Err(error) => {
                 let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot));
@@ -223,7 +232,7 @@ impl Inference {
             let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot));
             self.close(ended).await;
         }
-        answer
+        Ok(InferenceAnswer { load, ..answer? })
     }
 
     async fn run(&self, slot: &Slot, run: Run<'_>) -> Result<InferenceAnswer> {
@@ -245,14 +254,7 @@ impl Inference {
         }
         let tokens = replies.iter().map(|reply| reply.tokens).sum();
         let jobs_in_pass = replies.iter().map(|reply| reply.jobs_in_pass).max().unwrap_or(1);
-        let event = "inference_pass";
-        tracing::debug!(
-            event,
-            tokens,
-            jobs_in_pass,
-            "{}: {tokens} tokens, {jobs_in_pass} calls in the pass",
-            model.name
-        );
+        tracing::debug!(tokens, jobs_in_pass, "{}: {tokens} tokens, {jobs_in_pass} calls in the pass", model.name);
         let tensors = joined(replies)?;
         Ok(InferenceAnswer {
             model: model.name.clone(),
@@ -261,6 +263,7 @@ impl Inference {
             tokens,
             engine: begun.elapsed(),
             jobs_in_pass,
+            load: None,
         })
     }
 
@@ -327,7 +330,7 @@ impl Inference {
             let theta = theta.map_err(ServiceError::internal)?;
             self.patiently(|| engine.set_adapter(job, set, theta.clone())).await?;
         }
-        tracing::info!(event = "inference_session_opened", model = model.name, "opened {} for inference", model.name);
+        tracing::info!(model = model.name, "opened {} for inference", model.name);
         Ok(info.max_tokens)
     }
 
