@@ -35,7 +35,8 @@ use crate::service::InferenceAnswer;
 /// Activations
 ///
 /// Runs a backbone, or a fine-tuned model of the project, over some inputs: what a private head at home reads. A backbone gives
-/// `h.base`, a fine-tuned model `h.{i}` of its adapter sets (and `h.base` when asked). Nothing is kept. With `Accept: application/octet-stream` the answer is safetensors, with the
+/// `h.base`, a fine-tuned model `h.{i}` of its adapter sets (and `h.base` when asked). With `layers` or `tokens` a backbone gives the
+/// hidden states of its levels instead. Nothing is kept. With `Accept: application/octet-stream` the answer is safetensors, with the
 /// scalars as metadata. Small calls of several callers share a pass; each answer is its own to rounding. `Server-Timing` says what the
 /// engine took (`engine;dur`, ms), how many calls shared the pass (`pass;desc`), and what opening the model took (`load;dur`) where this
 /// call did.
@@ -45,7 +46,7 @@ use crate::service::InferenceAnswer;
     (status = 400, description = "A field is wrong, unknown, or looks like a label; too many inputs", body = ErrorEnvelope),
     (status = 404, description = "No such model", body = ErrorEnvelope),
     (status = 409, description = "`settings_unknown`: the model was made before its settings were kept", body = ErrorEnvelope),
-    (status = 413, description = "Inputs or body too large; the limit is named", body = ErrorEnvelope),
+    (status = 413, description = "Inputs, body or answer too large; the limit is named", body = ErrorEnvelope),
     (status = 415, description = "Not JSON", body = ErrorEnvelope),
     (status = 422, description = "An input cannot be used: too long, or a token that does not exist", body = ErrorEnvelope),
     (status = 429, description = "Too many calls in flight, or the device is busy", body = ErrorEnvelope),
