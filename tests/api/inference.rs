@@ -55,12 +55,12 @@ fn timing(reply: &Reply) -> BTreeMap<String, String> {
 }
 
 /// Calls that shared the pass.
-fn calls_in_pass(reply: &Reply) -> usize {
+pub fn calls_in_pass(reply: &Reply) -> usize {
     timing(reply)["pass"].parse().expect("a number")
 }
 
 /// A fine-tuned model with adapters that do something, and what its job gave for the batch.
-async fn tuned(world: &World, split: Value) -> (String, Tensors) {
+pub async fn tuned(world: &World, split: Value) -> (String, Tensors) {
     let sets = split["adapter_sets"].as_u64().unwrap_or(2);
     let job = world.job(split).await;
     for set in 0..sets as usize {
