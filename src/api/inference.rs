@@ -1,4 +1,5 @@
-//! `/v1/activations` and `/v1/embeddings`: models outside of a job. Answers carry the engine's part of the time in `Server-Timing`.
+//! `/v1/activations` and `/v1/embeddings`: models outside of a job. Answers say in `Server-Timing` what the engine took, how many
+//! calls shared the pass, and what opening the model took where this call did.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,20 +30,23 @@ use crate::api::extract::accepted;
 use crate::api::gate::spent;
 use crate::api::state::App;
 use crate::api::steps::safetensors;
+use crate::service::InferenceAnswer;
 
 /// Activations
 ///
 /// Runs a backbone, or a fine-tuned model of the project, over some inputs: what a private head at home reads. A backbone gives
-/// `h.base`, a fine-tuned model `h.{i}` of its adapter sets (and `h.base` when asked). Nothing is kept. With
-/// `Accept: application/octet-stream` the answer is safetensors, with the scalars as metadata. Small calls of several callers share a
-/// pass; each answer is its own to rounding.
+/// `h.base`, a fine-tuned model `h.{i}` of its adapter sets (and `h.base` when asked). With `layers` or `tokens` a backbone gives the
+/// hidden states of its levels instead. Nothing is kept. With `Accept: application/octet-stream` the answer is safetensors, with the
+/// scalars as metadata. Small calls of several callers share a pass; each answer is its own to rounding. `Server-Timing` says what the
+/// engine took (`engine;dur`, ms), how many calls shared the pass (`pass;desc`), and what opening the model took (`load;dur`) where this
+/// call did.
 #[utoipa::path(post, path = "/activations", tag = "inference", security(("key" = [])), request_body = ActivationsBody, responses(
     (status = 200, description = "The activations", content(
         (ActivationsAnswer = "application/json"), (Binary = "application/octet-stream"))),
     (status = 400, description = "A field is wrong, unknown, or looks like a label; too many inputs", body = ErrorEnvelope),
     (status = 404, description = "No such model", body = ErrorEnvelope),
     (status = 409, description = "`settings_unknown`: the model was made before its settings were kept", body = ErrorEnvelope),
-    (status = 413, description = "Inputs or body too large; the limit is named", body = ErrorEnvelope),
+    (status = 413, description = "Inputs, body or answer too large; the limit is named", body = ErrorEnvelope),
     (status = 415, description = "Not JSON", body = ErrorEnvelope),
     (status = 422, description = "An input cannot be used: too long, or a token that does not exist", body = ErrorEnvelope),
     (status = 429, description = "Too many calls in flight, or the device is busy", body = ErrorEnvelope),
@@ -56,6 +60,7 @@ pub async fn create_activations(
     let answer = app.inference.activations(caller.project, body.try_into()?).await?;
     app.inference.meter(caller.project, caller.key, &answer, announced(&headers)).await?;
     let tokens = answer.tokens;
+    let timing = server_timing(&answer);
     let response = match accepted(&headers) {
         Media::Json => Json(ActivationsAnswer {
             object: "activations",
@@ -71,13 +76,14 @@ pub async fn create_activations(
             safetensors(&answer.tensors, &scalars)?
         }
     };
-    Ok(spent(timed(response, answer.engine), tokens))
+    Ok(spent(timed(response, &timing), tokens))
 }
 
 /// Embeddings
 ///
 /// One vector an input, in OpenAI's shape: the activation at the model's cut, not normalized. For a fine-tuned model those of all
-/// adapter sets stand side by side. Stock clients ask for base64 and decode it themselves.
+/// adapter sets stand side by side. Stock clients ask for base64 and decode it themselves. `Server-Timing` is as that of
+/// `/v1/activations`.
 #[utoipa::path(post, path = "/embeddings", tag = "inference", security(("key" = [])), request_body = EmbeddingsBody, responses(
     (status = 200, description = "The vectors", body = EmbeddingsAnswer),
     (status = 400, description = "A field is wrong, unknown, or looks like a label; too many inputs; `dimensions` is set", body = ErrorEnvelope),
@@ -97,8 +103,8 @@ pub async fn create_embeddings(
     let encoding = body.encoding()?;
     let found = app.inference.embeddings(caller.project, body.model, body.input.read()?).await?;
     app.inference.meter(caller.project, caller.key, &found.answer, announced(&headers)).await?;
-    let (engine, tokens) = (found.answer.engine, found.answer.tokens);
-    Ok(spent(timed(Json(EmbeddingsAnswer::new(found, encoding)).into_response(), engine), tokens))
+    let (timing, tokens) = (server_timing(&found.answer), found.answer.tokens);
+    Ok(spent(timed(Json(EmbeddingsAnswer::new(found, encoding)).into_response(), &timing), tokens))
 }
 
 /// Bytes of the body, as its length was announced.
@@ -106,8 +112,18 @@ fn announced(headers: &HeaderMap) -> usize {
     headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
-fn timed(mut response: Response, engine: Duration) -> Response {
-    if let Ok(value) = HeaderValue::from_str(&format!("engine;dur={:.3}", engine.as_secs_f64() * 1e3)) {
+/// What the engine took and did, in the form of `Server-Timing` (W3C): times in milliseconds, calls of the pass as a description.
+fn server_timing(answer: &InferenceAnswer) -> String {
+    let milliseconds = |took: Duration| took.as_secs_f64() * 1e3;
+    let mut text = format!("engine;dur={:.3}, pass;desc=\"{}\"", milliseconds(answer.engine), answer.jobs_in_pass);
+    if let Some(took) = answer.load {
+        text.push_str(&format!(", load;dur={:.3}", milliseconds(took)));
+    }
+    text
+}
+
+fn timed(mut response: Response, timing: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(timing) {
         response.headers_mut().insert(HeaderName::from_static("server-timing"), value);
     }
     response

@@ -18,5 +18,6 @@ pub mod quota;
 pub mod schemas;
 pub mod settings;
 pub mod steps;
+pub mod taps;
 pub mod tensor;
 pub mod webhooks;

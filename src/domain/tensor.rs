@@ -12,6 +12,12 @@ pub enum Dtype {
     I64,
     /// 32-bit signed integer: token ids, lengths.
     I32,
+    /// 16-bit float: hidden states, in answers alone.
+    F16,
+    /// Upper half of a 32-bit float: hidden states, in answers alone.
+    BF16,
+    /// 8-bit signed integer: hidden states, in answers alone.
+    I8,
 }
 
 impl Dtype {
@@ -20,6 +26,8 @@ impl Dtype {
         match self {
             Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
+            Self::F16 | Self::BF16 => 2,
+            Self::I8 => 1,
         }
     }
 
@@ -29,10 +37,13 @@ impl Dtype {
             Self::F32 => "F32",
             Self::I64 => "I64",
             Self::I32 => "I32",
+            Self::F16 => "F16",
+            Self::BF16 => "BF16",
+            Self::I8 => "I8",
         }
     }
 
-    /// Reads the safetensors name.
+    /// Reads the safetensors name of an element type that a client may send.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::F32, Self::I64, Self::I32].into_iter().find(|dtype| dtype.name() == name)
     }
@@ -124,18 +135,18 @@ impl WireTensor {
         self
     }
 
-    /// The elements of an integer tensor; `None` for floats.
+    /// The elements of a tensor of wide integers; `None` for others.
     pub fn integers(&self) -> Option<Vec<i64>> {
         match self.dtype {
             Dtype::I64 => Some(self.bytes.as_chunks::<8>().0.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect()),
             Dtype::I32 => {
                 Some(self.bytes.as_chunks::<4>().0.iter().map(|chunk| i64::from(i32::from_le_bytes(*chunk))).collect())
             }
-            Dtype::F32 => None,
+            _ => None,
         }
     }
 
-    /// The elements of a float tensor; `None` for integers.
+    /// The elements of a tensor of 32-bit floats; `None` for others.
     pub fn floats(&self) -> Option<Vec<f32>> {
         match self.dtype {
             Dtype::F32 => Some(self.bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()),

@@ -258,17 +258,12 @@ pub fn write_safetensors(tensors: &[WireTensor], metadata: &BTreeMap<String, Str
 
 /// A live tensor from a wire tensor. Floats must be finite; the first that is not is named.
 pub fn to_tensor(wire: &WireTensor) -> Result<Tensor, CodecError> {
-    let kind = match wire.dtype() {
-        Dtype::F32 => Kind::Float,
-        Dtype::I64 => Kind::Int64,
-        Dtype::I32 => Kind::Int,
-    };
     if let Some((index, value)) = first_not_finite(wire) {
         return Err(wrong(wire.name(), format!("element {index} is {value}, not a finite number")));
     }
     let shape: Vec<i64> = wire.shape().iter().map(|&dim| dim as i64).collect();
     // WireTensor's invariant: the bytes fill the shape exactly. LibTorch would read on past a shorter slice.
-    Tensor::f_from_data_size(wire.bytes(), &shape, kind).map_err(|e| wrong(wire.name(), e.to_string()))
+    Tensor::f_from_data_size(wire.bytes(), &shape, kind(wire.dtype())).map_err(|e| wrong(wire.name(), e.to_string()))
 }
 
 fn first_not_finite(wire: &WireTensor) -> Option<(usize, f32)> {
@@ -279,18 +274,35 @@ fn first_not_finite(wire: &WireTensor) -> Option<(usize, f32)> {
     values.enumerate().find(|(_, value)| !value.is_finite())
 }
 
+/// LibTorch's word for an element type.
+fn kind(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::F32 => Kind::Float,
+        Dtype::I64 => Kind::Int64,
+        Dtype::I32 => Kind::Int,
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
+        Dtype::I8 => Kind::Int8,
+    }
+}
+
 /// A float32 wire tensor from a live tensor.
 pub fn to_wire(name: impl Into<String>, tensor: &Tensor) -> Result<WireTensor, CodecError> {
+    to_wire_as(name, tensor, Dtype::F32)
+}
+
+/// A wire tensor from a live tensor, converted on its device.
+pub fn to_wire_as(name: impl Into<String>, tensor: &Tensor, dtype: Dtype) -> Result<WireTensor, CodecError> {
     let name = name.into();
     let shape: Vec<usize> = tensor.size().iter().map(|&dim| dim as usize).collect();
     let read = || {
-        let whole = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
-        let mut bytes = vec![0_u8; whole.numel() * 4];
+        let whole = tensor.f_detach()?.f_to_kind(kind(dtype))?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let mut bytes = vec![0_u8; whole.numel() * dtype.size()];
         whole.f_copy_data_u8(&mut bytes, whole.numel())?;
         Ok::<_, tch::TchError>(bytes)
     };
     let bytes = read().map_err(|e| wrong(&name, e.to_string()))?;
-    WireTensor::new(name, Dtype::F32, shape, bytes.into()).map_err(from_tensor_error)
+    WireTensor::new(name, dtype, shape, bytes.into()).map_err(from_tensor_error)
 }
 
 #[cfg(test)]

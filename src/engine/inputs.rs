@@ -1,18 +1,22 @@
 //! Inputs, from texts or ids to checked token ids. Owns every check on them: nothing unchecked passes to the device. Ids,
 //! token types, lengths and batch size are all refused here, by input.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use tokenizers::EncodeInput;
 use tokenizers::Tokenizer;
 use tokenizers::TruncationParams;
 
 use crate::domain::limits::Limits;
+use crate::domain::taps::Taps;
 use crate::engine::errors::invalid;
 use crate::engine::interface::EngineError;
+use crate::engine::interface::ForwardCall;
 use crate::engine::interface::Inputs;
 use crate::engine::interface::Place;
 use crate::model::BackboneInfo;
@@ -47,41 +51,67 @@ pub fn read_tokenizer(folder: &Path, max_tokens: usize) -> Result<Option<Tokeniz
     Ok(Some(tokenizer))
 }
 
+/// What an evaluation asks for, as far as it decides who may share its pass.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Evaluation {
+    /// Activations of the bare backbone alone.
+    Bare,
+    /// Activations of adapter sets.
+    Adapted,
+    /// Hidden states.
+    Taps(Arc<Taps>),
+}
+
+impl Evaluation {
+    /// What a call asks for.
+    pub fn of<I>(call: &ForwardCall<I>) -> Self {
+        match &call.taps {
+            Some(taps) => Self::Taps(Arc::clone(taps)),
+            None if call.adapters.is_empty() => Self::Bare,
+            None => Self::Adapted,
+        }
+    }
+}
+
 /// Evaluations of one session that are not answered yet; each counts from the moment it is asked for, so that a pass knows whom to
 /// wait for before they reach the device.
 #[derive(Debug, Default)]
 pub struct PendingEvaluations {
-    bare: AtomicUsize,
-    adapted: AtomicUsize,
+    counts: Mutex<HashMap<Evaluation, usize>>,
 }
 
 /// An evaluation that counts as pending until this is dropped.
 #[derive(Debug)]
 pub struct PendingEvaluation {
     session: Arc<PendingEvaluations>,
-    bare: bool,
+    kind: Evaluation,
 }
 
 impl PendingEvaluations {
-    /// Counts one more: of the bare backbone alone, or of adapter sets.
-    pub fn count_in(self: &Arc<Self>, bare: bool) -> PendingEvaluation {
-        self.counter(bare).fetch_add(1, Ordering::Relaxed);
-        PendingEvaluation { session: Arc::clone(self), bare }
+    /// Counts one more of a kind.
+    pub fn count_in(self: &Arc<Self>, kind: Evaluation) -> PendingEvaluation {
+        *self.counts().entry(kind.clone()).or_default() += 1;
+        PendingEvaluation { session: Arc::clone(self), kind }
     }
 
-    /// How many are pending.
-    pub fn count(&self, bare: bool) -> usize {
-        self.counter(bare).load(Ordering::Relaxed)
+    /// How many of a kind are pending.
+    pub fn count(&self, kind: &Evaluation) -> usize {
+        self.counts().get(kind).copied().unwrap_or(0)
     }
 
-    fn counter(&self, bare: bool) -> &AtomicUsize {
-        if bare { &self.bare } else { &self.adapted }
+    /// The counts are whole at every moment: a panic elsewhere does not spoil them.
+    fn counts(&self) -> MutexGuard<'_, HashMap<Evaluation, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for PendingEvaluation {
     fn drop(&mut self) {
-        self.session.counter(self.bare).fetch_sub(1, Ordering::Relaxed);
+        let mut counts = self.session.counts();
+        match counts.get_mut(&self.kind) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(counts.remove(&self.kind)),
+        }
     }
 }
 

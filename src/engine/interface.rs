@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
 use crate::domain::settings::SplitSettings;
+use crate::domain::taps::Taps;
 use crate::domain::tensor::WireTensor;
 use crate::model::optim::AdamW;
 use crate::model::sites::AdapterMatrix;
@@ -63,6 +65,8 @@ pub struct SessionSpec {
 pub struct SessionInfo {
     /// Width H of the activations.
     pub hidden_size: usize,
+    /// Levels of hidden states, the embeddings' output included.
+    pub levels: usize,
     /// Length P of one adapter set's flat vector.
     pub adapter_parameters: usize,
     /// Where each matrix stands in it.
@@ -99,9 +103,12 @@ pub struct ForwardCall<I = Inputs> {
     pub base: bool,
     /// New adapter values `[P]` by set, taken over before the pass (client custody).
     pub theta: Vec<(usize, WireTensor)>,
+    /// Hidden states of the bare backbone, in place of activations: `keep` is then `None`, `adapters` empty, and `base` false.
+    pub taps: Option<Arc<Taps>>,
 }
 
-/// Answer to a forward: `h.{i}`, `h.base` (`[B, H]`, or `[N, H]` with `lengths` `[B]` where pooling is `none`).
+/// Answer to a forward: `h.{i}`, `h.base` (`[B, H]`, or `[N, H]` with `lengths` `[B]` where pooling is `none`). With taps, by level l:
+/// `hidden.{l}` `[N, H]` with `lengths`, or `hidden.{l}.{pick}` `[B, H]`; in int8 each with its `.scale` `[H]`.
 #[derive(Debug, Clone)]
 pub struct ForwardReply {
     /// The activations.

@@ -22,6 +22,7 @@ use crate::domain::tensor::WireTensor;
 use crate::engine::accelerator;
 use crate::engine::device::Device;
 use crate::engine::device_state::DeviceState;
+use crate::engine::inputs::Evaluation;
 use crate::engine::inputs::Overlong;
 use crate::engine::inputs::PendingEvaluations;
 use crate::engine::inputs::Reader;
@@ -98,10 +99,10 @@ impl LocalEngine {
         call: ForwardCall,
         overlong: Overlong,
     ) -> Result<ForwardCall<TokenBatch>, EngineError> {
-        let ForwardCall { keep, random, inputs, adapters, base, theta } = call;
+        let ForwardCall { keep, random, inputs, adapters, base, theta, taps } = call;
         let limits = self.limits.clone();
         let inputs = blocking(move || reader.read(inputs, overlong, &limits)).await?;
-        Ok(ForwardCall { keep, random, inputs, adapters, base, theta })
+        Ok(ForwardCall { keep, random, inputs, adapters, base, theta, taps })
     }
 
     /// The folder's tokenizer, shared by the sessions on it.
@@ -183,14 +184,14 @@ impl Engine for LocalEngine {
 
     async fn forward(&self, job: JobId, call: ForwardCall) -> Result<ForwardReply, EngineError> {
         let reader = self.reader(job)?;
-        let _pending = call.keep.is_none().then(|| reader.pending.count_in(call.adapters.is_empty()));
+        let _pending = call.keep.is_none().then(|| reader.pending.count_in(Evaluation::of(&call)));
         let call = self.read(reader, call, Overlong::Cut).await?;
         self.device.forward(job, call).await
     }
 
     async fn evaluate(&self, job: JobId, call: ForwardCall, patience: Duration) -> Result<ForwardReply, EngineError> {
         let reader = self.reader(job)?;
-        let _pending = reader.pending.count_in(call.adapters.is_empty());
+        let _pending = reader.pending.count_in(Evaluation::of(&call));
         let call = self.read(reader, ForwardCall { keep: None, ..call }, Overlong::Refused).await?;
         self.device.evaluate(job, call, patience).await
     }

@@ -23,6 +23,7 @@ mod settings;
 mod snapshot;
 mod stack_key;
 mod stacking;
+mod taps;
 
 pub use interface::BackwardReply;
 pub use interface::Engine;
@@ -42,6 +43,7 @@ pub use local::describe;
 pub use local::inspect;
 pub use settings::EngineConfig;
 pub use snapshot::adapters as snapshot_adapters;
+pub use taps::quantize;
 
 pub use crate::model::BackboneInfo;
 pub use crate::model::Description;

@@ -13,6 +13,8 @@ use crate::domain::ids::JobId;
 use crate::domain::limits::Limits;
 use crate::domain::settings::Custody;
 use crate::domain::settings::Pooling;
+use crate::domain::taps::Taps;
+use crate::domain::taps::TokenPicks;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
 use crate::engine::codec::to_tensor;
@@ -26,10 +28,13 @@ use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
 use crate::engine::interface::Place;
 use crate::engine::interface::Share;
+use crate::engine::retained_graphs::BatchRows;
 use crate::engine::retained_graphs::ForwardGraph;
 use crate::engine::retained_graphs::Graph;
 use crate::engine::retained_graphs::PassInputs;
 use crate::engine::session::Session;
+use crate::engine::taps;
+use crate::engine::taps::TappedPass;
 use crate::model::optim;
 
 /// A backward.
@@ -50,6 +55,8 @@ pub struct ReadyForward {
     pub inputs: PassInputs,
     /// Whether the bare backbone is asked for.
     pub base: bool,
+    /// Hidden states that are asked for, in place of activations.
+    pub taps: Option<Arc<Taps>>,
     /// Bytes that the pass needs, by estimate.
     pub bytes: usize,
 }
@@ -57,7 +64,8 @@ pub struct ReadyForward {
 impl ReadyForward {
     /// Tokens that it adds to a pass, each counted once a set, and once for the bare backbone.
     pub fn tokens(&self) -> usize {
-        self.inputs.batch.tokens() * (self.inputs.sets.len() + usize::from(self.base))
+        let runs_bare = self.base || self.taps.is_some();
+        self.inputs.batch.tokens() * (self.inputs.sets.len() + usize::from(runs_bare))
     }
 }
 
@@ -69,7 +77,10 @@ pub fn ready_forward(
 ) -> Result<ReadyForward, EngineError> {
     let session = state.session(job)?;
     check_sets(session, &call.adapters)?;
-    session.check_cut(&call.inputs)?;
+    match &call.taps {
+        None => session.check_cut(&call.inputs)?,
+        Some(taps) => taps::check(session, &call, taps)?,
+    }
     if session.settings.custody == Custody::Host && !call.theta.is_empty() {
         return Err(invalid(
             Place::Tensor(format!("theta.{}", call.theta[0].0)),
@@ -79,6 +90,8 @@ pub fn ready_forward(
     let tokens = call.inputs.tokens();
     let sets = call.adapters.len().max(1);
     let bytes = if call.keep.is_some() { session.graph_bytes(tokens, sets) } else { session.pass_bytes(tokens, sets) };
+    let kept = call.taps.as_ref().map_or(0, |taps| taps.kept_bytes(taps::size_of(session, &call.inputs)));
+    let bytes = bytes.saturating_add(kept);
     let budget = state.graphs.budget_bytes();
     if bytes > budget {
         let text = format!("a forward of {tokens} tokens needs {bytes} bytes on the device, graph_bytes is {budget}");
@@ -87,12 +100,17 @@ pub fn ready_forward(
     let values = session.values_with(&call.theta)?;
     values.check_held(call.adapters.iter().copied())?;
     let inputs = PassInputs { batch: Arc::new(call.inputs), values, sets: call.adapters, random: call.random };
-    Ok(ReadyForward { job, keep: call.keep, inputs, base: call.base, bytes })
+    Ok(ReadyForward { job, keep: call.keep, inputs, base: call.base, taps: call.taps, bytes })
 }
 
 /// Runs a forward. New adapter values are taken over only if all of it succeeds.
 pub fn forward(state: &mut DeviceState, call: &ReadyForward) -> Result<ForwardReply, EngineError> {
     let session = state.session(call.job)?;
+    if let Some(taps) = &call.taps {
+        let batch = &call.inputs.batch;
+        let tensors = TappedPass::run(session, batch, taps)?.cut_out(BatchRows::whole(batch))?;
+        return finish_forward(state, call, tensors);
+    }
     let base = call.base.then(|| session.base(&call.inputs.batch)).transpose()?;
     let mut tensors = match call.keep {
         Some(id) => run_training(state, call, id)?,
@@ -140,7 +158,11 @@ pub fn finish_forward(
         if call.keep.is_some() {
             session.trained_at = Instant::now();
         }
-        if session.settings.cut() == Pooling::None {
+        let is_by_token = match &call.taps {
+            Some(taps) => taps.tokens == TokenPicks::All,
+            None => session.settings.cut() == Pooling::None,
+        };
+        if is_by_token {
             tensors.push(lengths(&call.inputs.batch)?);
         }
     }

@@ -11,6 +11,7 @@ use tch::Tensor;
 
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
+use crate::domain::settings::Pooling;
 use crate::engine::adapter_values::AdapterValues;
 use crate::engine::backbones::LoadedBackbone;
 use crate::engine::inputs::TokenBatch;
@@ -65,6 +66,28 @@ impl RowRange {
     /// These rows of `[R, S, H]` for one set: `[rows, H]`, a view.
     pub fn of(self, output: &Tensor, set: usize) -> TchResult<Tensor> {
         output.f_narrow(0, self.first, self.count)?.f_select(1, set as i64)
+    }
+}
+
+/// Which rows of a shared pass belong to one batch: of what has a row an input, and of what has a row a token.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchRows {
+    /// Its inputs.
+    pub inputs: RowRange,
+    /// Their tokens.
+    pub tokens: RowRange,
+}
+
+impl BatchRows {
+    /// Of a batch that has its pass to itself.
+    pub fn whole(batch: &TokenBatch) -> Self {
+        let all = |count: usize| RowRange { first: 0, count: count as i64 };
+        Self { inputs: all(batch.ids.len()), tokens: all(batch.tokens()) }
+    }
+
+    /// Those of an output at this cut.
+    pub fn at(self, cut: Pooling) -> RowRange {
+        if cut == Pooling::None { self.tokens } else { self.inputs }
     }
 }
 

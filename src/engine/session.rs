@@ -95,6 +95,7 @@ impl Session {
         let backbone = self.backbone.info();
         SessionInfo {
             hidden_size: backbone.hidden_size,
+            levels: backbone.levels,
             adapter_parameters: self.plan.parameters,
             layout: self.plan.layout().cloned().collect(),
             target_modules: self.plan.targets.clone(),

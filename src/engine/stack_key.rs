@@ -1,15 +1,18 @@
 //! Which forwards may share a pass, and how many are to be expected. Owns the rule; must never run one.
 //!
-//! A pass runs on one backbone, ends at one cut, and either keeps a graph or does not. Within it every row meets its own forward's
+//! A pass runs on one backbone, gives activations at one cut or the same hidden states to all, and either keeps a graph or does not. Within it every row meets its own forward's
 //! adapters only: as one of several owners where the family can tell rows apart, or because all rows have the same adapters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::settings::Pooling;
+use crate::domain::taps::Taps;
 use crate::engine::adapter_values::AdapterValues;
 use crate::engine::adapter_values::ValuesId;
 use crate::engine::backbones::BackboneId;
 use crate::engine::device_state::DeviceState;
+use crate::engine::inputs::Evaluation;
 use crate::engine::passes::ReadyForward;
 use crate::engine::session::Session;
 
@@ -24,12 +27,21 @@ pub struct StackKey {
 }
 
 /// What a pass has but one of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct PassKind {
     backbone: BackboneId,
-    cut: Pooling,
+    gives: Gives,
     /// Whether it keeps a graph.
     trains: bool,
+}
+
+/// What a pass gives of each row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Gives {
+    /// Its activations at this cut.
+    Activations(Pooling),
+    /// These hidden states, whatever the cut.
+    Taps(Arc<Taps>),
 }
 
 /// Whose adapters the rows of a forward meet.
@@ -54,7 +66,7 @@ impl StackKey {
         }
         let adapters = if call.inputs.sets.is_empty() {
             // Without sets a training forward has no graph, and without the bare backbone there is nothing to run.
-            if trains || !call.base {
+            if trains || (!call.base && call.taps.is_none()) {
                 return None;
             }
             Adapters::Bare
@@ -66,12 +78,16 @@ impl StackKey {
             }
             Adapters::met_by(session, &call.inputs.values)
         };
-        Some(Self::new(session, trains, adapters))
+        let key = Self::activations(session, trains, adapters);
+        Some(match &call.taps {
+            None => key,
+            Some(taps) => Self { pass: PassKind { gives: Gives::Taps(Arc::clone(taps)), ..key.pass }, ..key },
+        })
     }
 
-    fn new(session: &Session, trains: bool, adapters: Adapters) -> Self {
-        let pass = PassKind { backbone: session.backbone.id, cut: session.settings.cut(), trains };
-        Self { pass, adapters }
+    fn activations(session: &Session, trains: bool, adapters: Adapters) -> Self {
+        let gives = Gives::Activations(session.settings.cut());
+        Self { pass: PassKind { backbone: session.backbone.id, gives, trains }, adapters }
     }
 
     /// Whether a forward of the other key may join a pass that one of this key leads. An update of zero is no update: the bare
@@ -88,16 +104,21 @@ impl StackKey {
 
     /// A session that trains has one forward on its way at most, since its client waits for each; evaluations say that they are pending.
     fn count_compatible_of(&self, session: &Session) -> usize {
+        if let Gives::Taps(taps) = &self.pass.gives {
+            let is_here = session.backbone.id == self.pass.backbone;
+            return if is_here { session.pending.count(&Evaluation::Taps(Arc::clone(taps))) } else { 0 };
+        }
         let trains = self.pass.trains;
-        let admits_bare = self.admits(&Self::new(session, trains, Adapters::Bare));
-        let admits_adapted = self.admits(&Self::new(session, trains, Adapters::met_by(session, &session.values)));
+        let admits_bare = self.admits(&Self::activations(session, trains, Adapters::Bare));
+        let adapted = Adapters::met_by(session, &session.values);
+        let admits_adapted = self.admits(&Self::activations(session, trains, adapted));
         let is_training = admits_adapted && session.trained_at.elapsed() < ACTIVE;
         let mut evaluations = 0;
         if admits_bare && !trains {
-            evaluations += session.pending.count(true);
+            evaluations += session.pending.count(&Evaluation::Bare);
         }
         if admits_adapted && !trains {
-            evaluations += session.pending.count(false);
+            evaluations += session.pending.count(&Evaluation::Adapted);
         }
         evaluations.max(usize::from(is_training))
     }

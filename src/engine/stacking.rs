@@ -10,6 +10,8 @@
 //! **As one batch.** Evaluations that differ in their inputs alone need no owners: all inputs are one batch, all sets run side by side
 //! over it, and the output is `[R, S, H]`.
 //!
+//! Hidden states are the bare backbone's, and always come out of a pass of the second form.
+//!
 //! In both, attention runs input by input, and an answer is cut out by its own rows: it equals the request run alone to rounding (1e-5).
 //! A request that fails while it is answered fails alone; an error of the pass is nobody's, and each runs alone then.
 
@@ -22,6 +24,7 @@ use tch::Kind;
 use tch::Tensor;
 
 use crate::domain::settings::Pooling;
+use crate::domain::taps::Taps;
 use crate::domain::tensor::WireTensor;
 use crate::engine::codec::to_wire;
 use crate::engine::device_state::DeviceState;
@@ -32,6 +35,7 @@ use crate::engine::interface::ForwardReply;
 use crate::engine::passes;
 use crate::engine::passes::ReadyBackward;
 use crate::engine::passes::ReadyForward;
+use crate::engine::retained_graphs::BatchRows;
 use crate::engine::retained_graphs::ForwardGraph;
 use crate::engine::retained_graphs::Graph;
 use crate::engine::retained_graphs::PassInputs;
@@ -39,6 +43,7 @@ use crate::engine::retained_graphs::RowRange;
 use crate::engine::retained_graphs::SetRows;
 use crate::engine::retained_graphs::StackedGraph;
 use crate::engine::session::Session;
+use crate::engine::taps::TappedPass;
 
 /// Each request's own result, in the order of the requests.
 pub type Results<T> = Vec<Result<T, EngineError>>;
@@ -48,6 +53,8 @@ pub fn forward(state: &mut DeviceState, calls: &[ReadyForward]) -> Result<Result
     let leader = calls.first().ok_or(EngineError::NoSession)?;
     if leader.keep.is_some() {
         train_by_owner(state, calls)
+    } else if let Some(taps) = leader.taps.clone() {
+        evaluate_taps(state, calls, &taps)
     } else if differ_in_inputs_alone(state.session(leader.job)?, calls) {
         evaluate_as_one_batch(state, calls)
     } else {
@@ -61,22 +68,22 @@ pub fn forward(state: &mut DeviceState, calls: &[ReadyForward]) -> Result<Result
 struct JoinedBatch {
     ids: Vec<Vec<i64>>,
     types: Vec<Vec<i64>>,
-    rows: i64,
+    tokens: i64,
 }
 
 impl JoinedBatch {
-    /// Appends inputs, and says which rows of the output will be theirs: one an input, or one a token where nothing is pooled.
-    fn append(&mut self, batch: &TokenBatch, cut: Pooling) -> RowRange {
-        let count = if cut == Pooling::None { batch.tokens() } else { batch.ids.len() } as i64;
-        let rows = RowRange { first: self.rows, count };
+    /// Appends inputs, and says which rows of the output will be theirs.
+    fn append(&mut self, batch: &TokenBatch) -> BatchRows {
+        let BatchRows { mut inputs, mut tokens } = BatchRows::whole(batch);
+        (inputs.first, tokens.first) = (self.ids.len() as i64, self.tokens);
         self.ids.extend(batch.ids.iter().cloned());
         // All zero is what absent types stand for: batches with and without types can be joined.
         match &batch.types {
             Some(types) => self.types.extend(types.iter().cloned()),
             None => self.types.extend(batch.ids.iter().map(|ids| vec![0; ids.len()])),
         }
-        self.rows += count;
-        rows
+        self.tokens += tokens.count;
+        BatchRows { inputs, tokens }
     }
 
     fn into_batch(self, session: &Session) -> TokenBatch {
@@ -122,7 +129,7 @@ impl OwnedBatch {
         let owner = self.values.len();
         self.owner_of.extend(std::iter::repeat_n(owner, batch.ids.len()));
         self.values.push(values);
-        SetRows { owner: owner as i64, rows: self.inputs.append(batch, cut) }
+        SetRows { owner: owner as i64, rows: self.inputs.append(batch).at(cut) }
     }
 
     /// Runs the pass. All forwards have the session's backbone, cut and layout: that is what their key says.
@@ -222,10 +229,28 @@ fn evaluate_as_one_batch(
     let session = state.session(leader.job)?;
     let mut batch = JoinedBatch::default();
     let cut = session.settings.cut();
-    let rows: Vec<RowRange> = calls.iter().map(|call| batch.append(&call.inputs.batch, cut)).collect();
+    let rows: Vec<RowRange> = calls.iter().map(|call| batch.append(&call.inputs.batch).at(cut)).collect();
     let pass = OneBatch::run(session, calls, batch.into_batch(session))?;
     let answer = |call: &ReadyForward, rows: RowRange| {
         let tensors = pass.cut_out(call, rows)?;
+        finish_shared(state, call, tensors, calls.len())
+    };
+    Ok(answer_each(calls, rows, answer))
+}
+
+/// Runs evaluations that want the same hidden states as one batch of all their inputs.
+fn evaluate_taps(
+    state: &mut DeviceState,
+    calls: &[ReadyForward],
+    taps: &Taps,
+) -> Result<Results<ForwardReply>, EngineError> {
+    let leader = calls.first().ok_or(EngineError::NoSession)?;
+    let session = state.session(leader.job)?;
+    let mut batch = JoinedBatch::default();
+    let rows: Vec<BatchRows> = calls.iter().map(|call| batch.append(&call.inputs.batch)).collect();
+    let pass = TappedPass::run(session, &batch.into_batch(session), taps)?;
+    let answer = |call: &ReadyForward, rows: BatchRows| {
+        let tensors = pass.cut_out(rows)?;
         finish_shared(state, call, tensors, calls.len())
     };
     Ok(answer_each(calls, rows, answer))

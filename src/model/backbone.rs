@@ -1,6 +1,8 @@
 //! What every family of backbones is to the rest of the host. Owns the trait, and where and how a backbone computes; must never
 //! know a family.
 
+use std::ops::ControlFlow;
+
 use tch::Device;
 use tch::Kind;
 use tch::Tensor;
@@ -8,6 +10,7 @@ use tch::Tensor;
 use crate::domain::settings::Pooling;
 use crate::domain::settings::Precision;
 use crate::model::error::ModelError;
+use crate::model::error::TchResult;
 use crate::model::lora_pass::LoraPass;
 use crate::model::packing::Packed;
 use crate::model::sites::LinearSite;
@@ -21,6 +24,9 @@ pub struct BackboneInfo {
     pub hidden_size: usize,
     /// Number of transformer layers.
     pub layers: usize,
+    /// Number of levels, as transformers' `output_hidden_states` counts them: the embeddings' output and each layer's, of the encoder
+    /// and then of the decoder where there are both.
+    pub levels: usize,
     /// Most tokens in one input.
     pub max_tokens: usize,
     /// Number of token ids.
@@ -64,6 +70,14 @@ impl Default for Placement {
     }
 }
 
+/// Is shown a level's number and its states, `[N, S, H]` in packed order, and says whether the pass goes on.
+pub type Visit<'a> = dyn FnMut(usize, &Tensor) -> TchResult<ControlFlow<()>> + 'a;
+
+/// The visitor of a pass of which only the end is wanted.
+pub fn unseen(_: usize, _: &Tensor) -> TchResult<ControlFlow<()>> {
+    Ok(ControlFlow::Continue(()))
+}
+
 /// A frozen transformer. Always in evaluation mode: the only dropout is LoRA's.
 pub trait Backbone {
     /// What it is.
@@ -89,4 +103,9 @@ pub trait Backbone {
     /// Runs `S` adapter sets (or the bare backbone, `S` = 1) over one batch: `[B, S, H]`, or `[N, S, H]` where pooling is
     /// `none`, in the callers' order, float32. The result may refer to this backbone's weights: keep the backbone while it lives.
     fn forward(&self, batch: &Packed, lora: Option<&LoraPass>, pooling: Pooling) -> Result<Tensor, ModelError>;
+
+    /// Runs the bare backbone over one batch, and shows `visit` every level `[N, 1, H]`, from 0 on. The values are those of transformers'
+    /// `output_hidden_states`: a level that is a stack's last one comes after its final norm. Where `visit` breaks off, no further layer
+    /// runs.
+    fn hidden_states(&self, batch: &Packed, visit: &mut Visit) -> Result<(), ModelError>;
 }

@@ -15,6 +15,8 @@ use crate::model::attention::Projected;
 use crate::model::backbone::Backbone;
 use crate::model::backbone::BackboneInfo;
 use crate::model::backbone::Placement;
+use crate::model::backbone::Visit;
+use crate::model::backbone::unseen;
 use crate::model::config::bert::BertConfig;
 use crate::model::error::ModelError;
 use crate::model::error::TchResult;
@@ -133,6 +135,7 @@ impl Bert {
                 family: config.family.clone(),
                 hidden_size: config.hidden_size,
                 layers: config.layers,
+                levels: config.layers + 1,
                 max_tokens: config.positions - config.first_position,
                 vocab_size: config.vocab_size,
                 token_types: config.token_types,
@@ -147,6 +150,33 @@ impl Bert {
             graph_floats: config.layers * (7 * config.hidden_size + config.intermediate_size),
             _weights: weights,
         })
+    }
+}
+
+impl Bert {
+    /// Runs the layers until `visit` breaks off, and gives the last level that it came to. `picks`, where given, are the only tokens that
+    /// the last layer is asked for.
+    fn walk(
+        &self,
+        batch: &Packed,
+        lora: Option<&LoraPass>,
+        picks: Option<&Tensor>,
+        visit: &mut Visit,
+    ) -> TchResult<Tensor> {
+        let mut x = {
+            let _frozen = tch::no_grad_guard();
+            self.embeddings.forward(batch)? // (t, 1, h)
+        };
+        let mut flow = visit(0, &x)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            if flow.is_break() {
+                break;
+            }
+            let is_last = index + 1 == self.layers.len();
+            x = layer.forward(&x, batch, lora, picks.filter(|_| is_last))?; // (t, s, h); (b, s, h) past the pool
+            flow = visit(index + 1, &x)?;
+        }
+        Ok(x)
     }
 }
 
@@ -209,15 +239,12 @@ impl Backbone for Bert {
     }
 
     fn forward(&self, batch: &Packed, lora: Option<&LoraPass>, pooling: Pooling) -> Result<Tensor, ModelError> {
-        let mut x = {
-            let _frozen = tch::no_grad_guard();
-            self.embeddings.forward(batch)? // (t, 1, h)
-        };
-        for (index, layer) in self.layers.iter().enumerate() {
-            let is_last = index + 1 == self.layers.len();
-            let picks = if is_last { pooling::picks(batch, pooling) } else { None };
-            x = layer.forward(&x, batch, lora, picks)?; // (t, s, h); (b, s, h) past the pool
-        }
+        let x = self.walk(batch, lora, pooling::picks(batch, pooling), &mut unseen)?;
         Ok(pooling::pool(&x, batch, pooling)?)
+    }
+
+    fn hidden_states(&self, batch: &Packed, visit: &mut Visit) -> Result<(), ModelError> {
+        drop(self.walk(batch, None, None, visit)?);
+        Ok(())
     }
 }

@@ -16,6 +16,8 @@ use crate::model::attention::Projected;
 use crate::model::backbone::Backbone;
 use crate::model::backbone::BackboneInfo;
 use crate::model::backbone::Placement;
+use crate::model::backbone::Visit;
+use crate::model::backbone::unseen;
 use crate::model::config::deberta_v2::DebertaV2Config;
 use crate::model::config::deberta_v2::RelativePositions;
 use crate::model::config::fields::Activation;
@@ -310,6 +312,7 @@ impl DebertaV2 {
                 family: "deberta-v2".to_owned(),
                 hidden_size: config.hidden_size,
                 layers: config.layers,
+                levels: config.layers + 1,
                 max_tokens: config.positions,
                 vocab_size: config.vocab_size,
                 token_types: config.token_types,
@@ -326,6 +329,41 @@ impl DebertaV2 {
             graph_floats: config.layers * (14 * config.hidden_size + config.intermediate_size),
             _weights: weights,
         })
+    }
+}
+
+impl DebertaV2 {
+    fn pass<'a>(&'a self, batch: &'a Packed, lora: Option<&'a LoraPass>, picked_last: bool) -> Pass<'a> {
+        Pass { batch, lora, relative: self.relative.as_ref(), picked_last }
+    }
+
+    /// Runs the layers until `visit` breaks off, and gives the last level that it came to. `picks`, where given, are the only tokens that
+    /// the last layer is asked for.
+    fn walk(&self, pass: &Pass, picks: Option<&Tensor>, visit: &mut Visit) -> TchResult<Tensor> {
+        let embedded = {
+            let _frozen = tch::no_grad_guard();
+            self.embeddings.forward(pass.batch)? // (t, 1, h)
+        };
+        let mut x = embedded.shallow_clone();
+        let mut flow = visit(0, &x)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            if flow.is_break() {
+                break;
+            }
+            let is_last = index + 1 == self.layers.len();
+            let picks = picks.filter(|_| is_last);
+            let convolution = self.convolution.as_ref().filter(|_| index == 0);
+            // The convolution needs the first layer's output whole.
+            x = layer.forward(&x, pass, picks.filter(|_| convolution.is_none()))?; // (t, s, h); (b, s, h) past the pool
+            if let Some(convolution) = convolution {
+                x = convolution.forward(&embedded, &x, pass.batch)?;
+                if let Some(picks) = picks {
+                    x = x.f_index_select(0, picks)?;
+                }
+            }
+            flow = visit(index + 1, &x)?;
+        }
+        Ok(x)
     }
 }
 
@@ -420,25 +458,13 @@ impl Backbone for DebertaV2 {
     }
 
     fn forward(&self, batch: &Packed, lora: Option<&LoraPass>, pooling: Pooling) -> Result<Tensor, ModelError> {
-        let embedded = {
-            let _frozen = tch::no_grad_guard();
-            self.embeddings.forward(batch)? // (t, 1, h)
-        };
-        let pass = Pass { batch, lora, relative: self.relative.as_ref(), picked_last: pooling == Pooling::Last };
-        let mut x = embedded.shallow_clone();
-        for (index, layer) in self.layers.iter().enumerate() {
-            let convolves = index == 0 && self.convolution.is_some();
-            let is_last = index + 1 == self.layers.len();
-            // The convolution needs the first layer's output whole.
-            let picks = if is_last && !convolves { pooling::picks(batch, pooling) } else { None };
-            x = layer.forward(&x, &pass, picks)?; // (t, s, h); (b, s, h) past the pool
-            if let (Some(convolution), true) = (&self.convolution, convolves) {
-                x = convolution.forward(&embedded, &x, batch)?;
-                if let (true, Some(picks)) = (is_last, pooling::picks(batch, pooling)) {
-                    x = x.f_index_select(0, picks)?;
-                }
-            }
-        }
+        let pass = self.pass(batch, lora, pooling == Pooling::Last);
+        let x = self.walk(&pass, pooling::picks(batch, pooling), &mut unseen)?;
         Ok(pooling::pool(&x, batch, pooling)?)
+    }
+
+    fn hidden_states(&self, batch: &Packed, visit: &mut Visit) -> Result<(), ModelError> {
+        drop(self.walk(&self.pass(batch, None, false), None, visit)?);
+        Ok(())
     }
 }

@@ -18,6 +18,8 @@ use crate::model::attention::Projected;
 use crate::model::backbone::Backbone;
 use crate::model::backbone::BackboneInfo;
 use crate::model::backbone::Placement;
+use crate::model::backbone::Visit;
+use crate::model::backbone::unseen;
 use crate::model::config::fields::Activation;
 use crate::model::config::llama::LlamaConfig;
 use crate::model::config::llama::Rope;
@@ -188,6 +190,7 @@ impl Llama {
                 family: config.family.clone(),
                 hidden_size: config.hidden_size,
                 layers: config.layers,
+                levels: config.layers + 1,
                 max_tokens: config.positions,
                 vocab_size: config.vocab_size,
                 token_types: 0,
@@ -203,6 +206,38 @@ impl Llama {
             graph_floats: config.layers * graph_floats(&config),
             _weights: weights,
         })
+    }
+}
+
+impl Llama {
+    /// Runs the layers until `visit` breaks off, and gives the last level that it came to. `picks`, where given, are the only tokens that
+    /// the last layer is asked for.
+    fn walk(
+        &self,
+        batch: &Packed,
+        lora: Option<&LoraPass>,
+        picks: Option<&Tensor>,
+        visit: &mut Visit,
+    ) -> TchResult<Tensor> {
+        let (mut x, turns) = {
+            let _frozen = tch::no_grad_guard();
+            let words = self.words.f_index_select(0, &batch.ids)?.f_to_kind(Kind::Float)?;
+            (words.f_unsqueeze(1)?, Turns::new(&self.frequencies, batch)?) // (t, 1, h)
+        };
+        let pass = Pass { batch, lora, turns };
+        let mut flow = visit(0, &x)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            if flow.is_break() {
+                break;
+            }
+            let is_last = index + 1 == self.layers.len();
+            x = layer.forward(&x, &pass, picks.filter(|_| is_last))?; // (t, s, h); (b, s, h) past the pool
+            if is_last {
+                x = self.norm.forward(&x)?;
+            }
+            flow = visit(index + 1, &x)?;
+        }
+        Ok(x)
     }
 }
 
@@ -283,17 +318,12 @@ impl Backbone for Llama {
     }
 
     fn forward(&self, batch: &Packed, lora: Option<&LoraPass>, pooling: Pooling) -> Result<Tensor, ModelError> {
-        let (mut x, turns) = {
-            let _frozen = tch::no_grad_guard();
-            let words = self.words.f_index_select(0, &batch.ids)?.f_to_kind(Kind::Float)?;
-            (words.f_unsqueeze(1)?, Turns::new(&self.frequencies, batch)?) // (t, 1, h)
-        };
-        let pass = Pass { batch, lora, turns };
-        for (index, layer) in self.layers.iter().enumerate() {
-            let is_last = index + 1 == self.layers.len();
-            let picks = if is_last { pooling::picks(batch, pooling) } else { None };
-            x = layer.forward(&x, &pass, picks)?; // (t, s, h); (b, s, h) past the pool
-        }
-        Ok(pooling::pool(&self.norm.forward(&x)?, batch, pooling)?)
+        let x = self.walk(batch, lora, pooling::picks(batch, pooling), &mut unseen)?;
+        Ok(pooling::pool(&x, batch, pooling)?)
+    }
+
+    fn hidden_states(&self, batch: &Packed, visit: &mut Visit) -> Result<(), ModelError> {
+        drop(self.walk(batch, None, None, visit)?);
+        Ok(())
     }
 }

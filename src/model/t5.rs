@@ -5,6 +5,8 @@
 //! Shapes: t packed tokens (or b inputs past the pool), s adapter sets (1 while nothing has set them apart), h width, g inputs of
 //! one length l.
 
+use std::ops::ControlFlow;
+
 use tch::Kind;
 use tch::Tensor;
 
@@ -17,6 +19,8 @@ use crate::model::attention::Projected;
 use crate::model::backbone::Backbone;
 use crate::model::backbone::BackboneInfo;
 use crate::model::backbone::Placement;
+use crate::model::backbone::Visit;
+use crate::model::backbone::unseen;
 use crate::model::config::fields::Activation;
 use crate::model::config::t5::T5Config;
 use crate::model::error::ModelError;
@@ -165,10 +169,26 @@ struct Stack {
 }
 
 impl Stack {
-    /// `x` `[t, 1, h]` to `[t, s, h]`, or `[b, s, h]` where the pass picks.
-    fn forward(&self, x: Tensor, memory: Option<&Tensor>, pass: &Pass) -> TchResult<Tensor> {
+    /// What goes into the blocks, and what comes out of each.
+    fn levels(&self) -> usize {
+        self.blocks.len() + 1
+    }
+
+    /// `x` `[t, 1, h]` to `[t, s, h]`, or `[b, s, h]` where the pass picks. Where `visit` breaks off, no further block runs: the states
+    /// are then those of the last level that it came to.
+    fn forward(
+        &self,
+        x: Tensor,
+        memory: Option<&Tensor>,
+        pass: &Pass,
+        visit: &mut Visit,
+    ) -> TchResult<(Tensor, ControlFlow<()>)> {
         let mut x = x;
+        let mut flow = visit(0, &x)?;
         for (index, block) in self.blocks.iter().enumerate() {
+            if flow.is_break() {
+                break;
+            }
             let is_last = index + 1 == self.blocks.len();
             let pass = Pass { picks: pass.picks.filter(|_| is_last), ..*pass };
             x = block.own.forward(&x, None, &Bias::Relative(&self.bias), &pass)?;
@@ -176,8 +196,12 @@ impl Stack {
                 x = cross.forward(&x, Some(memory), &Bias::None, &pass)?;
             }
             x = block.feed_forward.forward(&x, pass.lora)?;
+            if is_last {
+                x = self.norm.forward(&x)?;
+            }
+            flow = visit(index + 1, &x)?;
         }
-        self.norm.forward(&x)
+        Ok((x, flow))
     }
 }
 
@@ -221,6 +245,7 @@ impl T5 {
                 family: "t5".to_owned(),
                 hidden_size: config.hidden_size,
                 layers: config.encoder_layers + config.decoder_layers,
+                levels: encoder.levels() + decoder.levels(),
                 max_tokens: config.positions,
                 vocab_size: config.vocab_size,
                 token_types: 0,
@@ -240,6 +265,25 @@ impl T5 {
 
     fn embed(&self, ids: &Tensor) -> TchResult<Tensor> {
         self.words.f_index_select(0, ids)?.f_to_kind(Kind::Float)?.f_unsqueeze(1) // (t, 1, h)
+    }
+
+    /// Runs the encoder, then the decoder, until `visit` breaks off, and gives the last level that it came to. What the pass picks are the
+    /// only tokens that the decoder's last block is asked for.
+    fn walk(&self, pass: &Pass, visit: &mut Visit) -> TchResult<Tensor> {
+        let embed = |ids: &Tensor| {
+            let _frozen = tch::no_grad_guard();
+            self.embed(ids)
+        };
+        let words = embed(&pass.batch.ids)?;
+        let (encoded, flow) = self.encoder.forward(words, None, &Pass { picks: None, ..*pass }, visit)?; // (t, s, h)
+        if flow.is_break() {
+            return Ok(encoded);
+        }
+        let shifted = embed(&self.shifted(pass.batch)?)?;
+        let first = self.encoder.levels();
+        let mut decoder_visit = |level: usize, states: &Tensor| visit(first + level, states);
+        let (decoded, _) = self.decoder.forward(shifted, Some(&encoded), pass, &mut decoder_visit)?;
+        Ok(decoded)
     }
 
     /// What the decoder reads: each input one position later, behind the start token.
@@ -359,13 +403,12 @@ impl Backbone for T5 {
     }
 
     fn forward(&self, batch: &Packed, lora: Option<&LoraPass>, pooling: Pooling) -> Result<Tensor, ModelError> {
-        let (words, shifted) = {
-            let _frozen = tch::no_grad_guard();
-            (self.embed(&batch.ids)?, self.embed(&self.shifted(batch)?)?)
-        };
-        let encoded = self.encoder.forward(words, None, &Pass { batch, lora, picks: None })?; // (t, s, h)
-        let picks = pooling::picks(batch, pooling);
-        let states = self.decoder.forward(shifted, Some(&encoded), &Pass { batch, lora, picks })?;
+        let states = self.walk(&Pass { batch, lora, picks: pooling::picks(batch, pooling) }, &mut unseen)?;
         Ok(pooling::pool(&states, batch, pooling)?)
+    }
+
+    fn hidden_states(&self, batch: &Packed, visit: &mut Visit) -> Result<(), ModelError> {
+        drop(self.walk(&Pass { batch, lora: None, picks: None }, visit)?);
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use crate::domain::error_code::Refusal;
 use crate::domain::expiry::BadExpiry;
 use crate::domain::settings::BadSetting;
 use crate::domain::steps::StepRefused;
+use crate::domain::taps::BadTaps;
 use crate::engine::EngineError;
 use crate::engine::Place;
 use crate::engine::codec::CodecError;
@@ -86,6 +87,12 @@ impl From<BadSetting> for ServiceError {
     fn from(error: BadSetting) -> Self {
         let path = setting_path(&error.setting);
         Self::new(ErrorCode::InvalidSetting, format!("{path}: {}", error.reason)).at(path)
+    }
+}
+
+impl From<BadTaps> for ServiceError {
+    fn from(error: BadTaps) -> Self {
+        Self::new(ErrorCode::InvalidSetting, format!("{error}.")).at(error.field)
     }
 }
 

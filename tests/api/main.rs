@@ -9,6 +9,7 @@ mod expiry;
 mod files;
 mod fine_tuning;
 mod health;
+mod hidden_states;
 mod inference;
 mod ledger;
 mod metrics;

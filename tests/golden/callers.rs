@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use blindtune::domain::settings::Custody;
 use blindtune::domain::settings::Pooling;
+use blindtune::domain::taps::TapDtype;
+use blindtune::domain::taps::TokenPick;
+use blindtune::domain::taps::TokenPicks;
 use blindtune::domain::tensor::WireTensor;
 use blindtune::engine::Engine;
 use blindtune::engine::EngineConfig;
@@ -15,6 +18,7 @@ use blindtune::engine::LocalEngine;
 use blindtune::engine::SessionSpec;
 use futures::future::join_all;
 
+use crate::hidden::taps;
 use crate::support::Case;
 use crate::support::ROUNDING;
 use crate::support::cases;
@@ -43,7 +47,7 @@ fn call(case: &Case, number: usize, adapters: &[usize], base: bool) -> ForwardCa
     let (from, count) = (number % (ids.len() - 1), 1 + number % 2);
     let cut = |lists: &Vec<Vec<i64>>| lists[from..from + count].to_vec();
     let inputs = Inputs::Tokens { ids: cut(&ids), types: types.as_ref().map(cut) };
-    ForwardCall { keep: None, random: 0, inputs, adapters: adapters.to_vec(), base, theta: Vec::new() }
+    ForwardCall { keep: None, random: 0, inputs, adapters: adapters.to_vec(), base, theta: Vec::new(), taps: None }
 }
 
 async fn open(config: EngineConfig, specs: Vec<SessionSpec>, case: &Case) -> LocalEngine {
@@ -97,6 +101,71 @@ async fn callers_of_one_session_share_a_pass_in_every_family() {
             let passes = both(&case, most, vec![spec(job(1), &case, Custody::Client)], calls).await;
             assert!(passes <= 3, "{}: {adapters:?}: {passes} passes for {CALLERS} callers", case.name);
         }
+    }
+}
+
+#[tokio::test]
+async fn callers_of_the_same_hidden_states_share_a_pass_in_every_family() {
+    let picks = TokenPicks::Some(vec![TokenPick::Cls, TokenPick::Mean, TokenPick::Max, TokenPick::Last]);
+    let mild = mild_cases().into_iter().map(|case| (case, ROUNDING));
+    for (case, most) in mild.chain(cases().into_iter().map(|case| (case, WILD))) {
+        for tokens in [TokenPicks::All, picks.clone()] {
+            let levels = if case.name.contains("one-layer") { vec![0, 1] } else { vec![0, 2] };
+            let asked = || taps(levels.clone(), tokens.clone(), TapDtype::Float32);
+            // Of two sessions, with other cuts: hidden states come before any cut.
+            let mut other = spec(job(2), &case, Custody::Client);
+            if case.json["family"] != "t5" {
+                other.settings.pooling = Some(Pooling::Mean);
+            }
+            let calls = (0..CALLERS).map(|number| {
+                let call = ForwardCall { taps: asked(), ..call(&case, number, &[], false) };
+                (1 + number as u128 % 2, call)
+            });
+            let passes = both(&case, most, vec![spec(job(1), &case, Custody::Client), other], calls.collect()).await;
+            assert!(passes <= 3, "{}: {passes} passes for {CALLERS} callers", case.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_caller_has_a_scale_of_its_own_rows() {
+    let case = Case::read("bert-gelu-cls");
+    let specs = || vec![spec(job(1), &case, Custody::Client)];
+    let (together, single) = (open(stacks(), specs(), &case).await, open(alone(), specs(), &case).await);
+    let ask = |number| {
+        let taps = taps([1], TokenPicks::All, TapDtype::Int8);
+        ForwardCall { taps, ..call(&case, number, &[], false) }
+    };
+    let replies = join_all((0..CALLERS).map(|number| together.evaluate(job(1), ask(number), PATIENCE))).await;
+    let replies: Vec<ForwardReply> = replies.into_iter().map(|reply| reply.expect("runs")).collect();
+    assert!(replies.iter().any(|reply| reply.jobs_in_pass > 1));
+    for (number, reply) in replies.iter().enumerate() {
+        let expected = single.evaluate(job(1), ask(number), PATIENCE).await.expect("runs");
+        assert!(difference(&reply.tensors[1], &expected.tensors[1]) <= ROUNDING, "{}", reply.tensors[1].name());
+        let steps = reply.tensors[0].bytes().iter().zip(expected.tensors[0].bytes());
+        assert!(steps.into_iter().all(|(a, b)| a.cast_signed().abs_diff(b.cast_signed()) <= 1));
+    }
+}
+
+#[tokio::test]
+async fn other_hidden_states_and_activations_do_not_mix() {
+    let case = Case::read("bert-gelu-cls");
+    let config = EngineConfig { stack_wait: Duration::from_millis(50), ..stacks() };
+    let engine = open(config, vec![spec(job(1), &case, Custody::Client)], &case).await;
+    let of = |taps| ForwardCall { taps, ..call(&case, 0, &[], false) };
+    let calls = [
+        of(taps([1], TokenPicks::All, TapDtype::Float32)),
+        of(taps([2], TokenPicks::All, TapDtype::Float32)),
+        of(taps([2], TokenPicks::All, TapDtype::Bfloat16)),
+        of(taps([2], TokenPicks::Some(vec![TokenPick::Cls]), TapDtype::Float32)),
+        call(&case, 0, &[], true),
+        call(&case, 0, &[0], false),
+    ];
+    for reply in join_all(calls.map(|call| engine.evaluate(job(1), call, PATIENCE))).await {
+        let reply = reply.expect("runs");
+        let first = reply.tensors[0].name();
+        // The bare backbone may be a guest of those who ask for adapters.
+        assert!(reply.jobs_in_pass == 1 || first.starts_with("h."), "{first}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod callers;
+mod hidden;
 mod nf4;
 mod numbers;
 mod stacking;

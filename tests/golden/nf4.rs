@@ -156,7 +156,7 @@ async fn a_four_bit_backbone_is_the_backbone_with_dequantized_weights() {
 }
 
 /// The case's folder with every linear weight quantized and dequantized.
-fn dequantized(case: &Case, folder: &Path, double: bool) {
+pub fn dequantized(case: &Case, folder: &Path, double: bool) {
     let mut tensors = Tensor::read_safetensors(case.folder.join("model.safetensors")).expect("reads");
     for (name, weight) in &mut tensors {
         if name.ends_with("_proj.weight") {

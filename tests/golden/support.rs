@@ -75,6 +75,14 @@ impl Case {
         Self { name: name.to_owned(), folder, json, tensors }
     }
 
+    /// The case with the hidden states that transformers gives for its inputs, `hidden.{l}`.
+    pub fn with_hidden(mut self) -> Self {
+        let file = fs::read(self.folder.join("hidden.safetensors")).expect("hidden.safetensors");
+        let (tensors, _) = parse_safetensors(file.into(), &Limits::default()).expect("safetensors");
+        self.tensors.extend(tensors.into_iter().map(|tensor| (tensor.name().to_owned(), tensor)));
+        self
+    }
+
     fn get<T: DeserializeOwned>(&self, field: &str) -> T {
         T::deserialize(&self.json[field]).expect("the field has its type")
     }
@@ -197,6 +205,7 @@ pub fn call(case: &Case, number: u128) -> ForwardCall {
         adapters: vec![0, 1],
         base: false,
         theta: Vec::new(),
+        taps: None,
     }
 }
 

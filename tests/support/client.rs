@@ -249,15 +249,22 @@ impl Tensor {
         self.bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
     }
 
+    /// The elements of 8-bit integers.
+    pub fn int8s(&self) -> Vec<i8> {
+        assert_eq!(self.dtype, Dtype::I8);
+        self.bytes.iter().map(|byte| byte.cast_signed()).collect()
+    }
+
     /// The JSON form.
     pub fn to_json(&self) -> Value {
-        let dtype = if self.dtype == Dtype::F32 { "F32" } else { "I64" };
+        let dtype = format!("{:?}", self.dtype);
         json!({"dtype": dtype, "shape": self.shape, "data": STANDARD.encode(&self.bytes)})
     }
 
     /// From the JSON form.
     pub fn from_json(value: &Value) -> Self {
-        let dtype = if value["dtype"] == "F32" { Dtype::F32 } else { Dtype::I64 };
+        let mut known = [Dtype::F32, Dtype::I64, Dtype::F16, Dtype::BF16, Dtype::I8].into_iter();
+        let dtype = known.find(|known| value["dtype"] == format!("{known:?}")).expect("a known type");
         let shape = value["shape"].as_array().expect("a shape").iter();
         let shape = shape.map(|dim| dim.as_u64().expect("a number") as usize).collect();
         let bytes = STANDARD.decode(value["data"].as_str().expect("data")).expect("base64");

@@ -23,7 +23,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
 
-use serde_json::Value;
 use sqlx::Connection;
 use sqlx::PgConnection;
 
@@ -191,13 +190,6 @@ impl Host {
     /// What the host has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
-    }
-
-    /// The events of a name that it has logged so far, by `log.format` = json.
-    pub fn events(&self, name: &str) -> Vec<Value> {
-        let lines =
-            self.log().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect::<Vec<Value>>();
-        lines.into_iter().filter(|line| line["event"] == name).collect()
     }
 
     /// The address of its database.

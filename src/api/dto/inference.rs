@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::PartialSchema;
 use utoipa::ToSchema;
 use utoipa::openapi::ArrayBuilder;
+use utoipa::openapi::ObjectBuilder;
 use utoipa::openapi::OneOfBuilder;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::Schema;
@@ -20,6 +21,12 @@ use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::schemas;
 use crate::domain::settings::Pooling;
+use crate::domain::taps::BadTaps;
+use crate::domain::taps::LayerChoice;
+use crate::domain::taps::TapChoice;
+use crate::domain::taps::TapDtype;
+use crate::domain::taps::TokenPick;
+use crate::domain::taps::TokenPicks;
 use crate::service::ActivationsRequest;
 use crate::service::Embeddings;
 use crate::service::Inputs;
@@ -110,6 +117,81 @@ impl InputJson {
     }
 }
 
+/// Levels of hidden states: `all`, some by number, or how many.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum LayersJson {
+    /// `all`.
+    Word(String),
+    /// Levels.
+    Levels(Vec<i64>),
+    /// How many, evenly spaced.
+    Count(i64),
+}
+
+impl LayersJson {
+    fn read(self) -> Result<LayerChoice> {
+        match self {
+            Self::Word(word) if word == "all" => Ok(LayerChoice::All),
+            Self::Word(word) => {
+                let reason = format!("must be all, a list of levels, or how many of them, not '{word}'");
+                Err(BadTaps { field: "layers", reason }.into())
+            }
+            Self::Levels(levels) => Ok(LayerChoice::These(levels)),
+            Self::Count(count) => Ok(LayerChoice::Evenly(count)),
+        }
+    }
+}
+
+impl PartialSchema for LayersJson {
+    fn schema() -> RefOr<Schema> {
+        let all = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["all"]));
+        let forms = OneOfBuilder::new()
+            .item(all)
+            .item(schemas::some(schemas::count(), MOST_LEVELS))
+            .item(schemas::count().minimum(Some(1)));
+        forms.description(Some("Levels of hidden states: `all`, a list in ascending order, or how many.")).into()
+    }
+}
+
+impl ToSchema for LayersJson {}
+
+/// Whose hidden states: `all` tokens', or one pick or more.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum TokensJson {
+    /// `all`, or a pick.
+    Word(String),
+    /// Picks.
+    Words(Vec<String>),
+}
+
+impl TokensJson {
+    fn read(self) -> Result<TokenPicks> {
+        let words = match self {
+            Self::Word(word) => vec![word],
+            Self::Words(words) => words,
+        };
+        Ok(TokenPicks::read(&words)?)
+    }
+}
+
+impl PartialSchema for TokensJson {
+    fn schema() -> RefOr<Schema> {
+        let picks = || TokenPick::ALL.into_iter().map(TokenPick::name);
+        let words = |words: Vec<&'static str>| ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+        let forms = OneOfBuilder::new()
+            .item(words(std::iter::once("all").chain(picks()).collect()))
+            .item(schemas::some(words(picks().collect()), TokenPick::ALL.len()).unique_items(true));
+        forms.description(Some("Whose hidden states: `all` tokens', or one vector an input for each pick.")).into()
+    }
+}
+
+impl ToSchema for TokensJson {}
+
+/// Most levels that the contract speaks of; a backbone's own are fewer.
+const MOST_LEVELS: usize = 1024;
+
 /// A call for activations.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -126,19 +208,52 @@ pub struct ActivationsBody {
     pub base: Option<bool>,
     /// Another cut than the model's own.
     pub pooling: Option<Pooling>,
+    /// Hidden states of these levels of a backbone, in place of its activations. Level 0 is the embeddings' output, level l that of layer l,
+    /// as transformers' `output_hidden_states` counts them (of an encoder and decoder: the encoder's levels, then the decoder's). `all`, a
+    /// list in ascending order, or how many: so many are spaced evenly, the last one included. Default `all` when `tokens` is given.
+    pub layers: Option<LayersJson>,
+    /// Whose hidden states: `all` tokens', or one vector an input for each of `cls` (the first token), `mean`, `max` and `last`. Default
+    /// `all` when `layers` is given.
+    pub tokens: Option<TokensJson>,
+    /// Element type of hidden states; default `float32`. An `int8` has a scale for each feature.
+    pub dtype: Option<TapDtype>,
+}
+
+impl ActivationsBody {
+    /// The hidden states that it asks for, if it does; refuses them beside what is for activations.
+    fn taps(&mut self) -> Result<Option<TapChoice>> {
+        let refuse = |field: &str, reason: &str| {
+            Err(ServiceError::new(ErrorCode::InvalidSetting, format!("{field}: {reason}.")).at(field))
+        };
+        if self.layers.is_none() && self.tokens.is_none() {
+            return match self.dtype {
+                None => Ok(None),
+                Some(_) => refuse("dtype", "is of hidden states; ask for them with layers or tokens"),
+            };
+        }
+        let others =
+            [("pooling", self.pooling.is_some()), ("adapters", self.adapters.is_some()), ("base", self.base.is_some())];
+        if let Some((field, _)) = others.into_iter().find(|(_, is_set)| *is_set) {
+            return refuse(field, "is of activations; leave it out where layers or tokens ask for hidden states");
+        }
+        let layers = self.layers.take().map_or(Ok(LayerChoice::All), LayersJson::read)?;
+        let tokens = self.tokens.take().map_or(Ok(TokenPicks::All), TokensJson::read)?;
+        Ok(Some(TapChoice { layers, tokens, dtype: self.dtype.unwrap_or_default() }))
+    }
 }
 
 impl TryFrom<ActivationsBody> for ActivationsRequest {
     type Error = ServiceError;
 
-    fn try_from(body: ActivationsBody) -> Result<Self> {
+    fn try_from(mut body: ActivationsBody) -> Result<Self> {
+        let taps = body.taps()?;
         let adapters = match body.adapters {
             None => None,
             Some(AdaptersJson::Word(word)) => Some(word.parse()?),
             Some(AdaptersJson::Sets(sets)) => Some(AdapterSelection::Some(sets)),
         };
         let inputs = body.input.read()?;
-        Ok(Self { model: body.model, inputs, adapters, base: body.base, pooling: body.pooling })
+        Ok(Self { model: body.model, inputs, adapters, base: body.base, pooling: body.pooling, taps })
     }
 }
 
@@ -169,7 +284,9 @@ pub struct ActivationsAnswer {
     /// The model.
     #[schema(example = "all-MiniLM-L6-v2")]
     pub model: String,
-    /// `h.{i}` by adapter set and `h.base`: F32 `[B, H]`; with pooling `none` `[N, H]` and `lengths` I64 `[B]`.
+    /// `h.{i}` by adapter set and `h.base`: F32 `[B, H]`; with pooling `none` `[N, H]` and `lengths` I64 `[B]`. Hidden states by level l:
+    /// `hidden.{l}` `[N, H]` and `lengths`, or `hidden.{l}.{pick}` `[B, H]`; in int8 each with its `.scale` F32 `[H]`, and a value is the
+    /// integer times the scale of its feature.
     #[schema(value_type = std::collections::BTreeMap<String, TensorJson>)]
     pub tensors: TensorMap,
     /// Tokens of the call.

@@ -179,6 +179,9 @@ pub struct ModelCapabilities {
     pub family: String,
     /// Width H of the activations.
     pub hidden_size: i64,
+    /// Levels of hidden states: `layers` of `/v1/activations` are from 0 (the embeddings' output) to one less.
+    #[schema(example = 7)]
+    pub levels: usize,
     /// Most tokens in one input.
     pub max_tokens: i64,
     /// Number of parameters.
@@ -199,6 +202,7 @@ impl From<ModelView> for ModelCapabilities {
             id: view.row.name,
             family: view.row.family,
             hidden_size: view.row.hidden_size,
+            levels: view.levels,
             max_tokens: view.row.max_tokens,
             parameters: view.row.parameters,
             default_pooling: view.poolings[0],
@@ -243,6 +247,10 @@ pub struct CapabilitiesObject {
     pub features: BTreeMap<&'static str, bool>,
 }
 
+/// Optional features of this host, all of them there.
+const FEATURES: [&str; 6] =
+    ["estimate", "ledger", "checkpoints", "activations.layers", "activations.tokens", "activations.dtype"];
+
 impl CapabilitiesObject {
     /// Of this host.
     pub fn new(view: HostView) -> Result<Self> {
@@ -258,7 +266,7 @@ impl CapabilitiesObject {
             inference: ["activations", "embeddings"],
             models: view.models.into_iter().map(ModelCapabilities::from).collect(),
             tensor_media_types: ["application/octet-stream", "application/vnd.safetensors", "application/json"],
-            features: BTreeMap::from([("estimate", true), ("ledger", true), ("checkpoints", true)]),
+            features: BTreeMap::from(FEATURES.map(|feature| (feature, true))),
         })
     }
 }

@@ -30,8 +30,8 @@ use crate::service::ServiceError;
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TensorJson {
-    /// Element type: `F32`, `I64` or `I32`.
-    #[schema(example = "F32", pattern = "^(F32|I64|I32)$")]
+    /// Element type: `F32`, `I64` or `I32`; hidden states also come as `F16`, `BF16` and `I8`.
+    #[schema(example = "F32", pattern = "^(F32|I64|I32|F16|BF16|I8)$")]
     pub dtype: String,
     /// Dimensions, outermost first.
     #[schema(example = json!([1, 2]), max_items = 4)]

@@ -18,18 +18,22 @@ use crate::domain::families;
 use crate::domain::ids::JobId;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
-use crate::domain::limits::Limits;
 use crate::domain::settings::Custody;
 use crate::domain::settings::Pooling;
 use crate::domain::settings::Precision;
 use crate::domain::settings::SplitSettings;
+use crate::domain::taps::BatchSize;
+use crate::domain::taps::Levels;
+use crate::domain::taps::TapChoice;
+use crate::domain::taps::TapDtype;
+use crate::domain::taps::Taps;
+use crate::domain::taps::TokenPicks;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
 use crate::engine::EngineError;
 use crate::engine::ForwardCall;
 use crate::engine::ForwardReply;
 use crate::engine::Inputs;
-use crate::engine::Place;
 use crate::engine::SessionSpec;
 use crate::engine::Start;
 use crate::service::access::concurrency::Permits;
@@ -38,6 +42,7 @@ use crate::service::accounting::metering::size;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
+use crate::service::inference::parts;
 use crate::service::inference::runnable::Runnable;
 use crate::service::inference::runnable::rows_per_forward;
 use crate::service::inference::runnable::runnable;
@@ -45,8 +50,6 @@ use crate::store::usage;
 use crate::store::usage::Amounts;
 use crate::store::usage::Consumer;
 
-/// As many inputs as OpenAI takes in one call.
-const MOST_INPUTS: usize = 2048;
 /// Pause between two tries to get a session.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -63,6 +66,8 @@ pub struct ActivationsRequest {
     pub base: Option<bool>,
     /// Another cut than the model's own.
     pub pooling: Option<Pooling>,
+    /// Hidden states of a backbone, in place of its activations; none of the three fields above is then set.
+    pub taps: Option<TapChoice>,
 }
 
 /// Activations, and what they cost.
@@ -72,7 +77,7 @@ pub struct InferenceAnswer {
     pub model: String,
     /// Its id.
     pub model_id: Uuid,
-    /// `h.{i}`, `h.base`, and `lengths` where every token has its own row.
+    /// `h.{i}`, `h.base`, or hidden states, and `lengths` where every token has its own row.
     pub tensors: Vec<WireTensor>,
     /// Tokens read, all inputs together, each counted once.
     pub tokens: usize,
@@ -80,6 +85,8 @@ pub struct InferenceAnswer {
     pub engine: Duration,
     /// Most calls that shared a pass with this one, itself included.
     pub jobs_in_pass: usize,
+    /// What opening the model's session took, where this call did.
+    pub load: Option<Duration>,
 }
 
 /// One vector an input.
@@ -96,11 +103,21 @@ type Asked<T> = std::result::Result<T, EngineError>;
 
 type SessionKey = (Uuid, Pooling, Precision, bool);
 
+/// What an open session turned out to be.
+#[derive(Debug, Clone, Copy)]
+struct Opened {
+    /// Most tokens in one input.
+    most_tokens: usize,
+    /// Levels of hidden states.
+    levels: usize,
+    /// Width of a state.
+    width: usize,
+}
+
 /// A session on the device, opened by whoever comes first.
 struct Slot {
     job: JobId,
-    /// Most tokens in one input.
-    opened: OnceCell<usize>,
+    opened: OnceCell<Opened>,
     used: Mutex<Instant>,
 }
 
@@ -117,8 +134,7 @@ impl Slot {
 /// What a call runs on a session.
 struct Run<'a> {
     model: &'a Runnable,
-    /// Most tokens in one input.
-    most_tokens: usize,
+    opened: Opened,
     call: Call<'a>,
 }
 
@@ -139,7 +155,7 @@ impl Inference {
     /// Activations of a model.
     pub async fn activations(&self, project: ProjectId, request: ActivationsRequest) -> Result<InferenceAnswer> {
         let _permit = self.permit(project)?;
-        check_inputs(&request.inputs, &self.context.limits)?;
+        parts::check(&request.inputs, &self.context.limits)?;
         match self.attempt(project, &request).await {
             // The session was closed to make room, or the engine dropped it: the model is looked up again, since it may be gone.
             Err(error) if error.code == ErrorCode::SessionLost => self.attempt(project, &request).await,
@@ -149,8 +165,8 @@ impl Inference {
 
     /// One vector an input.
     pub async fn embeddings(&self, project: ProjectId, model: String, inputs: Inputs) -> Result<Embeddings> {
-        let rows = count(&inputs);
-        let request = ActivationsRequest { model, inputs, adapters: None, base: None, pooling: None };
+        let rows = parts::count(&inputs);
+        let request = ActivationsRequest { model, inputs, adapters: None, base: None, pooling: None, taps: None };
         let answer = self.activations(project, request).await?;
         if answer.tensors.iter().any(|tensor| tensor.name() == "lengths") {
             let message = "The model gives one vector a token, not one an input; ask /v1/activations.";
@@ -209,29 +225,43 @@ impl Inference {
         }
         let call = asked_of(&model, request)?;
         let slot = self.slot(&model).await?;
-        let most_tokens = match slot.opened.get_or_try_init(|| self.open(slot.job, &model)).await {
-            Ok(most_tokens) => *most_tokens,
+        let mut load = None;
+        let open = async {
+            let begun = Instant::now();
+            let opened = self.open(slot.job, &model).await?;
+            load = Some(begun.elapsed());
+            Ok(opened)
+        };
+        let opened = match slot.opened.get_or_try_init(|| open).await {
+            Ok(opened) => *opened,
             Err(error) => {
                 let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot));
                 self.close(ended).await;
                 return Err(error);
             }
         };
-        let answer = self.run(&slot, Run { model: &model, most_tokens, call }).await;
+        let answer = self.run(&slot, Run { model: &model, opened, call }).await;
         slot.touch();
         if answer.as_ref().is_err_and(|error| matches!(error.code, ErrorCode::SessionLost | ErrorCode::InternalError)) {
             let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot));
             self.close(ended).await;
         }
-        answer
+        Ok(InferenceAnswer { load, ..answer? })
     }
 
     async fn run(&self, slot: &Slot, run: Run<'_>) -> Result<InferenceAnswer> {
-        let Run { model, most_tokens, call } = run;
+        let Run { model, opened, call } = run;
         let begun = Instant::now();
         let mut replies = Vec::new();
-        let step = rows_per_forward(&self.context.limits, most_tokens);
-        for (number, part) in parts(call.inputs, step).into_iter().enumerate() {
+        let step = rows_per_forward(&self.context.limits, opened.most_tokens);
+        let inputs = parts::parts(call.inputs, step);
+        let of = Levels { model: &model.name, count: opened.levels };
+        let taps = call.taps.map(|choice| choice.resolve(of)).transpose()?.map(Arc::new);
+        if let Some(taps) = &taps {
+            self.check_size(slot, taps, Batch { inputs: &inputs, step, width: opened.width }).await?;
+        }
+        let each = taps.as_ref().map(|taps| parts::taps_of_each(taps, inputs.len()));
+        for (number, part) in inputs.into_iter().enumerate() {
             let forward = ForwardCall {
                 keep: None,
                 random: 0,
@@ -239,21 +269,18 @@ impl Inference {
                 adapters: call.adapters.clone(),
                 base: call.base,
                 theta: Vec::new(),
+                taps: each.clone(),
             };
             let reply = self.context.engine.evaluate(slot.job, forward, self.context.inference.patience).await;
-            replies.push(reply.map_err(|error| placed(error, number * step))?);
+            replies.push(reply.map_err(|error| parts::placed(error, number * step))?);
         }
         let tokens = replies.iter().map(|reply| reply.tokens).sum();
         let jobs_in_pass = replies.iter().map(|reply| reply.jobs_in_pass).max().unwrap_or(1);
-        let event = "inference_pass";
-        tracing::debug!(
-            event,
-            tokens,
-            jobs_in_pass,
-            "{}: {tokens} tokens, {jobs_in_pass} calls in the pass",
-            model.name
-        );
-        let tensors = joined(replies)?;
+        tracing::debug!(tokens, jobs_in_pass, "{}: {tokens} tokens, {jobs_in_pass} calls in the pass", model.name);
+        let tensors = match taps {
+            None => parts::joined(replies)?,
+            Some(taps) => joined_taps(replies, taps.dtype).await?,
+        };
         Ok(InferenceAnswer {
             model: model.name.clone(),
             model_id: model.id,
@@ -261,6 +288,26 @@ impl Inference {
             tokens,
             engine: begun.elapsed(),
             jobs_in_pass,
+            load: None,
+        })
+    }
+
+    /// Refuses hidden states that are too large for a body, before anything runs.
+    async fn check_size(&self, slot: &Slot, taps: &Taps, batch: Batch<'_>) -> Result<()> {
+        let mut size = BatchSize { inputs: 0, tokens: 0, width: batch.width };
+        for (number, part) in batch.inputs.iter().enumerate() {
+            size.inputs += parts::count(part);
+            if taps.tokens == TokenPicks::All {
+                let counts = self.context.engine.count_tokens(slot.job, part.clone()).await;
+                let counts = counts.map_err(|error| parts::placed(error, number * batch.step))?;
+                size.tokens += counts.iter().sum::<usize>();
+            }
+        }
+        let limit = self.context.limits.tensor_body_bytes;
+        taps.check_answer(size, limit).map_err(|reason| {
+            let hint = "send fewer inputs, or ask for fewer levels or another dtype";
+            let message = format!("The {reason}, limits.tensor_body_bytes is {limit}: {hint}.");
+            ServiceError::new(ErrorCode::TooLarge, message).at("input")
         })
     }
 
@@ -315,7 +362,7 @@ impl Inference {
     }
 
     /// Puts a model on the device. Whoever opens a session that another began to open does it anew.
-    async fn open(&self, job: JobId, model: &Runnable) -> Result<usize> {
+    async fn open(&self, job: JobId, model: &Runnable) -> Result<Opened> {
         let settings = SplitSettings { custody: Custody::Client, ..model.settings.clone() };
         let spec = SessionSpec { job, folder: model.folder.clone(), seed: 0, settings, start: Start::Fresh };
         let engine = &self.context.engine;
@@ -327,8 +374,8 @@ impl Inference {
             let theta = theta.map_err(ServiceError::internal)?;
             self.patiently(|| engine.set_adapter(job, set, theta.clone())).await?;
         }
-        tracing::info!(event = "inference_session_opened", model = model.name, "opened {} for inference", model.name);
-        Ok(info.max_tokens)
+        tracing::info!(model = model.name, "opened {} for inference", model.name);
+        Ok(Opened { most_tokens: info.max_tokens, levels: info.levels, width: info.hidden_size })
     }
 
     /// Tries again while the device's queue is full.
@@ -349,10 +396,34 @@ struct Call<'a> {
     /// Adapter sets, and whether the bare backbone as well.
     adapters: Vec<usize>,
     base: bool,
+    /// Hidden states, in place of both.
+    taps: Option<&'a TapChoice>,
+}
+
+/// The inputs of a call, as forwards will read them.
+struct Batch<'a> {
+    inputs: &'a [Inputs],
+    /// Inputs of each part but the last.
+    step: usize,
+    /// Width of a state.
+    width: usize,
+}
+
+/// Joins hidden states on a thread of its own: they can be many.
+async fn joined_taps(replies: Vec<ForwardReply>, dtype: TapDtype) -> Result<Vec<WireTensor>> {
+    tokio::task::spawn_blocking(move || parts::joined_taps(replies, dtype)).await.map_err(ServiceError::internal)?
 }
 
 /// What a request asks of a model; refuses sets that the model does not have, and a request for nothing.
 fn asked_of<'a>(model: &Runnable, request: &'a ActivationsRequest) -> Result<Call<'a>> {
+    let inputs = &request.inputs;
+    if let Some(taps) = &request.taps {
+        if !model.adapters.0.is_empty() {
+            let message = format!("{} is fine-tuned: hidden states are given of backbones alone.", model.name);
+            return Err(ServiceError::new(ErrorCode::UnsupportedModel, message).at("model"));
+        }
+        return Ok(Call { inputs, adapters: Vec::new(), base: false, taps: Some(taps) });
+    }
     if model.adapters.0.is_empty() {
         let none = matches!(&request.adapters, None | Some(AdapterSelection::All))
             || request.adapters == Some(AdapterSelection::Some(vec![]));
@@ -361,7 +432,7 @@ fn asked_of<'a>(model: &Runnable, request: &'a ActivationsRequest) -> Result<Cal
             let param = if none { "base" } else { "adapters" };
             return Err(ServiceError::new(ErrorCode::InvalidAdapters, message).at(param));
         }
-        return Ok(Call { inputs: &request.inputs, adapters: Vec::new(), base: true });
+        return Ok(Call { inputs, adapters: Vec::new(), base: true, taps: None });
     }
     let adapters = request.adapters.as_ref().unwrap_or(&AdapterSelection::All).resolve(model.settings.adapter_sets)?;
     let base = request.base.unwrap_or(false);
@@ -369,80 +440,5 @@ fn asked_of<'a>(model: &Runnable, request: &'a ActivationsRequest) -> Result<Cal
         let message = "Nothing is asked for: name adapter sets or base.";
         return Err(ServiceError::new(ErrorCode::InvalidAdapters, message).at("adapters"));
     }
-    Ok(Call { inputs: &request.inputs, adapters, base })
-}
-
-/// How many inputs there are.
-pub fn count(inputs: &Inputs) -> usize {
-    match inputs {
-        Inputs::Texts(texts) => texts.len(),
-        Inputs::Tokens { ids, .. } => ids.len(),
-    }
-}
-
-/// Inputs cut into forwards of at most `step`.
-pub fn parts(inputs: &Inputs, step: usize) -> Vec<Inputs> {
-    match inputs {
-        Inputs::Texts(texts) => texts.chunks(step).map(|part| Inputs::Texts(part.to_vec())).collect(),
-        Inputs::Tokens { ids, .. } => {
-            ids.chunks(step).map(|part| Inputs::Tokens { ids: part.to_vec(), types: None }).collect()
-        }
-    }
-}
-
-fn check_inputs(inputs: &Inputs, limits: &Limits) -> Result<()> {
-    let rows = count(inputs);
-    let most = MOST_INPUTS.min(limits.batch_rows);
-    if rows == 0 {
-        return Err(ServiceError::new(ErrorCode::InvalidInput, "input: there is none.").at("input"));
-    }
-    if rows > most {
-        let message = format!("input: {rows} in one call, at most {most} are taken.");
-        return Err(ServiceError::new(ErrorCode::TooManyInputs, message).at("input"));
-    }
-    let empty = match inputs {
-        Inputs::Texts(texts) => {
-            texts.iter().position(|(text, pair)| text.is_empty() || pair.as_ref().is_some_and(String::is_empty))
-        }
-        Inputs::Tokens { ids, .. } => ids.iter().position(Vec::is_empty),
-    };
-    match empty.map(input_path) {
-        Some(path) => Err(ServiceError::new(ErrorCode::InvalidInput, format!("{path}: is empty.")).at(path)),
-        None => Ok(()),
-    }
-}
-
-/// Where an input stands in a request.
-fn input_path(number: usize) -> String {
-    format!("input[{number}]")
-}
-
-/// What the engine refuses of a part, by its place in the call; `first` is the number of the part's first input.
-fn placed(error: EngineError, first: usize) -> ServiceError {
-    let EngineError::Invalid { place, reason } = error else { return error.into() };
-    let path = match place {
-        Place::Input(number) => input_path(first + number),
-        Place::Inputs | Place::Texts => "input".to_owned(),
-        place => return EngineError::Invalid { place, reason }.into(),
-    };
-    ServiceError::new(ErrorCode::UnusableInput, format!("{path}: {reason}.")).at(path)
-}
-
-/// The tensors of all parts, one after the other along their first dimension.
-fn joined(mut replies: Vec<ForwardReply>) -> Result<Vec<WireTensor>> {
-    if replies.len() == 1 {
-        return Ok(replies.swap_remove(0).tensors);
-    }
-    let names: Vec<String> = replies
-        .first()
-        .map(|reply| reply.tensors.iter().map(|tensor| tensor.name().to_owned()).collect())
-        .unwrap_or_default();
-    let whole = |(place, name): (usize, &String)| {
-        let pieces: Vec<&WireTensor> = replies.iter().filter_map(|reply| reply.tensors.get(place)).collect();
-        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes().iter().copied()).collect();
-        let mut shape = pieces[0].shape().to_vec();
-        shape[0] = pieces.iter().map(|piece| piece.shape()[0]).sum();
-        WireTensor::new(name, pieces[0].dtype(), shape, bytes.into()).map_err(ServiceError::internal)
-    };
-    names.iter().enumerate().map(whole).collect()
+    Ok(Call { inputs, adapters, base, taps: None })
 }

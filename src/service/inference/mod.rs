@@ -2,6 +2,7 @@
 //! call is kept.
 
 mod inference;
+mod parts;
 pub mod runnable;
 
 pub use inference::ActivationsRequest;

@@ -34,6 +34,8 @@ pub struct ModelView {
     pub default_targets: Vec<String>,
     /// Names that `target_modules` may hold.
     pub modules: Vec<String>,
+    /// Levels of hidden states, the embeddings' output included.
+    pub levels: usize,
 }
 
 /// The host.
@@ -101,6 +103,7 @@ fn view(row: ModelRow, description: &Description) -> ModelView {
         precisions: families::precisions(&row.family).iter().copied().filter(usable).collect(),
         default_targets: description.default_targets.clone(),
         modules: description.modules.clone(),
+        levels: description.info.levels,
         row,
     }
 }

@@ -321,6 +321,7 @@ impl Estimates {
             adapters: (0..plan.settings.adapter_sets).collect(),
             base: plan.base,
             theta,
+            taps: None,
         };
         let reply = engine.forward(plan.session, call).await?;
         pool::probe(&self.context.pool).await?;

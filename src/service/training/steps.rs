@@ -168,6 +168,7 @@ impl Steps {
             adapters,
             base: request.base,
             theta: request.theta.clone(),
+            taps: None,
         };
         let begun = Instant::now();
         let reply = self.context.engine.forward(session.job.id, call).await?;

@@ -119,6 +119,8 @@ class ModelCapabilities(TypedDict):
     """Its family."""
     hidden_size: int
     """Width H of the activations."""
+    levels: int
+    """Levels of hidden states: `layers` of `/v1/activations` are from 0 (the embeddings' output) to one less."""
     max_tokens: int
     """Most tokens in one input."""
     parameters: int
