@@ -57,7 +57,7 @@ def test_a_host_that_is_killed_while_it_gives_tokens_changes_nothing(
     own_host: RealHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = notes(96)
-    undisturbed = run(own_host.client(), tmp_path / "undisturbed", data, eval_batch_size=8)
+    undisturbed = run(own_host.client(), tmp_path / "undisturbed", data, eval_batch_size=2)
     calls, asked = 0, FeatureSource.ask
 
     def killed_at_the_fifth(source: FeatureSource, texts: Sequence[Text]) -> Taps:
@@ -69,6 +69,6 @@ def test_a_host_that_is_killed_while_it_gives_tokens_changes_nothing(
         return asked(source, texts)
 
     monkeypatch.setattr(FeatureSource, "ask", killed_at_the_fifth)
-    disturbed = run(own_host.client(), tmp_path / "disturbed", data, eval_batch_size=8)
-    assert calls == 12
+    disturbed = run(own_host.client(), tmp_path / "disturbed", data, eval_batch_size=2)
+    assert calls == -(-len(set(data.texts)) // 2) > 5
     assert disturbed.summary()["adapter_sha256"] == undisturbed.summary()["adapter_sha256"]
