@@ -58,10 +58,13 @@ def test_a_type_says_how_a_setting_is_written() -> None:
     assert SETTING_TYPES["label_epsilon"] == SettingType(float, False, True, (Above(0),), None)
     assert SETTING_TYPES["obfuscation"].bounds == (OneOf(("shares", "decoys", "plain")),)
     read = {name: SETTING_TYPES[name].read for name in ("steps", "lr", "double_quant", "target_modules", "pooling")}
+    read |= {name: SETTING_TYPES[name].read for name in ("alpha", "class_weights")}
     assert (read["steps"]("7"), read["steps"]("None"), read["lr"]("1e-3")) == (7, None, 1e-3)
     assert (read["double_quant"]("True"), read["pooling"]("cls")) == (True, "cls")
     assert read["target_modules"]("query,value") == ("query", "value")
-    for name, text in (("steps", "many"), ("lr", "none"), ("double_quant", "yes")):
+    weights = read["class_weights"]
+    assert (weights("balanced"), weights("1,2.5"), weights("none")) == ("balanced", (1.0, 2.5), None)
+    for name, text in (("steps", "many"), ("alpha", "none"), ("double_quant", "yes"), ("class_weights", "even")):
         with pytest.raises(ValueError, match=text):
             read[name](text)
 

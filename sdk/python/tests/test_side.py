@@ -9,7 +9,8 @@ from blindtune.data.taps import Taps
 from blindtune.private.heads import cross_entropy
 from blindtune.private.secret import SecretStream
 from blindtune.private.side import Epoch, SideModel, SideSettings, fit_side
-from blindtune.private.side.attentive import Attentive, Shape
+from blindtune.private.side.attentive import Attentive
+from blindtune.private.side.network import Regularization, Shape
 from blindtune.private.side.standardize import Standardize
 from blindtune.private.tasks import Classification, Regression
 
@@ -41,7 +42,7 @@ def marked(rows: int, seed: int) -> tuple[Taps, np.ndarray]:
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_gradients_are_those_of_finite_differences(dropout: float) -> None:
     taps, rng = some_taps(5, 0), np.random.default_rng(1)
-    network = Attentive.fresh(Shape(2, FEATURES, 3, heads=2, width=4), SecretStream(b"g"), dropout)
+    network = Attentive.fresh(Shape(2, FEATURES, 3, heads=2, width=4), SecretStream(b"g"), Regularization(dropout))
     network.parameters = [p.astype(np.float64) for p in network.parameters]  # type: ignore[misc]
     labels, masks = np.array([0, 2, 1, 1, 0]), network.masks(5, rng)
 
@@ -63,7 +64,7 @@ def test_gradients_are_those_of_finite_differences(dropout: float) -> None:
 
 def test_padding_changes_nothing() -> None:
     """A text gives the same logits alone and beside a longer one."""
-    taps, network = some_taps(6, 3), Attentive.fresh(Shape(2, FEATURES, 2), SecretStream(b"p"))
+    taps, network = some_taps(6, 3), Attentive.fresh(Shape(2, FEATURES, 2), SecretStream(b"p"), Regularization())
     together = network.forward(taps).logits
     alone = np.concatenate([network.forward(taps.take(np.array([row]))).logits for row in range(6)])
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
@@ -111,7 +112,7 @@ def test_the_epoch_that_does_best_on_rows_held_out_is_kept() -> None:
     taps = some_taps(300, 11)
     labels = np.random.default_rng(2).integers(0, 2, 300)
     told: list[Epoch] = []
-    settings = SideSettings(epochs=30, lr=5e-3, batch_size=16, dropout=0.0, held_out=0.3)
+    settings = SideSettings(epochs=30, lr=5e-3, batch_size=16, regularization=Regularization(dropout=0.0), held_out=0.3)
     model = fit_side(taps, labels, Classification(2), settings, SecretStream(b"h"), lambda _, epoch: told.append(epoch))
     losses = [epoch.held_out for epoch in told if epoch.held_out is not None]
     draw = SecretStream(b"h" + (0).to_bytes(4, "big"))

@@ -162,6 +162,8 @@ def _add_setting(group: argparse._ArgumentGroup, name: str, kind: SettingType) -
     option = f"--{name.replace('_', '-')}"
     if kind.kind is bool:
         group.add_argument(option, action="store_true", default=None)
+    elif kind.many and kind.kind is not str:
+        group.add_argument(option, type=kind.read, default=None, metavar="NUMBERS", help="with commas, or `balanced`")
     elif kind.many:
         group.add_argument(option, nargs="+", default=None, metavar="NAME", help="default: the host's for this model")
     else:

@@ -21,8 +21,8 @@ def units(settings: Settings, hosts: int, rows: int) -> float:
     """Row passes through the backbone that training takes, over all hosts, for `rows` training rows."""
     if settings.method == "side":
         return rows * FORWARD
-    steps = settings.steps or max(1.0, (settings.epochs or 1.0) * max(1, rows // settings.batch_size))
-    batch_rows = steps * min(settings.batch_size, rows)
+    steps = settings.steps or max(1.0, (settings.epochs or 1.0) * max(1, rows // settings.rows_per_batch))
+    batch_rows = steps * min(settings.rows_per_batch, rows)
     if settings.method == "frozen":
         return min(batch_rows, float(rows)) * FORWARD
     base = FORWARD if settings.method in ("p3eft", "dc") else 0.0

@@ -76,7 +76,7 @@ class Exchange:
     def backward(self, ticket: Ticket, gradients: Sequence[F32], plausible: Plausible | None = None) -> list[F32]:
         """dL/dtheta_i [P] for dL/dh_i [B, H]. The hosts hold one forward at a time: an older one is repeated first."""
         if ticket is not self._held:
-            if self.settings.dropout > 0:
+            if self.settings.dropout:
                 raise RunError(
                     "the hosts hold one forward at a time, and with dropout it cannot be repeated: call backward once "
                     "after each forward, or set dropout to 0"

@@ -24,7 +24,18 @@ from ..private.penalties.schedules import WeightSchedule
 from ..private.private_model import Home
 from ..private.pslf import PseudoHead, draw_pseudo_labels
 from ..private.secret import SecretStream
-from ..private.side import Epoch, SideHome, SideModel, SideSettings, fit_side
+from ..private.side import (
+    Epoch,
+    Objective,
+    Regularization,
+    SideHome,
+    SideModel,
+    SideSettings,
+    Weighted,
+    balanced,
+    fit_side,
+    network_class,
+)
 from ..private.tasks import Classification, Regression, Task
 from ..private.training_labels import TrainingLabels
 from .leak_watch import LeakWatch
@@ -99,15 +110,44 @@ def fit_side_home(
 ) -> SideHome:
     """Networks trained on the taps of the rows of `data`; `after` is told of every epoch of every network."""
     task = make_task(data, settings)
-    how = SideSettings(
+    targets: Any = data.labels if data.values is None else data.values
+    objective = _objective(task, data, settings)
+    return SideHome(fit_side(taps, targets, objective, _side_settings(settings), secret, after), task)
+
+
+def check_side(settings: Settings, data: Dataset) -> None:
+    """Refuse, before a host is asked for anything, what could not be trained at home."""
+    network_class(settings.side)
+    _objective(make_task(data, settings), data, settings)
+
+
+def _side_settings(settings: Settings) -> SideSettings:
+    assert settings.side_width is not None, "settings must be resolved first"
+    return SideSettings(
+        kind=settings.side,
+        width=settings.side_width,
         epochs=settings.whole_epochs,
-        batch_size=settings.batch_size,
-        lr=settings.lr,
+        batch_size=settings.rows_per_batch,
+        lr=settings.peak_lr,
+        regularization=Regularization(settings.dropout or 0.0, settings.input_noise),
         networks=settings.networks,
         held_out=settings.held_out,
     )
-    targets: Any = data.labels if data.values is None else data.values
-    return SideHome(fit_side(taps, targets, task, how, secret, after), task)
+
+
+def _objective(task: Task, data: Dataset, settings: Settings) -> Objective:
+    """What is trained for: the task itself, or with classes that weigh more and less."""
+    weights = settings.class_weights
+    if weights is None:
+        return task
+    if not isinstance(task, Classification):
+        raise SettingsError("class_weights are for rows of one class each")
+    if isinstance(weights, str):
+        return Weighted(balanced(data.labels, data.classes))
+    if len(weights) != data.classes:
+        names = ", ".join(data.label_names)
+        raise SettingsError(f"class_weights has {len(weights)} numbers for {data.classes} classes ({names})")
+    return Weighted(weights)
 
 
 def restored_side_home(classes: int, regression: Mapping[str, float] | None, arrays: Mapping[str, F32]) -> SideHome:
@@ -184,12 +224,12 @@ def make_updates(settings: Settings, thetas: list[F32], home: Home, secret: Secr
     noise = None
     if settings.update_clip is not None:
         noise = UpdateNoise(settings.update_clip, settings.update_noise, secret)
-    factor = (settings.head_lr or settings.lr) / settings.lr
+    factor = (settings.head_lr or settings.peak_lr) / settings.peak_lr
     rule = UpdateRule(settings.accumulate, settings.max_grad_norm, factor, noise)
     return Updates(_optimizer(settings, thetas), _optimizer(settings, list(home.parameters.values())), rule)
 
 
 def _optimizer(settings: Settings, parameters: list[F32]) -> Optimizer:
     if settings.optimizer == "sgd":
-        return SGD(parameters, SGDSettings(lr=settings.lr, weight_decay=settings.weight_decay))
-    return AdamW(parameters, AdamWSettings(lr=settings.lr, weight_decay=settings.weight_decay))
+        return SGD(parameters, SGDSettings(lr=settings.peak_lr, weight_decay=settings.weight_decay))
+    return AdamW(parameters, AdamWSettings(lr=settings.peak_lr, weight_decay=settings.weight_decay))

@@ -221,10 +221,10 @@ def knowledge_of(settings: Settings, steps: int) -> attacks.Knowledge:
 
     def reader() -> attacks.SGDReader | attacks.AdamWReader:
         if settings.optimizer == "sgd":
-            return attacks.SGDReader(SGDSettings(lr=settings.lr, weight_decay=settings.weight_decay))
-        return attacks.AdamWReader(AdamWSettings(lr=settings.lr, weight_decay=settings.weight_decay))
+            return attacks.SGDReader(SGDSettings(lr=settings.peak_lr, weight_decay=settings.weight_decay))
+        return attacks.AdamWReader(AdamWSettings(lr=settings.peak_lr, weight_decay=settings.weight_decay))
 
-    return attacks.Knowledge(reader, lambda batch: learning_rate(batch, total, warmup, settings.lr))
+    return attacks.Knowledge(reader, lambda batch: learning_rate(batch, total, warmup, settings.peak_lr))
 
 
 # A host that cheats.
@@ -235,7 +235,7 @@ def _on_altered(subject: Subject, rows: Rows, effort: attacks.Effort) -> Found:
     if effort.active < 1:
         return Found(missing={"gradients of altered activations": "left out of this audit"})
     truth, classes = attacks.as_classes(rows.tensors.labels, rows.data.classes)
-    batches = active.batches_of(len(truth), min(subject.settings.batch_size, len(truth)), effort.active)
+    batches = active.batches_of(len(truth), min(subject.settings.rows_per_batch, len(truth)), effort.active)
     responses = altered_responses(subject.run, rows.data, rows.tensors, batches)
     guesses = [active.guess(name, tensors, batches, classes) for name, tensors in responses.items()]
     resamples = RESAMPLES if effort.thorough else 0
@@ -305,5 +305,5 @@ def share_bound(run: Run, rows: int | None) -> ShareBound | None:
     divided = settings.obfuscation == "shares" and settings.placement == "shares"
     if not divided or held >= shares or not rows or not run.step:
         return None
-    sent = run.step * min(settings.batch_size, rows)
+    sent = run.step * min(settings.rows_per_batch, rows)
     return ShareBound(run.hidden, shares, settings.noise_scale, rows, sent, held, settings.sets)

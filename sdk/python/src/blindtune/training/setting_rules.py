@@ -7,7 +7,7 @@ factory.py makes those, of settings that went through here.
 from __future__ import annotations
 
 import logging
-from dataclasses import fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from ..rounding import expected_kappa, gradient_error
@@ -26,10 +26,28 @@ MAX_GRADIENT_ERROR = {"float32": 1e-3, "nf4": 1e-3, "bfloat16": 0.05}
 """Largest relative error of a reconstructed gradient that is put up with, by the backbone's precision."""
 ERROR_WARN = 0.01
 
-SIDE_EPOCHS = 20.0
-OF_SIDE = frozenset(
-    {"method", "epochs", "lr", "batch_size", "eval_batch_size", "seed", "layers", "networks", "held_out"}
-)
+ONLY_SIDE = ("layers", "side", "side_width", "input_noise", "class_weights", "networks", "held_out")
+OF_SIDE = frozenset({"method", "epochs", "lr", "batch_size", "eval_batch_size", "seed", "dropout", *ONLY_SIDE})
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What settings that were left open become: passes over the rows, the learning rate, and so on."""
+
+    epochs: float
+    lr: float
+    batch_size: int
+    dropout: float
+    side_width: int | None
+
+
+USUAL = {
+    "attentive": Usual(20.0, 3e-3, 64, 0.2, 32),
+    "ladder": Usual(10.0, 1.5e-3, 128, 0.2, 96),
+    "with hosts": Usual(1.0, 3e-3, 64, 0.0, None),
+}
+"""By the kind of side network; the last of methods whose every pass costs the hosts something."""
+LADDER_HEADS = 4
 
 
 def settled(given: Settings, hosts: int) -> Settings:
@@ -107,6 +125,21 @@ def side_has_no_use_for(given: Settings) -> None:
             raise SettingsError(f"{one.name}: method side has no use for it; it takes {', '.join(sorted(OF_SIDE))}")
 
 
+def only_side_has_use_for(given: Settings) -> None:
+    """The other way round: other methods train no networks at home."""
+    if given.method == "side":
+        return
+    for one in fields(given):
+        if one.name in ONLY_SIDE and getattr(given, one.name) != one.default:
+            raise SettingsError(f"{one.name} is for method side, and does nothing in method {given.method}")
+
+
+def a_ladder_divides_among_its_heads(given: Settings) -> None:
+    """Each head of its blocks reads a part of the width."""
+    if given.side == "ladder" and (given.side_width or 0) % LADDER_HEADS:
+        raise SettingsError(f"side_width must be a multiple of {LADDER_HEADS} for side ladder, not {given.side_width}")
+
+
 REFUSALS = (
     max_leak_is_a_share,
     a_stop_needs_looks,
@@ -115,6 +148,8 @@ REFUSALS = (
     some_rows_are_trained_on,
     layers_are_numbers,
     side_has_no_use_for,
+    only_side_has_use_for,
+    a_ladder_divides_among_its_heads,
 )
 
 
@@ -129,10 +164,10 @@ def baselines_are_bare(given: Settings) -> Settings:
     return replace(bare, regularizer="probe", schedule=given.schedule or "ramp")
 
 
-def with_epochs(given: Settings) -> Settings:
-    """Passes over the rows: they cost a side network's host nothing."""
-    usual = SIDE_EPOCHS if given.method == "side" else 1.0
-    return replace(given, epochs=usual if given.epochs is None else given.epochs)
+def with_usual(given: Settings) -> Settings:
+    """How long and how fast is trained; more passes cost a side network's host nothing."""
+    usual = USUAL[given.side if given.method == "side" else "with hosts"]
+    return replace(given, **{name: value for name, value in asdict(usual).items() if getattr(given, name) is None})
 
 
 def with_schedule(given: Settings) -> Settings:
@@ -148,7 +183,7 @@ def with_looks(given: Settings) -> Settings:
 
 def with_head_rate(given: Settings) -> Settings:
     """The head learns as fast as the adapters; faster under camouflage."""
-    usual = given.lr * (HEAD_LR if given.camouflaged else 1.0)
+    usual = given.peak_lr * (HEAD_LR if given.camouflaged else 1.0)
     return replace(given, head_lr=usual if given.head_lr is None else given.head_lr)
 
 
@@ -158,7 +193,7 @@ def with_mixing_spread(given: Settings) -> Settings:
     return replace(given, mult_std=usual if given.mult_std is None else given.mult_std)
 
 
-FILLS = (baselines_are_bare, with_epochs, with_schedule, with_looks, with_head_rate, with_mixing_spread)
+FILLS = (baselines_are_bare, with_usual, with_schedule, with_looks, with_head_rate, with_mixing_spread)
 
 
 def with_adapter_sets(given: Settings, hosts: int) -> Settings:

@@ -38,6 +38,32 @@ class AtLeast:
 
 
 @dataclass(frozen=True)
+class Below:
+    """The value must be smaller than this."""
+
+    limit: float
+
+    def refusal(self, value: float) -> str | None:
+        """What is wrong with a value, if anything is."""
+        return None if value < self.limit else f"must be below {self.limit:g}, not {value}"
+
+
+@dataclass(frozen=True)
+class WordOrNumbers:
+    """The value must be one of these words, or numbers above 0."""
+
+    words: tuple[str, ...]
+
+    def refusal(self, value: Any) -> str | None:
+        """What is wrong with a value, if anything is."""
+        if isinstance(value, str):
+            right = value in self.words
+        else:
+            right = isinstance(value, tuple | list) and all(isinstance(x, float | int) and x > 0 for x in value)
+        return None if right else f"must be {', '.join(self.words)}, or numbers above 0, not {value!r}"
+
+
+@dataclass(frozen=True)
 class OneOf:
     """The value must be one of these words."""
 
@@ -56,7 +82,7 @@ class SettingType:
     """int, float, str or bool; of one item, where there are many."""
     many: bool
     optional: bool
-    bounds: tuple[Above | AtLeast | OneOf, ...]
+    bounds: tuple[Above | AtLeast | Below | OneOf | WordOrNumbers, ...]
     default: Any
 
     @classmethod
@@ -68,6 +94,8 @@ class SettingType:
             return cls(of_inner.kind, of_inner.many, True, of_inner.bounds, default)
         if get_origin(hint) is Annotated:
             inner, *bounds = get_args(hint)
+            if any(isinstance(bound, WordOrNumbers) for bound in bounds):
+                return cls(float, True, False, tuple(bounds), default)
             return cls(inner, False, False, tuple(bounds), default)
         if get_origin(hint) is Literal:
             return cls(str, False, False, (OneOf(get_args(hint)),), default)
@@ -96,10 +124,11 @@ class SettingType:
 
     def read(self, text: str) -> Any:
         """A value written as text: many with commas between them, `none` where it may be left open."""
-        if self.many:
-            return tuple(text.split(","))
         if self.optional and text.lower() == "none":
             return None
+        if self.many:
+            words = [word for bound in self.bounds if isinstance(bound, WordOrNumbers) for word in bound.words]
+            return text if text in words else tuple(self.kind(part) for part in text.split(","))
         if self.kind is bool:
             if text.lower() not in ("true", "false"):
                 raise ValueError(text)

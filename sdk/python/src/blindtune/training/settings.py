@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal, TypeAlias
 
 from .setting_rules import settled
-from .setting_types import Above, AtLeast, SettingsError, types_of
+from .setting_types import Above, AtLeast, Below, SettingsError, WordOrNumbers, types_of
 
 __all__ = [
     "METHODS",
@@ -30,13 +30,15 @@ __all__ = [
 ObfuscationKind: TypeAlias = Literal["shares", "decoys", "plain"]
 PositiveInt: TypeAlias = Annotated[int, Above(0)]
 PositiveFloat: TypeAlias = Annotated[float, Above(0)]
+ClassWeights: TypeAlias = Annotated[str | tuple[float, ...], WordOrNumbers(("balanced",))]
+Share: TypeAlias = Annotated[float, AtLeast(0), Below(1)]
 
 
 @dataclass(frozen=True)
 class Settings:
     """The method is the paper's (arXiv 2412.16669), the regularizer ours; docs/privacy.md has what they reach.
 
-    `steps` (batches) wins over `epochs`, whose None is 1, and 20 for side; `warmup` None is a tenth of the steps;
+    `steps` (batches) wins over `epochs`; `warmup` None is a tenth of the steps;
     `pooling` None is the family's own cut (cls, last or eos). `seed` travels with the job and orders the batches; what
     hides something comes from the run's secret instead.
 
@@ -55,10 +57,14 @@ class Settings:
     more to compare (benches/README.md). `head_lr` None is `lr`, and under camouflage three times that; `mult_std` None
     is 0, and under camouflage 1.
 
-    Method side takes `epochs`, `lr`, `batch_size`, `seed`, `layers` (the levels of the backbone that are read: `all`, a
-    number of them, evenly spaced, or which, `0,3,6` or `6,`, where 0 is the embeddings' output), `networks` (trained
-    apart, their outputs averaged) and `held_out` (the share of rows that chooses the epoch); the rest is about hosts
-    that see something of the training.
+    Method side trains `side` networks: attentive, or the larger ladder (extra `torch`). It takes `layers` (the levels
+    of the backbone that are read: `all`, a number of them, evenly spaced, or which, `0,3,6` or `6,`, where 0 is the
+    embeddings' output), `epochs`, `lr`, `batch_size`, `seed`, `dropout`, `side_width`, `input_noise` (deviation of
+    noise on standardised hidden states), `networks` (trained apart, their outputs averaged), `held_out` (the share of
+    rows that chooses the epoch) and `class_weights` (balanced, or a number for each class in the order of
+    `label_names`; they weigh the loss at home, and change nothing that a host is asked). The rest is about hosts that
+    see something of the training. What is None of `epochs`, `lr`, `batch_size`, `dropout` and `side_width` is in
+    `setting_rules.USUAL`.
     """
 
     method: Literal["p3eft", "lora", "frozen", "side", "dc", "pslf"] = "p3eft"
@@ -83,7 +89,7 @@ class Settings:
     double_quant: bool = False
     rank: PositiveInt = 8
     alpha: float = 16.0
-    dropout: float = 0.0
+    dropout: Share | None = None
     target_modules: tuple[str, ...] = ()
     use_rslora: bool = False
 
@@ -107,6 +113,10 @@ class Settings:
 
     # Side networks (method side), which are trained at home alone.
     layers: str = "all"
+    side: Literal["attentive", "ladder"] = "attentive"
+    side_width: PositiveInt | None = None
+    input_noise: Annotated[float, AtLeast(0)] = 0.0
+    class_weights: ClassWeights | None = None
     networks: PositiveInt = 3
     held_out: Annotated[float, AtLeast(0)] = 0.1
 
@@ -120,13 +130,13 @@ class Settings:
     accumulate: PositiveInt = 1
     update_clip: PositiveFloat | None = None
     update_noise: Annotated[float, AtLeast(0)] = 0.0
-    lr: PositiveFloat = 3e-3
+    lr: PositiveFloat | None = None
     weight_decay: float = 0.01
     max_grad_norm: float | None = None
     epochs: PositiveFloat | None = None
     steps: Annotated[int, AtLeast(1)] | None = None
     warmup: int | None = None
-    batch_size: PositiveInt = 64
+    batch_size: PositiveInt | None = None
     eval_batch_size: PositiveInt = 128
     seed: int = 0
     save_every: PositiveInt = 10
@@ -142,11 +152,14 @@ class Settings:
         given["target_modules"] = tuple(given.get("target_modules", ()))
         layers = given.get("layers", "all")
         given["layers"] = "".join(f"{n}," for n in layers) if isinstance(layers, list | tuple) else str(layers)
+        if isinstance(given.get("class_weights"), list):
+            given["class_weights"] = tuple(given["class_weights"])
         return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as written to `run.json`."""
-        return asdict(self) | {"target_modules": list(self.target_modules)}
+        plain = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
     def resolve(self, hosts: int) -> Settings:
         """Check everything and fill in what follows from the method and the number of hosts."""
@@ -179,11 +192,23 @@ class Settings:
         numbers = [int(number) for number in self.layers.rstrip(",").split(",")]
         return numbers if "," in self.layers else numbers[0]
 
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate. Of resolved settings, as `rows_per_batch`."""
+        assert self.lr is not None, "settings must be resolved first"
+        return self.lr
+
+    @property
+    def rows_per_batch(self) -> int:
+        """Rows of a batch."""
+        assert self.batch_size is not None, "settings must be resolved first"
+        return self.batch_size
+
     # What a host is told.
 
     def split_method(self) -> dict[str, Any]:
         """The `method` of the job, as the host needs it. Adapters are in the client's custody."""
-        lora: dict[str, Any] = {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout}
+        lora: dict[str, Any] = {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout or 0.0}
         if self.target_modules:
             lora["target_modules"] = list(self.target_modules)
         if self.use_rslora:

@@ -25,7 +25,7 @@ from ..data.taps import Taps
 from ..errors import RunError
 from ..features import FeatureSource, FeatureStore, download
 from .export import Exported, write_private_export
-from .factory import fit_side_home, restored_side_home
+from .factory import check_side, fit_side_home, restored_side_home
 from .host_group import HostLink
 from .protection import protection
 from .run import About, check_same, secret_order
@@ -55,6 +55,7 @@ class SideTuner(Tuner, method="side"):
     def _fit(self, data: Dataset) -> FitResult:
         started, before = time.monotonic(), self._traffic()
         mine = data.take(self.folder.secret().permutation(len(data), "rows"))
+        check_side(self.settings, mine)
         about = About(self.model, self.settings, mine.label_names, data.sha256())
         known = self.folder.read_json("run.json")
         if known is not None:
@@ -65,8 +66,8 @@ class SideTuner(Tuner, method="side"):
         taps = self._inputs(mine.texts)
         saved = self.folder.load_state()
         if saved is None:
-            losses = self._train(taps, mine)
-            self.folder.save_state(self._trained().parameters, self._facts(losses, taps, mine))
+            last = self._train(taps, mine)
+            self.folder.save_state(self._trained().parameters, self._facts(last, taps, mine))
             self._write_about()
         else:
             self._restore()
@@ -84,31 +85,30 @@ class SideTuner(Tuner, method="side"):
             norm_ratio=1.0,
         )
 
-    def _train(self, taps: Taps, mine: Dataset) -> list[float]:
-        """Train every network; the last epoch's loss of each."""
-        losses: dict[int, float] = {}
+    def _train(self, taps: Taps, mine: Dataset) -> list[Epoch]:
+        """Train every network; the last epoch of each."""
+        last: dict[int, Epoch] = {}
         epochs = self.settings.whole_epochs
         total = epochs * self.settings.networks
         with tqdm(total=total, disable=None if self.progress else True, unit="epoch", desc="at home") as bar:
 
             def after(network: int, epoch: Epoch) -> None:
-                losses[network] = epoch.loss
+                last[network] = epoch
                 record = {"step": network * epochs + epoch.epoch, "network": network, "epoch": epoch.epoch}
                 self.folder.record_step(record | {"loss": epoch.loss, "held_out_loss": epoch.held_out})
                 bar.set_postfix_str(f"loss {epoch.loss:.3f}", refresh=False)
                 bar.update()
 
             self._home = fit_side_home(self.settings, taps, mine, self.folder.secret(), after)
-        return list(losses.values())
+        return list(last.values())
 
-    def _facts(self, losses: Sequence[float], taps: Taps, mine: Dataset) -> dict[str, Any]:
+    def _facts(self, last: Sequence[Epoch], taps: Taps, mine: Dataset) -> dict[str, Any]:
         some = np.arange(min(len(mine), ACCURACY_ROWS))
         scores = self._trained().scores(taps.take(some), mine.take(some))
+        losses = [epoch.loss for epoch in last]
         if not np.isfinite(losses).all():
             raise RunError(f"the loss became {losses}; lower lr")
-        trained = len(mine) - round(self.settings.held_out * len(mine))
-        epochs = self.settings.whole_epochs
-        steps = -(-trained // self.settings.batch_size) * epochs * self.settings.networks
+        steps = sum(epoch.steps for epoch in last)
         return {"steps": steps, "loss": float(np.mean(losses)), "accuracy": scores["accuracy"]}
 
     @property

@@ -182,7 +182,7 @@ class Tuner:
         self._fix_gates()
         run = self._open(mine, data.sha256())
         self.folder.save_labels(mine.labels)
-        batches = Batches(text_lengths(mine.texts), min(self.settings.batch_size, len(mine)), self.settings.seed)
+        batches = Batches(text_lengths(mine.texts), min(self.settings.rows_per_batch, len(mine)), self.settings.seed)
         steps = self.settings.steps or max(1, round((self.settings.epochs or 1.0) * batches.per_epoch))
         labels = draw_labels(mine, self.settings, run.home.task, run.secret)
         frozen = self._frozen_activations(mine, batches, steps) if run.frozen else None
@@ -367,7 +367,7 @@ class Tuner:
     def _rate(self, steps: int) -> float:
         """The learning rate of the current step."""
         warmup = self.settings.warmup if self.settings.warmup is not None else steps // 10
-        return learning_rate(self._ready().step, steps, warmup, self.settings.lr)
+        return learning_rate(self._ready().step, steps, warmup, self.settings.peak_lr)
 
     def _watch_norms(self, activations: Sequence[F32]) -> list[float]:
         """Mean |h_i| by set; adapters start as the bare backbone, so the first step is the yardstick."""

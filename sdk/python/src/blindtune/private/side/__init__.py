@@ -1,6 +1,20 @@
 """Networks at home that read a frozen backbone's hidden states: everything that learns from a label stays here."""
 
-from .fit import Epoch, SideModel, SideSettings, fit_side
+from .fit import KINDS, Epoch, SideModel, SideSettings, fit_side, network_class
 from .home import SideHome
+from .network import Objective, Regularization
+from .weighted import Weighted, balanced
 
-__all__ = ["Epoch", "SideHome", "SideModel", "SideSettings", "fit_side"]
+__all__ = [
+    "KINDS",
+    "Epoch",
+    "Objective",
+    "Regularization",
+    "SideHome",
+    "SideModel",
+    "SideSettings",
+    "Weighted",
+    "balanced",
+    "fit_side",
+    "network_class",
+]

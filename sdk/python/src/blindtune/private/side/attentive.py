@@ -9,6 +9,7 @@ are a flat list of float32 arrays in the order of `names`, as those of `private.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import erf
@@ -16,34 +17,24 @@ from scipy.special import erf
 from ...arrays import F32, AnyArray
 from ...data.taps import Taps
 from ..secret import SecretStream
-
-HEADS, WIDTH = 4, 32
-
-
-@dataclass(frozen=True)
-class Shape:
-    """L levels of d features, K attention heads a level, m features of a head and of the hidden layer, O outputs."""
-
-    levels: int
-    features: int
-    outputs: int
-    heads: int = HEADS
-    width: int = WIDTH
+from .network import Loss, Regularization, Shape
+from .segments import Segments
 
 
 @dataclass
 class Attentive:
     """`q` [L, K, d], `w` [L, d, m], `dense.weight` [m, L K m], `dense.bias` [m], `out.weight` [O, m], `out.bias` [O].
 
-    `dropout` is that of the two layers, while training.
+    K heads of m features on each of L levels. Dropout is that of the two layers, while training.
     """
 
     parameters: list[F32]
-    dropout: float = 0.2
-    names: tuple[str, ...] = ("q", "w", "dense.weight", "dense.bias", "out.weight", "out.bias")
+    regularization: Regularization = field(default_factory=Regularization)
+    kind: ClassVar[str] = "attentive"
+    names: ClassVar[tuple[str, ...]] = ("q", "w", "dense.weight", "dense.bias", "out.weight", "out.bias")
 
     @classmethod
-    def fresh(cls, shape: Shape, secret: SecretStream, dropout: float = 0.2) -> Attentive:
+    def fresh(cls, shape: Shape, secret: SecretStream, regularization: Regularization) -> Attentive:
         """Weights from N(0, 1 / inputs), biases zero; queries small, so that attention begins as a mean."""
 
         def drawn(size: tuple[int, ...], name: str, deviation: float) -> F32:
@@ -60,48 +51,90 @@ class Attentive:
                 drawn((shape.outputs, m), "out", m**-0.5),
                 np.zeros(shape.outputs, np.float32),
             ],
-            dropout,
+            regularization,
         )
+
+    @classmethod
+    def of(cls, parameters: list[F32]) -> Attentive:
+        """With these parameters, to predict."""
+        return cls(parameters)
+
+    def outputs(self, taps: Taps) -> F32:
+        """Logits [B, O]."""
+        return self.forward(taps).logits
+
+    def loss_and_gradients(self, taps: Taps, loss: Loss, generator: np.random.Generator) -> tuple[float, list[F32]]:
+        """With noise and dropout from `generator`."""
+        masks = self.masks(len(taps), generator)
+        passed = self.forward(self.regularization.noisy(taps, generator), masks)
+        found, gradient = loss(passed.logits)
+        return found, self.backward(passed, gradient)
 
     def forward(self, taps: Taps, masks: Masks | None = None) -> Pass:
         """Logits [B, O] of B texts, with what `backward` needs; `masks` are those of dropout, none when evaluating."""
         q, w, dense, dense_bias, out, out_bias = self.parameters
-        x, real = taps.padded()
-        scores = np.where(real[:, None, :], q[:, None] @ x.transpose(0, 1, 3, 2), -np.inf)
-        shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        attention = np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)
-        pooled = attention @ x
-        z = pooled @ w[:, None]
-        flat = np.asarray(z.transpose(1, 0, 2, 3).reshape(len(taps), -1), dtype=z.dtype)
+        texts = Segments.of(taps)
+        read = [Level.read(level, texts, q[k], w[k]) for k, level in enumerate(taps.levels)]
+        flat = np.stack([level.pooled(texts) for level in read], axis=1).reshape(len(taps), -1)
         wide = _dropped(_gelu(flat), None if masks is None else masks.wide)
         inner = wide @ dense.T + dense_bias
         narrow = _dropped(_gelu(inner), None if masks is None else masks.narrow)
-        return Pass(np.asarray(narrow @ out.T + out_bias), x, attention, pooled, flat, wide, inner, narrow, masks)
+        return Pass(np.asarray(narrow @ out.T + out_bias), texts, read, flat, wide, inner, narrow, masks)
 
     def backward(self, of: Pass, dlogits: F32) -> list[F32]:
         """From dL/dlogits [B, O]: dL/dparameters in their order."""
-        _, w, dense, _, out, _ = self.parameters
+        q, _, dense, _, out, _ = self.parameters
         narrow, wide = (None, None) if of.masks is None else (of.masks.narrow, of.masks.wide)
         dinner = _dropped(np.asarray(dlogits @ out), narrow) * _gelu_slope(of.inner)
         dflat = _dropped(np.asarray(dinner @ dense), wide) * _gelu_slope(of.flat)
-        levels, rows, heads, _ = of.pooled.shape
-        dz = dflat.reshape(rows, levels, heads, -1).transpose(1, 0, 2, 3)
-        dw = np.einsum("lbkd,lbkm->ldm", of.pooled, dz, optimize=True)
-        dattention = (dz @ w[:, None].transpose(0, 1, 3, 2)) @ of.x.transpose(0, 1, 3, 2)
-        mean = (of.attention * dattention).sum(axis=-1, keepdims=True)
-        dscores = of.attention * (dattention - mean)
-        dq = (dscores @ of.x).sum(axis=1)
+        dz = dflat.reshape(len(dlogits), len(of.levels), q.shape[1], -1)
+        pairs = [level.backward(of.texts, dz[:, k]) for k, level in enumerate(of.levels)]
+        dq, dw = (np.stack(parts) for parts in zip(*pairs, strict=True))
         grads = [dq, dw, dinner.T @ of.wide, dinner.sum(axis=0), dlogits.T @ of.narrow, dlogits.sum(axis=0)]
         return [np.asarray(g, dtype=np.float32) for g in grads]
 
     def masks(self, rows: int, generator: np.random.Generator) -> Masks | None:
         """Dropout's masks for a batch; None without dropout."""
-        if self.dropout == 0:
+        dropout, narrow = self.regularization.dropout, self.parameters[2].shape
+        if dropout == 0:
             return None
-        keep, narrow = 1.0 - self.dropout, self.parameters[2].shape
         sizes = (rows, narrow[1]), (rows, narrow[0])
-        wide, thin = (np.asarray(generator.random(size) < keep, np.float32) / np.float32(keep) for size in sizes)
+        scale = np.float32(1.0 / (1.0 - dropout))
+        wide, thin = ((generator.random(size, dtype=np.float32) >= dropout) * scale for size in sizes)
         return Masks(wide, thin)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level while it is read: its tokens x [T, d], what they weigh [T, K], and what they say [T, m].
+
+    x W is summed, and not x: m is a tenth of d, and nothing as large as x is written twice.
+    """
+
+    x: AnyArray
+    attention: AnyArray
+    said: AnyArray
+
+    @classmethod
+    def read(cls, x: AnyArray, texts: Segments, q: F32, w: F32) -> Level:
+        """With the level's queries [K, d] and its W [d, m]: one product for both."""
+        both = x @ np.concatenate([q.T, w], axis=1)
+        return cls(x, texts.softmax(both[:, : len(q)]), np.ascontiguousarray(both[:, len(q) :]))
+
+    def pooled(self, texts: Segments) -> AnyArray:
+        """z [B, K, m]."""
+        return texts.sum(self.attention[:, :, None] * self.said[:, None, :])
+
+    def backward(self, texts: Segments, dz: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """From dL/dz [B, K, m]: dL/dq [K, d] and dL/dW [d, m]."""
+        heads = self.attention.shape[1]
+        dz = dz[texts.owner]
+        dattention = np.einsum("tkm,tm->tk", dz, self.said)
+        dsaid = np.einsum("tk,tkm->tm", self.attention, dz)
+        weighed = self.attention * dattention
+        dscores = weighed - self.attention * texts.sum(weighed)[texts.owner]
+        both = self.x.T @ np.concatenate([dscores, dsaid], axis=1)
+        return both[:, :heads].T, both[:, heads:]
 
 
 @dataclass(frozen=True)
@@ -117,9 +150,8 @@ class Pass:
     """One forward: its logits [B, O], and what its backward needs."""
 
     logits: F32
-    x: F32
-    attention: AnyArray = field(repr=False)
-    pooled: AnyArray = field(repr=False)
+    texts: Segments = field(repr=False)
+    levels: list[Level] = field(repr=False)
     flat: AnyArray = field(repr=False)
     wide: AnyArray = field(repr=False)
     inner: AnyArray = field(repr=False)

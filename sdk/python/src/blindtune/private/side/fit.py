@@ -7,7 +7,7 @@ neither rows, nor order, nor number of passes can tell what was learned.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,11 @@ from ...arrays import F32, I64
 from ...data.taps import Taps
 from ...optimizers import AdamW, AdamWSettings, learning_rate
 from ..secret import SecretStream
-from ..tasks import Task
-from .attentive import Attentive, Shape
+from .attentive import Attentive
+from .network import Network, Objective, Regularization, Shape
 from .standardize import Standardize
+
+KINDS = ("attentive", "ladder")
 
 WARMUP = 0.06
 AVERAGE, AVERAGE_EVERY = 0.05, 10
@@ -32,22 +34,26 @@ class SideSettings:
     """How side networks learn; all of it at home. `networks` are drawn and trained apart, and their outputs averaged.
 
     A share of the rows, `held_out`, is not trained on: the epoch with the smallest loss there is the one that is kept.
+    `kind` is one of `KINDS`, and `width` its own.
     """
 
+    kind: str = "attentive"
+    width: int = 32
     epochs: int = 20
     batch_size: int = 128
     lr: float = 1e-3
     weight_decay: float = 0.05
-    dropout: float = 0.2
+    regularization: Regularization = field(default_factory=Regularization)
     networks: int = 1
     held_out: float = 0.1
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """After a pass: the training loss, and with averaged weights the loss on the rows held out."""
+    """After a pass: steps taken since the first, the training loss, and with averaged weights that of rows held out."""
 
     epoch: int
+    steps: int
     loss: float
     held_out: float | None
 
@@ -57,47 +63,59 @@ class SideModel:
     """Standardised taps into one or more networks; their mean output."""
 
     standardize: Standardize
-    networks: list[Attentive]
+    networks: list[Network]
 
     def outputs(self, taps: Taps) -> F32:
         """[N, O] for N texts."""
         return np.asarray(np.mean([_outputs(net, self.standardize, taps) for net in self.networks], axis=0), np.float32)
 
     def parameters(self) -> dict[str, F32]:
-        """Everything learned, by name."""
+        """Everything learned, by name; a network's names begin with its kind and its number."""
         named = {"standardize.mean": self.standardize.mean, "standardize.deviation": self.standardize.deviation}
         for k, network in enumerate(self.networks):
             pairs = zip(network.names, network.parameters, strict=True)
-            named |= {f"network.{k}.{name}": value for name, value in pairs}
+            named |= {f"{network.kind}.{k}.{name}": value for name, value in pairs}
         return named
 
     @classmethod
     def of(cls, named: Mapping[str, F32]) -> SideModel:
         """What `parameters` gave."""
         standardize = Standardize(named["standardize.mean"], named["standardize.deviation"])
-        count = sum(name.endswith(".out.bias") for name in named)
-        networks = [Attentive([named[f"network.{k}.{name}"] for name in Attentive.names]) for k in range(count)]
+        numbers = {tuple(name.split(".")[:2]) for name in named if name.split(".")[0] in KINDS}
+        networks = []
+        for kind, number in sorted(numbers, key=lambda one: int(one[1])):
+            network = network_class(kind)
+            networks.append(network.of([named[f"{kind}.{number}.{name}"] for name in network.names]))
         return cls(standardize, networks)
+
+
+def network_class(kind: str) -> type[Network]:
+    """The class of networks of a kind; `ladder` needs the extra `torch`, and says so where it is missing."""
+    if kind == "ladder":
+        from .ladder import Ladder
+
+        return Ladder
+    return Attentive
 
 
 def fit_side(
     taps: Taps,
     targets: Any,
-    task: Task,
+    task: Objective,
     settings: SideSettings,
     secret: SecretStream,
     after: Callable[[int, Epoch], None] = lambda _network, _epoch: None,
 ) -> SideModel:
     """Train on these texts [N] and targets [N]. `after` is told of every epoch of every network.
 
-    What it does is a function of its arguments alone.
+    What it does is a function of its arguments alone; of a ladder, to the last bit with one number of threads.
     """
     standardize = Standardize.of(taps)
-    shape = Shape(len(taps.levels), taps.levels[0].shape[1], task.outputs)
+    shape = Shape(len(taps.levels), taps.levels[0].shape[1], task.outputs, width=settings.width)
     networks = []
     for k in range(settings.networks):
         draw = SecretStream(secret.secret + k.to_bytes(4, "big"))
-        network = Attentive.fresh(shape, draw, settings.dropout)
+        network = network_class(settings.kind).fresh(shape, draw, settings.regularization)
         rows = draw.permutation(len(taps), "side", "held out")
         held = round(settings.held_out * len(taps))
         held = held if held >= LEAST_HELD_OUT else 0
@@ -112,7 +130,7 @@ class _Training:
     """One network's way through the epochs."""
 
     def __init__(
-        self, network: Attentive, standardize: Standardize, task: Task, settings: SideSettings, secret: SecretStream
+        self, network: Network, standardize: Standardize, task: Objective, settings: SideSettings, secret: SecretStream
     ) -> None:
         self.network, self.standardize, self.task = network, standardize, task
         self.settings, self.secret = settings, secret
@@ -130,7 +148,7 @@ class _Training:
             found = self._held_out(taps.take(held), targets[held]) if len(held) else None
             if found is None or found < least:
                 best, least = [p.copy() for p in self.average], np.inf if found is None else found
-            yield Epoch(epoch + 1, float(np.mean(losses)), found)
+            yield Epoch(epoch + 1, self.step, float(np.mean(losses)), found)
         for parameter, kept in zip(self.network.parameters, best, strict=True):
             parameter[...] = kept
 
@@ -138,10 +156,10 @@ class _Training:
         steps = per_epoch * self.settings.epochs
         generator = np.random.default_rng([self.step, *self.secret.secret])
         batch = self.standardize.apply(taps.take(rows))
-        passed = self.network.forward(batch, self.network.masks(len(rows), generator))
-        loss, gradient = self.task.loss(passed.logits, targets[rows])
+        some = targets[rows]
+        loss, gradients = self.network.loss_and_gradients(batch, lambda logits: self.task.loss(logits, some), generator)
         rate = learning_rate(self.step, steps, round(WARMUP * steps), self.settings.lr)
-        self.optimizer.step(self.network.backward(passed, gradient), rate)
+        self.optimizer.step(gradients, rate)
         self.step += 1
         if self.step % AVERAGE_EVERY == 0 or self.step < AVERAGE_EVERY:
             self._take_in()
@@ -154,10 +172,10 @@ class _Training:
             averaged += weight * (parameter - averaged)
 
     def _held_out(self, taps: Taps, targets: Any) -> float:
-        network = Attentive(self.average, self.settings.dropout)
+        network = type(self.network).of(self.average)
         return self.task.loss(_outputs(network, self.standardize, taps), targets)[0]
 
 
-def _outputs(network: Attentive, standardize: Standardize, taps: Taps) -> F32:
+def _outputs(network: Network, standardize: Standardize, taps: Taps) -> F32:
     parts = [np.arange(k, min(k + EVALUATED_ROWS, len(taps))) for k in range(0, len(taps), EVALUATED_ROWS)]
-    return np.concatenate([network.forward(standardize.apply(taps.take(rows))).logits for rows in parts])
+    return np.concatenate([network.outputs(standardize.apply(taps.take(rows))) for rows in parts])
