@@ -1,4 +1,4 @@
-"""`blindtune train | audit | predict | frontier`: the label holder's side from a shell.
+"""`blindtune train | evaluate | audit | predict | frontier`: the label holder's side from a shell.
 
 Owns: arguments, messages and exit codes (0 done, 1 the run or a host failed, 2 wrong arguments or data, 130
 interrupted). Must never: print a key, or send what trainer.py would not.
@@ -64,10 +64,18 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
+def evaluate(options: argparse.Namespace) -> int:
+    """Print how good a finished run is on labelled rows; the labels stay here."""
+    tuner = Tuner.load(options.run, options.host, api_keys=_keys(options))
+    report = tuner.report(_read(tuner, options.data))
+    print(json.dumps(report.to_dict(), indent=2) if options.json else report)
+    return 0
+
+
 def audit(options: argparse.Namespace) -> int:
     """Attack what the hosts of a finished run saw."""
     tuner = Tuner.load(options.run, options.host, api_keys=_keys(options))
-    leak = tuner.audit(read_dataset(options.data, tuner.label_names))
+    leak = tuner.audit(_read(tuner, options.data))
     report = (tuner.folder.read_json("report.json") or tuner.summary()) | {"leak": leak.to_dict()}
     tuner.folder.write_json("report.json", report)
     print(json.dumps(leak.to_dict(), indent=2) if options.json else leak.describe())
@@ -84,6 +92,11 @@ def predict(options: argparse.Namespace) -> int:
         best = int(row.argmax())
         print(f"{tuner.label_names[best]}\t{row[best]:.4f}\t{text}")
     return 0
+
+
+def _read(tuner: Tuner, file: Path) -> Dataset:
+    """Rows with the labels of a run."""
+    return read_dataset(file, tuner.label_names, task=tuner.task)
 
 
 def _audit(tuner: Tuner, data: Dataset, dev: Dataset | None) -> Any:
@@ -110,7 +123,7 @@ def _print_report(report: dict[str, Any], leak: str, as_json: bool) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="blindtune", description="Fine-tune without sending a label.")
-    commands = parser.add_subparsers(required=True, metavar="train | audit | predict | frontier")
+    commands = parser.add_subparsers(required=True, metavar="train | evaluate | audit | predict | frontier")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--host", action="append", default=[], metavar="URL", help=f"may be repeated; else {BASE_URL_VARIABLE}"
@@ -135,12 +148,13 @@ def _parser() -> argparse.ArgumentParser:
         _add_setting(settings, name, kind)
     command.set_defaults(command=train)
 
-    command = commands.add_parser("audit", parents=[common], help=audit.__doc__)
-    command.add_argument("--run", required=True, type=Path, metavar="DIR")
-    command.add_argument(
-        "--data", required=True, type=Path, metavar="FILE", help="labelled rows, best ones not trained on"
-    )
-    command.set_defaults(command=audit)
+    for look in (evaluate, audit):
+        command = commands.add_parser(look.__name__, parents=[common], help=look.__doc__)
+        command.add_argument("--run", required=True, type=Path, metavar="DIR")
+        command.add_argument(
+            "--data", required=True, type=Path, metavar="FILE", help="labelled rows, best ones not trained on"
+        )
+        command.set_defaults(command=look)
 
     command = commands.add_parser("predict", parents=[common], help=predict.__doc__)
     command.add_argument("--run", required=True, type=Path, metavar="DIR")

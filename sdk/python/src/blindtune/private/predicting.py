@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 
 from ..arrays import F32
 from ..data import Dataset
-from ..errors import RunError
+from .evaluation import EvaluationReport
 from .heads import softmax
-from .tasks import Classification, Regression, Task
+from .tasks import Regression, Task, check_kind
 
 X = TypeVar("X")
 
@@ -45,11 +45,14 @@ class Predicting(ABC, Generic[X]):
         assert isinstance(self.task, Regression), "only a regression predicts values"
         return self.task.values(self.outputs(inputs))
 
-    def scores(self, inputs: X, data: Dataset) -> dict[str, float]:
+    def check(self, data: Dataset) -> None:
+        """Refuse data that was read for another task."""
+        check_kind(self.task, data)
+
+    def report(self, inputs: X, data: Dataset) -> EvaluationReport:
         """How good the predictions are on the labels or values of `data`, whose inputs these are."""
-        outputs = self.outputs(inputs)
-        if not isinstance(self.task, Regression):
-            return Classification(outputs.shape[1]).scores(outputs, data.labels)
-        if data.values is None:
-            raise RunError("the run is a regression: read the data with task='regression'")
-        return self.task.scores(outputs, data.values)
+        return self.task.report(self.outputs(inputs), data)
+
+    def scores(self, inputs: X, data: Dataset) -> dict[str, float]:
+        """The report's numbers."""
+        return self.report(inputs, data).scores

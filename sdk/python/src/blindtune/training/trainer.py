@@ -35,6 +35,7 @@ from .run_folder import RunFolder
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from ..private.evaluation import EvaluationReport
     from ..private.predicting import Predicting
     from ..private.training_labels import TrainingLabels
 
@@ -152,6 +153,11 @@ class Tuner:
         return self._ready().about.label_names
 
     @property
+    def task(self) -> str:
+        """What the run learns, as `read_dataset` has it."""
+        return self._trained().task.kind
+
+    @property
     def links(self) -> Sequence[HostLink]:
         """The run's jobs, one on each host; none where a method needs none."""
         return self._ready().group.links
@@ -202,11 +208,22 @@ class Tuner:
     # Look.
 
     def evaluate(self, data: Dataset) -> dict[str, float]:
-        """Accuracy and cross entropy on `data`, computed here; only its texts travel.
+        """Scores on `data` by name, computed here; only its texts travel. They are those of `report`.
 
-        For a regression: Spearman's rank correlation, RMSE, and as accuracy the share on the right side of the median.
+        Accuracy, cross entropy, precision, recall and F1, AUC (of the second label of two, else the mean of each
+        against the rest; not there where it is undefined), calibration error and Brier score. For a regression:
+        Spearman's and Pearson's correlation, MAE, RMSE, R2, and as accuracy the share on the right side of the median.
         """
-        return self._trained().scores(self._inputs(data.texts), data)
+        return self.report(data).scores
+
+    def report(self, data: Dataset) -> EvaluationReport:
+        """`evaluate` with everything beside: scores label by label, the confusion matrix, calibration.
+
+        `print` shows it as a table, `to_dict` gives it as plain values.
+        """
+        model = self._trained()
+        model.check(data)
+        return model.report(self._inputs(data.texts), data)
 
     def predict(self, texts: Sequence[Text]) -> list[str]:
         """The label name of each text."""
