@@ -17,7 +17,7 @@ from typing import Any
 
 from .audit import sample_rows
 from .client import API_KEY_VARIABLE, BASE_URL_VARIABLE
-from .data import DataError, Dataset, read_dataset
+from .data import TASKS, DataError, Dataset, read_dataset
 from .errors import BlindtuneError
 from .frontier.command import add_command as add_frontier
 from .training.protection import MEANING
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train, evaluate, audit, complete; print the report and write it to the run folder."""
-    data = read_dataset(options.data)
-    dev = read_dataset(options.dev, data.label_names) if options.dev else None
+    data = read_dataset(options.data, task=options.task)
+    dev = read_dataset(options.dev, data.label_names, task=options.task) if options.dev else None
     given = {name: getattr(options, name) for name in SETTING_TYPES if getattr(options, name) is not None}
     run = options.run or _default_run(options)
     print(f"{len(data)} rows, {data.classes} labels ({', '.join(data.label_names)}), run folder {run}", file=sys.stderr)
@@ -83,15 +83,25 @@ def audit(options: argparse.Namespace) -> int:
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Print label and probability of each text, one line each."""
+    """Print what is predicted of each text, one line each: label and probability, or value."""
     texts = list(options.text or []) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
         raise DataError("nothing to predict: pass --text or lines on standard input")
     tuner = Tuner.load(options.run, options.host, api_keys=_keys(options))
-    for text, row in zip(texts, tuner.predict_proba(texts), strict=True):
-        best = int(row.argmax())
-        print(f"{tuner.label_names[best]}\t{row[best]:.4f}\t{text}")
+    for text, line in zip(texts, _predicted(tuner, texts), strict=True):
+        print(f"{line}\t{text}")
     return 0
+
+
+def _predicted(tuner: Tuner, texts: list[str]) -> list[str]:
+    if tuner.task == "regression":
+        return [f"{value:.6g}" for value in tuner.predict_values(texts)]
+    probabilities, answers = tuner.predict_proba(texts), tuner.predict(texts)
+    if tuner.task == "multilabel":
+        place = {name: k for k, name in enumerate(tuner.label_names)}
+        pairs = zip(answers, probabilities, strict=True)
+        return ["|".join(names) + "\t" + "|".join(f"{row[place[n]]:.4f}" for n in names) for names, row in pairs]
+    return [f"{name}\t{row.max():.4f}" for name, row in zip(answers, probabilities, strict=True)]
 
 
 def _read(tuner: Tuner, file: Path) -> Dataset:
@@ -138,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--data", required=True, type=Path, metavar="FILE", help=".tsv, .csv or .jsonl with text and label"
     )
+    command.add_argument("--task", choices=TASKS, default=TASKS[0], help=f"what labels are, default {TASKS[0]}")
     command.add_argument("--dev", type=Path, metavar="FILE", help="labelled rows to evaluate and audit on")
     command.add_argument("--model", required=True, help="a model of the host, see GET /v1/models")
     command.add_argument("--run", type=Path, metavar="DIR", help="run folder; the same command continues it")

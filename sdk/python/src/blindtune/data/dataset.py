@@ -17,11 +17,12 @@ import numpy as np
 
 from ..arrays import F32, I64
 from .columns import LABELS, PAIR, VALUES, Columns, Text, Wanted, label_of, text_of, value_of
+from .label_sets import LABEL_SETS, indicator, labels_of, nearest_half
 from .sources import DataError, Source, open_source
 
 __all__ = ["Batches", "DataError", "Dataset", "Text", "read_dataset", "read_texts", "upload_bytes"]
 
-TASKS = ("classification", "regression")
+TASKS = ("classification", "regression", "multilabel")
 HALVES = ("below", "above")
 """Label names of a regression: below or above the median, which is what attacks and regularizers go by."""
 BATCHES_PER_CHUNK = 50
@@ -33,12 +34,15 @@ class Dataset:
     """Texts (or pairs), and their labels as numbers into `label_names`.
 
     For a regression `values` [N] are what is to be predicted, and the labels say below (0) or above (1) the median.
+    With several labels at once `sets` [N, C] has a 1 where a row has a label, and the labels say whether a row has the
+    one that comes nearest to half of the rows. In both cases the labels are what attacks and regularizers go by.
     """
 
     texts: tuple[Text, ...]
     labels: I64
     label_names: tuple[str, ...]
     values: F32 | None = None
+    sets: F32 | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -50,8 +54,15 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """`classification` or `regression`."""
-        return TASKS[0] if self.values is None else TASKS[1]
+        """`classification`, `regression` or `multilabel`."""
+        if self.sets is not None:
+            return "multilabel"
+        return "classification" if self.values is None else "regression"
+
+    @property
+    def sides(self) -> int:
+        """How many values `labels` has: those of the classes, or two."""
+        return self.classes if self.task == "classification" else 2
 
     @classmethod
     def from_lists(
@@ -72,14 +83,14 @@ class Dataset:
 
     def take(self, rows: I64) -> Dataset:
         """The rows named, in that order."""
-        values = None if self.values is None else self.values[rows]
-        return Dataset(tuple(self.texts[int(r)] for r in rows), self.labels[rows], self.label_names, values)
+        texts = tuple(self.texts[int(r)] for r in rows)
+        values, sets = (None if part is None else part[rows] for part in (self.values, self.sets))
+        return Dataset(texts, self.labels[rows], self.label_names, values, sets)
 
     def sha256(self) -> str:
         """Names texts and labels; a run refuses to continue on other data. Stays at home."""
         parts: list[Any] = [self.texts, self.labels.tolist(), self.label_names]
-        if self.values is not None:
-            parts.append(self.values.tolist())
+        parts += [part.tolist() for part in (self.values, self.sets) if part is not None]
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -97,7 +108,9 @@ def read_dataset(
     Columns are `text` (or `sentence`), optional `text_pair`, and `label`; GLUE's pairs (sentence1/sentence2,
     question/sentence, premise/hypothesis, question1/question2) are known, and `text`, `text_pair` and `label` name
     others. `label_names` fixes the mapping, as for a dev file read after its train file; otherwise names are sorted,
-    integers by value, or are those of the dataset's ClassLabel. With `task="regression"` labels are numbers.
+    integers by value, or are those of the dataset's ClassLabel. With `task="regression"` labels are numbers. With
+    `task="multilabel"` a row has any number of them, in the column `labels` (or `label`): a list, or a string with `|`
+    between them.
     """
     return _labelled(open_source(data), label_names, task, Wanted(text, text_pair, label))
 
@@ -185,6 +198,8 @@ def _labelled(source: Source, label_names: Iterable[str] | None, task: str, want
         raise DataError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
     if task == "regression":
         return _regression(source, label_names, wanted)
+    if task == "multilabel":
+        return _multilabel(source, label_names, wanted)
     texts: list[Text] = []
     names: list[str] = []
     places: list[str] = []
@@ -218,6 +233,25 @@ def _regression(source: Source, label_names: Iterable[str] | None, wanted: Wante
         raise DataError(f"{source.name}: no rows")
     values = np.array(numbers, dtype=np.float32)
     return Dataset(tuple(texts), (values > np.median(values)).astype(np.int64), HALVES, values)
+
+
+def _multilabel(source: Source, label_names: Iterable[str] | None, wanted: Wanted) -> Dataset:
+    texts: list[Text] = []
+    names: list[tuple[str, ...]] = []
+    places: list[str] = []
+    declared: tuple[str, ...] | None = None
+    for place, row, columns in _rows(source, wanted, LABEL_SETS):
+        declared = (source.label_names or {}).get(columns.label or "")
+        texts.append(text_of(row, columns, place))
+        names.append(labels_of(row, columns, place, declared))
+        places.append(place)
+    if not texts:
+        raise DataError(f"{source.name}: no rows")
+    known = tuple(label_names) if label_names is not None else declared or _sorted_names(set().union(*names))
+    if not known:
+        raise DataError(f"{source.name}: no row has a label")
+    sets = indicator(names, known, places)
+    return Dataset(tuple(texts), nearest_half(sets), known, sets=sets)
 
 
 def _row(text: Any, label: Any, index: int) -> dict[str, object]:

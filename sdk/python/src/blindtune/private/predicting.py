@@ -6,13 +6,13 @@ Owns: outputs into answers. Must never: know where inputs come from.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Generic, TypeVar
 
 from ..arrays import F32
 from ..data import Dataset
 from .evaluation import EvaluationReport
-from .heads import softmax
 from .tasks import Regression, Task, check_kind
 
 X = TypeVar("X")
@@ -33,12 +33,17 @@ class Predicting(ABC, Generic[X]):
         return isinstance(self.task, Regression)
 
     def description(self) -> dict[str, Any]:
-        """What is kept as words and numbers: the unit of a regression."""
-        return {"regression": asdict(self.task)} if isinstance(self.task, Regression) else {}
+        """What is kept as words and numbers: the task, and the unit of a regression."""
+        unit = {"regression": asdict(self.task)} if isinstance(self.task, Regression) else {}
+        return {"task": self.task.kind} | unit
 
     def probabilities(self, inputs: X) -> F32:
         """[N, C]."""
-        return softmax(self.outputs(inputs))
+        return self.task.probabilities(self.outputs(inputs))
+
+    def answers(self, inputs: X, names: Sequence[str]) -> list[Any]:
+        """What is predicted for each of N texts, in the words of the data: `names` are the run's labels."""
+        return self.task.answers(self.outputs(inputs), names)
 
     def values(self, inputs: X) -> F32:
         """[N] in the data's unit, of a regression."""

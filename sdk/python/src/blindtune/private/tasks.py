@@ -5,6 +5,7 @@ Owns: losses and scores. Must never: know where activations come from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -45,6 +46,14 @@ class Task(Protocol):
         """How many rows are on the right side."""
         ...
 
+    def probabilities(self, outputs: F32) -> F32:
+        """[B, C]; refused of a regression."""
+        ...
+
+    def answers(self, outputs: F32, names: Sequence[str]) -> list[Any]:
+        """What is predicted of each row, in the words of the data."""
+        ...
+
     def report(self, outputs: F32, data: Dataset) -> EvaluationReport:
         """How good outputs [N, O] are on these rows, which `check_kind` lets through."""
         ...
@@ -77,6 +86,14 @@ class Classification:
     def correct(self, outputs: F32, targets: I64) -> int:
         """Rows whose largest logit is the target's."""
         return int(np.sum(outputs.argmax(axis=1) == targets))
+
+    def probabilities(self, outputs: F32) -> F32:
+        """The softmax of the logits."""
+        return softmax(outputs)
+
+    def answers(self, outputs: F32, names: Sequence[str]) -> list[Any]:
+        """The name of the likeliest class of each row."""
+        return [names[int(k)] for k in outputs.argmax(axis=1)]
 
     def report(self, outputs: F32, data: Dataset) -> EvaluationReport:
         """On true labels, whatever was trained on."""
@@ -139,6 +156,14 @@ class Regression:
             "rows": float(len(values)),
             **regression_errors(values, guess),
         }
+
+    def probabilities(self, outputs: F32) -> F32:  # noqa: ARG002
+        """There are none."""
+        raise RunError("the run is a regression: use predict_values")
+
+    def answers(self, outputs: F32, names: Sequence[str]) -> list[Any]:  # noqa: ARG002
+        """The values; `names` are those of halves."""
+        return [float(value) for value in self.values(outputs)]
 
     def report(self, outputs: F32, data: Dataset) -> EvaluationReport:
         """Scores alone: there are no classes."""

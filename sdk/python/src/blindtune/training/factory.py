@@ -16,6 +16,7 @@ from ..data.taps import Taps
 from ..optimizers import SGD, AdamW, AdamWSettings, Optimizer, SGDSettings
 from ..private import label_privacy, obfuscation
 from ..private.heads import make_head
+from ..private.label_sets import LabelSets
 from ..private.mixing import Mixing
 from ..private.penalties.camouflage import Camouflage, CamouflageWeights, decoy_directions
 from ..private.penalties.penalty import CamouflagePenalty, DistancePenalty, Penalty, ProbePenalty
@@ -106,14 +107,24 @@ def fit_side_home(
         networks=settings.networks,
         held_out=settings.held_out,
     )
-    targets: Any = data.labels if data.values is None else data.values
-    return SideHome(fit_side(taps, targets, task, how, secret, after), task)
+    return SideHome(fit_side(taps, _targets(data), task, how, secret, after), task)
 
 
-def restored_side_home(classes: int, regression: Mapping[str, float] | None, arrays: Mapping[str, F32]) -> SideHome:
-    """Networks as they were saved."""
-    task: Task = Classification(classes) if regression is None else Regression(**regression)
-    return SideHome(SideModel.of(arrays), task)
+def restored_side_home(classes: int, description: Mapping[str, Any], arrays: Mapping[str, F32]) -> SideHome:
+    """Networks as they were saved; `description` is what `SideHome.description` gave."""
+    return SideHome(SideModel.of(arrays), _restored_task(classes, description))
+
+
+def _targets(data: Dataset) -> Any:
+    """What is learned of these rows: classes [N], values [N], or labels [N, C]."""
+    known = [targets for targets in (data.values, data.sets) if targets is not None]
+    return known[0] if known else data.labels
+
+
+def _restored_task(classes: int, description: Mapping[str, Any]) -> Task:
+    if description.get("regression") is not None:
+        return Regression(**description["regression"])
+    return LabelSets(classes) if description.get("task") == LabelSets.kind else Classification(classes)
 
 
 # Labels.
@@ -121,6 +132,10 @@ def restored_side_home(classes: int, regression: Mapping[str, float] | None, arr
 
 def make_task(data: Dataset, settings: Settings) -> Task:
     """What the head learns on this data; settings that only classes can have are refused for anything else."""
+    if data.sets is not None:
+        if settings.method != "side":
+            raise SettingsError(f"method {settings.method} learns one label for each row; several need method side")
+        return LabelSets(data.classes)
     if settings.method == "pslf" and (data.values is not None or data.classes != 2):
         raise SettingsError("method pslf is for two classes, as its authors have it")
     if data.values is not None:

@@ -142,7 +142,7 @@ class SideTuner(Tuner, method="side"):
     def _attack(self, data: Dataset, quick: bool) -> attacks.LeakReport:
         some = data.take(attacks.sample_rows(len(data)))
         tensors = attacks.Tensors(self.activations(some.texts)[0], None, some.labels)
-        return attack_activations(tensors, some.classes, make_placement("shares", 1), quick)
+        return attack_activations(tensors, some.sides, make_placement("shares", 1), quick)
 
     # Keep.
 
@@ -186,13 +186,13 @@ class SideTuner(Tuner, method="side"):
         if body is None or saved is None:
             raise RunError(f"{self.folder.path}: no finished run here; call fit again")
         self._about = _about_of(body)
-        self._home = restored_side_home(len(self._about.label_names), body.get("regression"), saved[0])
+        self._home = restored_side_home(len(self._about.label_names), body, saved[0])
 
     def _adopt(self, exported: Exported) -> None:
         """Take up what `export` wrote."""
         names = tuple(exported.private["label_names"])
         self._about = About(self.model, self.settings, names, "")
-        self._home = restored_side_home(len(names), exported.private.get("regression"), exported.arrays)
+        self._home = restored_side_home(len(names), exported.private, exported.arrays)
 
     # Parts.
 

@@ -225,16 +225,16 @@ class Tuner:
         model.check(data)
         return model.report(self._inputs(data.texts), data)
 
-    def predict(self, texts: Sequence[Text]) -> list[str]:
-        """The label name of each text."""
-        return [self.label_names[int(k)] for k in self.predict_proba(texts).argmax(axis=1)]
+    def predict(self, texts: Sequence[Text]) -> list[Any]:
+        """The label name of each text; of several labels at once a list of names."""
+        return self._classifier().answers(self._inputs(texts), self.label_names)
 
     def predict_proba(self, texts: Sequence[Text]) -> F32:
-        """Probabilities [N, C], columns in the order of `label_names`."""
-        model = self._trained()
-        if model.regression:
-            raise RunError("the run is a regression: use predict_values")
-        return model.probabilities(self._inputs(texts))
+        """Probabilities [N, C], columns in the order of `label_names`.
+
+        Those of a row add up to one, but not where a row may have several labels.
+        """
+        return self._classifier().probabilities(self._inputs(texts))
 
     def predict_values(self, texts: Sequence[Text]) -> F32:
         """Predicted values [N] of a regression."""
@@ -398,6 +398,13 @@ class Tuner:
     def _trained(self) -> Predicting[Any]:
         """The private model that predicts."""
         return self._ready().home
+
+    def _classifier(self) -> Predicting[Any]:
+        """The same, refused before anything is asked of a host where it predicts values."""
+        model = self._trained()
+        if model.regression:
+            raise RunError("the run is a regression: use predict_values")
+        return model
 
     def _inputs(self, texts: Sequence[Text]) -> Any:
         """What it reads of these texts."""
