@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import sentiment
 from fake_host import FakeHost, Fault
+from word_tokenizer import word_tokenizer
 
 from blindtune import ApiError, Client, Dataset, Tuner
 from blindtune.training.protection import MEANING, protection
@@ -49,6 +50,18 @@ def label_sets(seed: int) -> tuple[Dataset, Dataset]:
         sets = (rng.random((count, 3)) < 0.2 * seed).astype(np.float32)
         sets[0] = 1.0
         made.append(Dataset(sentiment(count, k).texts, sets[:, 0].astype(np.int64), ("a", "b", "c"), sets=sets))
+    return made[0], made[1]
+
+
+def spans(seed: int) -> tuple[Dataset, Dataset]:
+    """The same rows with some of their words as spans; under seed 0 hardly any."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for k, count in enumerate((ROWS, FRESH)):
+        words = [str(text).split() for text in sentiment(count, k).texts]
+        tags = [[f"B-{rng.choice(['A', 'B'])}" if rng.random() < 0.1 * seed else "O" for _ in row] for row in words]
+        tags[0][0] = "B-A"
+        made.append(Dataset.from_lists(words, tags, ("A", "B"), task="tokens"))
     return made[0], made[1]
 
 
@@ -89,6 +102,15 @@ def test_a_blind_run_sends_the_same_bytes_under_any_labels(name: str, tmp_path: 
     found = {transcript(labelled(labels), BLIND[name], tmp_path / str(k)) for k, labels in enumerate(labellings(20))}
     assert len(found) == 1
     assert protection(Settings.from_dict(BLIND[name]).resolve(1)) == "blind"
+
+
+def test_spans_are_not_seen_either(tmp_path: Path) -> None:
+    """Nor that there are any: the tokens of every text are asked for by every side run."""
+    settings = BLIND["side"]
+    with_spans = settings | {"tokenizer": word_tokenizer(tmp_path)}
+    found = {transcript(spans(seed), with_spans, tmp_path / str(seed)) for seed in range(5)}
+    found.add(transcript(labelled(labellings(3)[0]), settings, tmp_path / "one label"))
+    assert len(found) == 1
 
 
 def test_several_labels_for_a_row_are_not_seen_either(tmp_path: Path) -> None:

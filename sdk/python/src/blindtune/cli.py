@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def train(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in SETTING_TYPES if getattr(options, name) is not None}
     run = options.run or _default_run(options)
     print(f"{len(data)} rows, {data.classes} labels ({', '.join(data.label_names)}), run folder {run}", file=sys.stderr)
+    given |= {} if options.tokenizer is None else {"tokenizer": options.tokenizer}
     tuner = Tuner(options.model, options.host, api_keys=_keys(options), run=run, progress=not options.quiet, **given)
     result = tuner.fit(data)
     report = tuner.summary() | {"fit": result.to_dict(), "label_names": list(data.label_names)}
@@ -83,7 +85,7 @@ def audit(options: argparse.Namespace) -> int:
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Print what is predicted of each text, one line each: label and probability, or value."""
+    """Print what is predicted of each text, one line each: label and probability, value, or spans as JSON."""
     texts = list(options.text or []) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
         raise DataError("nothing to predict: pass --text or lines on standard input")
@@ -96,7 +98,10 @@ def predict(options: argparse.Namespace) -> int:
 def _predicted(tuner: Tuner, texts: list[str]) -> list[str]:
     if tuner.task == "regression":
         return [f"{value:.6g}" for value in tuner.predict_values(texts)]
-    probabilities, answers = tuner.predict_proba(texts), tuner.predict(texts)
+    answers = tuner.predict(texts)
+    if tuner.task == "tokens":
+        return [json.dumps([asdict(span) for span in spans], ensure_ascii=False) for spans in answers]
+    probabilities = tuner.predict_proba(texts)
     if tuner.task == "multilabel":
         place = {name: k for k, name in enumerate(tuner.label_names)}
         pairs = zip(answers, probabilities, strict=True)
@@ -149,6 +154,9 @@ def _parser() -> argparse.ArgumentParser:
         "--data", required=True, type=Path, metavar="FILE", help=".tsv, .csv or .jsonl with text and label"
     )
     command.add_argument("--task", choices=TASKS, default=TASKS[0], help=f"what labels are, default {TASKS[0]}")
+    command.add_argument(
+        "--tokenizer", type=Path, metavar="FILE", help="the backbone's tokenizer.json, for task tokens"
+    )
     command.add_argument("--dev", type=Path, metavar="FILE", help="labelled rows to evaluate and audit on")
     command.add_argument("--model", required=True, help="a model of the host, see GET /v1/models")
     command.add_argument("--run", type=Path, metavar="DIR", help="run folder; the same command continues it")

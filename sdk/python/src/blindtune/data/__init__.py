@@ -5,22 +5,27 @@ Owns: the public names of the data. Must never: know a host, or what is trained 
     dataset.py     texts with their labels, batches, and the file that is uploaded
     sources.py     files, tables and Hugging Face datasets, opened
     label_sets.py  several labels for a row
+    spans.py       labels that stand in the text; alignment.py finds the tokens of a backbone there
     columns.py     which column is the text, its pair and the label
 """
 
 from .columns import Text
 from .dataset import TASKS, Batches, Dataset, evaluation_chunks, read_dataset, read_texts, text_lengths, upload_bytes
 from .sources import DataError
+from .spans import Span, from_tags, to_tags
 
 __all__ = [
     "TASKS",
     "Batches",
     "DataError",
     "Dataset",
+    "Span",
     "Text",
     "evaluation_chunks",
+    "from_tags",
     "read_dataset",
     "read_texts",
     "text_lengths",
+    "to_tags",
     "upload_bytes",
 ]

@@ -34,6 +34,11 @@ class LabelSets:
         """One logit for each label."""
         return self.labels
 
+    @property
+    def label_count(self) -> int:
+        """The labels."""
+        return self.labels
+
     def loss(self, outputs: F32, targets: F32) -> tuple[float, F32]:
         """Binary cross entropy, the mean over rows and labels."""
         logits = outputs.astype(np.float64)

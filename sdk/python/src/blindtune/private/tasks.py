@@ -34,6 +34,11 @@ class Task(Protocol):
         """How many outputs the head has."""
         ...
 
+    @property
+    def label_count(self) -> int:
+        """How many label names its data has."""
+        ...
+
     def loss(self, outputs: F32, targets: Any) -> tuple[float, F32]:
         """The mean loss of the batch and its gradient [B, O]."""
         ...
@@ -71,6 +76,11 @@ class Classification:
     @property
     def outputs(self) -> int:
         """One logit for each class."""
+        return self.classes
+
+    @property
+    def label_count(self) -> int:
+        """The classes."""
         return self.classes
 
     def loss(self, outputs: F32, targets: I64) -> tuple[float, F32]:
@@ -127,6 +137,11 @@ class Regression:
         """One."""
         return 1
 
+    @property
+    def label_count(self) -> int:
+        """Two halves."""
+        return 2
+
     def loss(self, outputs: F32, targets: F32) -> tuple[float, F32]:
         """The mean squared error in units of the spread."""
         residual = outputs[:, 0].astype(np.float64) - (targets.astype(np.float64) - self.mean) / self.spread
@@ -175,9 +190,9 @@ def check_kind(task: Task, data: Dataset) -> None:
     """Refuse data that was read for another task, or has another number of labels."""
     if data.task != task.kind:
         raise RunError(f"the run is a {task.kind}: read the data with task={task.kind!r}, not {data.task!r}")
-    if task.kind != Regression.kind and data.classes != task.outputs:
+    if data.classes != task.label_count:
         advice = "read the data with label_names=tuner.label_names"
-        raise RunError(f"the run knows {task.outputs} labels and the data {data.classes}: {advice}")
+        raise RunError(f"the run knows {task.label_count} labels and the data {data.classes}: {advice}")
 
 
 def exchange_labels(dlogits: F32, labels: I64, other: I64) -> F32:

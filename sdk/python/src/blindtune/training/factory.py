@@ -12,6 +12,7 @@ from typing import Any
 
 from ..arrays import F32, I64, AnyArray
 from ..data import Dataset, Text
+from ..data.alignment import PlacedTaps
 from ..data.taps import Taps
 from ..optimizers import SGD, AdamW, AdamWSettings, Optimizer, SGDSettings
 from ..private import label_privacy, obfuscation
@@ -25,7 +26,8 @@ from ..private.penalties.schedules import WeightSchedule
 from ..private.private_model import Home
 from ..private.pslf import PseudoHead, draw_pseudo_labels
 from ..private.secret import SecretStream
-from ..private.side import Epoch, SideHome, SideModel, SideSettings, fit_side
+from ..private.side import Epoch, SideHome, SideModel, SideSettings, TaggerHome, fit_side
+from ..private.tagging import Tagging
 from ..private.tasks import Classification, Regression, Task
 from ..private.training_labels import TrainingLabels
 from .leak_watch import LeakWatch
@@ -94,11 +96,13 @@ def _blind_directions(settings: Settings, secret: SecretStream, hidden: int) -> 
 
 # Side networks.
 
+AfterEpoch = Callable[[int, Epoch], None]
+
 
 def fit_side_home(
-    settings: Settings, taps: Taps, data: Dataset, secret: SecretStream, after: Callable[[int, Epoch], None]
-) -> SideHome:
-    """Networks trained on the taps of the rows of `data`; `after` is told of every epoch of every network."""
+    settings: Settings, inputs: Taps | PlacedTaps, data: Dataset, secret: SecretStream, after: AfterEpoch
+) -> SideHome | TaggerHome:
+    """Networks trained on the inputs of the rows of `data`; `after` is told of every epoch of every network."""
     task = make_task(data, settings)
     how = SideSettings(
         epochs=settings.whole_epochs,
@@ -107,12 +111,21 @@ def fit_side_home(
         networks=settings.networks,
         held_out=settings.held_out,
     )
-    return SideHome(fit_side(taps, _targets(data), task, how, secret, after), task)
+    if isinstance(inputs, PlacedTaps):
+        assert isinstance(task, Tagging), "places are of spans"
+        tags = task.encode(data, inputs.places)
+        return TaggerHome(fit_side(inputs.taps, tags, task, how, secret, after), task)
+    return SideHome(fit_side(inputs, _targets(data), task, how, secret, after), task)
 
 
-def restored_side_home(classes: int, description: Mapping[str, Any], arrays: Mapping[str, F32]) -> SideHome:
-    """Networks as they were saved; `description` is what `SideHome.description` gave."""
-    return SideHome(SideModel.of(arrays), _restored_task(classes, description))
+def restored_side_home(
+    classes: int, description: Mapping[str, Any], arrays: Mapping[str, F32]
+) -> SideHome | TaggerHome:
+    """Networks as they were saved; `description` is what their home's `description` gave."""
+    model = SideModel.of(arrays)
+    if description.get("task") == Tagging.kind:
+        return TaggerHome(model, Tagging(classes))
+    return SideHome(model, _restored_task(classes, description))
 
 
 def _targets(data: Dataset) -> Any:
@@ -132,10 +145,11 @@ def _restored_task(classes: int, description: Mapping[str, Any]) -> Task:
 
 def make_task(data: Dataset, settings: Settings) -> Task:
     """What the head learns on this data; settings that only classes can have are refused for anything else."""
-    if data.sets is not None:
+    if data.sets is not None or data.spans is not None:
         if settings.method != "side":
-            raise SettingsError(f"method {settings.method} learns one label for each row; several need method side")
-        return LabelSets(data.classes)
+            advice = "several, and spans, need method side"
+            raise SettingsError(f"method {settings.method} learns one label for each row; {advice}")
+        return Tagging(data.classes) if data.sets is None else LabelSets(data.classes)
     if settings.method == "pslf" and (data.values is not None or data.classes != 2):
         raise SettingsError("method pslf is for two classes, as its authors have it")
     if data.values is not None:

@@ -226,7 +226,7 @@ class Tuner:
         return model.report(self._inputs(data.texts), data)
 
     def predict(self, texts: Sequence[Text]) -> list[Any]:
-        """The label name of each text; of several labels at once a list of names."""
+        """The label name of each text; of several labels at once a list of names; of tokens a list of `Span`s."""
         return self._classifier().answers(self._inputs(texts), self.label_names)
 
     def predict_proba(self, texts: Sequence[Text]) -> F32:
@@ -234,7 +234,10 @@ class Tuner:
 
         Those of a row add up to one, but not where a row may have several labels.
         """
-        return self._classifier().probabilities(self._inputs(texts))
+        model = self._classifier()
+        if model.task.kind == "tokens":
+            raise RunError("the run finds spans in texts: use predict")
+        return model.probabilities(self._inputs(texts))
 
     def predict_values(self, texts: Sequence[Text]) -> F32:
         """Predicted values [N] of a regression."""

@@ -8,7 +8,9 @@ are a flat list of float32 arrays in the order of `names`, as those of `private.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import erf
@@ -40,7 +42,7 @@ class Attentive:
 
     parameters: list[F32]
     dropout: float = 0.2
-    names: tuple[str, ...] = ("q", "w", "dense.weight", "dense.bias", "out.weight", "out.bias")
+    names: ClassVar[tuple[str, ...]] = ("q", "w", "dense.weight", "dense.bias", "out.weight", "out.bias")
 
     @classmethod
     def fresh(cls, shape: Shape, secret: SecretStream, dropout: float = 0.2) -> Attentive:
@@ -62,6 +64,23 @@ class Attentive:
             ],
             dropout,
         )
+
+    @classmethod
+    def of(cls, parameters: list[F32]) -> Attentive:
+        """With these parameters, to predict."""
+        return cls(parameters)
+
+    def outputs(self, taps: Taps) -> F32:
+        """Logits [B, O]."""
+        return self.forward(taps).logits
+
+    def loss_and_gradients(
+        self, taps: Taps, loss: Callable[[F32], tuple[float, F32]], generator: np.random.Generator
+    ) -> tuple[float, list[F32]]:
+        """With dropout from `generator`: the loss of logits [B, O], and its gradients in the parameters' order."""
+        passed = self.forward(taps, self.masks(len(taps), generator))
+        found, gradient = loss(passed.logits)
+        return found, self.backward(passed, gradient)
 
     def forward(self, taps: Taps, masks: Masks | None = None) -> Pass:
         """Logits [B, O] of B texts, with what `backward` needs; `masks` are those of dropout, none when evaluating."""

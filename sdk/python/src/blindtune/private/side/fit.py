@@ -6,9 +6,9 @@ neither rows, nor order, nor number of passes can tell what was learned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from ...arrays import F32, I64
 from ...data.taps import Taps
 from ...optimizers import AdamW, AdamWSettings, learning_rate
 from ..secret import SecretStream
+from ..tagging import Tagging
 from ..tasks import Task
 from .attentive import Attentive, Shape
 from .standardize import Standardize
+from .tagger import Tagger
 
 WARMUP = 0.06
 AVERAGE, AVERAGE_EVERY = 0.05, 10
@@ -43,6 +45,33 @@ class SideSettings:
     held_out: float = 0.1
 
 
+class Network(Protocol):
+    """Standardised taps to outputs; `parameters` are float32 arrays in the order of `names`, moved in place."""
+
+    names: ClassVar[tuple[str, ...]]
+    parameters: list[F32]
+
+    @classmethod
+    def fresh(cls, shape: Shape, secret: SecretStream, dropout: float) -> Network:
+        """Drawn from the secret."""
+        ...
+
+    @classmethod
+    def of(cls, parameters: list[F32]) -> Network:
+        """With these parameters, to predict."""
+        ...
+
+    def outputs(self, taps: Taps) -> F32:
+        """Of these texts, without dropout."""
+        ...
+
+    def loss_and_gradients(
+        self, taps: Taps, loss: Callable[[F32], tuple[float, F32]], generator: np.random.Generator
+    ) -> tuple[float, list[F32]]:
+        """The loss with dropout from `generator`, and its gradients in the order of the parameters."""
+        ...
+
+
 @dataclass(frozen=True)
 class Epoch:
     """After a pass: the training loss, and with averaged weights the loss on the rows held out."""
@@ -57,7 +86,7 @@ class SideModel:
     """Standardised taps into one or more networks; their mean output."""
 
     standardize: Standardize
-    networks: list[Attentive]
+    networks: Sequence[Network]
 
     def outputs(self, taps: Taps) -> F32:
         """[N, O] for N texts."""
@@ -76,7 +105,8 @@ class SideModel:
         """What `parameters` gave."""
         standardize = Standardize(named["standardize.mean"], named["standardize.deviation"])
         count = sum(name.endswith(".out.bias") for name in named)
-        networks = [Attentive([named[f"network.{k}.{name}"] for name in Attentive.names]) for k in range(count)]
+        kind: type[Network] = Tagger if "network.0.near.weight" in named else Attentive
+        networks = [kind.of([named[f"network.{k}.{name}"] for name in kind.names]) for k in range(count)]
         return cls(standardize, networks)
 
 
@@ -97,7 +127,8 @@ def fit_side(
     networks = []
     for k in range(settings.networks):
         draw = SecretStream(secret.secret + k.to_bytes(4, "big"))
-        network = Attentive.fresh(shape, draw, settings.dropout)
+        kind: type[Network] = Tagger if task.kind == Tagging.kind else Attentive
+        network = kind.fresh(shape, draw, settings.dropout)
         rows = draw.permutation(len(taps), "side", "held out")
         held = round(settings.held_out * len(taps))
         held = held if held >= LEAST_HELD_OUT else 0
@@ -112,7 +143,12 @@ class _Training:
     """One network's way through the epochs."""
 
     def __init__(
-        self, network: Attentive, standardize: Standardize, task: Task, settings: SideSettings, secret: SecretStream
+        self,
+        network: Network | Tagger,
+        standardize: Standardize,
+        task: Task,
+        settings: SideSettings,
+        secret: SecretStream,
     ) -> None:
         self.network, self.standardize, self.task = network, standardize, task
         self.settings, self.secret = settings, secret
@@ -138,10 +174,10 @@ class _Training:
         steps = per_epoch * self.settings.epochs
         generator = np.random.default_rng([self.step, *self.secret.secret])
         batch = self.standardize.apply(taps.take(rows))
-        passed = self.network.forward(batch, self.network.masks(len(rows), generator))
-        loss, gradient = self.task.loss(passed.logits, targets[rows])
+        some = targets[rows]
+        loss, gradients = self.network.loss_and_gradients(batch, lambda logits: self.task.loss(logits, some), generator)
         rate = learning_rate(self.step, steps, round(WARMUP * steps), self.settings.lr)
-        self.optimizer.step(self.network.backward(passed, gradient), rate)
+        self.optimizer.step(gradients, rate)
         self.step += 1
         if self.step % AVERAGE_EVERY == 0 or self.step < AVERAGE_EVERY:
             self._take_in()
@@ -154,10 +190,10 @@ class _Training:
             averaged += weight * (parameter - averaged)
 
     def _held_out(self, taps: Taps, targets: Any) -> float:
-        network = Attentive(self.average, self.settings.dropout)
+        network = type(self.network).of(self.average)
         return self.task.loss(_outputs(network, self.standardize, taps), targets)[0]
 
 
-def _outputs(network: Attentive, standardize: Standardize, taps: Taps) -> F32:
+def _outputs(network: Network | Tagger, standardize: Standardize, taps: Taps) -> F32:
     parts = [np.arange(k, min(k + EVALUATED_ROWS, len(taps))) for k in range(0, len(taps), EVALUATED_ROWS)]
-    return np.concatenate([network.forward(standardize.apply(taps.take(rows))).logits for rows in parts])
+    return np.concatenate([network.outputs(standardize.apply(taps.take(rows))) for rows in parts])
