@@ -177,13 +177,14 @@ def test_what_bio_does_not_allow_is_not_answered() -> None:
 
 
 def test_spans_are_counted_as_seqeval_counts() -> None:
-    """Two texts: a right one, one that is too long, one of another kind, one missed, one too many."""
+    """Two texts: a right one, one that is too long, one of another kind, one missed, two too many."""
     truth = [[Span(0, 3, "A"), Span(4, 6, "B"), Span(8, 9, "A")], [Span(0, 2, "B")]]
-    guess = [[Span(0, 3, "A"), Span(4, 7, "B"), Span(8, 9, "B")], [Span(5, 6, "A")]]
+    guess = [[Span(0, 3, "A"), Span(4, 7, "B"), Span(8, 9, "B")], [Span(5, 6, "A"), Span(7, 8, "A")]]
     found = report_spans(truth, guess, {}, ["A", "B"])
-    # A: 1 right, 1 wrong, 1 missed; B: 0 right, 2 wrong, 2 missed.
-    assert [(s.precision, s.recall, s.f1, s.rows) for s in found.labels] == [(0.5, 0.5, 0.5, 2), (0, 0, 0, 2)]
-    assert found.scores["f1_micro"] == pytest.approx(0.25) and found.scores["f1_macro"] == pytest.approx(0.25)
+    # A: 1 right, 2 wrong, 1 missed; B: 0 right, 2 wrong, 2 missed.
+    rates = [(s.precision, s.recall, s.f1, s.rows) for s in found.labels]
+    assert rates == [pytest.approx((1 / 3, 1 / 2, 2 / 5, 2)), (0, 0, 0, 2)]
+    assert found.scores["f1_micro"] == pytest.approx(2 / 9) and found.scores["f1_macro"] == pytest.approx(0.2)
 
 
 def test_the_loss_is_that_of_tokens_that_stand_for_words() -> None:
