@@ -84,6 +84,8 @@ def test_labels_that_attacks_go_by_are_those_of_the_most_even_label() -> None:
     data = Dataset.from_lists(list("abcd"), ["x|y", "x", "x|y", "x"], task="multilabel")
     assert data.labels.tolist() == [1, 0, 1, 0] and data.sides == 2 and data.classes == 2
     other = Dataset.from_lists(list("abcd"), ["x|y", "", "x|y", "x"], task="multilabel")
+    turned = Dataset.from_lists(list("abc"), ["x", "y", "y"], ["x", "y"], task="multilabel")
+    assert turned.labels.tolist() == [1, 0, 0] and turned.sided_as(data).labels.tolist() == [0, 1, 1]
     assert other.labels.tolist() == data.labels.tolist() and other.sha256() != data.sha256()
 
 
@@ -153,7 +155,7 @@ def test_a_saved_loaded_or_exported_run_answers_the_same(tuner: Tuner, client: C
 def test_other_methods_and_other_data_are_refused(tuner: Tuner, client: Client, fake_host: FakeHost) -> None:
     asked = len(fake_host.seen)
     for method in ("p3eft", "lora", "frozen"):
-        with pytest.raises(SettingsError, match=f"method {method} learns one label for each row; several need .* side"):
+        with pytest.raises(SettingsError, match=f"method {method} learns one label .*several, .* need method side"):
             Tuner("toy", [client], progress=False, method=method, steps=2).fit(reviews(40))
     one = Dataset.from_lists(["a", "b"], ["x", "y"])
     with pytest.raises(RunError, match="task='multilabel'"):
@@ -162,7 +164,8 @@ def test_other_methods_and_other_data_are_refused(tuner: Tuner, client: Client, 
 
 
 def test_the_audit_asks_for_one_label(tuner: Tuner) -> None:
-    assert tuner.audit(reviews(300, seed=4), quick=True).activations is not None
+    report = tuner.audit(reviews(300, seed=4), trained_on=reviews(200), quick=True)
+    assert report.activations is not None and report.gradients is None and report.excess
 
 
 # Ways in.

@@ -14,6 +14,7 @@ from blindtune import Client, Dataset, RunError, Tuner
 from blindtune.private import metrics as ours
 from blindtune.private.evaluation import report_classes, report_sets, report_spans
 from blindtune.private.heads import softmax
+from blindtune.private.tasks import Regression
 
 SEEDS = range(5)
 
@@ -95,6 +96,17 @@ def test_what_is_not_defined_is_zero_or_left_out() -> None:
     partly = report_classes(np.array([0, 1, 0]), np.eye(3, dtype=np.float32)[[0, 1, 1]], 1.0, ["a", "b", "c"])
     # a against the rest: 0.75, b: 0.75 (ties count half), c undefined.
     assert partly.scores["auc"] == pytest.approx(0.75)
+
+
+def test_a_regression_is_reported_by_its_numbers_alone() -> None:
+    values = np.array([1.0, 2.0, 3.0, 6.0], np.float32)
+    task, data = Regression.of(values), Dataset(("a",) * 4, np.array([0, 0, 1, 1]), ("below", "above"), values)
+    outputs = ((np.array([1.0, 2.0, 3.0, 5.0]) - task.mean) / task.spread)[:, None].astype(np.float32)
+    found = task.report(outputs, data)
+    assert found.scores["mae"] == pytest.approx(0.25, abs=1e-6) and found.scores["spearman"] == pytest.approx(1.0)
+    assert found.scores["r2"] == pytest.approx(theirs.r2_score(values, [1, 2, 3, 5]), abs=1e-6)
+    assert found.labels == () and found.to_dict()["confusion"] is None
+    assert [line.split()[0] for line in str(found).splitlines()][:3] == ["rows", "spearman", "accuracy"]
 
 
 def test_ties_count_half() -> None:

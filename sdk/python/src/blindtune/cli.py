@@ -27,6 +27,8 @@ from .training.settings import SETTING_TYPES, SettingsError
 from .training.trainer import Tuner
 
 EXCESS_ROWS = 1000
+SHOWN = ("accuracy", "f1_macro", "spearman", "loss")
+"""What is said of the dev rows in one line; `evaluate` tells the rest."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -126,7 +128,8 @@ def _print_report(report: dict[str, Any], leak: str, as_json: bool) -> None:
     fit = report["fit"]
     print(f"{report['method']} on {report['model']}: {fit['steps']} steps, {fit['seconds']:.0f} s")
     if "dev" in report:
-        print(f"dev accuracy {report['dev']['accuracy']:.3f}, loss {report['dev']['loss']:.3f}")
+        dev = report["dev"]
+        print("dev " + ", ".join(f"{name} {dev[name]:.3f}" for name in SHOWN if name in dev))
     else:
         print(f"training accuracy {fit['accuracy']:.3f} over the last steps, loss {fit['loss']:.3f}")
     print(f"{fit['bytes_up'] / 1e6:.1f} MB sent, {fit['bytes_down'] / 1e6:.1f} MB received, {fit['retries']} retries")

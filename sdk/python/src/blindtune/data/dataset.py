@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..arrays import F32, I64
 from .columns import LABELS, PAIR, VALUES, Columns, Text, Wanted, label_of, text_of, value_of
-from .label_sets import LABEL_SETS, indicator, labels_of, nearest_half
+from .label_sets import LABEL_SETS, indicator, labels_of, most_even, nearest_half
 from .sources import DataError, Source, open_source
-from .spans import Span, sides_of, span_names, tagged
+from .spans import Span, kinds_of, span_names, tagged
 
 __all__ = ["Batches", "DataError", "Dataset", "Text", "read_dataset", "read_texts", "upload_bytes"]
 
@@ -90,6 +90,17 @@ class Dataset:
         values, sets = (None if part is None else part[rows] for part in (self.values, self.sets))
         spans = None if self.spans is None else tuple(self.spans[int(r)] for r in rows)
         return Dataset(texts, self.labels[rows], self.label_names, values, sets, spans)
+
+    def sided_as(self, other: Dataset) -> Dataset:
+        """With labels that say of these rows what those of `other` say of its own, to compare attacks on both."""
+        mine, theirs = self._present(), other._present()
+        if mine is None or theirs is None:
+            return self
+        return replace(self, labels=mine[:, most_even(theirs)].astype(np.int64))
+
+    def _present(self) -> F32 | None:
+        """[N, C], 1 where a row has a label, of rows that may have several."""
+        return self.sets if self.spans is None else kinds_of(self.spans, self.label_names)
 
     def sha256(self) -> str:
         """Names texts and labels; a run refuses to continue on other data. Stays at home."""
@@ -279,7 +290,7 @@ def _spanned(source: Source, label_names: Iterable[str] | None, wanted: Wanted) 
     known = span_names(rows) if known is None else known
     if not known:
         raise DataError(f"{source.name}: no row has a span")
-    return Dataset(tuple(texts), sides_of(rows, known), known, spans=tuple(rows))
+    return Dataset(tuple(texts), nearest_half(kinds_of(rows, known)), known, spans=tuple(rows))
 
 
 def _tagged_row(text: Any, label: Any, _index: int) -> dict[str, object]:

@@ -51,10 +51,14 @@ def indicator(rows: Sequence[Sequence[str]], known: Sequence[str], places: Seque
     return found
 
 
-def nearest_half(present: AnyArray) -> I64:
-    """[N]: whether a row has the label that comes nearest to half of the rows, of `present` [N, C].
+def most_even(present: AnyArray) -> int:
+    """The label that comes nearest to half of the rows, of `present` [N, C].
 
     Attacks ask for one thing of a row; this is the one that guessing helps least with.
     """
-    chosen = int(np.abs(present.mean(axis=0) - 0.5).argmin())
-    return (present[:, chosen] > 0.5).astype(np.int64)
+    return int(np.abs(present.mean(axis=0) - 0.5).argmin())
+
+
+def nearest_half(present: AnyArray) -> I64:
+    """[N]: whether a row has that label."""
+    return (present[:, most_even(present)] > 0.5).astype(np.int64)

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import I64
+from ..arrays import F32
 from .columns import SINGLE, TEXT, Wanted
-from .label_sets import nearest_half
 from .sources import DataError
 
 SPANS = ("entities", "spans", "labels", "label")
@@ -91,10 +90,10 @@ def span_names(rows: Iterable[Iterable[Span]]) -> tuple[str, ...]:
     return tuple(sorted({span.label for spans in rows for span in spans}))
 
 
-def sides_of(rows: Sequence[Sequence[Span]], names: Sequence[str]) -> I64:
-    """[N]: what attacks go by, whether a text has the kind of span that comes nearest to half of the texts."""
+def kinds_of(rows: Sequence[Sequence[Span]], names: Sequence[str]) -> F32:
+    """[N, C]: 1 where a text has a span of a kind."""
     present = [[any(span.label == name for span in spans) for name in names] for spans in rows]
-    return nearest_half(np.array(present, dtype=np.float64))
+    return np.array(present, dtype=np.float32).reshape(len(rows), len(names))
 
 
 def _column(row: Mapping[str, object], wanted: str | None, known: Sequence[str], place: str, what: str) -> str:

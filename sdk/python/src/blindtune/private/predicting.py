@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from ..arrays import F32
 from ..data import Dataset
+from ..errors import RunError
 from .evaluation import EvaluationReport
 from .tasks import Regression, Task, check_kind
 
@@ -32,6 +33,24 @@ class Predicting(ABC, Generic[X]):
         """Whether it predicts values, and not classes."""
         return isinstance(self.task, Regression)
 
+    # Asked before inputs are asked of a host.
+
+    def with_answers(self) -> Predicting[X]:
+        """Itself; refused where it predicts values."""
+        if self.regression:
+            raise RunError("the run is a regression: use predict_values")
+        return self
+
+    def with_probabilities(self) -> Predicting[X]:
+        """Itself; refused where there are no probabilities."""
+        if self.task.kind == "tokens":
+            raise RunError("the run finds spans in texts: use predict")
+        return self.with_answers()
+
+    def check(self, data: Dataset) -> None:
+        """Refuse data that was read for another task."""
+        check_kind(self.task, data)
+
     def description(self) -> dict[str, Any]:
         """What is kept as words and numbers: the task, and the unit of a regression."""
         unit = {"regression": asdict(self.task)} if isinstance(self.task, Regression) else {}
@@ -49,10 +68,6 @@ class Predicting(ABC, Generic[X]):
         """[N] in the data's unit, of a regression."""
         assert isinstance(self.task, Regression), "only a regression predicts values"
         return self.task.values(self.outputs(inputs))
-
-    def check(self, data: Dataset) -> None:
-        """Refuse data that was read for another task."""
-        check_kind(self.task, data)
 
     def report(self, inputs: X, data: Dataset) -> EvaluationReport:
         """How good the predictions are on the labels or values of `data`, whose inputs these are."""

@@ -150,7 +150,7 @@ class SideTuner(Tuner, method="side"):
         with threadpool_limits(limits=1):
             report = self._attack(data, quick)
             if trained_on is not None:
-                report = with_excess(report, self._attack(trained_on, quick))
+                report = with_excess(report, self._attack(trained_on.sided_as(data), quick))
         return replace(report, exposure=attacks.exposure(self.settings.method, 1, 1))
 
     def _attack(self, data: Dataset, quick: bool) -> attacks.LeakReport:

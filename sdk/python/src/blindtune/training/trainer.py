@@ -227,16 +227,15 @@ class Tuner:
 
     def predict(self, texts: Sequence[Text]) -> list[Any]:
         """The label name of each text; of several labels at once a list of names; of tokens a list of `Span`s."""
-        return self._classifier().answers(self._inputs(texts), self.label_names)
+        model = self._trained().with_answers()
+        return model.answers(self._inputs(texts), self.label_names)
 
     def predict_proba(self, texts: Sequence[Text]) -> F32:
         """Probabilities [N, C], columns in the order of `label_names`.
 
         Those of a row add up to one, but not where a row may have several labels.
         """
-        model = self._classifier()
-        if model.task.kind == "tokens":
-            raise RunError("the run finds spans in texts: use predict")
+        model = self._trained().with_probabilities()
         return model.probabilities(self._inputs(texts))
 
     def predict_values(self, texts: Sequence[Text]) -> F32:
@@ -401,13 +400,6 @@ class Tuner:
     def _trained(self) -> Predicting[Any]:
         """The private model that predicts."""
         return self._ready().home
-
-    def _classifier(self) -> Predicting[Any]:
-        """The same, refused before anything is asked of a host where it predicts values."""
-        model = self._trained()
-        if model.regression:
-            raise RunError("the run is a regression: use predict_values")
-        return model
 
     def _inputs(self, texts: Sequence[Text]) -> Any:
         """What it reads of these texts."""
