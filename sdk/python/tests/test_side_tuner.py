@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -150,5 +151,10 @@ def test_the_shell_says_the_class_of_protection(
     assert main([*words, "--run", str(tmp_path / "run"), "--epochs", "2", "--networks", "1"]) == 0
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert last.startswith("protection: blind: nothing that a host receives depends on a label;")
+    asked = ["evaluate", "--run", str(tmp_path / "run"), "--data", str(name)]
+    assert main(asked) == 0
+    assert capsys.readouterr().out.startswith("rows ")
+    assert main([*asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"]["rows"] == 300
     assert main(["predict", "--run", str(tmp_path / "run"), "--text", data.texts[0]]) == 0
     assert capsys.readouterr().out.split("\t")[0] in data.label_names

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from conftest import sentiment
 from fake_host import FakeHost, Fault
+from word_tokenizer import word_tokenizer
 
 from blindtune import ApiError, Client, Dataset, Tuner
 from blindtune.training.protection import MEANING, protection
 from blindtune.training.settings import METHODS, Settings
 
-ROWS = 64
+ROWS, FRESH = 64, 20
 BLIND = {
     "side": {"method": "side", "epochs": 2, "networks": 2, "batch_size": 16},
     "side, one network, all rows": {"method": "side", "epochs": 1, "networks": 1, "held_out": 0.0},
@@ -33,11 +34,40 @@ TELLING = {
 """They send gradients from the second step on, and adapters that come of them."""
 
 
-def transcript(labels: np.ndarray, settings: dict[str, Any], folder: Path) -> str:
+def labelled(labels: np.ndarray) -> tuple[Dataset, Dataset]:
+    """Rows to train on, and fresh ones, under labels [N] of two classes."""
+    return tuple(  # type: ignore[return-value]
+        Dataset(sentiment(count, seed).texts, labels[:count].astype(np.int64), ("no", "yes"))
+        for seed, count in enumerate((ROWS, FRESH))
+    )
+
+
+def label_sets(seed: int) -> tuple[Dataset, Dataset]:
+    """The same rows under random sets of labels; under seed 0 hardly any."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for k, count in enumerate((ROWS, FRESH)):
+        sets = (rng.random((count, 3)) < 0.2 * seed).astype(np.float32)
+        sets[0] = 1.0
+        made.append(Dataset(sentiment(count, k).texts, sets[:, 0].astype(np.int64), ("a", "b", "c"), sets=sets))
+    return made[0], made[1]
+
+
+def spans(seed: int) -> tuple[Dataset, Dataset]:
+    """The same rows with some of their words as spans; under seed 0 hardly any."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for k, count in enumerate((ROWS, FRESH)):
+        words = [str(text).split() for text in sentiment(count, k).texts]
+        tags = [[f"B-{rng.choice(['A', 'B'])}" if rng.random() < 0.1 * seed else "O" for _ in row] for row in words]
+        tags[0][0] = "B-A"
+        made.append(Dataset.from_lists(words, tags, ("A", "B"), task="tokens"))
+    return made[0], made[1]
+
+
+def transcript(rows: tuple[Dataset, Dataset], settings: dict[str, Any], folder: Path) -> str:
     """Train, evaluate and predict on a host of its own under one secret; SHA-256 of all that the host was sent."""
-    texts = sentiment(ROWS, 0).texts
-    data = Dataset(texts, labels.astype(np.int64), ("no", "yes"))
-    fresh = sentiment(20, 1)
+    data, fresh = rows
     folder.mkdir()
     (folder / "secret").write_text("5e" * 32)
     host = FakeHost()
@@ -45,7 +75,7 @@ def transcript(labels: np.ndarray, settings: dict[str, Any], folder: Path) -> st
         own: dict[str, Any] = {"run": folder, "features": folder / "features", "progress": False}
         tuner = Tuner("toy", [Client(host.url, "key")], **own, **settings)
         tuner.fit(data)
-        tuner.evaluate(Dataset(fresh.texts, labels[:20].astype(np.int64), ("no", "yes")))
+        tuner.evaluate(fresh)
         tuner.predict(fresh.texts[:7])
         tuner.audit(data, quick=True)
         tuner.complete()
@@ -70,14 +100,30 @@ def labellings(count: int) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", BLIND)
 def test_a_blind_run_sends_the_same_bytes_under_any_labels(name: str, tmp_path: Path) -> None:
-    found = {transcript(labels, BLIND[name], tmp_path / str(k)) for k, labels in enumerate(labellings(20))}
+    found = {transcript(labelled(labels), BLIND[name], tmp_path / str(k)) for k, labels in enumerate(labellings(20))}
     assert len(found) == 1
     assert protection(Settings.from_dict(BLIND[name]).resolve(1)) == "blind"
 
 
+def test_spans_are_not_seen_either(tmp_path: Path) -> None:
+    """Nor that there are any: the tokens of every text are asked for by every side run."""
+    settings = BLIND["side"]
+    with_spans = settings | {"tokenizer": word_tokenizer(tmp_path)}
+    found = {transcript(spans(seed), with_spans, tmp_path / str(seed)) for seed in range(5)}
+    found.add(transcript(labelled(labellings(3)[0]), settings, tmp_path / "one label"))
+    assert len(found) == 1
+
+
+def test_several_labels_for_a_row_are_not_seen_either(tmp_path: Path) -> None:
+    settings = BLIND["side"]
+    found = {transcript(label_sets(seed), settings, tmp_path / str(seed)) for seed in range(5)}
+    found.add(transcript(labelled(labellings(3)[0]), settings, tmp_path / "one label"))
+    assert len(found) == 1, "not even that there are several"
+
+
 @pytest.mark.parametrize("name", TELLING)
 def test_a_run_that_sends_what_it_learned_does_not(name: str, tmp_path: Path) -> None:
-    found = {transcript(labels, TELLING[name], tmp_path / str(k)) for k, labels in enumerate(labellings(4))}
+    found = {transcript(labelled(labels), TELLING[name], tmp_path / str(k)) for k, labels in enumerate(labellings(4))}
     assert len(found) == 4
     assert protection(Settings.from_dict(TELLING[name]).resolve(1)) != "blind"
 

@@ -18,7 +18,7 @@ import pdoc
 from pdoc.doc import Class, Doc, Module, Variable
 
 PACKAGE = "blindtune"
-NEEDS = {"blindtune.torch": "torch"}
+NEEDS = {"blindtune.torch": "torch", "blindtune.private.side.ladder": "torch"}
 
 
 def main(folder: Path) -> None:

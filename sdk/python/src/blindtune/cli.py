@@ -1,4 +1,4 @@
-"""`blindtune train | audit | predict | features | frontier`: the label holder's side from a shell.
+"""`blindtune train | evaluate | audit | predict | features | frontier`: the label holder's side from a shell.
 
 Owns: arguments, messages and exit codes (0 done, 1 the run or a host failed, 2 wrong arguments or data, 130
 interrupted). Must never: print a key, or send what trainer.py would not.
@@ -12,12 +12,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .audit import sample_rows
 from .client import API_KEY_VARIABLE, BASE_URL_VARIABLE
-from .data import DataError, Dataset, read_dataset
+from .data import TASKS, DataError, Dataset, read_dataset
 from .errors import BlindtuneError
 from .features import FOLDER_VARIABLE
 from .frontier.command import add_command as add_frontier
@@ -28,6 +29,8 @@ from .training.settings import SETTING_TYPES, SettingsError
 from .training.trainer import Tuner
 
 EXCESS_ROWS = 1000
+SHOWN = ("accuracy", "f1_macro", "spearman", "loss")
+"""What is said of the dev rows in one line; `evaluate` tells the rest."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,11 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train, evaluate, audit, complete; print the report and write it to the run folder."""
-    data = read_dataset(options.data)
-    dev = read_dataset(options.dev, data.label_names) if options.dev else None
+    data = read_dataset(options.data, task=options.task)
+    dev = read_dataset(options.dev, data.label_names, task=options.task) if options.dev else None
     given = {name: getattr(options, name) for name in SETTING_TYPES if getattr(options, name) is not None}
     run = options.run or _default_run(options)
     print(f"{len(data)} rows, {data.classes} labels ({', '.join(data.label_names)}), run folder {run}", file=sys.stderr)
+    given |= {} if options.tokenizer is None else {"tokenizer": options.tokenizer}
     how = {"run": run, "progress": not options.quiet, "features": options.features}
     tuner = Tuner(options.model, options.host, api_keys=_keys(options), **how, **given)
     result = tuner.fit(data)
@@ -67,10 +71,18 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
+def evaluate(options: argparse.Namespace) -> int:
+    """Print how good a finished run is on labelled rows; the labels stay here."""
+    tuner = Tuner.load(options.run, options.host, api_keys=_keys(options), features=options.features)
+    report = tuner.report(_read(tuner, options.data))
+    print(json.dumps(report.to_dict(), indent=2) if options.json else report)
+    return 0
+
+
 def audit(options: argparse.Namespace) -> int:
     """Attack what the hosts of a finished run saw."""
     tuner = Tuner.load(options.run, options.host, api_keys=_keys(options), features=options.features)
-    leak = tuner.audit(read_dataset(options.data, tuner.label_names))
+    leak = tuner.audit(_read(tuner, options.data))
     report = (tuner.folder.read_json("report.json") or tuner.summary()) | {"leak": leak.to_dict()}
     tuner.folder.write_json("report.json", report)
     print(json.dumps(leak.to_dict(), indent=2) if options.json else leak.describe())
@@ -78,15 +90,33 @@ def audit(options: argparse.Namespace) -> int:
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Print label and probability of each text, one line each."""
+    """Print what is predicted of each text, one line each: label and probability, value, or spans as JSON."""
     texts = list(options.text or []) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
         raise DataError("nothing to predict: pass --text or lines on standard input")
     tuner = Tuner.load(options.run, options.host, api_keys=_keys(options), features=options.features)
-    for text, row in zip(texts, tuner.predict_proba(texts), strict=True):
-        best = int(row.argmax())
-        print(f"{tuner.label_names[best]}\t{row[best]:.4f}\t{text}")
+    for text, line in zip(texts, _predicted(tuner, texts), strict=True):
+        print(f"{line}\t{text}")
     return 0
+
+
+def _predicted(tuner: Tuner, texts: list[str]) -> list[str]:
+    if tuner.task == "regression":
+        return [f"{value:.6g}" for value in tuner.predict_values(texts)]
+    answers = tuner.predict(texts)
+    if tuner.task == "tokens":
+        return [json.dumps([asdict(span) for span in spans], ensure_ascii=False) for spans in answers]
+    probabilities = tuner.predict_proba(texts)
+    if tuner.task == "multilabel":
+        place = {name: k for k, name in enumerate(tuner.label_names)}
+        pairs = zip(answers, probabilities, strict=True)
+        return ["|".join(names) + "\t" + "|".join(f"{row[place[n]]:.4f}" for n in names) for names, row in pairs]
+    return [f"{name}\t{row.max():.4f}" for name, row in zip(answers, probabilities, strict=True)]
+
+
+def _read(tuner: Tuner, file: Path) -> Dataset:
+    """Rows with the labels of a run."""
+    return read_dataset(file, tuner.label_names, task=tuner.task)
 
 
 def _audit(tuner: Tuner, data: Dataset, dev: Dataset | None) -> Any:
@@ -101,7 +131,8 @@ def _print_report(report: dict[str, Any], leak: str, as_json: bool) -> None:
     fit = report["fit"]
     print(f"{report['method']} on {report['model']}: {fit['steps']} steps, {fit['seconds']:.0f} s")
     if "dev" in report:
-        print(f"dev accuracy {report['dev']['accuracy']:.3f}, loss {report['dev']['loss']:.3f}")
+        dev = report["dev"]
+        print("dev " + ", ".join(f"{name} {dev[name]:.3f}" for name in SHOWN if name in dev))
     else:
         print(f"training accuracy {fit['accuracy']:.3f} over the last steps, loss {fit['loss']:.3f}")
     print(f"{fit['bytes_up'] / 1e6:.1f} MB sent, {fit['bytes_down'] / 1e6:.1f} MB received, {fit['retries']} retries")
@@ -113,7 +144,7 @@ def _print_report(report: dict[str, Any], leak: str, as_json: bool) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="blindtune", description="Fine-tune without sending a label.")
-    commands = parser.add_subparsers(required=True, metavar="train | audit | predict | features | frontier")
+    commands = parser.add_subparsers(required=True, metavar="train | evaluate | audit | predict | features | frontier")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--host", action="append", default=[], metavar="URL", help=f"may be repeated; else {BASE_URL_VARIABLE}"
@@ -131,6 +162,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--data", required=True, type=Path, metavar="FILE", help=".tsv, .csv or .jsonl with text and label"
     )
+    command.add_argument("--task", choices=TASKS, default=TASKS[0], help=f"what labels are, default {TASKS[0]}")
+    command.add_argument(
+        "--tokenizer", type=Path, metavar="FILE", help="the backbone's tokenizer.json, for task tokens"
+    )
     command.add_argument("--dev", type=Path, metavar="FILE", help="labelled rows to evaluate and audit on")
     command.add_argument("--model", required=True, help="a model of the host, see GET /v1/models")
     command.add_argument("--run", type=Path, metavar="DIR", help="run folder; the same command continues it")
@@ -141,12 +176,13 @@ def _parser() -> argparse.ArgumentParser:
         _add_setting(settings, name, kind)
     command.set_defaults(command=train)
 
-    command = commands.add_parser("audit", parents=[common], help=audit.__doc__)
-    command.add_argument("--run", required=True, type=Path, metavar="DIR")
-    command.add_argument(
-        "--data", required=True, type=Path, metavar="FILE", help="labelled rows, best ones not trained on"
-    )
-    command.set_defaults(command=audit)
+    for look in (evaluate, audit):
+        command = commands.add_parser(look.__name__, parents=[common], help=look.__doc__)
+        command.add_argument("--run", required=True, type=Path, metavar="DIR")
+        command.add_argument(
+            "--data", required=True, type=Path, metavar="FILE", help="labelled rows, best ones not trained on"
+        )
+        command.set_defaults(command=look)
 
     command = commands.add_parser("predict", parents=[common], help=predict.__doc__)
     command.add_argument("--run", required=True, type=Path, metavar="DIR")

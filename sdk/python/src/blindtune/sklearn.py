@@ -16,11 +16,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from .arrays import F32, AnyArray
 from .client import Client
-from .data import Dataset
+from .data import DataError, Dataset
 from .errors import BlindtuneError
 from .training.host_group import HostLink
 from .training.settings import Settings
 from .training.trainer import Tuner
+
+THRESHOLD = 0.5
+"""Of several labels, those are predicted that are at least this likely."""
 
 
 class PrivateClassifier(ClassifierMixin, BaseEstimator):
@@ -39,11 +42,19 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):
         Settings.from_dict(settings)  # refuses unknown names
 
     def fit(self, X: Sequence[Any], y: Sequence[Any]) -> PrivateClassifier:
-        """Train on texts X, [N] strings or [N, 2] pairs, and their labels y [N]."""
-        labels = np.asarray(y)
-        self.classes_: AnyArray = np.unique(labels)
+        """Train on texts X, [N] strings or [N, 2] pairs, and their labels y [N].
+
+        With `method="side"` y may be [N, C] of 0 and 1, as MultiLabelBinarizer makes it: several labels for a row.
+        """
+        labels = _array(y)
+        self.classes_: AnyArray = np.unique(labels) if labels.ndim == 1 else np.arange(labels.shape[1])
+        self.multilabel_ = labels.ndim > 1
         names = [str(k) for k in range(len(self.classes_))]
-        data = Dataset.from_lists(X, np.searchsorted(self.classes_, labels), names)
+        if self.multilabel_:
+            sets = [np.flatnonzero(row).tolist() for row in labels]
+            data = Dataset.from_lists(X, sets, names, task="multilabel")
+        else:
+            data = Dataset.from_lists(X, np.searchsorted(self.classes_, labels), names)
         self.tuner_ = Tuner(self.model, self.hosts, progress=False, **self.settings)
         self.tuner_.fit(data)
         weakref.finalize(self.tuner_, _cancel_jobs, self.tuner_.links).atexit = False
@@ -55,9 +66,11 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):
         return self.tuner_.predict_proba([text if isinstance(text, str) else (text[0], text[1]) for text in X])
 
     def predict(self, X: Sequence[Any]) -> AnyArray:
-        """The label [N] of each text."""
-        likely = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[likely])
+        """The label [N] of each text; [N, C] of 0 and 1 where y was so."""
+        found = self.predict_proba(X)
+        if self.multilabel_:
+            return np.asarray(found >= THRESHOLD, dtype=np.int64)
+        return np.asarray(self.classes_[found.argmax(axis=1)])
 
     # scikit-learn's conventions, for parameters that are not all in the signature.
 
@@ -82,7 +95,20 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.string, tags.input_tags.two_d_array = True, False
         tags.non_deterministic = True
+        tags.classifier_tags.multi_label = self.settings.get("method") == "side"
         return tags
+
+
+def _array(y: Sequence[Any]) -> AnyArray:
+    """Labels [N], or [N, C] of 0 and 1."""
+    advice = "several labels for a row are a matrix of 0 and 1: see sklearn.preprocessing.MultiLabelBinarizer"
+    try:
+        labels = np.asarray(y)
+    except ValueError:
+        raise DataError(f"y has rows of different length; {advice}") from None
+    if labels.ndim > 2 or (labels.ndim == 2 and not np.isin(labels, (0, 1)).all()):
+        raise DataError(f"y of shape {labels.shape} is neither [N] nor [N, C] of 0 and 1; {advice}")
+    return labels
 
 
 def _cancel_jobs(links: Sequence[HostLink]) -> None:

@@ -2,24 +2,31 @@
 
 Owns: the public names of the data. Must never: know a host, or what is trained on the rows.
 
-    dataset.py   texts with their labels, batches, and the file that is uploaded
-    sources.py   files, tables and Hugging Face datasets, opened
-    columns.py   which column is the text, its pair and the label
+    dataset.py     texts with their labels, batches, and the file that is uploaded
+    sources.py     files, tables and Hugging Face datasets, opened
+    label_sets.py  several labels for a row
+    spans.py       labels that stand in the text; alignment.py finds the tokens of a backbone there
+    columns.py     which column is the text, its pair and the label
 """
 
 from .chunks import evaluation_chunks
 from .columns import Text
-from .dataset import Batches, Dataset, read_dataset, read_texts, text_lengths, upload_bytes
+from .dataset import TASKS, Batches, Dataset, read_dataset, read_texts, text_lengths, upload_bytes
 from .sources import DataError
+from .spans import Span, from_tags, to_tags
 
 __all__ = [
+    "TASKS",
     "Batches",
     "DataError",
     "Dataset",
+    "Span",
     "Text",
     "evaluation_chunks",
+    "from_tags",
     "read_dataset",
     "read_texts",
     "text_lengths",
+    "to_tags",
     "upload_bytes",
 ]

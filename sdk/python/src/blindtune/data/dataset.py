@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..arrays import F32, I64
 from .columns import LABELS, PAIR, VALUES, Columns, Text, Wanted, label_of, text_of, value_of
+from .label_sets import LABEL_SETS, indicator, labels_of, most_even, nearest_half
 from .sources import DataError, Source, open_source
+from .spans import Span, kinds_of, span_names, tagged
 
 __all__ = ["Batches", "DataError", "Dataset", "Text", "read_dataset", "read_texts", "upload_bytes"]
 
-TASKS = ("classification", "regression")
+TASKS = ("classification", "regression", "multilabel", "tokens")
 HALVES = ("below", "above")
 """Label names of a regression: below or above the median, which is what attacks and regularizers go by."""
 BATCHES_PER_CHUNK = 50
@@ -32,12 +34,17 @@ class Dataset:
     """Texts (or pairs), and their labels as numbers into `label_names`.
 
     For a regression `values` [N] are what is to be predicted, and the labels say below (0) or above (1) the median.
+    With several labels at once `sets` [N, C] has a 1 where a row has a label, and the labels say whether a row has the
+    one that comes nearest to half of the rows. With `spans` the label names are the kinds of spans, and the labels say
+    the same of a row's kinds. Beside classes the labels are only what attacks and regularizers go by.
     """
 
     texts: tuple[Text, ...]
     labels: I64
     label_names: tuple[str, ...]
     values: F32 | None = None
+    sets: F32 | None = None
+    spans: tuple[tuple[Span, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -49,8 +56,14 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """`classification` or `regression`."""
-        return TASKS[0] if self.values is None else TASKS[1]
+        """`classification`, `regression`, `multilabel` or `tokens`."""
+        targets = {"regression": self.values, "multilabel": self.sets, "tokens": self.spans}
+        return next((task for task, of in targets.items() if of is not None), TASKS[0])
+
+    @property
+    def sides(self) -> int:
+        """How many values `labels` has: those of the classes, or two."""
+        return self.classes if self.task == "classification" else 2
 
     @classmethod
     def from_lists(
@@ -66,19 +79,34 @@ class Dataset:
         if len(texts) != len(labels):
             raise DataError(f"{len(texts)} texts and {len(labels)} labels")
         pairs = enumerate(zip(texts, labels, strict=True))
-        rows = ((f"row {k + 1}", _row(text, label, k)) for k, (text, label) in pairs)
+        row_of = _tagged_row if task == "tokens" else _row
+        rows = ((f"row {k + 1}", row_of(text, label, k)) for k, (text, label) in pairs)
         return _labelled(Source("the lists", rows), label_names, task, Wanted())
 
     def take(self, rows: I64) -> Dataset:
         """The rows named, in that order."""
-        values = None if self.values is None else self.values[rows]
-        return Dataset(tuple(self.texts[int(r)] for r in rows), self.labels[rows], self.label_names, values)
+        texts = tuple(self.texts[int(r)] for r in rows)
+        values, sets = (None if part is None else part[rows] for part in (self.values, self.sets))
+        spans = None if self.spans is None else tuple(self.spans[int(r)] for r in rows)
+        return Dataset(texts, self.labels[rows], self.label_names, values, sets, spans)
+
+    def sided_as(self, other: Dataset) -> Dataset:
+        """With labels that say of these rows what those of `other` say of its own, to compare attacks on both."""
+        mine, theirs = self._present(), other._present()
+        if mine is None or theirs is None:
+            return self
+        return replace(self, labels=mine[:, most_even(theirs)].astype(np.int64))
+
+    def _present(self) -> F32 | None:
+        """[N, C], 1 where a row has a label, of rows that may have several."""
+        return self.sets if self.spans is None else kinds_of(self.spans, self.label_names)
 
     def sha256(self) -> str:
         """Names texts and labels; a run refuses to continue on other data. Stays at home."""
         parts: list[Any] = [self.texts, self.labels.tolist(), self.label_names]
-        if self.values is not None:
-            parts.append(self.values.tolist())
+        parts += [part.tolist() for part in (self.values, self.sets) if part is not None]
+        if self.spans is not None:
+            parts.append([[(span.start, span.end, span.label) for span in spans] for spans in self.spans])
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -96,7 +124,10 @@ def read_dataset(
     Columns are `text` (or `sentence`), optional `text_pair`, and `label`; GLUE's pairs (sentence1/sentence2,
     question/sentence, premise/hypothesis, question1/question2) are known, and `text`, `text_pair` and `label` name
     others. `label_names` fixes the mapping, as for a dev file read after its train file; otherwise names are sorted,
-    integers by value, or are those of the dataset's ClassLabel. With `task="regression"` labels are numbers.
+    integers by value, or are those of the dataset's ClassLabel. With `task="regression"` labels are numbers. With
+    `task="multilabel"` a row has any number of them, in the column `labels` (or `label`): a list, or a string with `|`
+    between them. With `task="tokens"` they are spans: `text` with `entities` ([{"start": 0, "end": 4, "label":
+    "NAME"}]), or `words` with `tags` (BIO: "B-NAME", "I-NAME", "O").
     """
     return _labelled(open_source(data), label_names, task, Wanted(text, text_pair, label))
 
@@ -169,6 +200,10 @@ def _labelled(source: Source, label_names: Iterable[str] | None, task: str, want
         raise DataError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
     if task == "regression":
         return _regression(source, label_names, wanted)
+    if task == "multilabel":
+        return _multilabel(source, label_names, wanted)
+    if task == "tokens":
+        return _spanned(source, label_names, wanted)
     texts: list[Text] = []
     names: list[str] = []
     places: list[str] = []
@@ -202,6 +237,48 @@ def _regression(source: Source, label_names: Iterable[str] | None, wanted: Wante
         raise DataError(f"{source.name}: no rows")
     values = np.array(numbers, dtype=np.float32)
     return Dataset(tuple(texts), (values > np.median(values)).astype(np.int64), HALVES, values)
+
+
+def _multilabel(source: Source, label_names: Iterable[str] | None, wanted: Wanted) -> Dataset:
+    texts: list[Text] = []
+    names: list[tuple[str, ...]] = []
+    places: list[str] = []
+    declared: tuple[str, ...] | None = None
+    for place, row, columns in _rows(source, wanted, LABEL_SETS):
+        declared = (source.label_names or {}).get(columns.label or "")
+        texts.append(text_of(row, columns, place))
+        names.append(labels_of(row, columns, place, declared))
+        places.append(place)
+    if not texts:
+        raise DataError(f"{source.name}: no rows")
+    known = tuple(label_names) if label_names is not None else declared or _sorted_names(set().union(*names))
+    if not known:
+        raise DataError(f"{source.name}: no row has a label")
+    sets = indicator(names, known, places)
+    return Dataset(tuple(texts), nearest_half(sets), known, sets=sets)
+
+
+def _spanned(source: Source, label_names: Iterable[str] | None, wanted: Wanted) -> Dataset:
+    texts: list[Text] = []
+    rows: list[tuple[Span, ...]] = []
+    known = None if label_names is None else tuple(label_names)
+    for place, row in source.records:
+        text, spans = tagged(row, wanted, place, source.label_names)
+        for span in spans:
+            if known is not None and span.label not in known:
+                raise DataError(f"{place}: label {span.label!r} is not one of {', '.join(known)}")
+        texts.append(text)
+        rows.append(spans)
+    if not texts:
+        raise DataError(f"{source.name}: no rows")
+    known = span_names(rows) if known is None else known
+    if not known:
+        raise DataError(f"{source.name}: no row has a span")
+    return Dataset(tuple(texts), nearest_half(kinds_of(rows, known)), known, spans=tuple(rows))
+
+
+def _tagged_row(text: Any, label: Any, _index: int) -> dict[str, object]:
+    return {"text": text, "entities": label} if isinstance(text, str) else {"words": text, "tags": label}
 
 
 def _row(text: Any, label: Any, index: int) -> dict[str, object]:

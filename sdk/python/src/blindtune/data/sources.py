@@ -173,7 +173,8 @@ def _from_hugging_face(data: Any) -> Source:
     if isinstance(data, Mapping):
         raise DataError(f"a {type(data).__name__} holds several splits: pass one of {', '.join(map(str, data))}")
     features = data.features or {}
-    names = {key: tuple(map(str, f.names)) for key, f in features.items() if getattr(f, "names", None)}
+    of_items = {key: getattr(f, "feature", f) for key, f in features.items()}  # a list has the names of its items
+    names = {key: tuple(map(str, f.names)) for key, f in of_items.items() if getattr(f, "names", None)}
     plain = data.with_format(None)
     records = ((f"{type(data).__name__}, row {k}", row) for k, row in enumerate(plain))
     return Source(type(data).__name__, records, tuple(features) or None, names)

@@ -6,6 +6,7 @@ outside of the private file.
     blindtune.json                  model and settings: what the hosts knew anyway
     set0/adapter_config.json        PEFT's
     set0/adapter_model.safetensors  PEFT's; set1 and so on for the other adapter sets
+    tokenizer.json                  the backbone's, of a run that finds spans
     private.safetensors             mixing weights, head, label names; or, under a passphrase,
     private.safetensors.enc         the same, encrypted (private_file.py)
 """
@@ -63,10 +64,19 @@ def export(run: Run, folder: str | Path, passphrase: str | None = None) -> Path:
 
 
 def write_private_export(
-    folder: str | Path, description: dict[str, Any], private: bytes, passphrase: str | None
+    folder: str | Path,
+    description: dict[str, Any],
+    private: bytes,
+    passphrase: str | None,
+    known: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """A new `folder` of a model that has no adapters: what hosts knew anyway, and the private file."""
+    """A new `folder` of a model that has no adapters: what hosts knew anyway, and the private file.
+
+    `known` are more files of the first kind, by name.
+    """
     with NewFolder(Path(folder)) as new:
+        for name, content in (known or {}).items():
+            new.write(name, content)
         new.write_json(DESCRIPTION, {"format": FORMAT} | description)
         new.write(PRIVATE if passphrase is None else ENCRYPTED, encrypted(private, passphrase))
     return Path(folder)

@@ -12,10 +12,12 @@ from typing import Any
 
 from ..arrays import F32, I64, AnyArray
 from ..data import Dataset, Text
+from ..data.alignment import PlacedTaps
 from ..data.taps import Taps
 from ..optimizers import SGD, AdamW, AdamWSettings, Optimizer, SGDSettings
 from ..private import label_privacy, obfuscation
 from ..private.heads import make_head
+from ..private.label_sets import LabelSets
 from ..private.mixing import Mixing
 from ..private.penalties.camouflage import Camouflage, CamouflageWeights, decoy_directions
 from ..private.penalties.penalty import CamouflagePenalty, DistancePenalty, Penalty, ProbePenalty
@@ -31,11 +33,13 @@ from ..private.side import (
     SideHome,
     SideModel,
     SideSettings,
+    TaggerHome,
     Weighted,
     balanced,
     fit_side,
     network_class,
 )
+from ..private.tagging import Tagging
 from ..private.tasks import Classification, Regression, Task
 from ..private.training_labels import TrainingLabels
 from .leak_watch import LeakWatch
@@ -104,15 +108,24 @@ def _blind_directions(settings: Settings, secret: SecretStream, hidden: int) -> 
 
 # Side networks.
 
+AfterEpoch = Callable[[int, Epoch], None]
+TAGGER_WIDTH = 96
+"""Of the network that reads tokens, whose kind follows from the task."""
+
 
 def fit_side_home(
-    settings: Settings, taps: Taps, data: Dataset, secret: SecretStream, after: Callable[[int, Epoch], None]
-) -> SideHome:
-    """Networks trained on the taps of the rows of `data`; `after` is told of every epoch of every network."""
+    settings: Settings, inputs: Taps | PlacedTaps, data: Dataset, secret: SecretStream, after: AfterEpoch
+) -> SideHome | TaggerHome:
+    """Networks trained on the inputs of the rows of `data`; `after` is told of every epoch of every network."""
     task = make_task(data, settings)
-    targets: Any = data.labels if data.values is None else data.values
+    how = _side_settings(settings)
+    if isinstance(inputs, PlacedTaps):
+        assert isinstance(task, Tagging), "places are of spans"
+        tags = task.encode(data, inputs.places)
+        tagger = replace(how, kind="tagger", width=TAGGER_WIDTH)
+        return TaggerHome(fit_side(inputs.taps, tags, task, tagger, secret, after), task)
     objective = _objective(task, data, settings)
-    return SideHome(fit_side(taps, targets, objective, _side_settings(settings), secret, after), task)
+    return SideHome(fit_side(inputs, _targets(data), objective, how, secret, after), task)
 
 
 def check_side(settings: Settings, data: Dataset) -> None:
@@ -150,10 +163,26 @@ def _objective(task: Task, data: Dataset, settings: Settings) -> Objective:
     return Weighted(weights)
 
 
-def restored_side_home(classes: int, regression: Mapping[str, float] | None, arrays: Mapping[str, F32]) -> SideHome:
-    """Networks as they were saved."""
-    task: Task = Classification(classes) if regression is None else Regression(**regression)
-    return SideHome(SideModel.of(arrays), task)
+def restored_side_home(
+    classes: int, description: Mapping[str, Any], arrays: Mapping[str, F32]
+) -> SideHome | TaggerHome:
+    """Networks as they were saved; `description` is what their home's `description` gave."""
+    model = SideModel.of(arrays)
+    if description.get("task") == Tagging.kind:
+        return TaggerHome(model, Tagging(classes))
+    return SideHome(model, _restored_task(classes, description))
+
+
+def _targets(data: Dataset) -> Any:
+    """What is learned of these rows: classes [N], values [N], or labels [N, C]."""
+    known = [targets for targets in (data.values, data.sets) if targets is not None]
+    return known[0] if known else data.labels
+
+
+def _restored_task(classes: int, description: Mapping[str, Any]) -> Task:
+    if description.get("regression") is not None:
+        return Regression(**description["regression"])
+    return LabelSets(classes) if description.get("task") == LabelSets.kind else Classification(classes)
 
 
 # Labels.
@@ -161,6 +190,11 @@ def restored_side_home(classes: int, regression: Mapping[str, float] | None, arr
 
 def make_task(data: Dataset, settings: Settings) -> Task:
     """What the head learns on this data; settings that only classes can have are refused for anything else."""
+    if data.sets is not None or data.spans is not None:
+        if settings.method != "side":
+            advice = "several, and spans, need method side"
+            raise SettingsError(f"method {settings.method} learns one label for each row; {advice}")
+        return Tagging(data.classes) if data.sets is None else LabelSets(data.classes)
     if settings.method == "pslf" and (data.values is not None or data.classes != 2):
         raise SettingsError("method pslf is for two classes, as its authors have it")
     if data.values is not None:

@@ -79,7 +79,7 @@ class Found:
 
 def audit_run(subject: Subject, rows: Rows, trained: Rows | None, effort: attacks.Effort) -> attacks.LeakReport:
     """Everything: activations, gradients, updates, a host that cheats, and what all this is worth."""
-    classes = rows.data.classes
+    classes = rows.data.sides
     report: attacks.LeakReport | None = None
     for number in range(effort.restarts):
         with restarted(number):
@@ -96,7 +96,7 @@ def audit_run(subject: Subject, rows: Rows, trained: Rows | None, effort: attack
 
 def audit_blind(rows: Rows, trained: Rows | None, gates: attacks.Gates, effort: attacks.Effort) -> attacks.LeakReport:
     """Of a method that sends nothing but texts: what anybody can read off the bare backbone."""
-    placement, quick, classes = make_placement("shares", 1), not effort.thorough, rows.data.classes
+    placement, quick, classes = make_placement("shares", 1), not effort.thorough, rows.data.sides
     report: attacks.LeakReport | None = None
     for number in range(effort.restarts):
         with restarted(number):
@@ -119,7 +119,7 @@ def audit_blind(rows: Rows, trained: Rows | None, gates: attacks.Gates, effort: 
 
 
 def _on_what_was_seen(subject: Subject, rows: Rows, trained: Rows | None, effort: attacks.Effort) -> attacks.LeakReport:
-    classes, quick = rows.data.classes, not effort.thorough
+    classes, quick = rows.data.sides, not effort.thorough
     report = attack_activations(rows.tensors, classes, subject.placement, quick)
     if trained is not None:
         report = with_excess(report, attack_activations(trained.tensors, classes, subject.placement, quick))
@@ -234,7 +234,7 @@ def _on_altered(subject: Subject, rows: Rows, effort: attacks.Effort) -> Found:
     """What a host reads that answers with the same activations for all rows of a batch."""
     if effort.active < 1:
         return Found(missing={"gradients of altered activations": "left out of this audit"})
-    truth, classes = attacks.as_classes(rows.tensors.labels, rows.data.classes)
+    truth, classes = attacks.as_classes(rows.tensors.labels, rows.data.sides)
     batches = active.batches_of(len(truth), min(subject.settings.rows_per_batch, len(truth)), effort.active)
     responses = altered_responses(subject.run, rows.data, rows.tensors, batches)
     guesses = [active.guess(name, tensors, batches, classes) for name, tensors in responses.items()]
@@ -278,7 +278,7 @@ def _support(subject: Subject) -> tuple[Support, ...]:
 
 def _activation_doses(subject: Subject, rows: Rows, doses: attacks.Doses) -> list[DoseCurve]:
     tensors, found = rows.tensors, []
-    classes = attacks.as_classes(tensors.labels, rows.data.classes)[1]
+    classes = attacks.as_classes(tensors.labels, rows.data.sides)[1]
     for own in _sets_by_host(subject.placement, len(tensors.activations)):
         mine = [tensors.activations[i] for i in own]
         found += dose.of_activations(mine, tensors.base, classes, doses)

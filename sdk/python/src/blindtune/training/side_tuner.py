@@ -21,6 +21,7 @@ from tqdm import tqdm
 from .. import audit as attacks
 from ..arrays import F32, encode, sha256
 from ..data import Dataset, Text
+from ..data.alignment import Aligner, PlacedTaps, tokenizer_of
 from ..data.taps import Taps
 from ..errors import RunError
 from ..features import FeatureSource, FeatureStore, download
@@ -35,17 +36,28 @@ from .settings import Settings
 from .trainer import FitResult, Tuner
 
 if TYPE_CHECKING:
-    from ..private.side import Epoch, SideHome
+    from ..private.predicting import Predicting
+    from ..private.side import Epoch, SideHome, TaggerHome
 
 ACCURACY_ROWS = 1000
 """Rows that the accuracy of a fit is computed on."""
+TOKENIZER = "tokenizer.json"
 
 
 class SideTuner(Tuner, method="side"):
-    """A `Tuner` with `method="side"`. Blind: the host learns what the texts tell anybody."""
+    """A `Tuner` with `method="side"`. Blind: the host learns what the texts tell anybody.
+
+    To find spans (data of task tokens) it needs `tokenizer`, the backbone's `tokenizer.json` or the folder that has it;
+    the run folder keeps a copy.
+    """
 
     _about: About | None = None
-    _home: SideHome | None = None
+    _home: SideHome | TaggerHome | None = None
+    _aligner: Aligner | None = None
+
+    def __init__(self, *arguments: Any, tokenizer: str | Path | None = None, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.tokenizer = tokenizer
 
     def fit(self, data: Dataset) -> FitResult:
         """Ask for the tokens of `data`, in a secret order, and train at home. A fit that was done is not done again."""
@@ -62,6 +74,7 @@ class SideTuner(Tuner, method="side"):
             check_same(_about_of(known), about, self.folder.path)
         self._about = about
         self._fix_gates()
+        self._find_tokenizer(data.task == "tokens")
         self._write_about()
         taps = self._inputs(mine.texts)
         saved = self.folder.load_state()
@@ -85,7 +98,7 @@ class SideTuner(Tuner, method="side"):
             norm_ratio=1.0,
         )
 
-    def _train(self, taps: Taps, mine: Dataset) -> list[Epoch]:
+    def _train(self, taps: Taps | PlacedTaps, mine: Dataset) -> list[Epoch]:
         """Train every network; the last epoch of each."""
         last: dict[int, Epoch] = {}
         epochs = self.settings.whole_epochs
@@ -102,9 +115,10 @@ class SideTuner(Tuner, method="side"):
             self._home = fit_side_home(self.settings, taps, mine, self.folder.secret(), after)
         return list(last.values())
 
-    def _facts(self, last: Sequence[Epoch], taps: Taps, mine: Dataset) -> dict[str, Any]:
+    def _facts(self, last: Sequence[Epoch], taps: Taps | PlacedTaps, mine: Dataset) -> dict[str, Any]:
         some = np.arange(min(len(mine), ACCURACY_ROWS))
-        scores = self._trained().scores(taps.take(some), mine.take(some))
+        home: Predicting[Any] = self._trained()
+        scores = home.scores(taps.take(some), mine.take(some))
         losses = [epoch.loss for epoch in last]
         if not np.isfinite(losses).all():
             raise RunError(f"the loss became {losses}; lower lr")
@@ -128,7 +142,7 @@ class SideTuner(Tuner, method="side"):
 
         There are no adapters.
         """
-        taps = self._inputs(texts)
+        taps = self._taps(texts)
         level = taps.levels[-1]
         pairs = zip(taps.offsets[:-1], taps.offsets[1:], strict=True)
         means = np.stack([level[first:end].mean(axis=0, dtype=np.float32) for first, end in pairs])
@@ -144,7 +158,7 @@ class SideTuner(Tuner, method="side"):
         """Attack what the host computed: what it finds, anybody finds who has the texts and the backbone."""
         effort = effort or (attacks.Effort.quick() if quick else attacks.Effort())
         with threadpool_limits(limits=1):
-            trained = None if trained_on is None else self._rows(trained_on)
+            trained = None if trained_on is None else self._rows(trained_on.sided_as(data))
             report = audit_blind(self._rows(data), trained, self._fixed_gates(), effort)
         return replace(report, exposure=attacks.exposure(self.settings.method, 1, 1))
 
@@ -164,6 +178,8 @@ class SideTuner(Tuner, method="side"):
         self._trained()
         for name in ("secret", "state.safetensors", "run.json"):
             target.write(name, (self.folder.path / name).read_bytes())
+        if self._aligner is not None:
+            target.write(TOKENIZER, self._aligner.content)
 
     def export(self, folder: str | Path, passphrase: str | None = None) -> Path:
         """Write the networks, encrypted where there is a passphrase. There are no adapters for PEFT."""
@@ -171,7 +187,8 @@ class SideTuner(Tuner, method="side"):
         private = {"label_names": list(about.label_names)} | home.description()
         content = encode(home.parameters, {"private": json.dumps(private)})
         description = {"model": about.model, "sets": 0, "settings": about.settings.to_dict()}
-        return write_private_export(folder, description, content, passphrase)
+        known = {} if self._aligner is None else {TOKENIZER: self._aligner.content}
+        return write_private_export(folder, description, content, passphrase, known)
 
     def summary(self) -> dict[str, Any]:
         """As `Tuner.summary`; there are no jobs, and nothing is obfuscated."""
@@ -194,17 +211,36 @@ class SideTuner(Tuner, method="side"):
         if body is None or saved is None:
             raise RunError(f"{self.folder.path}: no finished run here; call fit again")
         self._about = _about_of(body)
-        self._home = restored_side_home(len(self._about.label_names), body.get("regression"), saved[0])
+        self._home = restored_side_home(len(self._about.label_names), body, saved[0])
+        self._find_tokenizer(self.task == "tokens")
 
     def _adopt(self, exported: Exported) -> None:
         """Take up what `export` wrote."""
         names = tuple(exported.private["label_names"])
         self._about = About(self.model, self.settings, names, "")
-        self._home = restored_side_home(len(names), exported.private.get("regression"), exported.arrays)
+        self._home = restored_side_home(len(names), exported.private, exported.arrays)
+        self.tokenizer = exported.folder if self.task == "tokens" else None
+        self._find_tokenizer(self.task == "tokens")
 
     # Parts.
 
-    def _inputs(self, texts: Sequence[Text]) -> Taps:
+    def _find_tokenizer(self, needed: bool) -> None:
+        """The run folder's, or what the user gave, which the run folder keeps from then on."""
+        if not needed:
+            if self.tokenizer is not None:
+                raise RunError("tokenizer: only data of task tokens has a use for it")
+            return
+        kept = self.folder.path / TOKENIZER
+        self._aligner = tokenizer_of(kept if kept.exists() else self.tokenizer)
+        if not kept.exists():
+            self.folder.write(TOKENIZER, self._aligner.content)
+
+    def _inputs(self, texts: Sequence[Text]) -> Taps | PlacedTaps:
+        """What the networks read of these texts."""
+        taps = self._taps(texts)
+        return taps if self._aligner is None else self._aligner.place(texts, taps)
+
+    def _taps(self, texts: Sequence[Text]) -> Taps:
         """The hidden states of these texts, asked for in a secret order where the store does not have them."""
         if not len(texts):
             raise RunError("no texts: pass at least one")
@@ -240,7 +276,7 @@ class SideTuner(Tuner, method="side"):
             raise RunError("not trained yet: call fit first, or load a run folder")
         return self._about
 
-    def _trained(self) -> SideHome:
+    def _trained(self) -> SideHome | TaggerHome:
         if self._home is None:
             raise RunError("not trained yet: call fit first, or load a run folder")
         return self._home

@@ -36,6 +36,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from ..features import FeatureStore
+    from ..private.evaluation import EvaluationReport
     from ..private.predicting import Predicting
     from ..private.training_labels import TrainingLabels
 
@@ -162,6 +163,11 @@ class Tuner:
         return self._ready().about.label_names
 
     @property
+    def task(self) -> str:
+        """What the run learns, as `read_dataset` has it."""
+        return self._trained().task.kind
+
+    @property
     def links(self) -> Sequence[HostLink]:
         """The run's jobs, one on each host; none where a method needs none."""
         return self._ready().group.links
@@ -213,21 +219,34 @@ class Tuner:
     # Look.
 
     def evaluate(self, data: Dataset) -> dict[str, float]:
-        """Accuracy and cross entropy on `data`, computed here; only its texts travel.
+        """Scores on `data` by name, computed here; only its texts travel. They are those of `report`.
 
-        For a regression: Spearman's rank correlation, RMSE, and as accuracy the share on the right side of the median.
+        Accuracy, cross entropy, precision, recall and F1, AUC (of the second label of two, else the mean of each
+        against the rest; not there where it is undefined), calibration error and Brier score. For a regression:
+        Spearman's and Pearson's correlation, MAE, RMSE, R2, and as accuracy the share on the right side of the median.
         """
-        return self._trained().scores(self._inputs(data.texts), data)
+        return self.report(data).scores
 
-    def predict(self, texts: Sequence[Text]) -> list[str]:
-        """The label name of each text."""
-        return [self.label_names[int(k)] for k in self.predict_proba(texts).argmax(axis=1)]
+    def report(self, data: Dataset) -> EvaluationReport:
+        """`evaluate` with everything beside: scores label by label, the confusion matrix, calibration.
+
+        `print` shows it as a table, `to_dict` gives it as plain values.
+        """
+        model = self._trained()
+        model.check(data)
+        return model.report(self._inputs(data.texts), data)
+
+    def predict(self, texts: Sequence[Text]) -> list[Any]:
+        """The label name of each text; of several labels at once a list of names; of tokens a list of `Span`s."""
+        model = self._trained().with_answers()
+        return model.answers(self._inputs(texts), self.label_names)
 
     def predict_proba(self, texts: Sequence[Text]) -> F32:
-        """Probabilities [N, C], columns in the order of `label_names`."""
-        model = self._trained()
-        if model.regression:
-            raise RunError("the run is a regression: use predict_values")
+        """Probabilities [N, C], columns in the order of `label_names`.
+
+        Those of a row add up to one, but not where a row may have several labels.
+        """
+        model = self._trained().with_probabilities()
         return model.probabilities(self._inputs(texts))
 
     def predict_values(self, texts: Sequence[Text]) -> F32:

@@ -1,7 +1,7 @@
 """Networks at home that read a frozen backbone's hidden states: everything that learns from a label stays here."""
 
 from .fit import KINDS, Epoch, SideModel, SideSettings, fit_side, network_class
-from .home import SideHome
+from .home import SideHome, TaggerHome
 from .network import Objective, Regularization
 from .weighted import Weighted, balanced
 
@@ -13,6 +13,7 @@ __all__ = [
     "SideHome",
     "SideModel",
     "SideSettings",
+    "TaggerHome",
     "Weighted",
     "balanced",
     "fit_side",

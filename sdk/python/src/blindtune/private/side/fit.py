@@ -19,8 +19,9 @@ from ..secret import SecretStream
 from .attentive import Attentive
 from .network import Network, Objective, Regularization, Shape
 from .standardize import Standardize
+from .tagger import Tagger
 
-KINDS = ("attentive", "ladder")
+KINDS = ("attentive", "ladder", "tagger")
 
 WARMUP = 0.06
 AVERAGE, AVERAGE_EVERY = 0.05, 10
@@ -95,7 +96,7 @@ def network_class(kind: str) -> type[Network]:
         from .ladder import Ladder
 
         return Ladder
-    return Attentive
+    return Tagger if kind == Tagger.kind else Attentive
 
 
 def fit_side(
