@@ -81,13 +81,14 @@ def test_a_text_keeps_its_blanks_and_a_span_loses_its_own() -> None:
     assert data.texts == ("  Ann  sang",) and data.spans == ((Span(2, 5, "NAME"),),)
 
 
-def test_datasets_name_their_tags() -> None:
+@pytest.mark.parametrize("column", ["ner_tags", "labels"])
+def test_datasets_name_their_tags(column: str) -> None:
     datasets = pytest.importorskip("datasets")
     tag = datasets.ClassLabel(names=["O", "B-X", "I-X"])
     features = datasets.Features(
-        {"tokens": datasets.Sequence(datasets.Value("string")), "ner_tags": datasets.Sequence(tag)}
+        {"tokens": datasets.Sequence(datasets.Value("string")), column: datasets.Sequence(tag)}
     )
-    rows = datasets.Dataset.from_dict({"tokens": [["a", "b", "c"]], "ner_tags": [[0, 1, 2]]}, features=features)
+    rows = datasets.Dataset.from_dict({"tokens": [["a", "b", "c"]], column: [[0, 1, 2]]}, features=features)
     assert read_dataset(rows, task="tokens").spans == ((Span(2, 5, "X"),),)
 
 

@@ -75,7 +75,8 @@ def tagged(
     The text is left as it is, blanks at its ends included: places in it count from its first character.
     """
     label = _column(row, wanted.label, (*SPANS, *TAGS), place, "spans or tags")
-    cell, with_words = row[label], label in TAGS or _is_tags(row[label])
+    cell = row[label]
+    with_words = label in TAGS or label in (names or {}) or _is_tags(cell)
     field = _column(row, wanted.text, WORDS if with_words else TEXTS, place, "words" if with_words else "text")
     content = row[field]
     if with_words:

@@ -39,7 +39,13 @@ class EvaluationReport:
     task: str
     """classification, regression, multilabel or tokens."""
     scores: dict[str, float]
-    """What `Tuner.evaluate` gives: one number for each name. One that is not defined on these rows is not there."""
+    """What `Tuner.evaluate` gives, a number for each name. One that is not defined on these rows is not there.
+
+    `accuracy`, `loss` (cross entropy) and `rows`; `precision`, `recall` and `f1`, `_macro` (the mean over labels that
+    occur) and `_micro` (all counted together); `auc`, of the second label of two, else the mean of each against the
+    rest; `ece` (calibration error) and `brier`. Of a regression `spearman`, `pearson`, `mae`, `rmse`, `r2`, and as
+    accuracy the share on the right side of the median; of tokens all but `accuracy` and `loss` are of spans.
+    """
     labels: tuple[LabelScores, ...] = ()
     """Label by label; none for a regression."""
     confusion: I64 | None = None

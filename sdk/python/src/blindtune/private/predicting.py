@@ -47,9 +47,16 @@ class Predicting(ABC, Generic[X]):
             raise RunError("the run finds spans in texts: use predict")
         return self.with_answers()
 
-    def check(self, data: Dataset) -> None:
-        """Refuse data that was read for another task."""
+    def with_values(self) -> Predicting[X]:
+        """Itself; refused where it predicts anything but values."""
+        if not self.regression:
+            raise RunError("the run is a classifier: use predict or predict_proba")
+        return self
+
+    def checked(self, data: Dataset) -> Predicting[X]:
+        """Itself; refused where the data was read for another task."""
         check_kind(self.task, data)
+        return self
 
     def description(self) -> dict[str, Any]:
         """What is kept as words and numbers: the task, and the unit of a regression."""

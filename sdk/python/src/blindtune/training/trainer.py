@@ -219,42 +219,27 @@ class Tuner:
     # Look.
 
     def evaluate(self, data: Dataset) -> dict[str, float]:
-        """Scores on `data` by name, computed here; only its texts travel. They are those of `report`.
-
-        Accuracy, cross entropy, precision, recall and F1, AUC (of the second label of two, else the mean of each
-        against the rest; not there where it is undefined), calibration error and Brier score. For a regression:
-        Spearman's and Pearson's correlation, MAE, RMSE, R2, and as accuracy the share on the right side of the median.
-        """
+        """The scores of `report` by name; accuracy and loss are among them."""
         return self.report(data).scores
 
     def report(self, data: Dataset) -> EvaluationReport:
-        """`evaluate` with everything beside: scores label by label, the confusion matrix, calibration.
-
-        `print` shows it as a table, `to_dict` gives it as plain values.
-        """
-        model = self._trained()
-        model.check(data)
-        return model.report(self._inputs(data.texts), data)
+        """How good the run is on `data`, computed here; only its texts travel. `print` it, or keep `to_dict()`."""
+        return self._trained().checked(data).report(self._inputs(data.texts), data)
 
     def predict(self, texts: Sequence[Text]) -> list[Any]:
         """The label name of each text; of several labels at once a list of names; of tokens a list of `Span`s."""
-        model = self._trained().with_answers()
-        return model.answers(self._inputs(texts), self.label_names)
+        return self._trained().with_answers().answers(self._inputs(texts), self.label_names)
 
     def predict_proba(self, texts: Sequence[Text]) -> F32:
         """Probabilities [N, C], columns in the order of `label_names`.
 
         Those of a row add up to one, but not where a row may have several labels.
         """
-        model = self._trained().with_probabilities()
-        return model.probabilities(self._inputs(texts))
+        return self._trained().with_probabilities().probabilities(self._inputs(texts))
 
     def predict_values(self, texts: Sequence[Text]) -> F32:
         """Predicted values [N] of a regression."""
-        model = self._trained()
-        if not model.regression:
-            raise RunError("the run is a classifier: use predict or predict_proba")
-        return model.values(self._inputs(texts))
+        return self._trained().with_values().values(self._inputs(texts))
 
     def activations(self, texts: Sequence[Text], base: bool = False) -> tuple[list[F32], F32 | None]:
         """h_i [N, H] for every set, and h_base if asked for, without dropout, from the hosts that run them.
