@@ -17,7 +17,16 @@ from typing import Any
 from blindtune.frontier import Bound, Report, Row, costs, failures, label_bound, pareto, recommend, summarize
 from blindtune.frontier.point import TIERS, TierLeak
 from blindtune.frontier.summary import default_limit, expected_tiers, plain_lora
-from blindtune.frontier.words import TIER_NAMES, TIER_WORDS, cost_sentence, left_out_sentence, setting_words
+from blindtune.frontier.words import (
+    TIER_NAMES,
+    TIER_WORDS,
+    class_legend,
+    cost_sentence,
+    left_out_sentence,
+    setting_words,
+    share_sentences,
+)
+from blindtune.training.protection import MEANING
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benches" / "results" / "science.json"
@@ -54,6 +63,7 @@ def page(report: Report, inversion: Mapping[str, Any] | None = None) -> str:
         "# How private is this?",
         _opening(report, rows),
         "## In short\n\n" + _bullets(_short(rows, limit)),
+        "## Four classes of protection\n\n" + _classes(rows),
         "## What leaves the house, and who sees it\n\n" + _seen(),
         "## The attacks, tier by tier\n\n" + "\n\n".join(_tier(tier, rows, inversion) for tier in TIERS),
         "## What a formal cap adds\n\n" + _formal(rows),
@@ -96,12 +106,27 @@ def _short(rows: Sequence[Row], limit: float) -> list[str]:
     else:
         lines.append(
             f"**The most accurate setting with tier 0 and tier 1 at {limit:.2f} or below in every seed** is "
-            f"“{best.name}”: accuracy {best.accuracy:.3f}, {_leaks(best)}."
+            f"“{best.name}” ({best.protection}): accuracy {best.accuracy:.3f}, {_leaks(best)}."
         )
     above = [f"tier {tier} ({leak.score:.2f})" for tier, leak in _known(best) if leak.score > limit] if best else []
     if above:
         lines.append(f"**It does not stop** {', '.join(above)}: see what these attacks need, below.")
     return lines
+
+
+def _classes(rows: Sequence[Row]) -> str:
+    words = (
+        "Every setting belongs to one class, and the tables below are in the order of the classes. **Blind** and "
+        "**bounded** are proven. A **hurdle** was measured: it holds against the attacks that were tried, and is "
+        "not private beyond that."
+    )
+    measured = {name: row for name, _, row in class_legend(rows)}
+    body = [(f"**{name}**", meaning, *_best(measured.get(name))) for name, meaning in MEANING.items()]
+    return f"{words}\n\n{_table(('class', 'what it means', 'most accurate setting', 'accuracy'), body)}"
+
+
+def _best(row: Row | None) -> tuple[str, str]:
+    return ("not measured", "-") if row is None else (row.name, f"{row.accuracy:.3f}")
 
 
 def _seen() -> str:
@@ -115,6 +140,7 @@ def _seen() -> str:
 def _tier(tier: int, rows: Sequence[Row], inversion: Mapping[str, Any] | None) -> str:
     head = (
         "setting",
+        "class",
         "accuracy",
         "leak",
         "interval (95 %)",
@@ -128,7 +154,8 @@ def _tier(tier: int, rows: Sequence[Row], inversion: Mapping[str, Any] | None) -
         if leak is not None:
             span = "-" if leak.low is None or leak.high is None else f"{leak.low:.2f} to {leak.high:.2f}"
             extra = (_number(leak.control), _number(leak.excess, "+"))
-            body.append((row.name, f"{row.accuracy:.3f}", f"{leak.score:.2f}", span, *extra, leak.attack or "-"))
+            name = (row.name, row.protection, f"{row.accuracy:.3f}")
+            body.append((*name, f"{leak.score:.2f}", span, *extra, leak.attack or "-"))
     title = f"### Tier {tier}: {TIER_NAMES[tier]}\n\n{TIER_WORDS[tier]}"
     needs = sorted(
         {leak.assumption.rstrip(".") for row in rows if (leak := row.tier(tier)) is not None and leak.assumption}
@@ -176,17 +203,25 @@ def _formal(rows: Sequence[Row]) -> str:
         "cap limits is what *your label of this row* adds; the excess is the measurement that comes closest to it."
     )
     capped = [(row, bound) for row in rows if (bound := label_bound(row.first.settings, row.first.classes))]
+    shares = _of_shares(rows)
     if not capped:
-        return f"{words}\n\nNot measured in these results."
+        return f"{words}\n\nNot measured in these results.{shares}"
     head = (
         "setting",
+        "class",
         "proven: factor on the odds",
         "proven: right at most, without prior",
         "accuracy",
         "measured leak",
         "excess",
     )
-    return f"{words}\n\n{_table(head, [_capped(row, bound) for row, bound in capped])}"
+    return f"{words}\n\n{_table(head, [_capped(row, bound) for row, bound in capped])}{shares}"
+
+
+def _of_shares(rows: Sequence[Row]) -> str:
+    """What is proven about one share, where a setting with shares was measured and told it."""
+    lines = [line for row in rows for line in share_sentences(row)]
+    return f"\n\nOf shares over several hosts:\n\n{_bullets(lines)}" if lines else ""
 
 
 def _capped(row: Row, bound: Bound) -> tuple[str, ...]:
@@ -194,7 +229,7 @@ def _capped(row: Row, bound: Bound) -> tuple[str, ...]:
     worst = max((leak.score for leak in known), default=None)
     excess = max((leak.excess for leak in known if leak.excess is not None), default=None)
     proven = (f"{bound.odds:.2f}", f"{bound.accuracy:.1%}")
-    return (row.name, *proven, f"{row.accuracy:.3f}", _number(worst), _number(excess, "+"))
+    return (row.name, row.protection, *proven, f"{row.accuracy:.3f}", _number(worst), _number(excess, "+"))
 
 
 def _fails(report: Report, rows: Sequence[Row], limit: float) -> str:
@@ -205,35 +240,49 @@ def _fails(report: Report, rows: Sequence[Row], limit: float) -> str:
 
 
 def _choose(rows: Sequence[Row], limit: float) -> str:
-    lora, frozen, best = plain_lora(rows), _method(rows, "frozen"), recommend(rows, limit)
-    everywhere = [row for row in rows if row.method != "frozen" and _within(row, limit)]
+    lora, best = plain_lora(rows), recommend(rows, limit)
+    blind = max((row for row in rows if row.protection == "blind"), key=lambda row: row.accuracy, default=None)
+    everywhere = [row for row in rows if row.protection != "blind" and _within(row, limit)]
     strongest = max(everywhere, key=lambda row: row.accuracy, default=None)
     capped = [row for row in rows if row.first.settings.get("label_epsilon") is not None]
     capped.sort(key=lambda row: float(row.first.settings["label_epsilon"]))
     table = [
-        ("The host may know the labels", lora),
-        ("The host is curious and runs the attacks of tier 0 and 1", best),
-        ("The host also puts shares together, inverts updates and knows a few labels", strongest),
-        ("Nothing that depends on a label may leave", frozen),
+        ("Nothing that depends on a label may leave", blind),
         *((f"You need a proof: label_epsilon {row.first.settings['label_epsilon']:g}", row) for row in capped),
+        ("The host also puts shares together, inverts updates and knows a few labels", strongest),
+        ("The host is curious and runs the attacks of tier 0 and 1", best),
+        ("The host may know the labels", lora),
     ]
-    head = ("your case", "setting", "accuracy", "options of `blindtune train`")
+    head = ("your case", "setting", "class", "accuracy", "options of `blindtune train`")
     body = [(case, *_choice(row)) for case, row in table]
-    front = ", ".join(f"“{row.name}” ({row.accuracy:.3f}, {row.worst() or 0:.2f})" for row in pareto(rows))
+    front = ", ".join(
+        f"“{row.name}” ({row.protection}, {row.accuracy:.3f}, {row.worst() or 0:.2f})" for row in pareto(rows)
+    )
     after = f"\n\nNo other setting is better in both accuracy and tier 0 and 1 leak than: {front}." if front else ""
     return _table(head, body) + after
 
 
-def _choice(row: Row | None) -> tuple[str, str, str]:
+def _choice(row: Row | None) -> tuple[str, ...]:
     if row is None:
-        return "none of those measured", "-", "-"
-    return row.name, f"{row.accuracy:.3f}", f"`{' '.join(setting_words(row.first.settings, row.first.hosts))}`"
+        return "none of those measured", "-", "-", "-"
+    return (
+        row.name,
+        row.protection,
+        f"{row.accuracy:.3f}",
+        f"`{' '.join(setting_words(row.first.settings, row.first.hosts))}`",
+    )
 
 
 def _cost(rows: Sequence[Row]) -> str:
-    head = ("setting", "hosts", "seconds", "MB sent", "MB received")
+    head = ("setting", "class", "hosts", "seconds", "MB sent", "MB received")
     body = [
-        (row.name, str(row.first.hosts), f"{row.seconds:.0f}", *(f"{megabytes:.1f}" for megabytes in row.megabytes))
+        (
+            row.name,
+            row.protection,
+            str(row.first.hosts),
+            f"{row.seconds:.0f}",
+            *(f"{megabytes:.1f}" for megabytes in row.megabytes),
+        )
         for row in rows
     ]
     ratios = [cost_sentence(cost) + "." for cost in costs(rows)]

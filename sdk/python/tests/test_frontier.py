@@ -29,7 +29,7 @@ from blindtune.frontier.estimate import Estimator, Measured, parse_budget, units
 from blindtune.frontier.grid import GridPoint
 from blindtune.frontier.measure import accuracy_interval, tier_leaks
 from blindtune.frontier.point import Point, Report
-from blindtune.frontier.summary import costs, default_limit, failures, pareto, recommend, summarize
+from blindtune.frontier.summary import best_by_class, costs, default_limit, failures, pareto, recommend, summarize
 from blindtune.frontier.words import in_short, train_command
 from blindtune.training.settings import Settings
 
@@ -60,6 +60,7 @@ def plan(host: FakeHost, out: Path, grid: tuple[GridPoint, ...], budget_s: float
     return Plan(Where("toy", (host.url,), ("k",)), rows, grid, (0,), budget_s, out, progress=False)
 
 
+SIDE = {"name": "side", "settings": {"method": "side", "epochs": 2, "networks": 1, "lr": 0.01, "batch_size": 32}}
 FROZEN = {"name": "frozen", "settings": {"method": "frozen"}}
 LORA = {"name": "lora", "settings": {"method": "lora"}}
 P3EFT = {"name": "p3eft", "settings": {}}
@@ -82,16 +83,40 @@ def test_the_command_measures_a_grid_and_reports_it_thrice(
     assert lora.accuracy > 0.8 and lora.steps == 30 and lora.bytes_up > 10_000 and lora.seconds > 0
     assert (lora.kinds["gradients"] or 0.0) > 0.9, "in clear they are the labels, without knowing any"
     lines = list(csv.DictReader(io.StringIO((tmp_path / "out" / "frontier.csv").read_text())))
-    assert [(line["name"], int(line["seed"])) for line in lines if line["status"] == "measured"] == [
-        (p.name, p.seed) for p in found.points
-    ]
-    for line, one in zip(lines, found.points, strict=False):
+    measured = {(line["name"], int(line["seed"])): line for line in lines if line["status"] == "measured"}
+    assert measured.keys() == {(p.name, p.seed) for p in found.points}
+    assert [line["protection"] for line in measured.values()] == ["blind", "blind", "hurdle", "hurdle", "open", "open"]
+    for one in found.points:
+        line = measured[one.name, one.seed]
         assert float(line["accuracy"]) == one.accuracy and json.loads(line["settings"]) == one.settings
-        for tier, measured in one.tiers.items():
-            assert float(line[f"tier{tier}_score"]) == measured.score
+        for tier, known in one.tiers.items():
+            assert float(line[f"tier{tier}_score"]) == known.score
+    assert 3 in lora.tiers and "updates of the adapters" not in lora.evidence["not_measured"]
     page = Page((tmp_path / "out" / "frontier.html").read_text())
     assert EVIL in page.text and "refused (needs 2 hosts, 1 given)" in page.text
     assert f"{lora.accuracy:.4f}" in page.text
+
+
+def test_side_is_measured_as_a_blind_point(fake_host: FakeHost, tmp_path: Path) -> None:
+    point = GridPoint("side", SIDE["settings"])  # type: ignore[arg-type]
+    (found,) = run_frontier(plan(fake_host, tmp_path, (point,))).points
+    assert found.protection == "blind" and found.accuracy > 0.5 and found.tiers.keys() == {0, 1, 4}
+    assert found.evidence["attacks_with_a_dose"] > 5 and "timing" in found.evidence["not_measured"]
+    assert failures(summarize([found]), 0.6) == []
+
+
+def test_rows_come_by_class_of_protection() -> None:
+    points = [
+        point("lora", 0, method="lora"),
+        point("p3eft", 0),
+        point("capped", 0, extra={"label_epsilon": 2.0}),
+        point("frozen", 0, method="frozen", accuracy=0.7),
+        point("side", 0, extra={"method": "side"}, accuracy=0.8),
+    ]
+    rows = summarize(points)
+    assert [row.name for row in rows] == ["frozen", "side", "capped", "p3eft", "lora"]
+    assert [row.protection for row in rows] == ["blind", "blind", "bounded", "hurdle", "open"]
+    assert [row.name for row in best_by_class(rows)] == ["side", "capped", "p3eft", "lora"]
 
 
 def test_nothing_of_the_data_is_in_the_report(fake_host: FakeHost, tmp_path: Path) -> None:
@@ -299,9 +324,9 @@ def test_a_report_without_tiers_is_read_by_its_kinds() -> None:
 @pytest.mark.parametrize("hosts", [1, 2])
 def test_built_in_grids_start_with_both_ends_and_have_their_own_names(which: str, hosts: int) -> None:
     grid = make_grid(which, hosts, {"steps": 50})
-    assert [one.name for one in grid[:3]] == ["frozen", "lora", "p3eft"]
+    assert [one.name for one in grid[:4]] == ["frozen", "side", "lora", "p3eft"]
     names = Counter(one.name for one in grid)
-    assert max(names.values()) == 1 and {one.settings["steps"] for one in grid} == {50}
+    assert max(names.values()) == 1 and {one.settings.get("steps") for one in grid if one.name != "side"} == {50}
     assert len({one.key(0) for one in grid}) == len(grid) and grid[0].key(0) != grid[0].key(1)
     for one in grid:
         if one.hosts <= hosts:

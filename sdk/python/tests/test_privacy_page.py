@@ -71,13 +71,24 @@ def test_the_words_hold_no_measured_number() -> None:
 def test_it_says_what_fails_as_plainly_as_what_works(script: ModuleType) -> None:
     text = script.page(results())
     short = text.split("## What leaves")[0]
-    assert "“p3eft”: accuracy 0.849" in short and "It does not stop** tier 3 (0.97), tier 4 (0.77)" in short
+    assert "“p3eft” (hurdle): accuracy 0.849" in short and "It does not stop** tier 3 (0.97), tier 4 (0.77)" in short
     fails = text.split("## What fails")[1].split("## What to choose")[0]
     assert "lora: leaks more than 0.60 in tier 0 0.97" in fails and "dc, seed 0: over budget" in fails
     choose = text.split("## What to choose")[1].split("## What it costs")[0]
     assert re.search(r"inverts updates and knows a few labels \| none of those measured", choose)
     formal = text.split("## What a formal cap adds")[1].split("## What fails")[0]
-    assert "| p3eft, label epsilon 2 | 7.39 | 88.1% | 0.822 | 0.93 |" in formal
+    assert "| p3eft, label epsilon 2 | bounded | 7.39 | 88.1% | 0.822 | 0.93 |" in formal
+
+
+def test_tables_are_in_the_order_of_the_classes_and_name_them(script: ModuleType) -> None:
+    text = script.page(results())
+    tier0 = text.split("### Tier 0")[1].split("### Tier 1")[0]
+    classes = [line.split(" | ")[1] for line in tier0.splitlines() if line.startswith("| ") and "0." in line]
+    assert classes == ["blind", "bounded", "hurdle", "open"]
+    four = text.split("## Four classes")[1].split("## What leaves")[0]
+    assert [line.split(" | ")[0] for line in four.splitlines() if line.startswith("| **")] == [
+        f"| **{name}**" for name in classes
+    ]
 
 
 def test_tables_are_whole_and_names_cannot_break_them(script: ModuleType) -> None:

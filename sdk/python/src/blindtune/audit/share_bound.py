@@ -19,7 +19,8 @@ leak; what attacks make of it is measured (tier 2).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from math import sqrt
 
 from scipy.stats import norm
@@ -86,6 +87,13 @@ class ShareBound:
         """The numbers above as plain values."""
         derived = {name: getattr(self, name) for name in ("epochs", "step_mu", "row_mu", "row_accuracy", "signal")}
         return asdict(self) | derived | {"scale_for_signal_1": self.scale_for_signal()}
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, float]) -> ShareBound:
+        """From `to_dict`."""
+        numbers = {one.name: body[one.name] for one in fields(cls)}
+        whole = {name: value if name == "scale" else int(value) for name, value in numbers.items()}
+        return cls(**whole)  # type: ignore[arg-type]
 
     def sentences(self, measured: float | None) -> tuple[str, ...]:
         """In words; `measured` is the best attack on the shares, where there was one."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from statistics import median
 
+from ..training.protection import BLIND_METHODS
 from ..training.settings import Settings
 from .grid import GridPoint
 
@@ -61,7 +62,7 @@ class Estimator:
         if not self.measured:
             return None
         alike = [m for m in self.measured if m.method == settings.method] or self.measured
-        trained = [m for m in alike if m.method != "frozen"] or alike
+        trained = [m for m in alike if m.method not in BLIND_METHODS] or alike
         rate = median(m.training_s / max(m.units, 1.0) for m in trained)
         return left * rate * units(settings, point.hosts, rows) + max(m.rest_s for m in trained)
 

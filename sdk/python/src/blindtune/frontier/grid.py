@@ -1,7 +1,7 @@
 """Which settings a frontier tries, in which order.
 
 Owns: the built-in grids and the reading of grid files. Must never: start anything. Cheap and informative points come
-first, so that a short budget still shows the two ends (frozen, plain LoRA) and the defaults between them.
+first, so that a short budget still shows the two ends (blind, plain LoRA) and the defaults between them.
 
 A grid file: {"base": {settings of all points}, "points": [{"name": ..., "hosts": 1, "settings": {...}}, ...]}.
 """
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..training.setting_rules import OF_SIDE
 from ..training.settings import Settings, SettingsError
 
 GRIDS = ("default", "quick")
@@ -55,7 +56,12 @@ def make_grid(which: str, hosts: int, overrides: Mapping[str, Any]) -> tuple[Gri
         return tuple(GridPoint(p.name, {**base, **overrides, **p.settings}, p.hosts) for p in points)
     common = {**(BASE if which == "default" else QUICK), **overrides}
     built_in = _default(hosts, int(common["steps"])) if which == "default" else _quick(hosts)
-    return tuple(_watched(GridPoint(p.name, {**common, **p.settings}, p.hosts)) for p in built_in)
+    return tuple(_watched(GridPoint(p.name, {**_of_use(common, p), **p.settings}, p.hosts)) for p in built_in)
+
+
+def _of_use(common: Mapping[str, Any], point: GridPoint) -> dict[str, Any]:
+    """Of the common settings those that the point's method has a use for; side refuses the others."""
+    return {k: v for k, v in common.items() if point.settings["method"] != "side" or k in OF_SIDE}
 
 
 def _watched(point: GridPoint) -> GridPoint:
@@ -72,6 +78,7 @@ def _quick(hosts: int) -> list[GridPoint]:
     several = 2 if hosts > 1 else 1
     return [
         GridPoint("frozen", {"method": "frozen"}),
+        GridPoint("side", {"method": "side", "networks": 1}),
         GridPoint("lora", {"method": "lora"}),
         GridPoint("p3eft", {"method": "p3eft"}, several),
         GridPoint("p3eft, probe as published", {"method": "p3eft", **PUBLISHED}, several),
@@ -88,7 +95,8 @@ def _default(hosts: int, steps: int) -> list[GridPoint]:
     def probe(name: str, weight: float = 0.3, **settings: Any) -> GridPoint:
         return p3eft(f"probe{name}", **{"regularizer": "probe", **dict.fromkeys(PROBE_WEIGHTS, weight), **settings})
 
-    ends = [GridPoint("frozen", {"method": "frozen"}), GridPoint("lora", {"method": "lora"})]
+    blind = [GridPoint("frozen", {"method": "frozen"}), GridPoint("side", {"method": "side"})]
+    ends = [*blind, GridPoint("lora", {"method": "lora"})]
     first = [p3eft(""), p3eft("probe as published", **PUBLISHED), probe("")]
     caps = [GridPoint(f"lora, label epsilon {e}", {"method": "lora", "label_epsilon": float(e)}) for e in (1, 2, 4)]
     caps += [p3eft(f"label epsilon {e}", label_epsilon=float(e)) for e in (2, 1, 4)]

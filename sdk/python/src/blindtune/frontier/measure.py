@@ -161,6 +161,7 @@ def _point(
         findings=findings(leak),
         history=read_history(tuner.folder.path),
         exposure=tuple(leak.exposure),
+        evidence=finite(worth_of(leak)),
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
@@ -201,6 +202,14 @@ def _worst(leak: LeakReport, tier: int, score: float, oracle: float | None) -> T
     return TierLeak(float(score), attack=name, assumption=worst.assumption, oracle=finite(oracle), **values)
 
 
+def worth_of(leak: LeakReport) -> dict[str, Any]:
+    """What the leaks are worth, without the curves: they are many, and audits of a run have them."""
+    found = leak.evidence.to_dict()
+    channels = [c["name"] for c in found["channels"] if c["status"] == "not measured"]
+    kept = {name: found[name] for name in ("no_claim", "gates", "share_bound", "restarts")}
+    return kept | {"attacks_with_a_dose": len(leak.evidence.doses), "not_measured": channels}
+
+
 def findings(leak: LeakReport) -> tuple[dict[str, Any], ...]:
     """Every attack, as plain values."""
     return tuple(finite(asdict(f)) for f in getattr(leak, "findings", ()))
@@ -226,8 +235,11 @@ def _training_seconds(tuner: Tuner, fit: FitResult) -> float:
 
 
 def _end_jobs(tuner: Tuner, clients: Sequence[Client]) -> None:
-    """Grid points leave no fine-tuned model behind; predicting from the run folder opens a job of its own."""
-    for client, job in zip(clients, tuner.summary()["jobs"], strict=True):
+    """Grid points leave no fine-tuned model behind; predicting from the run folder opens a job of its own.
+
+    Method side has no jobs.
+    """
+    for client, job in zip(clients, tuner.summary()["jobs"], strict=False):
         try:
             client.jobs.cancel(job)
         except BlindtuneError as error:

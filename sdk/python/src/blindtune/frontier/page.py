@@ -18,7 +18,7 @@ from .estimate import clock
 from .formal import label_bound
 from .point import TIERS, Report
 from .summary import Row, costs, failures, pareto, recommend, summarize
-from .words import cost_sentence, in_short, left_out_sentence, tier_legend, train_command
+from .words import class_legend, cost_sentence, in_short, left_out_sentence, share_sentences, tier_legend, train_command
 
 PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -70,7 +70,14 @@ def to_html(report: Report) -> str:
         f"Model {about['model']}, {about['rows_train']} rows trained on, {about['rows_dev']} rows measured on, "
         f"{classes} labels. A leak of {1 / classes:.2f} is guessing; 1.00 is every label."
     )
-    sections = [_short(report, rows), *_drawn(report, rows), _points(report, rows), _front(rows), _fails(report, rows)]
+    sections = [
+        _short(report, rows),
+        _classes(rows),
+        *_drawn(report, rows),
+        _points(report, rows),
+        _front(rows),
+        _fails(report, rows),
+    ]
     sections += [_formal(rows), _cost(rows), _attacks(rows), _seeds(report), _settings(rows), _how(report)]
     title = "How much of the labels would the host learn?"
     return PAGE.substitute(title=escape(title), subtitle=escape(subtitle), sections="\n".join(sections))
@@ -124,6 +131,18 @@ def _short(report: Report, rows: Sequence[Row]) -> str:
     return _section("short", "In short", f'<div class="short">{lines}{command}</div>')
 
 
+def _classes(rows: Sequence[Row]) -> str:
+    """Every class that was measured, the strongest first: tables and plots are in this order."""
+    head = ["class", "what it means", "most accurate", "accuracy"]
+    body = [
+        [escape(name), _text(meaning), _text(row.name), f"{row.accuracy:.3f}"]
+        for name, meaning, row in class_legend(rows)
+    ]
+    words = "Tables and plots are ordered by it. Blind and bounded are proven; a hurdle was measured, and no more."
+    table = _table("Classes of protection", head, body) if body else _paragraph("Nothing was measured.")
+    return _section("classes", "Classes of protection", _paragraph(words), table)
+
+
 def _drawn(report: Report, rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
@@ -159,6 +178,7 @@ def _legend() -> str:
 def _points(report: Report, rows: Sequence[Row]) -> str:
     head = [
         "",
+        "class",
         "hosts",
         "seeds",
         "accuracy (95 %)",
@@ -186,7 +206,15 @@ def _point_line(number: int, row: Row, limit: float) -> list[str]:
     leaks = [_leak_cell(row, tier, limit) for tier in TIERS]
     accuracy = f"{row.accuracy:.3f} ({low:.3f} to {high:.3f})"
     cost = [f"{row.seconds:.0f}", f"{up:.1f}", f"{down:.1f}", norm]
-    return [escape(f"{number}. {row.name}"), str(row.first.hosts), seeds, accuracy, *leaks, *cost]
+    return [
+        escape(f"{number}. {row.name}"),
+        _text(row.protection),
+        str(row.first.hosts),
+        seeds,
+        accuracy,
+        *leaks,
+        *cost,
+    ]
 
 
 def _leak_cell(row: Row, tier: int, limit: float) -> str:
@@ -198,8 +226,11 @@ def _leak_cell(row: Row, tier: int, limit: float) -> str:
 
 
 def _front(rows: Sequence[Row]) -> str:
-    head = ["", "accuracy", "worst leak of tiers 0 and 1"]
-    body = [[escape(row.name), f"{row.accuracy:.3f}", f"{row.worst() or 0.0:.2f}"] for row in pareto(rows)]
+    head = ["", "class", "accuracy", "worst leak of tiers 0 and 1"]
+    body = [
+        [escape(row.name), _text(row.protection), f"{row.accuracy:.3f}", f"{row.worst() or 0.0:.2f}"]
+        for row in pareto(rows)
+    ]
     table = (
         _table("No other point is better in both", head, body)
         if body
@@ -223,13 +254,17 @@ def _formal(rows: Sequence[Row]) -> str:
     )
     bounds = [(row, bound) for row in rows if (bound := label_bound(row.first.settings, row.first.classes))]
     lines = [f"{row.name}: {bound.sentence()}" for row, bound in bounds]
+    lines += [line for row in rows for line in share_sentences(row)]
     noisy = [row.name for row in rows if row.first.settings.get("update_noise")]
     if noisy:
         lines.append(
             f"{', '.join(noisy)}: noise on updates; its bound is told by the run's own report, not computed here"
         )
     return _section(
-        "formal", "Formal bounds", _paragraph(words), _list(lines, "No point has one (label_epsilon is not set).")
+        "formal",
+        "Formal bounds",
+        _paragraph(words),
+        _list(lines, "No point has one (neither label_epsilon nor shares over several hosts)."),
     )
 
 

@@ -95,12 +95,12 @@ def _panel(axes: Any, rows: Sequence[Row], tier: int, front: set[str]) -> None:
 
 def _legend(plt: ModuleType, figure: Any, rows: Sequence[Row]) -> None:
     handles = [
-        plt.Line2D([], [], linestyle="", marker=MARKS.get(m, "x"), color=COLOURS.get(m, "#000000"), label=m)
-        for m in dict.fromkeys(row.method for row in rows)
+        plt.Line2D([], [], linestyle="", marker=MARKS.get(m, "x"), color=COLOURS.get(m, "#000000"), label=f"{c}: {m}")
+        for c, m in dict.fromkeys((row.protection, row.method) for row in rows)
     ]
     handles.append(plt.Line2D([], [], color="black", linestyle="--", linewidth=1, label="limit"))
     handles.append(plt.Line2D([], [], linestyle="", marker="o", color="black", label="filled: on the front"))
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=10)
+    figure.legend(handles=handles, loc="lower center", ncols=min(5, len(handles)), frameon=False, fontsize=10)
 
 
 def leak_over_training(rows: Sequence[Row]) -> str | None:
@@ -165,7 +165,7 @@ def time_and_bytes(rows: Sequence[Row]) -> str:
         )
         right.set_xlabel("megabytes")
         right.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-        left.set_yticks(places, [f"{k}. {_shown(row.name)}" for k, row in enumerate(rows, start=1)])
+        left.set_yticks(places, [f"{row.protection} {k}. {_shown(row.name)}" for k, row in enumerate(rows, start=1)])
         left.invert_yaxis()
         figure.tight_layout()
         text = "Seconds of training, megabytes sent and received for every setting; every number is in the table."

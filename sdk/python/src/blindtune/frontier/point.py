@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import DataError
+from ..training.protection import Protection, protection_of
 
 FORMAT = "blindtune-frontier-1"
 TIERS = (0, 1, 2, 3, 4)
@@ -74,13 +75,20 @@ class Point:
     findings: tuple[Mapping[str, Any], ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
     exposure: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """What these leaks are worth: `no_claim`, `gates`, `share_bound`, and the channels that were not looked at."""
     versions: Mapping[str, str] = field(default_factory=dict)
     measured_at: str = ""
 
     @property
     def method(self) -> str:
-        """p3eft, lora, frozen, dc or pslf."""
+        """p3eft, lora, frozen, side, dc or pslf."""
         return str(self.settings.get("method", ""))
+
+    @property
+    def protection(self) -> Protection:
+        """The class of protection of these settings."""
+        return protection_of(self.settings)
 
     @property
     def chance(self) -> float:
@@ -95,6 +103,7 @@ class Point:
             "findings": [dict(finding) for finding in self.findings],
             "history": [dict(entry) for entry in self.history],
             "exposure": list(self.exposure),
+            "evidence": dict(self.evidence),
         }
 
     @classmethod

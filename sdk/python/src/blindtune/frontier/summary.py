@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..training.protection import BLIND_METHODS, Protection, strength
 from .point import TIERS, Point, TierLeak
 
 GATED = (0, 1)
@@ -31,8 +32,13 @@ class Row:
 
     @property
     def method(self) -> str:
-        """p3eft, lora, frozen, dc or pslf."""
+        """p3eft, lora, frozen, side, dc or pslf."""
         return self.first.method
+
+    @property
+    def protection(self) -> Protection:
+        """The class of protection: blind, bounded, hurdle or open."""
+        return self.first.protection
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -100,15 +106,22 @@ class Cost:
 
 def expected_tiers(method: str) -> tuple[int, ...]:
     """The tiers that apply: with a frozen backbone no adapter and no gradient travels."""
-    return (0,) if method == "frozen" else TIERS
+    return (0,) if method in BLIND_METHODS else TIERS
 
 
 def summarize(points: Sequence[Point]) -> tuple[Row, ...]:
-    """One row per setting, in the order of the points."""
+    """One row per setting, by class of protection; within a class in the order of the points."""
     by_name: dict[str, list[Point]] = {}
     for point in points:
         by_name.setdefault(point.name, []).append(point)
-    return tuple(Row(name, tuple(sorted(same, key=lambda p: p.seed))) for name, same in by_name.items())
+    rows = [Row(name, tuple(sorted(same, key=lambda p: p.seed))) for name, same in by_name.items()]
+    return tuple(sorted(rows, key=lambda row: strength(row.protection)))
+
+
+def best_by_class(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The most accurate row of every class that there is, from the strongest class on."""
+    classes = dict.fromkeys(row.protection for row in rows)
+    return tuple(max((r for r in rows if r.protection == c), key=lambda row: row.accuracy) for c in classes)
 
 
 def default_limit(classes: int) -> float:
@@ -174,7 +187,7 @@ def failures(rows: Sequence[Row], limit: float) -> list[str]:
 
 
 def _row_failures(row: Row, limit: float) -> list[str]:
-    if row.method == "frozen":
+    if row.protection == "blind":
         return []  # nothing that depends on a label was sent; what is read there, the texts tell
     found = []
     leaks = [(tier, leak) for tier in TIERS if (leak := row.tier(tier)) is not None]
@@ -191,6 +204,9 @@ def _row_failures(row: Row, limit: float) -> list[str]:
     absent = [str(tier) for tier in expected_tiers(row.method) if row.tier(tier) is None]
     if absent:
         found.append(f"{row.name}: not attacked in tier {', '.join(absent)}")
+    blind = sorted({name for point in row.points for name in point.evidence.get("no_claim", ())})
+    if blind:
+        found.append(f"{row.name}: missed the largest planted leak, so that they support no claim: {', '.join(blind)}")
     if row.norm_ratio is not None and row.norm_ratio < COLLAPSE:
         found.append(f"{row.name}: activations fell to {row.norm_ratio:.2f} of the backbone's, which hides leaks")
     off = [tier for tier, leak in leaks if leak.control is not None and leak.control > row.first.chance + CONTROL_OFF]

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..training.protection import strength
 from ..training.run_folder import RunFolder
 from .formal import label_bound
 from .point import TIERS, LeftOut, Point, Report
@@ -20,6 +21,7 @@ PLAIN = (
     "name",
     "seed",
     "method",
+    "protection",
     "hosts",
     "accuracy",
     "accuracy_low",
@@ -32,12 +34,14 @@ PLAIN = (
     "norm_ratio",
 )
 OF_TIER = ("score", "low", "high", "attack", "control", "excess", "oracle")
+OF_SHARES = ("step_mu", "row_mu", "row_accuracy", "signal")
 COLUMNS = (
     *PLAIN,
     *(f"tier{tier}_{name}" for tier in TIERS for name in OF_TIER),
     *(f"leak_{kind}" for kind in KINDS),
     "formal_label_epsilon",
     "formal_accuracy_bound",
+    *(f"formal_share_{name}" for name in OF_SHARES),
     "settings",
     "status",
     "reason",
@@ -52,11 +56,12 @@ def write_tables(report: Report, folder: Path) -> None:
 
 
 def to_csv(report: Report) -> str:
-    """One line per point and seed, those left out included; leaks that were not measured are empty."""
+    """One line per point and seed, by class of protection, those left out last; what was not measured is empty."""
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows([*map(_measured, report.points), *map(_left_out, report.left_out)])
+    ordered = sorted(report.points, key=lambda point: strength(point.protection))
+    writer.writerows([*map(_measured, ordered), *map(_left_out, report.left_out)])
     return file.getvalue()
 
 
@@ -68,6 +73,8 @@ def _measured(point: Point) -> dict[str, Any]:
     bound = label_bound(point.settings, point.classes)
     if bound is not None:
         line |= {"formal_label_epsilon": bound.epsilon, "formal_accuracy_bound": bound.accuracy}
+    shares = (point.evidence.get("share_bound") or {}).items()
+    line |= {f"formal_share_{name}": value for name, value in shares if name in OF_SHARES}
     return line | {"settings": json.dumps(dict(point.settings), sort_keys=True), "status": "measured"}
 
 

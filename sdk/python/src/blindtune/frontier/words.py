@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
+from ..audit import ShareBound
+from ..training.protection import MEANING
 from ..training.settings import Settings
 from .point import TIERS, LeftOut, Report
-from .summary import GATED, Cost, Row, expected_tiers, least_leaking, recommend
+from .summary import GATED, Cost, Row, best_by_class, expected_tiers, least_leaking, recommend
 
 TIER_NAMES = {
     0: "standard attacks",
@@ -54,7 +56,8 @@ def in_short(report: Report, rows: Sequence[Row]) -> list[str]:
     lines = [
         f"The most accurate point with a tier 0 and tier 1 leak of at most {limit:.2f} in every seed is "
         f"“{best.name}”: accuracy {best.accuracy:.3f}, leak {best.worst() or 0.0:.2f} "
-        f"({1 / best.first.classes:.2f} is guessing, 1.00 is every label).",
+        f"({1 / best.first.classes:.2f} is guessing, 1.00 is every label). Its class of protection is "
+        f"{best.protection}: {MEANING[best.protection]}.",
         _beyond(best, limit),
         *floor,
         f"Measured with {_count(len(best.points), 'seed')}; chosen as the best of {len(rows)} settings on the rows it "
@@ -143,6 +146,15 @@ def cost_sentence(cost: Cost) -> str:
     )
 
 
+def share_sentences(row: Row) -> list[str]:
+    """What is proven about the shares of a setting, and beside it what was measured; none where it has no shares."""
+    body = row.first.evidence.get("share_bound")
+    if not body:
+        return []
+    leak = row.tier(2)
+    return [f"{row.name}: {line}" for line in ShareBound.from_dict(body).sentences(leak.score if leak else None)]
+
+
 def left_out_sentence(entry: LeftOut) -> str:
     """One line for what was not measured."""
     return f"{entry.name}, seed {entry.seed}: {entry.status} ({entry.reason})"
@@ -156,6 +168,11 @@ def same_host(about: Mapping[str, Any]) -> bool:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def class_legend(rows: Sequence[Row]) -> list[tuple[str, str, Row]]:
+    """Every class of protection that was measured, what it means, and its most accurate row."""
+    return [(row.protection, MEANING[row.protection], row) for row in best_by_class(rows)]
 
 
 def tier_legend() -> list[tuple[int, str, str]]:

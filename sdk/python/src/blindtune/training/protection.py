@@ -6,7 +6,8 @@ and stronger attacks exist.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 from .settings import Settings
 
@@ -20,10 +21,24 @@ MEANING: dict[Protection, str] = {
 }
 
 
+BLIND_METHODS = ("frozen", "side")
+
+
 def protection(settings: Settings) -> Protection:
     """The class of a run with these settings."""
-    if settings.method in ("frozen", "side"):
+    return protection_of(settings.to_dict())
+
+
+def protection_of(settings: Mapping[str, Any]) -> Protection:
+    """The class of settings as a file has them; of all of them only `method` and `label_epsilon` decide."""
+    method = settings.get("method", "p3eft")
+    if method in BLIND_METHODS:
         return "blind"
-    if settings.label_epsilon is not None:
+    if settings.get("label_epsilon") is not None:
         return "bounded"
-    return "open" if settings.method == "lora" else "hurdle"
+    return "open" if method == "lora" else "hurdle"
+
+
+def strength(name: Protection) -> int:
+    """Where a class stands, from the strongest (0) on: what tables are ordered by."""
+    return list(MEANING).index(name)
