@@ -61,9 +61,9 @@ test-dist: setup ## the SDK's wheel and sdist in clean environments, on each Pyt
 docs: setup ## the SDK's reference from its docstrings, in var/docs/sdk
 	@rm -rf var/docs/sdk && cd $(SDK) && PYTHONPATH=src "$(CURDIR)/$(PYTHON)" tools/docs.py "$(CURDIR)/var/docs/sdk"
 
-test-torch: build ## the PyTorch bridge, its gradcheck on real hosts, and PEFT loading an export (about 5 GB the first time)
+test-torch: build ## the PyTorch bridge, its gradcheck on real hosts, ladder networks, and PEFT loading an export (about 5 GB the first time)
 	@scripts/setup/peft.sh
-	@cd $(SDK) && PYTHONPATH=src BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/.deps/peft/bin/python" -m pytest -p no:cacheprovider tests/test_torch.py tests/real/test_torch.py tests/real/test_export.py tests/real/test_adapters_peft.py
+	@cd $(SDK) && PYTHONPATH=src BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/.deps/peft/bin/python" -m pytest -p no:cacheprovider tests/test_torch.py tests/test_side_ladder.py tests/test_transcripts.py tests/real/test_torch.py tests/real/test_export.py tests/real/test_adapters_peft.py
 
 test-bench: build # the short forms of the benches: exactness, not timing
 	@cd benches && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/$(PYTHON)" -m pytest -q -p no:cacheprovider

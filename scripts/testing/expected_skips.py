@@ -30,6 +30,7 @@ TORCH_WHY = "torch, PEFT and transformers are 5 GB: make test-torch runs these"
 
 EXPECTED = (
     Expected("sdk", r"tests\.(real\.)?test_torch(::.*)?", TORCH, TORCH_WHY),
+    Expected("sdk", r"tests\.test_side_ladder(::.*)?", TORCH, TORCH_WHY),
     Expected("sdk", r"tests\.real\.test_adapters_peft::.*", TORCH, TORCH_WHY),
     Expected("sdk", r"tests\.real\.test_export::.*", TORCH, TORCH_WHY),
     Expected("contract", r"contract", r"schemathesis needs Python 3\.11", "it is not made for 3.10", OLD_PYTHON),

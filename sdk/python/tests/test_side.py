@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from blindtune.data.taps import Taps
+from blindtune.errors import RunError
 from blindtune.private.heads import cross_entropy
 from blindtune.private.secret import SecretStream
-from blindtune.private.side import Epoch, SideModel, SideSettings, fit_side
+from blindtune.private.side import Epoch, SideModel, SideSettings, Weighted, balanced, fit_side
 from blindtune.private.side.attentive import Attentive
 from blindtune.private.side.network import Regularization, Shape
-from blindtune.private.side.standardize import Standardize
+from blindtune.private.side.standardize import Standardize, to_float32
 from blindtune.private.tasks import Classification, Regression
 
 FEATURES = 12
@@ -36,6 +37,15 @@ def marked(rows: int, seed: int) -> tuple[Taps, np.ndarray]:
         token = int(rng.integers(taps.offsets[row], taps.offsets[row + 1]))
         level[token, 0] = 6.0
         level[token, 1] = 2.0 * (2 * labels[row] - 1)
+    return taps, labels
+
+
+def in_the_middle(rows: int, seed: int) -> tuple[Taps, np.ndarray]:
+    """Three levels, the label in every token of the second: the sign of its first feature."""
+    taps = some_taps(rows, seed, levels=3)
+    labels = np.random.default_rng(seed + 1000).integers(0, 2, rows)
+    of_tokens = np.repeat(labels, np.diff(taps.offsets))
+    taps.levels[1][:, 0] = np.abs(taps.levels[1][:, 0]) * (2 * of_tokens - 1)
     return taps, labels
 
 
@@ -80,6 +90,76 @@ def test_it_finds_the_token_that_matters() -> None:
     by_luck = float(np.mean(luck.outputs(fresh).argmax(axis=1) == truth))
     # Over ten draws 0.998 +- 0.001, and 0.49 +- 0.06 with shuffled labels.
     assert found > 0.9 and by_luck < 0.8
+
+
+def test_it_learns_what_the_last_level_does_not_say() -> None:
+    (train, labels), (fresh, truth) = in_the_middle(800, 5), in_the_middle(400, 6)
+    found = {}
+    for levels in (3, 1):
+        mine, theirs = (Taps(taps.levels[-levels:], taps.offsets) for taps in (train, fresh))
+        model = fit_side(mine, labels, Classification(2), SideSettings(batch_size=32, lr=5e-3), SecretStream(b"m"))
+        found[levels] = float(np.mean(model.outputs(theirs).argmax(axis=1) == truth))
+    assert found[3] > 0.9 and found[1] < 0.7, found
+
+
+def test_input_noise_is_drawn_from_the_secret_and_is_not_there_when_predicting() -> None:
+    taps, labels = marked(200, 9)
+    settings = SideSettings(epochs=2, regularization=Regularization(0.0, input_noise=0.3))
+    first, again = (fit_side(taps, labels, Classification(2), settings, SecretStream(b"s")) for _ in range(2))
+    quiet = SideSettings(epochs=2, regularization=Regularization(0.0))
+    other = fit_side(taps, labels, Classification(2), quiet, SecretStream(b"s"))
+    np.testing.assert_array_equal(first.outputs(taps), again.outputs(taps))
+    assert np.abs(first.outputs(taps) - other.outputs(taps)).max() > 1e-4
+
+
+def test_weights_of_classes_are_those_of_their_rows() -> None:
+    """Weights of 1 are the plain loss; a weight of 2 is a row twice; and the gradient is that of the loss."""
+    rng = np.random.default_rng(3)
+    outputs, labels = rng.normal(size=(6, 3)), np.array([0, 1, 1, 2, 0, 1])
+    assert Weighted((1.0, 1.0, 1.0)).loss(outputs, labels)[0] == pytest.approx(cross_entropy(outputs, labels)[0])
+    task, rows = Weighted((1.0, 2.0, 1.0)), np.array([0, 1, 1, 2, 2, 3, 4, 5, 5])
+    loss, gradient = task.loss(outputs, labels)
+    assert loss == pytest.approx(cross_entropy(outputs[rows], labels[rows])[0] * len(rows) / len(labels))
+    step = 1e-5 * rng.normal(size=outputs.shape)
+    difference = task.loss(outputs + step, labels)[0] - task.loss(outputs - step, labels)[0]
+    assert difference == pytest.approx(2.0 * float((gradient * step).sum()), rel=1e-5)
+    assert balanced(np.array([0, 0, 0, 1]), 2) == pytest.approx((2 / 3, 2.0))
+
+
+def test_balanced_classes_find_more_rows_of_the_rare_one() -> None:
+    """One row of ten is of class 1, and one feature tells a little of it."""
+    rng = np.random.default_rng(5)
+
+    def rare(rows: int, seed: int) -> tuple[Taps, np.ndarray]:
+        taps = some_taps(rows, seed)
+        labels = (rng.random(rows) < 0.1).astype(np.int64)
+        taps.levels[1][:, 0] += np.repeat(labels, np.diff(taps.offsets))
+        return taps, labels
+
+    (train, labels), (fresh, truth) = rare(1000, 1), rare(1000, 2)
+    recall = {}
+    for name, task in (("plain", Classification(2)), ("balanced", Weighted(balanced(labels, 2)))):
+        settings = SideSettings(batch_size=32, lr=5e-3, epochs=6)
+        said = fit_side(train, labels, task, settings, SecretStream(b"w")).outputs(fresh).argmax(axis=1)
+        recall[name] = float(np.mean(said[truth == 1] == 1))
+    # About 100 rows of the rare class: one standard error of the difference is at most 0.07.
+    assert recall["balanced"] > recall["plain"] + 0.28, recall
+
+
+def test_halves_become_the_same_numbers_and_infinities_are_refused() -> None:
+    halves = np.arange(65536, dtype=np.uint16).view(np.float16)
+    finite = halves[np.isfinite(halves)]
+    np.testing.assert_array_equal(to_float32(finite), finite.astype(np.float32))
+    taps = some_taps(5, 0)
+    taps.levels[1][3, 2] = np.inf
+    with pytest.raises(RunError, match="level 1 has hidden states that are not finite"):
+        Standardize.of(taps)
+
+
+def test_a_text_without_tokens_is_refused() -> None:
+    network = Attentive.fresh(Shape(1, FEATURES, 2), SecretStream(b"e"), Regularization())
+    with pytest.raises(ValueError, match="text 1 of 3 has no tokens"):
+        network.outputs(Taps.of([np.ones((5, FEATURES), np.float32)], np.array([2, 0, 3])))
 
 
 def test_a_regression_is_learned_as_well() -> None:

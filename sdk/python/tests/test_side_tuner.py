@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from fake_host import FakeHost
 from blindtune import Client, Dataset, RunError, SettingsError, Tuner
 from blindtune.cli import main
 from blindtune.export import load_export
+from blindtune.extras import MissingExtraError
 from blindtune.sklearn import PrivateClassifier
 
 SMALL = {"method": "side", "epochs": 12, "networks": 2, "batch_size": 32, "lr": 0.01}
@@ -114,11 +116,66 @@ def test_a_regression_predicts_values(client: Client) -> None:
         ({"label_epsilon": 1.0}, "label_epsilon: method side has no use for it"),
         ({"networks": 0}, "networks must be above 0"),
         ({"held_out": 0.9}, "held_out must be from 0 to 0.5"),
+        ({"side": "rope"}, "side must be one of attentive, ladder, not 'rope'"),
+        ({"side": "ladder", "side_width": 30}, "side_width must be a multiple of 4 for side ladder, not 30"),
+        ({"side_width": 0}, "side_width must be above 0"),
+        ({"dropout": 1.0}, "dropout must be below 1, not 1.0"),
+        ({"input_noise": -0.1}, "input_noise must be at least 0"),
+        ({"class_weights": "even"}, "class_weights must be balanced, or numbers above 0, not 'even'"),
+        ({"class_weights": (1.0, 0.0)}, "class_weights must be balanced, or numbers above 0"),
+        ({"method": "lora", "side_width": 8}, "side_width is for method side, and does nothing in method lora"),
     ],
 )
 def test_settings_that_would_do_nothing_are_refused(client: Client, given: dict, says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         Tuner("toy", [client], **(SMALL | given))
+
+
+@pytest.mark.parametrize(
+    ("data", "weights", "says"),
+    [
+        (sentiment(60), [1.0, 2.0, 3.0], r"class_weights has 3 numbers for 2 classes \(negative, positive\)"),
+        (
+            Dataset.from_lists(sentiment(60).texts, [float(k) for k in range(60)], task="regression"),
+            "balanced",
+            "class_weights are for rows of one class each",
+        ),
+    ],
+)
+def test_weights_that_fit_no_class_are_refused_before_a_host_is_asked(
+    client: Client, fake_host: FakeHost, data: Dataset, weights: object, says: str
+) -> None:
+    with pytest.raises(SettingsError, match=says):
+        Tuner("toy", [client], progress=False, **SMALL, class_weights=weights).fit(data)
+    assert not fake_host.seen
+
+
+def test_a_ladder_without_torch_says_what_to_install(
+    client: Client, fake_host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "blindtune.private.side.ladder", raising=False)
+    with pytest.raises(MissingExtraError, match=r"side ladder needs torch: pip install 'blindtune\[torch\]'"):
+        Tuner("toy", [client], progress=False, method="side", side="ladder").fit(sentiment(60))
+    assert not fake_host.seen
+
+
+@pytest.mark.parametrize(("rows", "per_epoch"), [(600, 17), (150, 5)])
+def test_steps_are_those_that_were_taken(client: Client, rows: int, per_epoch: int) -> None:
+    """540 of 600 rows are trained on; of 150 all, since a tenth of them could choose no epoch."""
+    settings = SMALL | {"epochs": 2}
+    assert Tuner("toy", [client], progress=False, **settings).fit(sentiment(rows)).steps == per_epoch * 2 * 2
+
+
+def test_class_weights_come_back_from_the_run_folder(client: Client, tmp_path: Path) -> None:
+    settings = SMALL | {"epochs": 1, "class_weights": [1.0, 3.0], "dropout": 0.1}
+    first = Tuner("toy", [client], run=tmp_path / "run", progress=False, **settings).fit(sentiment(60))
+    again = Tuner("toy", [client], run=tmp_path / "run", progress=False, **settings)
+    assert again.fit(sentiment(60)).adapter_sha256 == first.adapter_sha256
+    loaded = Tuner.load(tmp_path / "run", [client], progress=False).settings
+    assert (loaded.class_weights, loaded.dropout, loaded.side_width) == ((1.0, 3.0), 0.1, 32)
+    with pytest.raises(RunError, match="class_weights was"):
+        Tuner("toy", [client], run=tmp_path / "run", **(settings | {"class_weights": None})).fit(sentiment(60))
 
 
 def test_two_hosts_are_one_too_many(client: Client) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ from blindtune.training.settings import METHODS, Settings
 ROWS, FRESH = 64, 20
 BLIND = {
     "side": {"method": "side", "epochs": 2, "networks": 2, "batch_size": 16},
+    "side, classes weighed": {"method": "side", "epochs": 1, "networks": 1, "class_weights": "balanced"},
     "side, one network, all rows": {"method": "side", "epochs": 1, "networks": 1, "held_out": 0.0},
     "frozen": {"method": "frozen", "steps": 8, "batch_size": 16},
 }
+if find_spec("torch"):
+    BLIND["ladder"] = {"method": "side", "side": "ladder", "side_width": 8, "epochs": 2, "networks": 1}
 TELLING = {
     "lora": {"method": "lora", "steps": 3, "batch_size": 16, "lr": 0.02},
     "p3eft": {"method": "p3eft", "steps": 3, "batch_size": 16, "lr": 0.02},
