@@ -9,7 +9,7 @@ BIN := target/debug/blindtuned
 RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 
-.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead soak load science clean
+.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead soak load science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -145,6 +145,10 @@ science: release ## SST-2 with MiniLM, method by method, attacked: benches/resul
 	@$(RELEASE) $(PYTHON) benches/science.py
 	@$(RELEASE) $(PYTHON) benches/inversion.py
 	@$(PYTHON) scripts/privacy_page.py
+
+science-side: release ## SST-2 by method side, features once and many runs at home: benches/results/side.json (DATA=, SEEDS=3, ONLY=; PyTorch, 5 GB)
+	@scripts/setup/peft.sh
+	@PYTHONPATH=$(SDK)/src $(RELEASE) .deps/peft/bin/python benches/side.py
 
 load: build ## 500 control requests a second for a minute, without and with 1,000 event listeners (LOAD_SECONDS=)
 	@cargo test --locked --test load -- --ignored --nocapture
