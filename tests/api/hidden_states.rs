@@ -219,7 +219,7 @@ async fn callers_at_once_share_passes_and_each_gets_its_own_states() {
         alone.push(from_json(&reply.json()["tensors"]));
     }
     until("some of 8 callers share a pass", async || {
-        let together = join_all((0..8).map(|number| send(number))).await;
+        let together = join_all((0..8).map(&send)).await;
         for (reply, expected) in together.iter().zip(&alone) {
             let got = from_json(&reply.json()["tensors"]);
             assert_eq!(names(&got), names(expected));

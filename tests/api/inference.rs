@@ -244,7 +244,7 @@ async fn callers_at_once_share_passes_and_each_gets_its_own_numbers() {
     }
     // On a busy machine 16 callers may come one by one: they come again until some of them meet.
     until("some of 16 callers share a pass", async || {
-        let together = join_all((0..16).map(|number| ask(number))).await;
+        let together = join_all((0..16).map(&ask)).await;
         for ((number, reply), expected) in together.iter().enumerate().zip(&alone) {
             let got = vectors(reply, &body(number)).remove(0);
             let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
@@ -280,7 +280,7 @@ async fn few_sessions_serve_many_models_and_idle_ones_close() {
     let opened = |reply: &Reply| timing(reply).contains_key("load");
     let first = ask(0).await;
     assert!(opened(&first));
-    let rest = join_all((1..24).map(|number| ask(number))).await;
+    let rest = join_all((1..24).map(&ask)).await;
     for (number, reply) in rest.iter().enumerate() {
         assert_eq!(vectors(reply, &body(1 + number)), vectors(&first, &body(0)), "the same backbone under four names");
     }
