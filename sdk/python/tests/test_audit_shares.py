@@ -84,7 +84,7 @@ def decoys(fixed: bool, same: bool) -> Mix:
     return mix
 
 
-def test_one_share_of_two_is_noise() -> None:
+def test_attacks_read_little_in_one_share_of_two() -> None:
     seen, y = wire(shares_of(2, 1), told_by_text=True)
     report = run(seen, y, 2)
     assert report.tiers[2] <= 0.65 and report.gradients is not None and report.gradients <= 0.65

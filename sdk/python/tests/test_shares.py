@@ -63,7 +63,7 @@ def test_zero_gradient_is_split_too(secret: SecretStream) -> None:
     assert np.abs(shares.reconstruct(shares.tensors)).max() < 1e-4
 
 
-def test_a_single_share_is_noise_but_all_of_them_are_not(secret: SecretStream) -> None:
+def test_attacks_read_little_in_a_single_share_and_all_in_all_of_them(secret: SecretStream) -> None:
     steps = [rank_one(k) for k in range(30)]
     labels = [y for _, y in steps]
     sent = [split(g, 2, secret, ("step", k, 0)).tensors for k, (g, _) in enumerate(steps)]
@@ -76,7 +76,7 @@ def test_a_single_share_is_noise_but_all_of_them_are_not(secret: SecretStream) -
     assert batchwise_leak([g for g, _ in steps], labels, 2) > 0.9
 
 
-def test_the_report_takes_the_worst_off_host(secret: SecretStream) -> None:
+def test_the_report_takes_the_host_that_can_guess_best(secret: SecretStream) -> None:
     together, apart = [], []
     for k in range(20):
         g, labels = rank_one(k)

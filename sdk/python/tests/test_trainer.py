@@ -61,7 +61,7 @@ def test_adapters_learn_for_a_head_as_it_was_drawn(fake_host: FakeHost, tmp_path
     assert tuner.evaluate(sentiment(1000, seed=1))["accuracy"] > 0.75
 
 
-def test_two_hosts_get_one_share_each_and_see_noise(fake_hosts: Hosts, tmp_path: Path) -> None:
+def test_two_hosts_get_one_share_each_and_read_little_in_it(fake_hosts: Hosts, tmp_path: Path) -> None:
     hosts = fake_hosts(2)
     tuner = P3EFT("toy", clients(hosts), run=prepared(tmp_path), **{**SMALL, "steps": 60})
     tuner.fit(sentiment(400))

@@ -4,10 +4,10 @@ Owns: the noise and alpha. Must never: send alpha, or reuse noise for another gr
 each share s; it is linear, so sum_j alpha_j J^T s_j = J^T g.
 
 A share is s_j = (g / m + s * rms(g) * v_j) / alpha_j, where v_1..v_m are standard normal and sum to zero. The part of
-g in it is 1 / (m s) of its noise, whatever alpha is, and any m - 1 shares together are noise too. All m together are
-not: their shortest combination is g, so shares protect only when no single host gets all of them
-(`audit.combine_shares`). Alpha has a random sign and is drawn anew for each set and step, so averaging a row over
-epochs gains nothing directly.
+g in it is 1 / (m s) of its noise, whatever alpha is: little about one row, which `audit/share_bound.py` bounds, more
+about what many rows have in common. All m together hide nothing: their shortest combination is g, so shares protect
+only when no single host gets all of them (`audit.combine_shares`). Alpha has a random sign and is drawn anew for each
+set and step, so that a plain mean over epochs cancels.
 """
 
 from __future__ import annotations
