@@ -5,7 +5,8 @@
 -- ledger, events and checkpoints; 0004 limits, usage, idempotency and audit; 0005 uploads, expiry, settings of models, origin and
 -- result file of jobs; 0006 webhooks; 0008 an index over the origins of open jobs; 0010 usage in shards. 0007 and 0009 were never
 -- used. What a later file added stands at the end of its table, so that `pg_dump` gives the same text for both.
--- `idempotency` alone has changed since: it holds answers only, and no attempts under way.
+-- Changed since: `idempotency` holds answers only, and no attempts under way; `jobs` knows feature jobs, several result files, the key
+-- that made a job and the protection that its client declares.
 -- A database that those files made belongs to no release: a host refuses it, and says how to start anew.
 
 create table projects (
@@ -152,15 +153,25 @@ create table jobs (
     attempt int not null default 0 check (attempt >= 0),
     barren_attempts int not null default 0 check (barren_attempts >= 0),
     origin jsonb check (jsonb_typeof(origin) = 'object'),
-    result_file uuid,
+    result_files uuid[] not null default '{}',
     hyperparameters jsonb not null default '{}' check (jsonb_typeof(hyperparameters) = 'object'),
+    key_id uuid not null,
+    protection text check (protection in ('blind', 'bounded', 'hurdle', 'open')),
+    features jsonb check (jsonb_typeof(features) = 'object'),
+    rows_total bigint check (rows_total > 0),
+    rows_done bigint not null default 0 check (rows_done >= 0),
+    result_bytes bigint not null default 0 check (result_bytes >= 0),
+    expected_bytes bigint not null default 0 check (expected_bytes >= 0),
     constraint jobs_forward_is_past check (forward_seq >= 0 and forward_seq < next_seq),
     constraint jobs_durable_is_past check (durable_seq < next_seq),
     constraint jobs_lease_is_whole check ((lease_owner is null) = (lease_until is null)),
     constraint jobs_lease_only_while_running check (lease_owner is null or status = 'running'),
     constraint jobs_finished_when_final check
         ((finished_at is not null) = (status in ('succeeded', 'failed', 'cancelled'))),
-    constraint jobs_tuned_when_succeeded check (fine_tuned_model is null or status = 'succeeded')
+    constraint jobs_tuned_when_succeeded check (fine_tuned_model is null or status = 'succeeded'),
+    constraint jobs_features_are_of_rows check ((features is null) = (rows_total is null)),
+    constraint jobs_features_read_a_file check (features is null or training_file is not null),
+    constraint jobs_rows_done_are_there check (rows_done <= coalesce(rows_total, 0))
 );
 create index jobs_project_id_idx on jobs (project_id, id);
 create index jobs_open_idx on jobs (project_id, status, id) where finished_at is null;
@@ -169,6 +180,8 @@ create index jobs_training_file_idx on jobs (training_file) where training_file 
 create index jobs_metadata_idx on jobs using gin (metadata jsonb_path_ops);
 create index jobs_origin_idx on jobs using gin ((origin -> 'adapters') jsonb_path_ops)
     where finished_at is null and origin is not null;
+create index jobs_features_idx on jobs (coalesce(last_step_at, started_at), id)
+    where features is not null and status = 'running';
 comment on table jobs is 'Fine-tuning runs. Tensors are never here.';
 comment on column jobs.training_file is 'No foreign key: a finished job outlives its file.';
 comment on column jobs.next_seq is 'The seq that the next step call must carry.';
@@ -178,8 +191,13 @@ comment on column jobs.adapter_version is 'Changes of adapter values: tells whet
 comment on column jobs.attempt is 'Fencing token: whoever holds an older one writes nothing.';
 comment on column jobs.barren_attempts is 'Leases taken since the last committed step that did not end in good order.';
 comment on column jobs.origin is 'Where the adapters begin, when not afresh: {name, adapters: [blob]} of a fine-tuned model or checkpoint.';
-comment on column jobs.result_file is 'File with the metrics that the client reported (CSV).';
+comment on column jobs.result_files is 'Files that came of it, in order: shards of features, and the metrics that the client reported (CSV).';
 comment on column jobs.hyperparameters is 'As the client sent them: for its own records, the host does not read them.';
+comment on column jobs.key_id is 'The key that made it: what the host does for it without a call is counted for this key.';
+comment on column jobs.protection is 'Class of protection, as the client declares it; the host does not check it.';
+comment on column jobs.features is 'Settings of method features, settled; null for method split.';
+comment on column jobs.rows_done is 'Rows of the training file whose features are in result_files.';
+comment on column jobs.expected_bytes is 'What its features will take, as counted when it was made.';
 
 create table steps (
     job_id uuid not null references jobs (id) on delete cascade,

@@ -24,7 +24,10 @@ def read(path: Path) -> str:
 def of_the_host() -> dict[str, set[int]]:
     """The statuses of each code: the enum says its kind, and `src/api/error.rs` the kind's status."""
     table = re.findall(r"Refusal::(\w+) => StatusCode::(\w+),", read(ROOT / "src/api/error.rs"))
-    renamed = {"PAYLOAD_TOO_LARGE": "REQUEST_ENTITY_TOO_LARGE"}
+    renamed = {
+        "PAYLOAD_TOO_LARGE": "REQUEST_ENTITY_TOO_LARGE",
+        "RANGE_NOT_SATISFIABLE": "REQUESTED_RANGE_NOT_SATISFIABLE",
+    }
     statuses = {kind: HTTPStatus[renamed.get(name, name)].value for kind, name in table}
     codes: dict[str, set[int]] = {}
     for word, kind in re.findall(r'^    \w+ = "(\w+)": (\w+),$', read(CODES), flags=re.MULTILINE):

@@ -28,6 +28,7 @@ use crate::background::Loops;
 use crate::config::Config;
 use crate::engine::EngineConfig;
 use crate::engine::LocalEngine;
+use crate::service::Activity;
 use crate::service::AuditLog;
 use crate::service::Backbones;
 use crate::service::Capabilities;
@@ -36,6 +37,8 @@ use crate::service::Delivery;
 use crate::service::DeliverySettings;
 use crate::service::Estimates;
 use crate::service::Events;
+use crate::service::FeatureRules;
+use crate::service::Features;
 use crate::service::Files;
 use crate::service::Governor;
 use crate::service::Guard;
@@ -139,6 +142,7 @@ pub struct Host {
     config: Config,
     database: Database,
     sessions: Arc<Sessions>,
+    features: Arc<Features>,
     sweeper: Sweeper,
     blobs: Blobs,
     delivery: Arc<Delivery>,
@@ -160,11 +164,14 @@ impl Host {
             limits: config.limits.clone(),
             jobs: job_settings(&config),
             inference: inference_settings(&config),
+            features: feature_rules(&config),
+            activity: Activity::default(),
             device: config.engine.device.clone(),
             owner: Uuid::new_v4(),
         });
         let inference = Arc::new(Inference::new(Arc::clone(&context)));
         let sessions = Arc::new(Sessions::new(Arc::clone(&context)));
+        let features = Arc::new(Features::new(Arc::clone(&context)));
         let guard = Guard { allow_private: config.webhooks.allow_private };
         let closing = CancellationToken::new();
         let outbox = Arc::new(Notify::new());
@@ -178,9 +185,10 @@ impl Host {
             files: Arc::new(Files(Arc::clone(&context))),
             uploads: Arc::new(Uploads(Arc::clone(&context))),
             models: Arc::new(Models::new(Arc::clone(&context), Arc::clone(&inference))),
-            jobs: Arc::new(Jobs::new(Arc::clone(&context), Arc::clone(&sessions))),
+            features: Arc::clone(&features),
+            jobs: Arc::new(Jobs::new(Arc::clone(&context), Arc::clone(&sessions), Arc::clone(&features))),
             steps: Arc::new(Steps::new(Arc::clone(&context), Arc::clone(&sessions))),
-            estimates: Arc::new(Estimates::new(Arc::clone(&context))),
+            estimates: Arc::new(Estimates::new(Arc::clone(&context), Arc::clone(&features))),
             capabilities: Arc::new(Capabilities::new(Arc::clone(&context))),
             inference,
             governor: Arc::new(Governor::new(Arc::clone(&context))),
@@ -193,7 +201,7 @@ impl Host {
             limits: Arc::new(config.limits.clone()),
         };
         let delivery = Arc::new(delivery);
-        Ok(Self { config, database, sessions, sweeper: Sweeper(context), blobs, delivery, closing, app })
+        Ok(Self { config, database, sessions, features, sweeper: Sweeper(context), blobs, delivery, closing, app })
     }
 
     /// Listens, and says where through `ready`, until `shutdown` resolves; then ends in order.
@@ -209,6 +217,7 @@ impl Host {
         let background = Background::start(Loops {
             app: self.app.clone(),
             sessions: Arc::clone(&self.sessions),
+            features: Arc::clone(&self.features),
             sweeper: self.sweeper,
             delivery: self.delivery,
             closing: self.closing.clone(),
@@ -226,6 +235,9 @@ impl Host {
         let last_count = background.stop().await;
         let rest = async {
             self.sessions.close_all().await;
+            if let Err(error) = self.features.stop().await {
+                tracing::error!(%error, "the lease of a features job could not be given back: {error}");
+            }
             last_count.await?;
             self.database.close().await
         };
@@ -269,6 +281,15 @@ fn inference_settings(config: &Config) -> InferenceSettings {
         sessions: engine.inference_sessions,
         idle: Duration::from_secs(engine.inference_idle_secs),
         patience: Duration::from_millis(engine.inference_wait_ms),
+    }
+}
+
+fn feature_rules(config: &Config) -> FeatureRules {
+    FeatureRules {
+        shard_bytes: config.features.shard_bytes,
+        shard_rows: config.features.shard_rows,
+        keep_seconds: i64::from(config.features.keep_days) * 86_400,
+        batch_share: config.engine.batch_share,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The loops of a host: chores on sessions, the count of requests, the sweep of what is no longer wanted, notices, deliveries. Owns how
+//! The loops of a host: chores on sessions, feature jobs, the count of requests, the sweep of what is no longer wanted, notices, deliveries. Owns how
 //! often each runs and in which order they end; must never construct what they work on: that is `app`'s.
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::App;
 use crate::service::Delivery;
+use crate::service::Features;
 use crate::service::Inference;
 use crate::service::Sessions;
 use crate::service::Sweeper;
@@ -28,6 +29,8 @@ pub struct Loops {
     pub app: App,
     /// The sessions of this host.
     pub sessions: Arc<Sessions>,
+    /// The feature jobs of this host.
+    pub features: Arc<Features>,
     /// Removes what has expired.
     pub sweeper: Sweeper,
     /// Sends what is in the outbox.
@@ -43,7 +46,7 @@ pub struct Loops {
 /// The loops, running.
 pub struct Background {
     /// Those that can be cut at any moment.
-    abortable: [JoinHandle<()>; 3],
+    abortable: [JoinHandle<()>; 4],
     counting: JoinHandle<()>,
     count_once_more: Arc<Notify>,
     delivering: JoinHandle<()>,
@@ -52,7 +55,7 @@ pub struct Background {
 impl Background {
     /// Starts them all.
     pub fn start(loops: Loops) -> Self {
-        let Loops { app, sessions, sweeper, delivery, closing, every, remove_orphans } = loops;
+        let Loops { app, sessions, features, sweeper, delivery, closing, every, remove_orphans } = loops;
         let events = Arc::clone(&app.events);
         let count_once_more = Arc::new(Notify::new());
         Self {
@@ -60,6 +63,7 @@ impl Background {
                 tokio::spawn(chores(sessions, Arc::clone(&app.inference), every)),
                 tokio::spawn(sweeps(sweeper, every, remove_orphans)),
                 tokio::spawn(async move { events.listen().await }),
+                tokio::spawn(async move { features.run().await }),
             ],
             counting: tokio::spawn(counting(app, Arc::clone(&count_once_more))),
             count_once_more,

@@ -51,6 +51,8 @@ pub struct Config {
     pub engine: Engine,
     /// Life of jobs.
     pub jobs: Jobs,
+    /// Feature jobs.
+    pub features: Features,
     /// Deliveries to webhooks.
     pub webhooks: Webhooks,
     /// API keys.
@@ -109,6 +111,7 @@ pub struct Engine {
     pub inference_sessions: usize,
     pub inference_idle_secs: u64,
     pub inference_wait_ms: u64,
+    pub batch_share: f64,
 }
 
 /// Section `[jobs]`.
@@ -119,6 +122,14 @@ pub struct Jobs {
     pub checkpoint_every_steps: u64,
     pub checkpoint_every_secs: u64,
     pub max_barren_attempts: i32,
+}
+
+/// Section `[features]`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Features {
+    pub shard_bytes: u64,
+    pub shard_rows: u64,
+    pub keep_days: u32,
 }
 
 /// Section `[webhooks]`.
@@ -231,6 +242,19 @@ impl Config {
         }
         if self.limits.share_norm <= 0.0 {
             problems.push("limits.share_norm: must be positive".into());
+        }
+        self.check_features(problems);
+    }
+
+    fn check_features(&self, problems: &mut Vec<String>) {
+        if self.features.shard_bytes == 0 || self.features.shard_rows == 0 {
+            problems.push("features.shard_bytes, features.shard_rows: must be at least 1".into());
+        }
+        if !(1..=30).contains(&self.features.keep_days) {
+            problems.push("features.keep_days: must be from 1 to 30".into());
+        }
+        if !(self.engine.batch_share > 0.0 && self.engine.batch_share <= 1.0) {
+            problems.push("engine.batch_share: must be above 0 and at most 1".into());
         }
     }
 

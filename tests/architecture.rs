@@ -31,6 +31,7 @@ const SERVICE_ORDER: &[&[&str]] = &[
     &["jobs"],
     &["training"],
     &["models", "planning"],
+    &["features"],
     &["lifecycle", "inference"],
     &["webhooks", "files", "accounting"],
     &["access"],

@@ -99,6 +99,7 @@ impl ApiError {
             | Refusal::WrongMethod
             | Refusal::TooSlow
             | Refusal::TooLarge
+            | Refusal::Unsatisfiable
             | Refusal::WrongMedia
             | Refusal::Unprocessable => "invalid_request_error",
         }
@@ -116,6 +117,7 @@ fn status(refusal: Refusal) -> StatusCode {
         Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
         Refusal::Conflict => StatusCode::CONFLICT,
         Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::Unsatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
         Refusal::WrongMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
@@ -126,7 +128,10 @@ fn status(refusal: Refusal) -> StatusCode {
 
 impl From<ServiceError> for ApiError {
     fn from(error: ServiceError) -> Self {
-        Self { param: error.param, expected_seq: error.expected_seq, ..Self::new(error.code, error.message) }
+        let this =
+            Self { param: error.param, expected_seq: error.expected_seq, ..Self::new(error.code, error.message) };
+        // Waiting fills no budget.
+        if error.code == ErrorCode::InsufficientQuota { this.never_retry() } else { this }
     }
 }
 

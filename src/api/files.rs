@@ -8,9 +8,11 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::extract::multipart::Field;
 use axum::extract::multipart::MultipartError;
+use axum::http::HeaderMap;
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
 use axum::http::header;
+use axum::response::IntoResponse;
 use axum::response::Response;
 use futures::TryStreamExt;
 
@@ -31,6 +33,8 @@ use crate::api::extract::ApiQuery;
 use crate::api::extract::body_too_large;
 use crate::api::middleware::drain;
 use crate::api::once::Once;
+use crate::api::ranges::Wanted;
+use crate::api::ranges::wanted;
 use crate::api::state::App;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::ExpiresAfter;
@@ -267,21 +271,57 @@ pub async fn delete_file(
 
 /// Get a file's content
 ///
-/// The bytes as they were uploaded.
-#[utoipa::path(get, path = "/files/{file_id}/content", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
+/// The bytes as they were uploaded, or as a job left them. `Range` asks for a part, so that a download can be resumed.
+#[utoipa::path(get, path = "/files/{file_id}/content", tag = "files", security(("key" = [])),
+    params(("file_id" = String, Path, description = "Id of the file"),
+        ("Range" = Option<String>, Header, description = "One range of bytes, `bytes=0-1023` for example; several at once are answered with the whole")),
     responses(
         (status = 200, description = "The bytes", content_type = "application/octet-stream", body = Binary),
+        (status = 206, description = "The range of bytes", content_type = "application/octet-stream", body = Binary),
         (status = 404, description = "No such file", body = ErrorEnvelope),
+        (status = 416, description = "The file has no such bytes", body = ErrorEnvelope),
     ))]
 pub async fn get_file_content(
     State(app): State<App>,
     caller: Caller<FilesRead>,
     ApiId(id): ApiId<FileId>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (file, stream) = app.files.content(caller.project, id).await?;
-    let mut response = Response::new(Body::from_stream(stream));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(file.bytes));
+    let file = app.files.get(caller.project, id).await?;
+    let etag = format!("\"{}\"", file.sha256);
+    let total = file.bytes.unsigned_abs();
+    let (status, range) = match wanted(&headers, total, &etag) {
+        Wanted::Whole => (StatusCode::OK, None),
+        Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, Some(range)),
+        Wanted::Nothing => return Ok(no_such_bytes(total)),
+    };
+    let stream = app.files.content(&file, range.clone()).await?;
+    let mut response = (status, Body::from_stream(stream)).into_response();
+    let answered = response.headers_mut();
+    answered.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    answered.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    answered.insert(
+        header::CONTENT_LENGTH,
+        HeaderValue::from(range.as_ref().map_or(total, |range| range.end - range.start)),
+    );
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        answered.insert(header::ETAG, etag);
+    }
+    if let Some(range) = range {
+        content_range(answered, &format!("bytes {}-{}/{total}", range.start, range.end - 1));
+    }
     Ok(response)
+}
+
+fn content_range(headers: &mut HeaderMap, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(header::CONTENT_RANGE, value);
+    }
+}
+
+fn no_such_bytes(total: u64) -> Response {
+    let message = format!("Range: the file has {total} bytes.");
+    let mut response = ApiError::new(ErrorCode::RangeNotSatisfiable, message).at("Range").into_response();
+    content_range(response.headers_mut(), &format!("bytes */{total}"));
+    response
 }

@@ -36,7 +36,7 @@ use crate::service::InferenceAnswer;
 ///
 /// Runs a backbone, or a fine-tuned model of the project, over some inputs: what a private head at home reads. A backbone gives
 /// `h.base`, a fine-tuned model `h.{i}` of its adapter sets (and `h.base` when asked). With `layers` or `tokens` a backbone gives the
-/// hidden states of its levels instead. Nothing is kept. With `Accept: application/octet-stream` the answer is safetensors, with the
+/// hidden states of its levels instead, and with `like` the features that a features job has of its rows. Nothing is kept. With `Accept: application/octet-stream` the answer is safetensors, with the
 /// scalars as metadata. Small calls of several callers share a pass; each answer is its own to rounding. `Server-Timing` says what the
 /// engine took (`engine;dur`, ms), how many calls shared the pass (`pass;desc`), and what opening the model took (`load;dur`) where this
 /// call did.
@@ -44,8 +44,8 @@ use crate::service::InferenceAnswer;
     (status = 200, description = "The activations", content(
         (ActivationsAnswer = "application/json"), (Binary = "application/octet-stream"))),
     (status = 400, description = "A field is wrong, unknown, or looks like a label; too many inputs", body = ErrorEnvelope),
-    (status = 404, description = "No such model", body = ErrorEnvelope),
-    (status = 409, description = "`settings_unknown`: the model was made before its settings were kept", body = ErrorEnvelope),
+    (status = 404, description = "No such model or job", body = ErrorEnvelope),
+    (status = 409, description = "`settings_unknown`: the model was made before its settings were kept; or the job of `like` has no transform, yet or any more", body = ErrorEnvelope),
     (status = 413, description = "Inputs, body or answer too large; the limit is named", body = ErrorEnvelope),
     (status = 415, description = "Not JSON", body = ErrorEnvelope),
     (status = 422, description = "An input cannot be used: too long, or a token that does not exist", body = ErrorEnvelope),
@@ -57,7 +57,8 @@ pub async fn create_activations(
     headers: HeaderMap,
     ApiJson(body): ApiJson<ActivationsBody>,
 ) -> Result<Response, ApiError> {
-    let answer = app.inference.activations(caller.project, body.try_into()?).await?;
+    let request = app.features.like(caller.project, body.try_into()?).await?;
+    let answer = app.inference.activations(caller.project, request).await?;
     app.inference.meter(caller.project, caller.key, &answer, announced(&headers)).await?;
     let tokens = answer.tokens;
     let timing = server_timing(&answer);

@@ -33,12 +33,14 @@ use crate::service::ServiceError;
 ///
 /// The job runs at once when the project has room, and queues otherwise. The label holder then drives it by `forward` and
 /// `backward` (client custody) or by `forward`, `backward` and `optim_step` (host custody). Where `model` names a fine-tuned
-/// model or a checkpoint of the project, the job starts from its adapters.
+/// model or a checkpoint of the project, the job starts from its adapters. A job of method `features` is worked off by the host
+/// itself; its `result_files` are the hidden states of every row of its file.
 #[utoipa::path(post, path = "/fine_tuning/jobs", tag = "fine-tuning", security(("key" = [])), request_body = CreateJob, responses(
     (status = 200, description = "The job", body = JobObject),
     (status = 400, description = "A field is wrong, unknown, or looks like a label", body = ErrorEnvelope),
     (status = 404, description = "No such model or file", body = ErrorEnvelope),
-    (status = 429, description = "Too many open jobs", body = ErrorEnvelope),
+    (status = 413, description = "`storage_exceeded`: the features take more bytes than the project has left", body = ErrorEnvelope),
+    (status = 429, description = "Too many open jobs, or more tokens than the budget has left", body = ErrorEnvelope),
 ))]
 pub async fn create_job(
     State(app): State<App>,
@@ -48,7 +50,7 @@ pub async fn create_job(
 ) -> Result<Json<JobObject>, ApiError> {
     let new = NewJob::try_from(body)?;
     let record = once.json(|job: &JobView| JobObject::from(job.clone()));
-    Ok(Json(app.jobs.create(caller.project, new, record).await?.into()))
+    Ok(Json(app.jobs.create(caller.project, caller.key, new, record).await?.into()))
 }
 
 /// List jobs

@@ -24,6 +24,7 @@ mod models;
 pub mod once;
 mod operations;
 mod planning;
+mod ranges;
 pub mod server;
 pub mod state;
 mod steps;

@@ -9,6 +9,7 @@ use crate::service::AuditLog;
 use crate::service::Capabilities;
 use crate::service::Estimates;
 use crate::service::Events;
+use crate::service::Features;
 use crate::service::Files;
 use crate::service::Governor;
 use crate::service::Idempotency;
@@ -33,6 +34,8 @@ pub struct App {
     pub uploads: Arc<Uploads>,
     /// Models.
     pub models: Arc<Models>,
+    /// Feature jobs.
+    pub features: Arc<Features>,
     /// Jobs.
     pub jobs: Arc<Jobs>,
     /// The data plane.

@@ -1,11 +1,12 @@
-//! What a client says about the split, and what it leaves open. Owns where open settings come from: the defaults, or the job
-//! that a new one starts from, whose adapters fit no others.
+//! What a client says about the method of a job, and what it leaves open of the split. Owns where open settings come from: the
+//! defaults, or the job that a new one starts from, whose adapters fit no others.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::domain::features::FeatureSettings;
 use crate::domain::schemas;
 use crate::domain::settings::BadSetting;
 use crate::domain::settings::Custody;
@@ -13,6 +14,15 @@ use crate::domain::settings::LoraSettings;
 use crate::domain::settings::Pooling;
 use crate::domain::settings::Precision;
 use crate::domain::settings::SplitSettings;
+
+/// What a client says about the method of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MethodChoice {
+    /// The label holder drives each step.
+    Split(SplitChoice),
+    /// The host computes features of every row by itself.
+    Features(FeatureSettings),
+}
 
 /// LoRA settings, as in PEFT's `LoraConfig`; absent ones are the defaults, or the origin's.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]

@@ -22,6 +22,8 @@ pub enum Refusal {
     Conflict,
     /// Over a limit on size.
     TooLarge,
+    /// The thing has no such bytes.
+    Unsatisfiable,
     /// The request is of a media type that is not taken.
     WrongMedia,
     /// The request is well formed, and its content cannot be used.
@@ -145,6 +147,7 @@ error_codes! {
     CheckpointInUse = "checkpoint_in_use": Conflict,
     FileInUse = "file_in_use": Conflict,
     FileDeleted = "file_deleted": Conflict,
+    FeaturesJob = "features_job": Conflict,
     UploadNotPending = "upload_not_pending": Conflict,
     SettingsUnknown = "settings_unknown": Conflict,
     TooManyWebhooks = "too_many_webhooks": Conflict,
@@ -152,6 +155,8 @@ error_codes! {
     AlreadyMade = "already_made": Conflict,
     BodyTooLarge = "body_too_large": TooLarge,
     TooLarge = "too_large": TooLarge,
+    StorageExceeded = "storage_exceeded": TooLarge,
+    RangeNotSatisfiable = "range_not_satisfiable": Unsatisfiable,
     UnsupportedMediaType = "unsupported_media_type": WrongMedia,
     TensorInvalid = "tensor_invalid": Unprocessable,
     RowOutOfRange = "row_out_of_range": Unprocessable,
@@ -174,6 +179,7 @@ error_codes! {
     ShuttingDown = "shutting_down": Unavailable,
     DatabaseUnavailable = "database_unavailable": Unavailable,
     OutOfMemory = "out_of_memory": Unavailable,
+    StorageFull = "storage_full": Unavailable,
     SessionLost = "session_lost": Unavailable,
     LeaseLost = "lease_lost": Unavailable,
     JobElsewhere = "job_elsewhere": Unavailable,

@@ -25,6 +25,8 @@ pub struct Limits {
     pub tensor_rank: usize,
     /// Largest uploaded file, in bytes.
     pub file_bytes: u64,
+    /// Features of one project, in bytes: those that are stored, and those that its open jobs are to write.
+    pub feature_bytes_per_project: u64,
     /// Longest line of an uploaded file, in bytes.
     pub file_line_bytes: usize,
     /// Largest number of inputs in one forward.
@@ -69,6 +71,7 @@ impl Default for Limits {
             tensors_per_body: 64,
             tensor_rank: 4,
             file_bytes: 512 * 1024 * 1024,
+            feature_bytes_per_project: 64 * 1024 * 1024 * 1024,
             file_line_bytes: 1024 * 1024,
             batch_rows: 1024,
             batch_tokens: 65_536,

@@ -2,12 +2,14 @@
 //! for; must never hold a state.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::tensor::Dtype;
+use crate::domain::transform::Transform;
 
 /// Levels as a caller names them: 0 is the embeddings' output, l that of layer l.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,9 +125,11 @@ pub struct TapChoice {
     pub tokens: TokenPicks,
     /// In which element type.
     pub dtype: TapDtype,
+    /// What is done to them before they get it: that of a features job, whose features these are to be like.
+    pub transform: Option<Arc<Transform>>,
 }
 
-/// The hidden states that a pass gives. Equal taps can share a pass.
+/// The hidden states that a pass gives. Equal taps can share a pass, unless they are to be alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Taps {
     /// Levels, ascending; at least one.
@@ -134,6 +138,10 @@ pub struct Taps {
     pub tokens: TokenPicks,
     /// In which element type.
     pub dtype: TapDtype,
+    /// What is done to them before they get it.
+    pub transform: Option<Arc<Transform>>,
+    /// Whether the forward shares no pass, so that its bits follow from it alone.
+    pub alone: bool,
 }
 
 /// How large the states of a batch are.
@@ -216,7 +224,13 @@ fn spread(count: i64, of: Levels) -> Result<Vec<usize>, BadTaps> {
 impl TapChoice {
     /// What a pass of this backbone is asked for.
     pub fn resolve(&self, of: Levels) -> Result<Taps, BadTaps> {
-        Ok(Taps { levels: self.layers.resolve(of)?, tokens: self.tokens.clone(), dtype: self.dtype })
+        Ok(Taps {
+            levels: self.layers.resolve(of)?,
+            tokens: self.tokens.clone(),
+            dtype: self.dtype,
+            transform: self.transform.clone(),
+            alone: false,
+        })
     }
 }
 
@@ -326,7 +340,7 @@ mod tests {
     #[test]
     fn the_answer_of_integers_is_a_quarter_of_what_is_kept() {
         let size = BatchSize { inputs: 2, tokens: 10, width: 3 };
-        let taps = |tokens, dtype| Taps { levels: vec![0, 2], tokens, dtype };
+        let taps = |tokens, dtype| Taps { levels: vec![0, 2], tokens, dtype, transform: None, alone: false };
         let all = taps(TokenPicks::All, TapDtype::Int8);
         assert_eq!((all.kept_bytes(size), all.answer_bytes(size)), (240, 60));
         let picks = taps(TokenPicks::Some(vec![TokenPick::Cls, TokenPick::Mean, TokenPick::Max]), TapDtype::Float16);

@@ -60,8 +60,8 @@ impl StackKey {
     pub fn of(state: &DeviceState, call: &ReadyForward, most_tokens: usize) -> Option<Self> {
         let session = state.session(call.job).ok()?;
         let trains = call.keep.is_some();
-        // A large forward fills the products by itself.
-        if call.tokens() > most_tokens {
+        // A large forward fills the products by itself, and one that is to be alone gives the same bits whatever else there is.
+        if call.tokens() > most_tokens || call.taps.as_ref().is_some_and(|taps| taps.alone) {
             return None;
         }
         let adapters = if call.inputs.sets.is_empty() {

@@ -2,6 +2,7 @@
 //! answer; must never decide who shares a pass.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use tch::Kind;
 use tch::Tensor;
@@ -14,6 +15,8 @@ use crate::domain::taps::TokenPicks;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::TensorError;
 use crate::domain::tensor::WireTensor;
+use crate::domain::transform::Transform;
+use crate::engine::codec::to_tensor;
 use crate::engine::codec::to_wire;
 use crate::engine::codec::to_wire_as;
 use crate::engine::errors::invalid;
@@ -58,6 +61,7 @@ pub fn check(session: &Session, call: &ForwardCall<TokenBatch>, taps: &Taps) -> 
 pub struct TappedPass {
     by_token: bool,
     dtype: TapDtype,
+    transform: Option<Arc<Transform>>,
     /// Under the names that they have in an answer: `[N, H]`, or `[B, H]` where tokens were picked; float32, on the device.
     kept: Vec<(String, Tensor)>,
 }
@@ -76,7 +80,12 @@ impl TappedPass {
             Ok(if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
         session.backbone.hidden_states(&packed, &mut visit)?;
-        Ok(Self { by_token: taps.tokens == TokenPicks::All, dtype: taps.dtype, kept })
+        Ok(Self {
+            by_token: taps.tokens == TokenPicks::All,
+            dtype: taps.dtype,
+            transform: taps.transform.clone(),
+            kept,
+        })
     }
 
     /// The states of one call's rows, as its answer has them.
@@ -84,9 +93,33 @@ impl TappedPass {
         let RowRange { first, count } = if self.by_token { rows.tokens } else { rows.inputs };
         let mut tensors = Vec::with_capacity(self.kept.len());
         for (name, states) in &self.kept {
-            tensors.extend(to_answer(name, &states.f_narrow(0, first, count)?, self.dtype)?);
+            let states = states.f_narrow(0, first, count)?;
+            match &self.transform {
+                None => tensors.extend(to_answer(name, &states, self.dtype)?),
+                Some(transform) => tensors.extend(self.transformed(name, &states, transform)?),
+            }
         }
         Ok(tensors)
+    }
+}
+
+impl TappedPass {
+    /// The states of one call's rows `[R, H]`, projected `[R, dim]` and with the scales of a whole job.
+    fn transformed(&self, name: &str, states: &Tensor, transform: &Transform) -> Result<Vec<WireTensor>, EngineError> {
+        let unknown = || EngineError::Internal(format!("the transform of {} has no {name}", transform.id));
+        let part = transform.part(name).ok_or_else(unknown)?;
+        let live = |wire: &WireTensor| Ok::<_, EngineError>(to_tensor(wire)?.f_to_device(states.device())?);
+        let states = match &part.projection {
+            None => states.shallow_clone(),
+            Some([mean, components]) => states.f_sub(&live(mean)?)?.f_matmul(&live(components)?)?, // (r, dim)
+        };
+        match (&part.scale, self.dtype) {
+            (Some(scale), TapDtype::Int8) => {
+                let values = to_int8_by(&states, &live(scale)?)?;
+                Ok(vec![to_wire_as(name, &values, self.dtype.wire())?, scale.clone().renamed(scale_of(name))])
+            }
+            _ => to_answer(name, &states, self.dtype),
+        }
     }
 }
 
@@ -123,8 +156,12 @@ fn scale_of(name: &str) -> String {
 fn to_int8(states: &Tensor) -> TchResult<[Tensor; 2]> {
     let scale = states.f_abs()?.f_amax([0], false)?.f_div_scalar(f64::from(INT8))?;
     let scale = scale.f_where_self(&scale.f_gt(0.0)?, &scale.f_ones_like()?)?;
-    let values = states.f_div(&scale)?.f_round()?.f_clamp(f64::from(-INT8), f64::from(INT8))?;
-    Ok([values.f_to_kind(Kind::Int8)?, scale])
+    Ok([to_int8_by(states, &scale)?, scale])
+}
+
+/// Integers for states `[R, H]` with this scale `[H]`; what is beyond -127 and 127 is cut there.
+fn to_int8_by(states: &Tensor, scale: &Tensor) -> TchResult<Tensor> {
+    states.f_div(scale)?.f_round()?.f_clamp(f64::from(-INT8), f64::from(INT8))?.f_to_kind(Kind::Int8)
 }
 
 /// The same integers and scale, bit for bit, of float32 rows `[R, H]` that several passes gave: all rows of an answer have one scale.

@@ -2,7 +2,10 @@
 //! words of what any use case may refuse; must never know a use case.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
 use uuid::Uuid;
 
@@ -49,6 +52,46 @@ pub struct InferenceSettings {
     pub patience: Duration,
 }
 
+/// Settings of feature jobs; units and defaults in `config/default.toml`.
+#[derive(Debug, Clone)]
+pub struct FeatureRules {
+    /// Most bytes of features in a file.
+    pub shard_bytes: u64,
+    /// Most rows in a file.
+    pub shard_rows: u64,
+    /// How long a file is kept, where the job does not say otherwise.
+    pub keep_seconds: i64,
+    /// Share of the device that is theirs while others use it.
+    pub batch_share: f64,
+}
+
+/// When somebody last waited for the device: step and inference calls, not the host's own jobs.
+#[derive(Debug)]
+pub struct Activity {
+    since: Instant,
+    /// Milliseconds from `since` to the newest call, plus one; 0 before the first.
+    newest: AtomicU64,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self { since: Instant::now(), newest: AtomicU64::new(0) }
+    }
+}
+
+impl Activity {
+    /// Somebody waits now.
+    pub fn touch(&self) {
+        self.newest.store(self.since.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+    }
+
+    /// Whether somebody waited within that time.
+    pub fn within(&self, time: Duration) -> bool {
+        let newest = self.newest.load(Ordering::Relaxed);
+        newest > 0 && self.since.elapsed() < Duration::from_millis(newest) + time
+    }
+}
+
 /// What every use case works with. Made once, in `app`.
 pub struct Context {
     /// Postgres.
@@ -63,6 +106,10 @@ pub struct Context {
     pub jobs: JobSettings,
     /// Activations and embeddings.
     pub inference: InferenceSettings,
+    /// Feature jobs.
+    pub features: FeatureRules,
+    /// Who waits for the device.
+    pub activity: Activity,
     /// Where the engine computes.
     pub device: String,
     /// This process, as the owner of leases.

@@ -72,6 +72,10 @@ impl From<StoreError> for ServiceError {
                 tracing::warn!(error = %details, "the database cannot be reached: {details}");
                 Self::new(ErrorCode::DatabaseUnavailable, "The host's database cannot be reached; try again.")
             }
+            StoreError::Full(details) => {
+                tracing::error!(error = %details, "the blob store is full: {details}");
+                Self::new(ErrorCode::StorageFull, "The host's storage is full; try again later.")
+            }
             other => Self::internal(other),
         }
     }

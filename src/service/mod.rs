@@ -1,5 +1,5 @@
-//! Use cases, a folder each: access and accounting, files, webhooks, the life cycle of jobs, inference, models, planning, training,
-//! jobs. Owns what happens in which order, with one transaction per use case; must never name HTTP or touch a tensor.
+//! Use cases, a folder each: access and accounting, files, webhooks, the life cycle of jobs, inference, features, models, planning,
+//! training, jobs. Owns what happens in which order, with one transaction per use case; must never name HTTP or touch a tensor.
 //!
 //! Folders import downwards only, in the order that `tests/architecture.rs` names. This file is the service's face to `api` and
 //! `app`: nothing below imports it.
@@ -8,6 +8,7 @@ mod access;
 mod accounting;
 mod context;
 mod error;
+mod features;
 mod files;
 mod inference;
 mod jobs;
@@ -35,11 +36,14 @@ pub use accounting::audit_log::AuditLog;
 pub use accounting::sent::Sent;
 pub use accounting::usage::Report;
 pub use accounting::usage::Usage;
+pub use context::Activity;
 pub use context::Context;
+pub use context::FeatureRules;
 pub use context::InferenceSettings;
 pub use context::JobSettings;
 pub use context::Result;
 pub use error::ServiceError;
+pub use features::Features;
 pub use files::Draft;
 pub use files::Files;
 pub use files::Publication;
@@ -73,6 +77,7 @@ pub use planning::capabilities::ModelView;
 pub use planning::estimate::Estimate;
 pub use planning::estimate::EstimateRequest;
 pub use planning::estimate::Estimates;
+pub use planning::estimate::MethodSettings;
 pub use planning::estimate::Source;
 pub use training::adapters::AdapterValues;
 pub use training::adapters::NewCheckpoint;

@@ -15,6 +15,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use object_store::GetOptions;
+use object_store::GetRange;
 use object_store::ObjectStore;
 use object_store::PutPayload;
 use object_store::WriteMultipart;
@@ -48,11 +50,13 @@ pub enum BlobKind {
     Adapters,
     /// Parts of uploads that are not whole yet.
     Parts,
+    /// What feature jobs compute.
+    Features,
 }
 
 impl BlobKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Files, Self::Checkpoints, Self::Adapters, Self::Parts];
+    pub const ALL: [Self; 5] = [Self::Files, Self::Checkpoints, Self::Adapters, Self::Parts, Self::Features];
 
     /// The folder.
     pub fn as_str(self) -> &'static str {
@@ -61,6 +65,7 @@ impl BlobKind {
             Self::Checkpoints => "checkpoints",
             Self::Adapters => "adapters",
             Self::Parts => "parts",
+            Self::Features => "features",
         }
     }
 }
@@ -175,6 +180,13 @@ impl Blobs {
     /// The blob, piece by piece.
     pub async fn stream(&self, path: &str) -> Result<BoxStream<'static, Result<Bytes>>> {
         let found = self.store.get(&parse(path)?).await?;
+        Ok(found.into_stream().map_err(StoreError::from).boxed())
+    }
+
+    /// Some bytes of the blob, piece by piece.
+    pub async fn stream_range(&self, path: &str, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let found = self.store.get_opts(&parse(path)?, options).await?;
         Ok(found.into_stream().map_err(StoreError::from).boxed())
     }
 

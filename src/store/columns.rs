@@ -10,6 +10,7 @@ use sqlx::postgres::PgValueRef;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::domain::features::FeatureSettings;
 use crate::domain::ids::AuditId;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::DeliveryId;
@@ -24,6 +25,7 @@ use crate::domain::ids::UploadId;
 use crate::domain::ids::WebhookId;
 use crate::domain::job::JobState;
 use crate::domain::principal::Scope;
+use crate::domain::protection::Protection;
 use crate::domain::settings::SplitSettings;
 use crate::domain::steps::StepKind;
 use crate::domain::webhooks::DeliveryState;
@@ -89,8 +91,8 @@ id_columns!(
     DeliveryId,
     AuditId
 );
-text_columns!(JobState, Scope, Level, EventKind, LedgerKind, WebhookEvent, DeliveryState);
-json_columns!(SplitSettings, Metadata, JobFailure, Origin, AdapterBlobs, SentTensors);
+text_columns!(JobState, Protection, Scope, Level, EventKind, LedgerKind, WebhookEvent, DeliveryState);
+json_columns!(SplitSettings, FeatureSettings, Metadata, JobFailure, Origin, AdapterBlobs, SentTensors);
 
 column!(StepKind as String, |text| {
     let known = [Self::Forward, Self::Backward, Self::OptimStep].into_iter().find(|kind| kind.as_str() == text);
@@ -112,3 +114,10 @@ macro_rules! text_arrays {
 }
 
 text_arrays!(Scope, WebhookEvent);
+
+/// Lists of ids.
+impl PgHasArrayType for FileId {
+    fn array_type_info() -> PgTypeInfo {
+        <Uuid as PgHasArrayType>::array_type_info()
+    }
+}

@@ -17,6 +17,9 @@ pub enum StoreError {
         /// Name of the constraint, `projects_name_key` for example.
         String,
     ),
+    /// The place for blobs has no room left.
+    #[error("the blob store is full: {0}")]
+    Full(#[source] Box<dyn Error + Send + Sync>),
     /// The row or the blob is not there.
     #[error("not found")]
     Missing,
@@ -104,6 +107,7 @@ impl From<std::io::Error> for StoreError {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::NotFound => Self::Missing,
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full(error.into()),
             _ => Self::unavailable(error),
         }
     }

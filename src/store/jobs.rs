@@ -1,4 +1,5 @@
-//! Fine-tuning runs. Owns table `jobs` except its lease columns (`leases`) and its step counters (`steps`).
+//! Fine-tuning runs. Owns table `jobs` except its lease columns (`leases`), its step counters (`steps`) and the progress of feature
+//! jobs (`features`).
 //! Must never decide whether a job may change its state: that is `JobState::on`.
 
 use std::collections::BTreeMap;
@@ -11,10 +12,13 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::features::FeatureSettings;
 use crate::domain::ids::FileId;
 use crate::domain::ids::JobId;
+use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
 use crate::domain::job::JobState;
+use crate::domain::protection::Protection;
 use crate::domain::settings::SplitSettings;
 use crate::domain::steps::Progress;
 use crate::store::error::Result;
@@ -76,6 +80,7 @@ pub struct JobRow {
     pub suffix: Option<String>,
     /// Seed of adapters and dropout.
     pub seed: i64,
+    /// Settings of the split; of a features job those of its session on the device.
     pub settings: SplitSettings,
     /// The client's pairs.
     pub metadata: Option<Metadata>,
@@ -117,10 +122,24 @@ pub struct JobRow {
     pub barren_attempts: i32,
     /// Where its adapters begin; afresh when `None`.
     pub origin: Option<Origin>,
-    /// The file with its metrics, once it is over.
-    pub result_file: Option<FileId>,
+    /// The files that came of it: shards of features, and that with its metrics, once it is over.
+    pub result_files: Vec<FileId>,
     /// As the client sent them.
     pub hyperparameters: Value,
+    /// The key that made it.
+    pub key: KeyId,
+    /// What its client declares.
+    pub protection: Option<Protection>,
+    /// Settings of method `features`; `None`: method `split`.
+    pub features: Option<FeatureSettings>,
+    /// Rows of its file, of a features job.
+    pub rows_total: Option<i64>,
+    /// Rows whose features are in its files.
+    pub rows_done: i64,
+    /// Bytes of those files.
+    pub result_bytes: i64,
+    /// Bytes that they will have, as counted when it was made.
+    pub expected_bytes: i64,
 }
 
 impl JobRow {
@@ -154,6 +173,22 @@ pub struct NewJob<'a> {
     pub origin: Option<&'a Origin>,
     /// For the client's own records: an object.
     pub hyperparameters: &'a Value,
+    /// The key that makes it.
+    pub key: KeyId,
+    /// What its client declares.
+    pub protection: Option<Protection>,
+    /// For method `features`; `None`: method `split`.
+    pub features: Option<NewFeatures<'a>>,
+}
+
+/// What a features job has besides.
+#[derive(Debug, Clone, Copy)]
+pub struct NewFeatures<'a> {
+    pub settings: &'a FeatureSettings,
+    /// Rows of its file.
+    pub rows: i64,
+    /// Bytes that its files will have.
+    pub bytes: i64,
 }
 
 /// How many jobs a project has.
@@ -195,7 +230,8 @@ macro_rules! job_rows {
                       metadata as "metadata: _", error as "error: _", fine_tuned_model, created_at, started_at,
                       last_step_at, finished_at, hidden_size, adapter_parameters, max_tokens, next_seq, forward_seq,
                       durable_seq, optimizer_steps, trained_tokens, adapter_version, lease_owner, lease_until, attempt, barren_attempts,
-                      origin as "origin: _", result_file as "result_file: _", hyperparameters "#
+                      origin as "origin: _", result_files as "result_files: _", hyperparameters, key_id as "key: _",
+                      protection as "protection: _", features as "features: _", rows_total, rows_done, result_bytes, expected_bytes "#
                 + $tail,
             $($arg),*
         )
@@ -206,8 +242,9 @@ macro_rules! job_rows {
 pub async fn insert(conn: &mut Connection, job: &NewJob<'_>) -> Result<JobRow> {
     let row = job_rows!(
         "insert into jobs (id, project_id, model_id, model_name, training_file, status, suffix, seed, settings, metadata,
-             origin, hyperparameters, hidden_size, max_tokens)
-         select $1, $2, m.id, $4, $5, $6, $7, $8, $9, $10, $11, $12, m.hidden_size, m.max_tokens from models m where m.id = $3
+             origin, hyperparameters, key_id, protection, features, rows_total, expected_bytes, hidden_size, max_tokens)
+         select $1, $2, m.id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, m.hidden_size, m.max_tokens
+         from models m where m.id = $3
          returning",
         "",
         job.id.0,
@@ -222,6 +259,11 @@ pub async fn insert(conn: &mut Connection, job: &NewJob<'_>) -> Result<JobRow> {
         job.metadata.map(Json) as _,
         job.origin.map(Json) as _,
         job.hyperparameters,
+        job.key.0,
+        job.protection.map(Protection::as_str),
+        job.features.map(|features| Json(features.settings)) as _,
+        job.features.map(|features| features.rows),
+        job.features.map_or(0, |features| features.bytes),
     )
     .fetch_one(conn)
     .await?;
@@ -291,11 +333,11 @@ pub async fn counts(conn: &mut Connection, project: ProjectId) -> Result<JobCoun
     Ok(counts)
 }
 
-/// Running jobs of all projects that no host holds and that had no step for longer than `idle`, longest first.
+/// Running split jobs of all projects that no host holds and that had no step for longer than `idle`, longest first.
 pub async fn idle(conn: &mut Connection, idle: Duration, limit: i64) -> Result<Vec<(ProjectId, JobId)>> {
     let rows = sqlx::query!(
         r#"select project_id as "project: ProjectId", id as "job: JobId" from jobs
-           where status = 'running' and finished_at is null and (lease_until is null or lease_until < now())
+           where status = 'running' and finished_at is null and features is null and (lease_until is null or lease_until < now())
              and coalesce(greatest(last_step_at, started_at), created_at) < now() - make_interval(secs => $1)
            order by coalesce(greatest(last_step_at, started_at), created_at) limit $2"#,
         idle.as_secs_f64(),
@@ -372,13 +414,15 @@ pub async fn complete(
     Ok(done.rows_affected() == 1)
 }
 
-/// Names the file with the job's metrics.
-pub async fn set_result_file(conn: &mut Connection, project: ProjectId, job: JobId, file: FileId) -> Result<bool> {
-    let done =
-        sqlx::query!("update jobs set result_file = $3 where project_id = $1 and id = $2", project.0, job.0, file.0,)
-            .execute(conn)
-            .await?;
-    Ok(done.rows_affected() == 1)
+/// Names a further file that came of the job.
+pub async fn add_result_file(conn: &mut Connection, project: ProjectId, job: JobId, file: FileId) -> Result<bool> {
+    let added = sqlx::query!(
+        "update jobs set result_files = array_append(result_files, $3) where project_id = $1 and id = $2",
+        project.0,
+        job.0,
+        file.0,
+    );
+    Ok(added.execute(conn).await?.rows_affected() == 1)
 }
 
 /// Notes what the backbone and the settings make of the job. `false` when there is no such job.

@@ -13,6 +13,7 @@ pub mod checkpoints;
 pub mod deliveries;
 pub mod error;
 pub mod events;
+pub mod features;
 pub mod files;
 pub mod idempotency;
 pub mod jobs;

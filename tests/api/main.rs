@@ -23,6 +23,8 @@ mod webhooks;
 mod client;
 #[path = "../support/desk.rs"]
 mod desk;
+#[path = "../support/features.rs"]
+mod features;
 #[path = "../support/host.rs"]
 mod host;
 #[path = "../support/postgres.rs"]

@@ -7,9 +7,14 @@ use crate::client::Client;
 use crate::client::Tensor;
 use crate::client::Tensors;
 use crate::client::pack;
+use crate::features::contents;
+use crate::features::joined;
+use crate::features::succeeded;
 use crate::host::Host;
+use crate::world::Job;
 use crate::world::MODEL;
 use crate::world::World;
+use crate::world::id;
 use crate::world::make_job;
 use crate::world::write_model;
 
@@ -180,6 +185,23 @@ async fn try_job(client: &Client, model: &str, split: &Value, ids: &Value) -> Re
     }
 }
 
+/// Makes a features job and waits for its end: how many levels it has, or what refused it.
+async fn try_features(client: &Client, model: &str, precision: &str, ids: &Value) -> Result<Value, Value> {
+    let rows = ids.as_array().expect("a list").iter().map(|ids| json!({"input_ids": ids}).to_string() + "\n");
+    let file = id(&client.upload("rows.jsonl", rows.collect::<String>()).await.ok_json());
+    let method = json!({"type": "features", "features": {"precision": precision}});
+    let body = json!({"model": model, "training_file": file, "method": method});
+    let made = client.post("/v1/fine_tuning/jobs", &body).await;
+    if made.status != 200 {
+        return Err(made.json());
+    }
+    let view = succeeded(&Job { id: id(&made.json()), client: client.clone(), seq: 1 }).await;
+    let content = contents(client, &view).await;
+    let states = joined(&content).into_keys().filter(|name| name.starts_with("hidden.")).count();
+    assert_eq!(Some(states), view["method"]["features"]["layers"].as_array().map(Vec::len), "a tensor a level");
+    Ok(json!(states))
+}
+
 #[tokio::test]
 async fn whatever_is_claimed_runs_and_whatever_is_not_is_refused() {
     let host = Host::start(&[]).await;
@@ -191,7 +213,7 @@ async fn whatever_is_claimed_runs_and_whatever_is_not_is_refused() {
     let client = Client::new(&host.base(), Some(&host.key("mine", &[]).await));
     let claimed = client.get("/v1/fine_tuning/capabilities").await.ok_json();
     assert_eq!(claimed["models"].as_array().map(Vec::len), Some(FAMILIES.len()));
-    assert_eq!(claimed["methods"], json!(["split"]));
+    assert_eq!(claimed["methods"], json!(["split", "features"]));
     let list = |value: &Value| -> Vec<Value> { value.as_array().expect("a list").clone() };
     let (mut ran, mut refused) = (0, 0);
     for model in list(&claimed["models"]) {
@@ -218,6 +240,16 @@ async fn whatever_is_claimed_runs_and_whatever_is_not_is_refused() {
                         other => panic!("{name} {split}: claimed {fits}, and {other:?}"),
                     }
                 }
+            }
+        }
+        for precision in ["float32", "bfloat16", "nf4"] {
+            let fits = list(&model["precisions"]).contains(&json!(precision));
+            match try_features(&client, name, precision, &ids).await {
+                Ok(levels) if fits => assert_eq!(levels, model["levels"], "{name} {precision}"),
+                Err(error) if !fits => {
+                    assert_eq!(error["error"]["param"], "method.features.precision", "{name}: {error}")
+                }
+                other => panic!("{name} {precision}: claimed {fits}, and {other:?}"),
             }
         }
         for targets in [&model["lora"]["target_modules_default"], &model["lora"]["modules"]] {

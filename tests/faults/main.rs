@@ -5,6 +5,7 @@ mod client_custody;
 mod crash_loop;
 mod database;
 mod driver;
+mod feature_jobs;
 mod host_custody;
 mod idempotency;
 mod memory;
@@ -17,6 +18,8 @@ mod webhooks;
 mod client;
 #[path = "../support/desk.rs"]
 mod desk;
+#[path = "../support/features.rs"]
+mod features;
 #[path = "../support/host.rs"]
 mod host;
 #[path = "../support/postgres.rs"]

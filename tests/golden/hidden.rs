@@ -45,7 +45,7 @@ fn picks() -> TokenPicks {
 }
 
 pub fn taps(levels: impl IntoIterator<Item = usize>, tokens: TokenPicks, dtype: TapDtype) -> Option<Arc<Taps>> {
-    Some(Arc::new(Taps { levels: levels.into_iter().collect(), tokens, dtype }))
+    Some(Arc::new(Taps { levels: levels.into_iter().collect(), tokens, dtype, transform: None, alone: false }))
 }
 
 fn asks(case: &Case, taps: Option<Arc<Taps>>) -> ForwardCall {

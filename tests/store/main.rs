@@ -1,6 +1,7 @@
 //! The store against a real Postgres and a real folder.
 
 mod blobs;
+mod features;
 mod idempotency;
 mod leases;
 mod lists;

@@ -140,6 +140,9 @@ async fn the_origin_of_an_open_job_keeps_its_blobs() -> TestResult {
         metadata: None,
         origin: Some(&origin),
         hyperparameters: &serde_json::json!({}),
+        key: KeyId(Uuid::nil()),
+        protection: None,
+        features: None,
     };
     assert_eq!(jobs::insert(&mut conn, &new).await?.origin.as_ref(), Some(&origin));
     let paths = ["adapters/o".to_owned(), "adapters/x".to_owned()];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use blindtune::domain::ids::JobId;
+use blindtune::domain::ids::KeyId;
 use blindtune::domain::ids::ProjectId;
 use blindtune::domain::job::JobState;
 use blindtune::domain::settings::SplitSettings;
@@ -68,6 +69,9 @@ impl World {
             metadata,
             origin: None,
             hyperparameters: &serde_json::json!({}),
+            key: KeyId(Uuid::nil()),
+            protection: None,
+            features: None,
         };
         let mut conn = self.pool.acquire().await.expect("connects");
         jobs::insert(&mut conn, &new).await.expect("a job").id

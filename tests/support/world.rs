@@ -31,13 +31,14 @@ static HOST: OnceCell<Host> = OnceCell::const_new();
 static PROJECTS: AtomicU32 = AtomicU32::new(0);
 
 /// Settings of the shared host: small limits, so that tests can run into them.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("BLINDTUNE_LIMITS__JOBS_PER_PROJECT", "12"),
     ("BLINDTUNE_LIMITS__RUNNING_PER_PROJECT", "3"),
     ("BLINDTUNE_LIMITS__BATCH_ROWS", "64"),
     ("BLINDTUNE_LIMITS__FILE_BYTES", "1048576"),
     ("BLINDTUNE_JOBS__CHECKPOINT_EVERY_STEPS", "2"),
     ("BLINDTUNE_KEYS__CACHE_SECS", "1"),
+    ("BLINDTUNE_FEATURES__SHARD_ROWS", "8"),
 ];
 
 /// A project of a test's own on the shared host.

@@ -217,6 +217,10 @@ pub struct ActivationsBody {
     pub tokens: Option<TokensJson>,
     /// Element type of hidden states; default `float32`. An `int8` has a scale for each feature.
     pub dtype: Option<TapDtype>,
+    /// Id of a features job, in place of the fields above: the same features of these inputs, made with the job's levels, tokens, element
+    /// type, projection and scales. `model` is the job's.
+    #[schema(example = "ftjob-0199c6c1d2b07d6a8f1e2d3c4b5a6978")]
+    pub like: Option<String>,
 }
 
 impl ActivationsBody {
@@ -225,6 +229,12 @@ impl ActivationsBody {
         let refuse = |field: &str, reason: &str| {
             Err(ServiceError::new(ErrorCode::InvalidSetting, format!("{field}: {reason}.")).at(field))
         };
+        if self.like.is_some() {
+            return match self.beside_like() {
+                None => Ok(None),
+                Some(field) => refuse(field, "the features job that like names says it; leave it out"),
+            };
+        }
         if self.layers.is_none() && self.tokens.is_none() {
             return match self.dtype {
                 None => Ok(None),
@@ -238,7 +248,20 @@ impl ActivationsBody {
         }
         let layers = self.layers.take().map_or(Ok(LayerChoice::All), LayersJson::read)?;
         let tokens = self.tokens.take().map_or(Ok(TokenPicks::All), TokensJson::read)?;
-        Ok(Some(TapChoice { layers, tokens, dtype: self.dtype.unwrap_or_default() }))
+        Ok(Some(TapChoice { layers, tokens, dtype: self.dtype.unwrap_or_default(), transform: None }))
+    }
+
+    /// A field that cannot stand beside `like`.
+    fn beside_like(&self) -> Option<&'static str> {
+        let fields = [
+            ("layers", self.layers.is_some()),
+            ("tokens", self.tokens.is_some()),
+            ("dtype", self.dtype.is_some()),
+            ("pooling", self.pooling.is_some()),
+            ("adapters", self.adapters.is_some()),
+            ("base", self.base.is_some()),
+        ];
+        fields.into_iter().find_map(|(field, is_set)| is_set.then_some(field))
     }
 }
 
@@ -253,7 +276,10 @@ impl TryFrom<ActivationsBody> for ActivationsRequest {
             Some(AdaptersJson::Sets(sets)) => Some(AdapterSelection::Some(sets)),
         };
         let inputs = body.input.read()?;
-        Ok(Self { model: body.model, inputs, adapters, base: body.base, pooling: body.pooling, taps })
+        let job = |id: String| id.parse().map_err(|_| ServiceError::not_found("fine-tuning job", &id).at("like"));
+        let like = body.like.map(job).transpose()?;
+        let request = Self::plain(body.model, inputs);
+        Ok(Self { adapters, base: body.base, pooling: body.pooling, taps, like, ..request })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Jobs, events and checkpoints, in OpenAI's shape with method `split`.
+//! Jobs, events and checkpoints, in OpenAI's shape with the methods `split` and `features`.
 
 use std::collections::BTreeMap;
 
@@ -16,13 +16,15 @@ use utoipa::openapi::schema::Object;
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::schema::Type;
 
-use crate::domain::choice::SplitChoice;
+use crate::api::dto::methods::Method;
+use crate::api::dto::methods::MethodChoice;
+use crate::api::dto::methods::choice_of;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
 use crate::domain::limits::LARGEST_NUMBER;
+use crate::domain::protection::Protection;
 use crate::domain::schemas;
-use crate::domain::settings::SplitSettings;
 use crate::service::CheckpointRow;
 use crate::service::EventRow;
 use crate::service::JobView;
@@ -30,35 +32,10 @@ use crate::service::NewJob;
 use crate::service::Result;
 use crate::service::ServiceError;
 
-/// How a job is fine-tuned.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Method {
-    /// `split`: the label holder drives each step and keeps the labels.
-    #[serde(rename = "type")]
-    #[schema(example = "split", pattern = "^split$")]
-    pub kind: String,
-    /// Settings of method `split`; defaults where absent.
-    #[serde(default)]
-    pub split: SplitSettings,
-}
-
 /// Up to 16 pairs of text.
 fn metadata() -> Schema {
     let map = schemas::map_or_null(schemas::map(schemas::text(1, 64), schemas::text(0, 512))).max_properties(Some(16));
     map.description(Some("Up to 16 key-value pairs of your own.")).examples([json!({"team": "radiology"})]).into()
-}
-
-/// How a job is to be fine-tuned.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MethodChoice {
-    /// `split`: the label holder drives each step and keeps the labels.
-    #[serde(rename = "type")]
-    #[schema(example = "split", pattern = "^split$")]
-    pub kind: String,
-    /// Settings of method `split`.
-    pub split: Option<SplitChoice>,
 }
 
 /// A number, or the word `auto`.
@@ -129,21 +106,6 @@ impl Hyperparameters {
     }
 }
 
-/// The settings of a method; refuses any other than `split`.
-pub fn split_of(method: Method) -> Result<SplitSettings> {
-    if method.kind == "split" {
-        return Ok(method.split);
-    }
-    Err(unsupported_method(&method.kind))
-}
-
-fn unsupported_method(kind: &str) -> ServiceError {
-    let message = format!(
-        "method.type '{kind}' needs labels on the host; blindtune has 'split', where the labels stay with you."
-    );
-    ServiceError::new(ErrorCode::UnsupportedMethod, message).at("method.type")
-}
-
 fn only_null() -> Object {
     schemas::only_null(Type::String, "Only null: validation happens at the label holder.")
 }
@@ -176,17 +138,16 @@ pub struct CreateJob {
     /// Up to 16 key-value pairs of your own.
     #[schema(schema_with = metadata)]
     pub metadata: Option<BTreeMap<String, String>>,
+    /// Class of protection that you declare for the labels; stored and shown, the host does not check it. A features job is `blind`
+    /// where nothing else is declared.
+    pub protection: Option<Protection>,
 }
 
 impl TryFrom<CreateJob> for NewJob {
     type Error = ServiceError;
 
     fn try_from(body: CreateJob) -> Result<Self> {
-        let choice = match body.method {
-            Some(method) if method.kind != "split" => return Err(unsupported_method(&method.kind)),
-            Some(method) => method.split.unwrap_or_default(),
-            None => SplitChoice::default(),
-        };
+        let method = choice_of(body.method)?;
         if body.validation_file.is_some() {
             let message = "validation_file: only null. Validation needs labels, which stay with you: run forward with train=false.";
             return Err(ServiceError::new(ErrorCode::UnsupportedField, message).at("validation_file"));
@@ -213,7 +174,8 @@ impl TryFrom<CreateJob> for NewJob {
             seed: body.seed,
             metadata: body.metadata,
             hyperparameters,
-            choice,
+            method,
+            protection: body.protection,
         })
     }
 }
@@ -250,6 +212,22 @@ pub struct SplitState {
     pub max_tokens: Option<i64>,
 }
 
+/// Progress of a features job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FeaturesState {
+    /// Rows of the training file.
+    pub rows: i64,
+    /// Rows whose features are in `result_files`.
+    pub rows_done: i64,
+    /// Size of these files.
+    pub bytes: i64,
+    /// Bytes of features of all rows, as counted when the job was made; headers come on top.
+    pub expected_bytes: i64,
+    /// Width of the backbone's hidden states.
+    #[schema(required)]
+    pub hidden_size: Option<i64>,
+}
+
 /// A fine-tuning run.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JobObject {
@@ -279,7 +257,8 @@ pub struct JobObject {
     pub origin: Option<String>,
     /// The project, in OpenAI's words.
     pub organization_id: String,
-    /// Id of `step_metrics.csv`, once the job is over, where metrics were reported.
+    /// Ids of what came of it: of a features job its shards in the order of their rows, as they are written; then `step_metrics.csv`,
+    /// once the job is over, where metrics were reported.
     pub result_files: Vec<String>,
     /// Always null: the label holder's loop decides.
     #[schema(required)]
@@ -307,14 +286,50 @@ pub struct JobObject {
     /// The client's own key-value pairs.
     #[schema(required, value_type = Option<Object>)]
     pub metadata: Option<Value>,
-    /// How it is fine-tuned.
+    /// The method and its settings.
     pub method: Method,
-    /// Its state.
-    pub split: SplitState,
+    /// Class of protection of the labels, as the client declared it; the host does not check it.
+    #[schema(required)]
+    pub protection: Option<Protection>,
+    /// State of a split job; null for other methods.
+    #[schema(required)]
+    pub split: Option<SplitState>,
+    /// State of a features job; null for other methods.
+    #[schema(required)]
+    pub features: Option<FeaturesState>,
+}
+
+fn method_of(row: &JobView) -> Method {
+    match &row.features {
+        Some(settings) => Method { kind: "features".into(), split: None, features: Some(settings.clone()) },
+        None => Method { kind: "split".into(), split: Some(row.settings.clone()), features: None },
+    }
+}
+
+fn split_state(row: &JobView) -> Option<SplitState> {
+    row.features.is_none().then_some(SplitState {
+        next_seq: row.next_seq,
+        durable_seq: row.durable_seq,
+        optimizer_steps: row.optimizer_steps,
+        hidden_size: row.hidden_size,
+        adapter_parameters: row.adapter_parameters,
+        max_tokens: row.max_tokens,
+    })
+}
+
+fn features_state(row: &JobView) -> Option<FeaturesState> {
+    row.rows_total.map(|rows| FeaturesState {
+        rows,
+        rows_done: row.rows_done,
+        bytes: row.result_bytes,
+        expected_bytes: row.expected_bytes,
+        hidden_size: row.hidden_size,
+    })
 }
 
 impl From<JobView> for JobObject {
     fn from(row: JobView) -> Self {
+        let (method, split, features) = (method_of(&row), split_state(&row), features_state(&row));
         let error = row.error.map(|error| JobError { code: error.code, message: error.message, param: error.param });
         Self {
             id: row.id.to_string(),
@@ -327,7 +342,7 @@ impl From<JobView> for JobObject {
             model: row.model_name,
             origin: row.origin.map(|origin| origin.name),
             organization_id: row.project.to_string(),
-            result_files: row.result_file.iter().map(ToString::to_string).collect(),
+            result_files: row.result_files.iter().map(ToString::to_string).collect(),
             estimated_finish: None,
             integrations: None,
             status: row.status.to_string(),
@@ -337,15 +352,10 @@ impl From<JobView> for JobObject {
             seed: row.seed,
             user_provided_suffix: row.suffix,
             metadata: row.metadata.map(|pairs| json!(pairs.0)),
-            method: Method { kind: "split".into(), split: row.settings },
-            split: SplitState {
-                next_seq: row.next_seq,
-                durable_seq: row.durable_seq,
-                optimizer_steps: row.optimizer_steps,
-                hidden_size: row.hidden_size,
-                adapter_parameters: row.adapter_parameters,
-                max_tokens: row.max_tokens,
-            },
+            method,
+            protection: row.protection,
+            split,
+            features,
         }
     }
 }
@@ -368,7 +378,7 @@ pub struct EventObject {
     #[serde(rename = "type")]
     pub kind: String,
     /// For `metrics`: the scalars that the client chose to report. For a change of state `{"status": ...}`, for a checkpoint
-    /// `{"checkpoint": id}`, else empty.
+    /// `{"checkpoint": id}`, for a shard of features `{"file": id, "first_row": ..., "rows": ...}`, else empty.
     #[schema(value_type = Object)]
     pub data: Value,
 }

@@ -7,6 +7,7 @@ pub mod files;
 pub mod inference;
 pub mod jobs;
 pub mod list;
+pub mod methods;
 pub mod models;
 pub mod planning;
 pub mod steps;

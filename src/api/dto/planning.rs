@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::api::dto::jobs::Method;
-use crate::api::dto::jobs::split_of;
+use crate::api::dto::methods::Method;
+use crate::api::dto::methods::OfMethod;
+use crate::api::dto::methods::read_method;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::FileId;
 use crate::domain::settings::Custody;
@@ -17,6 +18,7 @@ use crate::domain::settings::Precision;
 use crate::service::Estimate;
 use crate::service::EstimateRequest;
 use crate::service::HostView;
+use crate::service::MethodSettings;
 use crate::service::ModelView;
 use crate::service::Result;
 use crate::service::ServiceError;
@@ -83,7 +85,7 @@ impl TryFrom<EstimateBody> for EstimateRequest {
         };
         Ok(Self {
             model: body.model,
-            settings: body.method.map(split_of).transpose()?,
+            method: method_of(body.method)?,
             source,
             batch_size: body.batch_size,
             n_epochs: body.n_epochs,
@@ -93,13 +95,21 @@ impl TryFrom<EstimateBody> for EstimateRequest {
     }
 }
 
+fn method_of(method: Option<Method>) -> Result<MethodSettings> {
+    let Some(Method { kind, split, features }) = method else { return Ok(MethodSettings::Split(None)) };
+    Ok(match read_method(&kind, split, features)? {
+        OfMethod::Split(settings) => MethodSettings::Split(Some(settings.unwrap_or_default())),
+        OfMethod::Features(settings) => MethodSettings::Features(settings),
+    })
+}
+
 /// What a job would cost on this host.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EstimateObject {
     /// Always `fine_tuning.estimate`.
     #[schema(example = "fine_tuning.estimate")]
     pub object: &'static str,
-    /// Steps. A last batch that is not full is left out of each epoch, unless it is the only one.
+    /// Steps. A last batch that is not full is left out of each epoch, unless it is the only one. A features job has none.
     #[schema(example = 93)]
     pub steps: u64,
     /// Rows of the inputs.
@@ -108,7 +118,7 @@ pub struct EstimateObject {
     /// Tokens of all rows, each counted once.
     #[schema(example = 32000)]
     pub tokens: u64,
-    /// Tokens of all steps: tokens times epochs, less the rows that are left out.
+    /// Tokens of all steps: tokens times epochs, less the rows that are left out; of a features job what the device reads.
     #[schema(example = 95232)]
     pub trained_tokens: u64,
     /// Share of the rows that was tokenized: 1 up to 2,000 rows, an even sample beyond.
@@ -120,8 +130,11 @@ pub struct EstimateObject {
     pub flops: f64,
     /// Bodies of the steps' requests (safetensors), in bytes.
     pub bytes_up: u64,
-    /// Bodies of the steps' answers (safetensors), in bytes.
+    /// Bodies of the steps' answers (safetensors), in bytes; of a features job its results.
     pub bytes_down: u64,
+    /// Bytes of features that a features job leaves in its result files, headers left out; null for other methods.
+    #[schema(required, example = json!(null))]
+    pub result_bytes: Option<u64>,
     /// Seconds that this host works on the steps under its present load. Network and the client's own work come on top.
     #[schema(example = 12.5)]
     pub seconds: f64,
@@ -149,6 +162,7 @@ impl From<Estimate> for EstimateObject {
             flops,
             bytes_up,
             bytes_down,
+            result_bytes: estimate.result_bytes,
             seconds: estimate.seconds,
             seconds_per_step: estimate.seconds_per_step,
             device: estimate.device,
@@ -226,8 +240,8 @@ pub struct CapabilitiesObject {
     #[schema(example = "cpu")]
     pub device: String,
     /// Values of `method.type`.
-    #[schema(example = json!(["split"]))]
-    pub methods: [&'static str; 1],
+    #[schema(example = json!(["split", "features"]))]
+    pub methods: [&'static str; 2],
     /// Values of `method.split.custody`.
     pub custody: Vec<Custody>,
     /// Values of `method.split.precision`; each model has its own among them.
@@ -259,7 +273,7 @@ impl CapabilitiesObject {
             object: "fine_tuning.capabilities",
             version: env!("CARGO_PKG_VERSION"),
             device: view.device,
-            methods: ["split"],
+            methods: ["split", "features"],
             custody: Custody::ALL.to_vec(),
             precisions: Precision::ALL.to_vec(),
             limits: limits.map_err(ServiceError::internal)?,

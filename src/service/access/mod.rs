@@ -1,6 +1,7 @@
 //! Who may call, how fast, how much at once, and a call that is sent again. Owns keys, rates and budgets, permits and
 //! repeated requests; must never know what a call does.
 
+pub mod budgets;
 pub mod concurrency;
 pub mod idempotency;
 pub mod keys;

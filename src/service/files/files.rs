@@ -6,6 +6,7 @@ use std::io::BufWriter;
 use std::io::Read;
 use std::io::Seek;
 use std::io::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Buf;
@@ -226,15 +227,16 @@ impl Files {
         known_cursor(files::list(&mut *self.0.connection().await?, project, &page, purpose).await?)
     }
 
-    /// The bytes as they were uploaded.
+    /// A file's bytes, or a range of them.
     pub async fn content(
         &self,
-        project: ProjectId,
-        id: FileId,
-    ) -> Result<(FileRow, BoxStream<'static, std::result::Result<Bytes, StoreError>>)> {
-        let file = self.get(project, id).await?;
-        let stream = self.0.blobs.stream(&file.blob).await?;
-        Ok((file, stream))
+        file: &FileRow,
+        range: Option<Range<u64>>,
+    ) -> Result<BoxStream<'static, std::result::Result<Bytes, StoreError>>> {
+        Ok(match range {
+            Some(range) => self.0.blobs.stream_range(&file.blob, range).await?,
+            None => self.0.blobs.stream(&file.blob).await?,
+        })
     }
 
     /// Removes a file, unless a job that is not over reads it.

@@ -13,6 +13,7 @@ use crate::service::files::row_format::Row;
 use crate::service::files::row_format::Shape;
 use crate::service::files::row_format::parse;
 use crate::service::files::row_format::read_entry;
+use crate::store::StoreError;
 use crate::store::files::FileRow;
 
 /// The inputs in `numbers` (from 0) of `file`, in that order.
@@ -24,15 +25,24 @@ pub async fn read_rows(context: &Context, file: &FileRow, numbers: &[u64]) -> Re
     }
     let shape: Shape = serde_json::from_value(file.shape.clone()).map_err(ServiceError::internal)?;
     let entry_at = |number: &u64| number * INDEX_ENTRY_BYTES as u64..(number + 1) * INDEX_ENTRY_BYTES as u64;
-    let entries = context.blobs.get_ranges(&file.index_blob, &numbers.iter().map(entry_at).collect::<Vec<_>>()).await?;
+    let entries = numbers.iter().map(entry_at).collect::<Vec<_>>();
+    let entries = context.blobs.get_ranges(&file.index_blob, &entries).await.map_err(gone)?;
     let spans = entries.iter().map(|entry| {
         let entry: &[u8; INDEX_ENTRY_BYTES] = entry.as_ref().try_into().map_err(ServiceError::internal)?;
         let (offset, length) = read_entry(entry);
         Ok(offset..offset + length)
     });
     let spans = spans.collect::<Result<Vec<_>>>()?;
-    let records = context.blobs.get_ranges(&file.blob, &spans).await?;
+    let records = context.blobs.get_ranges(&file.blob, &spans).await.map_err(gone)?;
     inputs(&shape, &records)
+}
+
+/// A file whose row is there and whose contents are not was deleted past this host.
+fn gone(error: StoreError) -> ServiceError {
+    match error {
+        StoreError::Missing => ServiceError::new(ErrorCode::FileDeleted, "The contents of the training_file are gone."),
+        error => error.into(),
+    }
 }
 
 fn inputs(shape: &Shape, records: &[Bytes]) -> Result<Inputs> {

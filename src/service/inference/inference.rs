@@ -68,6 +68,17 @@ pub struct ActivationsRequest {
     pub pooling: Option<Pooling>,
     /// Hidden states of a backbone, in place of its activations; none of the three fields above is then set.
     pub taps: Option<TapChoice>,
+    /// The features job whose features are asked for; what it stands for are taps and a precision.
+    pub like: Option<JobId>,
+    /// Another precision than the model's own.
+    pub precision: Option<Precision>,
+}
+
+impl ActivationsRequest {
+    /// For what the model gives by itself.
+    pub fn plain(model: String, inputs: Inputs) -> Self {
+        Self { model, inputs, adapters: None, base: None, pooling: None, taps: None, like: None, precision: None }
+    }
 }
 
 /// Activations, and what they cost.
@@ -166,7 +177,7 @@ impl Inference {
     /// One vector an input.
     pub async fn embeddings(&self, project: ProjectId, model: String, inputs: Inputs) -> Result<Embeddings> {
         let rows = parts::count(&inputs);
-        let request = ActivationsRequest { model, inputs, adapters: None, base: None, pooling: None, taps: None };
+        let request = ActivationsRequest::plain(model, inputs);
         let answer = self.activations(project, request).await?;
         if answer.tensors.iter().any(|tensor| tensor.name() == "lengths") {
             let message = "The model gives one vector a token, not one an input; ask /v1/activations.";
@@ -208,6 +219,7 @@ impl Inference {
     }
 
     fn permit(&self, project: ProjectId) -> Result<OwnedSemaphorePermit> {
+        self.context.activity.touch();
         let most = self.context.limits.inference_in_flight_per_project;
         let refusal =
             || format!("A project may have {most} inference calls in flight (limits.inference_in_flight_per_project).");
@@ -223,6 +235,7 @@ impl Inference {
             };
             model.settings = families::settle(&model.family, asked).map_err(misplaced)?;
         }
+        model.settings.precision = request.precision.unwrap_or(model.settings.precision);
         let call = asked_of(&model, request)?;
         let slot = self.slot(&model).await?;
         let mut load = None;

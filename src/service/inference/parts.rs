@@ -19,6 +19,9 @@ use crate::service::error::ServiceError;
 /// As many inputs as OpenAI takes in one call.
 const MOST_INPUTS: usize = 2048;
 
+/// How the name of a scale ends.
+const SCALE: &str = ".scale";
+
 /// How many inputs there are.
 pub fn count(inputs: &Inputs) -> usize {
     match inputs {
@@ -79,7 +82,8 @@ pub fn placed(error: EngineError, first: usize) -> ServiceError {
 /// The hidden states that each of several forwards is asked for. All rows of an answer in int8 have one scale, so that the parts' states
 /// come as they are computed, and become int8 together.
 pub fn taps_of_each(taps: &Arc<Taps>, parts: usize) -> Arc<Taps> {
-    if parts < 2 || taps.dtype != TapDtype::Int8 {
+    // With a transform the scale is that of a whole job.
+    if parts < 2 || taps.dtype != TapDtype::Int8 || taps.transform.is_some() {
         return Arc::clone(taps);
     }
     Arc::new(Taps { dtype: TapDtype::Float32, ..Taps::clone(taps) })
@@ -89,7 +93,7 @@ pub fn taps_of_each(taps: &Arc<Taps>, parts: usize) -> Arc<Taps> {
 pub fn joined_taps(replies: Vec<ForwardReply>, dtype: TapDtype) -> Result<Vec<WireTensor>> {
     let mut tensors = Vec::new();
     for tensor in joined(replies)? {
-        if dtype == TapDtype::Int8 && tensor.dtype() == Dtype::F32 && !tensor.name().ends_with(".scale") {
+        if dtype == TapDtype::Int8 && tensor.dtype() == Dtype::F32 && !tensor.name().ends_with(SCALE) {
             tensors.extend(quantize(&tensor)?);
         } else {
             tensors.push(tensor);
@@ -109,6 +113,9 @@ pub fn joined(mut replies: Vec<ForwardReply>) -> Result<Vec<WireTensor>> {
         .unwrap_or_default();
     let whole = |(place, name): (usize, &String)| {
         let pieces: Vec<&WireTensor> = replies.iter().filter_map(|reply| reply.tensors.get(place)).collect();
+        if name.ends_with(SCALE) {
+            return Ok(pieces[0].clone()); // a whole job's: the same in every part
+        }
         let bytes = pieces.iter().map(|piece| &piece.bytes()[..]).collect::<Vec<_>>().concat();
         let mut shape = pieces[0].shape().to_vec();
         shape[0] = pieces.iter().map(|piece| piece.shape()[0]).sum();

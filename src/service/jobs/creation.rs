@@ -6,15 +6,18 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::domain::choice::MethodChoice;
 use crate::domain::choice::SplitChoice;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
 use crate::domain::ids::FileId;
 use crate::domain::ids::JobId;
+use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
 use crate::domain::job::JobState;
 use crate::domain::labels::is_label_name;
 use crate::domain::limits::LARGEST_WHOLE;
+use crate::domain::protection::Protection;
 use crate::domain::settings::BadSetting;
 use crate::domain::settings::SplitSettings;
 use crate::engine::snapshot_adapters;
@@ -24,6 +27,9 @@ use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::error::ServiceError;
 use crate::service::error::setting_path;
+use crate::service::features::admission::Asked;
+use crate::service::features::admission::Planned;
+use crate::service::features::admission::Rows;
 use crate::service::files::INPUTS;
 use crate::service::jobs::jobs::Jobs;
 use crate::service::lifecycle::transitions::admit;
@@ -39,6 +45,7 @@ use crate::store::files;
 use crate::store::jobs;
 use crate::store::jobs::JobRow;
 use crate::store::jobs::Metadata;
+use crate::store::jobs::NewFeatures;
 use crate::store::jobs::NewJob as NewJobRow;
 use crate::store::jobs::Origin;
 use crate::store::models;
@@ -61,8 +68,10 @@ pub struct NewJob {
     pub metadata: Option<BTreeMap<String, String>>,
     /// The client's own records: an object that the host does not read.
     pub hyperparameters: Value,
-    /// Settings of the split, as far as the client names them.
-    pub choice: SplitChoice,
+    /// The method and its settings, as far as the client names them.
+    pub method: MethodChoice,
+    /// Class of protection that the client declares.
+    pub protection: Option<Protection>,
 }
 
 /// What a job begins from.
@@ -70,20 +79,36 @@ struct Beginning {
     backbone: ModelRow,
     settings: SplitSettings,
     origin: Option<Origin>,
+    features: Option<Planned>,
 }
 
 impl Jobs {
     /// Makes a job; it runs at once when the project has room, and queues otherwise.
-    pub async fn create(&self, project: ProjectId, new: NewJob, record: AnswerRecord<JobRow>) -> Result<JobRow> {
+    pub async fn create(
+        &self,
+        project: ProjectId,
+        key: KeyId,
+        new: NewJob,
+        record: AnswerRecord<JobRow>,
+    ) -> Result<JobRow> {
         check_suffix(new.suffix.as_deref())?;
         check_metadata(new.metadata.as_ref())?;
         check_seed(new.seed)?;
+        let planned = self.plan(project, &new).await?;
         let mut transaction = self.context.begin().await?;
-        let beginning = begin(&self.context, &mut transaction, project, &new.model, new.choice).await?;
+        let beginning = match (planned, new.method.clone()) {
+            (None, MethodChoice::Split(choice)) => {
+                begin(&self.context, &mut transaction, project, &new.model, choice).await?
+            }
+            (planned, _) => of_features(planned)?,
+        };
         if let Some(file) = new.training_file {
             check_file(&mut transaction, project, file).await?;
         }
         self.check_room(&mut transaction, project).await?;
+        if let Some(planned) = &beginning.features {
+            self.features.check_room(&mut transaction, project, key, planned).await?;
+        }
         let metadata = new.metadata.map(Metadata);
         let row = NewJobRow {
             id: JobId(Uuid::now_v7()),
@@ -98,6 +123,10 @@ impl Jobs {
             metadata: metadata.as_ref(),
             origin: beginning.origin.as_ref(),
             hyperparameters: &new.hyperparameters,
+            key,
+            // Nothing that a features job is sent depends on a label.
+            protection: new.protection.or(beginning.features.as_ref().map(|_| Protection::Blind)),
+            features: beginning.features.as_ref().map(new_features),
         };
         let job = jobs::insert(&mut transaction, &row).await?;
         first_events(&mut transaction, &job).await?;
@@ -105,7 +134,15 @@ impl Jobs {
         record.write(&mut transaction, &job).await?;
         commit(transaction).await?;
         tracing::info!(job.id = %job.id, project.id = %project, "created {}", job.id);
+        self.features.wake();
         Ok(job)
+    }
+
+    /// What a features job would take; no transaction is held while its file is looked at.
+    async fn plan(&self, project: ProjectId, new: &NewJob) -> Result<Option<Planned>> {
+        let MethodChoice::Features(settings) = &new.method else { return Ok(None) };
+        let asked = Asked { model: &new.model, rows: Rows::File(new.training_file), settings };
+        Ok(Some(self.features.plan(project, asked).await?))
     }
 
     async fn check_room(&self, connection: &mut Connection, project: ProjectId) -> Result<()> {
@@ -117,6 +154,17 @@ impl Jobs {
         }
         Ok(())
     }
+}
+
+/// What a features job begins from: the bare backbone.
+fn of_features(planned: Option<Planned>) -> Result<Beginning> {
+    let planned = planned.ok_or_else(|| ServiceError::internal("a features job without a plan"))?;
+    let (backbone, settings) = (planned.backbone.clone(), planned.session.clone());
+    Ok(Beginning { backbone, settings, origin: None, features: Some(planned) })
+}
+
+fn new_features(planned: &Planned) -> NewFeatures<'_> {
+    NewFeatures { settings: &planned.settings, rows: planned.rows.cast_signed(), bytes: planned.bytes.cast_signed() }
 }
 
 /// In words that users of OpenAI's API know.
@@ -143,7 +191,7 @@ async fn begin(
             let settings = choice.afresh();
             settings.check(&context.limits)?;
             let settings = families::settle(&backbone.family, settings)?;
-            return Ok(Beginning { backbone, settings, origin: None });
+            return Ok(Beginning { backbone, settings, origin: None, features: None });
         }
         Some(_) => {
             // Read again under a lock, so that its adapters are not deleted before the job names them.
@@ -172,7 +220,8 @@ async fn begin(
     let settings = choice.continuing(&made_with).map_err(differs)?;
     settings.check(&context.limits)?;
     let settings = families::settle(&backbone.family, settings)?;
-    Ok(Beginning { backbone, settings, origin: Some(Origin { name: name.to_owned(), adapters }) })
+    let origin = Some(Origin { name: name.to_owned(), adapters });
+    Ok(Beginning { backbone, settings, origin, features: None })
 }
 
 /// A checkpoint's adapters as blobs of their own: the checkpoint may go before the job has begun.

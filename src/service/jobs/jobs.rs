@@ -23,6 +23,7 @@ use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::context::known_cursor;
 use crate::service::error::ServiceError;
+use crate::service::features::Features;
 use crate::service::lifecycle::result_file;
 use crate::service::lifecycle::transitions::admit;
 use crate::service::lifecycle::transitions::admit_next;
@@ -71,12 +72,13 @@ pub struct MetricsReport {
 pub struct Jobs {
     pub(super) context: Arc<Context>,
     sessions: Arc<Sessions>,
+    pub(super) features: Arc<Features>,
 }
 
 impl Jobs {
-    /// Jobs whose sessions are `sessions`.
-    pub fn new(context: Arc<Context>, sessions: Arc<Sessions>) -> Self {
-        Self { context, sessions }
+    /// Jobs whose sessions are `sessions`, and those that `features` works off.
+    pub fn new(context: Arc<Context>, sessions: Arc<Sessions>, features: Arc<Features>) -> Self {
+        Self { context, sessions, features }
     }
 
     /// One job.
@@ -135,6 +137,7 @@ impl Jobs {
         let job = admit(&mut transaction, &self.context.limits, job).await?;
         record.write(&mut transaction, &job).await?;
         commit(transaction).await?;
+        self.features.wake();
         Ok(job)
     }
 

@@ -20,7 +20,7 @@ use crate::store::jobs;
 use crate::store::jobs::JobRow;
 
 /// What the file is for, in OpenAI's word.
-const PURPOSE: &str = "fine-tune-results";
+pub const PURPOSE: &str = "fine-tune-results";
 /// Most columns: a client that gives each report a name of its own would otherwise write a square.
 const COLUMNS: usize = 256;
 /// Reports in memory at once.
@@ -64,8 +64,8 @@ pub async fn attach(context: &Context, connection: &mut Connection, job: JobRow)
         seconds: None,
     };
     let file = files::insert(connection, &new).await?;
-    jobs::set_result_file(connection, job.project, job.id, file.id).await?;
-    Ok(JobRow { result_file: Some(file.id), ..job })
+    jobs::add_result_file(connection, job.project, job.id, file.id).await?;
+    Ok(JobRow { result_files: [job.result_files, vec![file.id]].concat(), ..job })
 }
 
 fn record(data: &Value, names: &[String]) -> Vec<String> {

@@ -25,6 +25,11 @@ use crate::store::jobs::JobRow;
 pub async fn bring_to_running(context: &Context, project: ProjectId, id: JobId) -> Result<JobRow> {
     let mut transaction = context.begin().await?;
     let mut job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+    if job.features.is_some() {
+        let message =
+            "A features job takes no steps and has no adapters: the host works it off by itself; read result_files.";
+        return Err(ServiceError::new(ErrorCode::FeaturesJob, message));
+    }
     if job.status == JobState::Paused {
         job = apply(&mut transaction, &job, JobEvent::Resumed, None).await?;
     }

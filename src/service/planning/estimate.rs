@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
+use crate::domain::features::FeatureSettings;
 use crate::domain::ids::FileId;
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
@@ -34,6 +35,9 @@ use crate::service::accounting::sent::Sent;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
+use crate::service::features::Features;
+use crate::service::features::admission::Asked;
+use crate::service::features::admission::Rows;
 use crate::service::files::row_reader::read_rows;
 use crate::service::inference::runnable::rows_per_forward;
 use crate::service::inference::runnable::runnable;
@@ -73,13 +77,22 @@ pub enum Source {
     },
 }
 
+/// The method of the job.
+#[derive(Debug, Clone)]
+pub enum MethodSettings {
+    /// Split; with the model's own settings when absent.
+    Split(Option<SplitSettings>),
+    /// Features.
+    Features(FeatureSettings),
+}
+
 /// What the job would be.
 #[derive(Debug, Clone)]
 pub struct EstimateRequest {
     /// A backbone, or a fine-tuned model of the project.
     pub model: String,
-    /// Settings of the split; the model's own when absent.
-    pub settings: Option<SplitSettings>,
+    /// The method and its settings.
+    pub method: MethodSettings,
     /// The inputs.
     pub source: Source,
     /// Rows of a step.
@@ -111,6 +124,8 @@ pub struct Estimate {
     pub bytes_up: u64,
     /// Bodies of answers, in bytes.
     pub bytes_down: u64,
+    /// Bytes of features that a features job leaves.
+    pub result_bytes: Option<u64>,
     /// Seconds that this host works on it, with what else it does at the moment.
     pub seconds: f64,
     /// Seconds of one step of average length.
@@ -124,6 +139,7 @@ pub struct Estimate {
 /// The use case. One estimate is made at a time: two would measure each other.
 pub struct Estimates {
     context: Arc<Context>,
+    features: Arc<Features>,
     one: Semaphore,
 }
 
@@ -143,8 +159,8 @@ type Measured = (u64, usize);
 
 impl Estimates {
     /// Estimates on this host.
-    pub fn new(context: Arc<Context>) -> Self {
-        Self { context, one: Semaphore::new(1) }
+    pub fn new(context: Arc<Context>, features: Arc<Features>) -> Self {
+        Self { context, features, one: Semaphore::new(1) }
     }
 
     /// What the job would cost on this host. The device time of measuring it is counted for the key.
@@ -155,7 +171,16 @@ impl Estimates {
         let session = JobId(Uuid::now_v7());
         let begun = Instant::now();
         let model = request.model.clone();
-        let estimate = self.estimate_in(project, session, request).await;
+        let estimate = match request.method.clone() {
+            MethodSettings::Split(_) => self.estimate_in(project, session, request).await,
+            MethodSettings::Features(settings) => {
+                let rows = match request.source {
+                    Source::File(id) => Rows::File(Some(id)),
+                    Source::Tokens { rows, tokens_per_row } => Rows::Tokens(rows, tokens_per_row),
+                };
+                self.of_features(project, Asked { model: &request.model, rows, settings: &settings }).await
+            }
+        };
         self.context.engine.close(session).await;
         if estimate.is_ok() {
             let amounts = Amounts { device_us: begun.elapsed().as_micros() as i64, ..Amounts::default() };
@@ -221,6 +246,7 @@ impl Estimates {
             flops: plan.flops_per_token() * batch_tokens * steps as f64,
             bytes_up: bytes.up,
             bytes_down: bytes.down,
+            result_bytes: None,
             seconds: seconds_per_step * steps as f64,
             seconds_per_step,
             device: self.context.device.clone(),
@@ -228,13 +254,35 @@ impl Estimates {
         })
     }
 
+    /// What a features job would take: its seconds are those of a few of its forwards.
+    async fn of_features(&self, project: ProjectId, asked: Asked<'_>) -> Result<Estimate> {
+        let plan = self.features.plan(project, asked).await?;
+        let timed = self.features.time(&plan).await?;
+        let read = plan.tokens_to_read();
+        Ok(Estimate {
+            steps: 0,
+            rows: plan.rows,
+            tokens: plan.tokens,
+            trained_tokens: read,
+            sampled_share: plan.sampled as f64 / plan.rows as f64,
+            flops: 2.0 * plan.opened.info.linear_parameters as f64 * read as f64,
+            bytes_up: 0,
+            bytes_down: plan.bytes,
+            result_bytes: Some(plan.bytes),
+            seconds: timed.seconds_per_token * read as f64,
+            seconds_per_step: 0.0,
+            device: self.context.device.clone(),
+            measured_steps: timed.forwards,
+        })
+    }
+
     /// Looks everything up, and opens the session.
     async fn plan(&self, project: ProjectId, session: JobId, request: EstimateRequest) -> Result<Plan> {
         let model = runnable(&self.context, project, &request.model).await?;
-        let settings = match &request.settings {
-            Some(settings) => families::settle(&model.family, settings.clone())?,
-            None if model.adapters.0.is_empty() => families::settle(&model.family, SplitSettings::default())?,
-            None => model.settings.clone(),
+        let settings = match &request.method {
+            MethodSettings::Split(Some(settings)) => families::settle(&model.family, settings.clone())?,
+            _ if model.adapters.0.is_empty() => families::settle(&model.family, SplitSettings::default())?,
+            _ => model.settings.clone(),
         };
         settings.check(&self.context.limits)?;
         let (file, rows) = match request.source {

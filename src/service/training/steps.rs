@@ -83,6 +83,7 @@ impl Steps {
     }
 
     fn permit(&self, project: ProjectId) -> Result<OwnedSemaphorePermit> {
+        self.context.activity.touch();
         let most = self.context.limits.steps_in_flight_per_project;
         let refusal =
             || format!("A project may have {most} step calls in flight (limits.steps_in_flight_per_project).");
@@ -371,6 +372,7 @@ impl Steps {
     ) -> Result<Answer> {
         let Some(session) = slot.as_mut() else { return answer };
         session.last_used = Instant::now();
+        self.context.activity.touch();
         if let Err(error) = &answer {
             let half_done = changes_state && session.is_host_custody() && error.is_of_the_host();
             let lost = matches!(error.code, ErrorCode::SessionLost | ErrorCode::InternalError | ErrorCode::LeaseLost);

@@ -3,6 +3,8 @@
 mod checkpoints;
 mod continued;
 mod events;
+mod features;
+mod features_refused;
 mod jobs;
 mod results;
 mod states;

@@ -61,6 +61,43 @@ class EmbeddingsAnswer(TypedDict):
     """Tokens of the call."""
 
 
+class FeatureSettings(TypedDict):
+    """Settings of method `features`."""
+
+    layers: NotRequired[str | int | Sequence[int]]
+    tokens: NotRequired[str | Sequence[str]]
+    dtype: NotRequired[str]
+    project: NotRequired[Projection | None]
+    """Makes the features narrower; null keeps the backbone's width."""
+    precision: NotRequired[str]
+    expires_after: NotRequired[FeaturesLife | None]
+    """How long the files are kept; the host's own time when null."""
+
+
+class FeaturesLife(TypedDict):
+    """How long the files of a features job are kept."""
+
+    anchor: str
+    """The anchor: `created_at`, of each file."""
+    seconds: int
+    """Seconds after the anchor, an hour to 30 days."""
+
+
+class FeaturesState(TypedDict):
+    """Progress of a features job."""
+
+    rows: int
+    """Rows of the training file."""
+    rows_done: int
+    """Rows whose features are in `result_files`."""
+    bytes: int
+    """Size of these files."""
+    expected_bytes: int
+    """Bytes of features of all rows, as counted when the job was made; headers come on top."""
+    hidden_size: int | None
+    """Width of the backbone's hidden states."""
+
+
 class JobError(TypedDict):
     """Why a job failed."""
 
@@ -102,12 +139,15 @@ class LoraSettings(TypedDict):
 
 
 class Method(TypedDict):
-    """How a job is fine-tuned."""
+    """The method of a job."""
 
     type: str
-    """`split`: the label holder drives each step and keeps the labels."""
+    """`split`: the label holder drives each step and keeps the labels. `features`: the host computes features of
+    every row by itself."""
     split: NotRequired[SplitSettings]
     """Settings of method `split`; defaults where absent."""
+    features: NotRequired[FeatureSettings]
+    """Settings of method `features`; defaults where absent."""
 
 
 class ModelCapabilities(TypedDict):
@@ -152,6 +192,17 @@ class OptimStepAnswer(TypedDict):
     """Optimizer steps that survive a crash of the host."""
     durable_seq: int
     """The newest seq that survives a crash: keep what you sent after it."""
+
+
+class Projection(TypedDict):
+    """A projection of every level to `dim` features."""
+
+    kind: str
+    """How the directions are found."""
+    dim: int
+    """Features that remain of each level, at most the backbone's width."""
+    seed: NotRequired[int]
+    """Seed of `orthogonal`'s directions."""
 
 
 class SentTensor(TypedDict):
@@ -387,13 +438,15 @@ class EstimateObject(Answer):
     object: str = ""
     """Always `fine_tuning.estimate`."""
     steps: int = 0
-    """Steps. A last batch that is not full is left out of each epoch, unless it is the only one."""
+    """Steps. A last batch that is not full is left out of each epoch, unless it is the only one. A features job has
+    none."""
     rows: int = 0
     """Rows of the inputs."""
     tokens: int = 0
     """Tokens of all rows, each counted once."""
     trained_tokens: int = 0
-    """Tokens of all steps: tokens times epochs, less the rows that are left out."""
+    """Tokens of all steps: tokens times epochs, less the rows that are left out; of a features job what the device
+    reads."""
     sampled_share: float = 0.0
     """Share of the rows that was tokenized: 1 up to 2,000 rows, an even sample beyond."""
     flops: float = 0.0
@@ -403,7 +456,9 @@ class EstimateObject(Answer):
     bytes_up: int = 0
     """Bodies of the steps' requests (safetensors), in bytes."""
     bytes_down: int = 0
-    """Bodies of the steps' answers (safetensors), in bytes."""
+    """Bodies of the steps' answers (safetensors), in bytes; of a features job its results."""
+    result_bytes: int | None = None
+    """Bytes of features that a features job leaves in its result files, headers left out; null for other methods."""
     seconds: float = 0.0
     """Seconds that this host works on the steps under its present load. Network and the client's own work come on
     top."""
@@ -433,7 +488,8 @@ class EventObject(Answer):
     """`message` or `metrics`."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """For `metrics`: the scalars that the client chose to report. For a change of state `{"status": ...}`, for a
-    checkpoint `{"checkpoint": id}`, else empty."""
+    checkpoint `{"checkpoint": id}`, for a shard of features `{"file": id, "first_row": ..., "rows": ...}`, else
+    empty."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -485,7 +541,8 @@ class JobObject(Answer):
     organization_id: str = ""
     """The project, in OpenAI's words."""
     result_files: Sequence[str] = ()
-    """Id of `step_metrics.csv`, once the job is over, where metrics were reported."""
+    """Ids of what came of it: of a features job its shards in the order of their rows, as they are written; then
+    `step_metrics.csv`, once the job is over, where metrics were reported."""
     estimated_finish: int | None = None
     """Always null: the label holder's loop decides."""
     integrations: Sequence[Mapping[str, Any]] | None = None
@@ -505,9 +562,13 @@ class JobObject(Answer):
     metadata: Mapping[str, Any] | None = None
     """The client's own key-value pairs."""
     method: Method = field(default_factory=_absent)
-    """How it is fine-tuned."""
-    split: SplitState = field(default_factory=_absent)
-    """Its state."""
+    """The method and its settings."""
+    protection: str | None = None
+    """Class of protection of the labels, as the client declared it; the host does not check it."""
+    split: SplitState | None = None
+    """State of a split job; null for other methods."""
+    features: FeaturesState | None = None
+    """State of a features job; null for other methods."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -705,7 +766,8 @@ class JobView:
 
     @property
     def result_files(self) -> Sequence[str]:
-        """Id of `step_metrics.csv`, once the job is over, where metrics were reported."""
+        """Ids of what came of it: of a features job its shards in the order of their rows, as they are written; then
+        `step_metrics.csv`, once the job is over, where metrics were reported."""
         return self._now.result_files
 
     @property
@@ -755,13 +817,23 @@ class JobView:
 
     @property
     def method(self) -> Method:
-        """How it is fine-tuned."""
+        """The method and its settings."""
         return self._now.method
 
     @property
-    def split(self) -> SplitState:
-        """Its state."""
+    def protection(self) -> str | None:
+        """Class of protection of the labels, as the client declared it; the host does not check it."""
+        return self._now.protection
+
+    @property
+    def split(self) -> SplitState | None:
+        """State of a split job; null for other methods."""
         return self._now.split
+
+    @property
+    def features(self) -> FeaturesState | None:
+        """State of a features job; null for other methods."""
+        return self._now.features
 
 
 class JobFields(TypedDict, total=False):
@@ -777,6 +849,9 @@ class JobFields(TypedDict, total=False):
     """Seed of the adapters' initial values and of dropout."""
     metadata: Mapping[str, str] | None
     """Up to 16 key-value pairs of your own."""
+    protection: str | None
+    """Class of protection that you declare for the labels; stored and shown, the host does not check it. A features
+    job is `blind` where nothing else is declared."""
 
 
 class EstimateFields(TypedDict, total=False):

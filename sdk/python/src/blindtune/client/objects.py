@@ -91,7 +91,8 @@ class Model(Record, schemas.ModelObject):
 
 
 class Job(Record, schemas.JobObject):
-    """One fine-tuning run. `split` holds next_seq, hidden_size, adapter_parameters and max_tokens."""
+    """One run. `split` (of method split) holds next_seq, hidden_size, adapter_parameters and max_tokens; `features` (of
+    method features) holds rows, rows_done, bytes, expected_bytes and hidden_size."""
 
     named_in_repr = ("status", "model", "fine_tuned_model")
     unshown = frozenset({"organization_id", "integrations", "hyperparameters", "validation_file"})
@@ -99,12 +100,13 @@ class Job(Record, schemas.JobObject):
     @property
     def next_seq(self) -> int:
         """The number the host expects of the next step call."""
-        return int(self.split.get("next_seq", 1))
+        return int(self.split.get("next_seq", 1)) if self.split else 1
 
     @property
     def hidden_size(self) -> int:
         """H, the width of the activations."""
-        width = self.split["hidden_size"]
+        state = self.split or self.features
+        width = state and state["hidden_size"]
         if width is None:
             raise BlindtuneError(f"the host does not say how wide the activations of {self.id} are")
         return int(width)

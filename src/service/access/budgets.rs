@@ -1,0 +1,43 @@
+//! Budgets of work that the host does without a call: what a key and its project have left this month. Owns the comparison; must
+//! never stop a call that is answered, which is `rate_limits`'.
+
+use crate::domain::ids::KeyId;
+use crate::domain::ids::ProjectId;
+use crate::domain::quota::Quota;
+use crate::service::context::Result;
+use crate::store::Connection;
+use crate::store::keys;
+use crate::store::projects;
+use crate::store::usage;
+
+/// The budget of the month that is spent, if any, by its name.
+pub async fn spent(connection: &mut Connection, project: ProjectId, key: KeyId) -> Result<Option<&'static str>> {
+    for (quota, holder) in quotas(connection, project, key).await? {
+        if quota.has_budget() {
+            let used = usage::this_month(connection, project, holder).await?;
+            if let Some(name) = quota.exceeded(&used) {
+                return Ok(Some(name));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Tokens that are left of the month's budgets; `None` where there is no budget of tokens.
+pub async fn tokens_left(connection: &mut Connection, project: ProjectId, key: KeyId) -> Result<Option<i64>> {
+    let mut least: Option<i64> = None;
+    for (quota, holder) in quotas(connection, project, key).await? {
+        if let Some(budget) = quota.monthly_tokens {
+            let left = (budget - usage::this_month(connection, project, holder).await?.tokens).max(0);
+            least = Some(least.map_or(left, |least| least.min(left)));
+        }
+    }
+    Ok(least)
+}
+
+/// The quotas of a key and of its project, each with whose use counts against it.
+async fn quotas(connection: &mut Connection, project: ProjectId, key: KeyId) -> Result<Vec<(Quota, Option<KeyId>)>> {
+    let of_key = keys::get(connection, key).await?.map(|row| (row.quota, Some(key)));
+    let of_project = projects::get(connection, project).await?.map(|row| (row.quota, None));
+    Ok(of_key.into_iter().chain(of_project).collect())
+}
