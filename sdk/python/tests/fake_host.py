@@ -313,7 +313,14 @@ class FakeHost:
         split = body["method"]["split"]
         job = {"id": name, "status": "running", "file": body.get("training_file"), "seed": body["seed"], "theta": {}}
         job |= {"sets": split["adapter_sets"], "next_seq": 1, "steps": {}, "events": [], "ledger": []}
-        job |= {"method": body["method"], "graphs": {}, "answers": {}, "latest_forward": 0, "latest_id": ""}
+        job |= {
+            "method": body["method"],
+            "protection": body.get("protection"),
+            "graphs": {},
+            "answers": {},
+            "latest_forward": 0,
+            "latest_id": "",
+        }
         self.jobs[name] = job
         _tell(job, "message", f"Created fine-tuning job: {name}", {})
         self._becomes(job, "running")
@@ -328,6 +335,7 @@ class FakeHost:
         split = {"next_seq": job["next_seq"], "hidden_size": self.engine.hidden}
         split["adapter_parameters"] = self.engine.parameters
         found = {"id": job["id"], "object": "fine_tuning.job", "status": job["status"], "model": "toy", "split": split}
+        found |= {"protection": job["protection"]}
         return found | {"method": job["method"], "training_file": job["file"], "seed": job["seed"]}
 
     # HTTP.

@@ -270,6 +270,13 @@ def test_blanks_are_not_of_a_token() -> None:
     assert placed.places.characters.tolist() == [[0, 2], [3, 5]]
 
 
+def test_spans_have_a_network_of_their_own(client: Client, fake_host: FakeHost, tmp_path: Path) -> None:
+    known = word_tokenizer(tmp_path)
+    with pytest.raises(SettingsError, match="side_width: spans have a network of their own"):
+        Tuner("toy", [client], progress=False, tokenizer=known, side_width=64, **SMALL).fit(phrases(40))
+    assert not fake_host.seen
+
+
 def test_without_a_tokenizer_it_says_what_to_do(
     client: Client, fake_host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -180,6 +180,16 @@ def test_a_file_that_is_sorted_by_label_is_not_sent_sorted(name: str, tmp_path: 
         assert len(sent) >= 100 and abs(means[0] - means[1]) < 0.25
 
 
+@pytest.mark.parametrize(
+    ("settings", "declared"),
+    [({"method": "frozen"}, "blind"), ({"method": "lora", "label_epsilon": 2.0}, "bounded"), ({}, "hurdle")],
+)
+def test_a_job_says_the_class_of_its_run(settings: dict[str, Any], declared: str, fake_host: FakeHost) -> None:
+    client = Client(fake_host.url, "key")
+    Tuner("toy", [client], progress=False, steps=2, batch_size=16, **settings).fit(sentiment(32))
+    assert [client.jobs.retrieve(job).protection for job in fake_host.jobs] == [declared]
+
+
 def test_every_method_has_a_class_of_protection() -> None:
     classes = {method: protection(Settings(method=method).resolve(1)) for method in METHODS}
     assert classes == {

@@ -12,7 +12,7 @@ import pytest
 from blindtune import Client, Dataset, Tuner
 from blindtune.data import Text
 from blindtune.data.taps import Taps
-from blindtune.features import FeatureSource, FeatureStore, download
+from blindtune.features import FeatureSource, FeatureStore, download, download_by_job, host_job
 from blindtune.training.run_folder import RunFolder
 
 from .conftest import MODEL, RealHost
@@ -72,3 +72,41 @@ def test_a_host_that_is_killed_while_it_gives_tokens_changes_nothing(
     disturbed = run(own_host.client(), tmp_path / "disturbed", data, eval_batch_size=2)
     assert calls == -(-len(set(data.texts)) // 2) > 5
     assert disturbed.summary()["adapter_sha256"] == undisturbed.summary()["adapter_sha256"]
+
+
+def test_a_features_job_gives_what_calls_give_and_leaves_nothing(hosts: list[RealHost], tmp_path: Path) -> None:
+    client, data = hosts[0].client(), notes(64)
+    called = run(client, tmp_path / "calls", data)
+    files = {file.id for file in client.files.list()}
+    worked = run(client, tmp_path / "job", data, fetch="job")
+    assert {file.id for file in client.files.list()} == files, "its files are deleted once they are read"
+    job = next(iter(client.jobs.list()))
+    assert job.status == "succeeded" and job.protection == "blind" and job.method["type"] == "features"
+    texts = data.texts
+    np.testing.assert_allclose(worked.predict_proba(texts), called.predict_proba(texts), atol=0.1)
+    by_calls, by_job = (FeatureStore(tmp_path / name / "features") for name in ("calls", "job"))
+    keys = [FeatureSource(client, MODEL).key(text) for text in texts]
+    for one, other in zip(by_calls.read(keys).levels, by_job.read(keys).levels, strict=True):
+        np.testing.assert_allclose(one, other, atol=4e-3 * float(np.abs(one).max()))
+
+
+def test_a_features_job_is_taken_up_by_the_next_call(
+    own_host: RealHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client goes away right after it made the job; the host is killed besides."""
+    source, store = FeatureSource(own_host.client(), MODEL), FeatureStore(tmp_path / "features")
+    texts = sorted(set(notes(96).texts))
+
+    def gone(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(host_job, "_follow", gone)
+        download_by_job(source, texts, store)
+    own_host.kill()
+    own_host.start()
+    source = FeatureSource(own_host.client(), MODEL)
+    jobs = [job.id for job in source.client.jobs.list()]
+    download_by_job(source, texts, store)
+    assert [job.id for job in source.client.jobs.list()] == jobs and len(jobs) == 1
+    assert store.missing([source.key(text) for text in texts]) == []

@@ -91,8 +91,11 @@ class Model(Record, schemas.ModelObject):
 
 
 class Job(Record, schemas.JobObject):
-    """One run. `split` (of method split) holds next_seq, hidden_size, adapter_parameters and max_tokens; `features` (of
-    method features) holds rows, rows_done, bytes, expected_bytes and hidden_size."""
+    """One run.
+
+    Of method split, `split` holds next_seq, hidden_size, adapter_parameters and max_tokens; of method features,
+    `features` holds rows, rows_done, bytes, expected_bytes and hidden_size.
+    """
 
     named_in_repr = ("status", "model", "fine_tuned_model")
     unshown = frozenset({"organization_id", "integrations", "hyperparameters", "validation_file"})

@@ -9,9 +9,9 @@ Owns: the public names of the data. Must never: know a host, or what is trained 
     columns.py     which column is the text, its pair and the label
 """
 
-from .chunks import evaluation_chunks
+from .chunks import evaluation_chunks, upload_bytes
 from .columns import Text
-from .dataset import TASKS, Batches, Dataset, read_dataset, read_texts, text_lengths, upload_bytes
+from .dataset import TASKS, Batches, Dataset, read_dataset, read_texts, text_lengths
 from .sources import DataError
 from .spans import Span, from_tags, to_tags
 

@@ -21,7 +21,7 @@ from .label_sets import LABEL_SETS, indicator, labels_of, most_even, nearest_hal
 from .sources import DataError, Source, open_source
 from .spans import Span, kinds_of, span_names, tagged
 
-__all__ = ["Batches", "DataError", "Dataset", "Text", "read_dataset", "read_texts", "upload_bytes"]
+__all__ = ["Batches", "DataError", "Dataset", "Text", "read_dataset", "read_texts"]
 
 TASKS = ("classification", "regression", "multilabel", "tokens")
 HALVES = ("below", "above")
@@ -135,15 +135,6 @@ def read_dataset(
 def read_texts(data: Any) -> list[Text]:
     """Read the texts of anything that `read_dataset` takes, with or without labels."""
     return [text_of(row, columns, place) for place, row, columns in _rows(open_source(data), Wanted(), LABELS)]
-
-
-def upload_bytes(texts: Iterable[Text]) -> bytes:
-    """The label-free JSONL that a host gets: `text`, and `text_pair` for pairs. Nothing else."""
-    lines = []
-    for text in texts:
-        row = {"text": text} if isinstance(text, str) else {"text": text[0], PAIR: text[1]}
-        lines.append(json.dumps(row, ensure_ascii=False))
-    return ("\n".join(lines) + "\n").encode()
 
 
 @dataclass(frozen=True)

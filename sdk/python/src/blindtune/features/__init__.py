@@ -5,6 +5,15 @@ when, is all that a host learns here.
 """
 
 from .download import FeatureSize, FeatureSource, download, estimate_size
+from .host_job import download_by_job
 from .store import FOLDER_VARIABLE, FeatureStore
 
-__all__ = ["FOLDER_VARIABLE", "FeatureSize", "FeatureSource", "FeatureStore", "download", "estimate_size"]
+__all__ = [
+    "FOLDER_VARIABLE",
+    "FeatureSize",
+    "FeatureSource",
+    "FeatureStore",
+    "download",
+    "download_by_job",
+    "estimate_size",
+]

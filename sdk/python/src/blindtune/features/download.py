@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 from tqdm import tqdm
 
+from ..arrays import AnyArray
 from ..client import Client
 from ..client.step_calls import Text
 from ..data.chunks import evaluation_chunks
@@ -53,8 +54,7 @@ class FeatureSource:
         found = self.client.activations.hidden_states(
             self.model, cast("Sequence[str]", texts), layers=self.layers, tokens="all", dtype=KEPT
         ).tensors
-        names = sorted((name for name in found if name.startswith("hidden.")), key=_layer)
-        return Taps.of([found[name] for name in names], np.asarray(found["lengths"], dtype=np.int64))
+        return Taps.of(levels_of(found), np.asarray(found["lengths"], dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,12 @@ def _check_size(first: Taps, texts: int, store: FeatureStore) -> None:
             f"the features are too large to keep: {size}, the store {store.folder} holds {store.limit / 1e6:,.0f} MB; "
             f"ask for fewer layers (layers=4), or raise the limit (FeatureStore(limit=...), {LIMIT_VARIABLE})"
         )
+
+
+def levels_of(tensors: Mapping[str, AnyArray]) -> list[AnyArray]:
+    """The hidden states among a host's tensors, `hidden.{layer}` [T, H], from the lowest level up."""
+    names = sorted((name for name in tensors if name.startswith("hidden.")), key=_layer)
+    return [tensors[name] for name in names]
 
 
 def _layer(name: str) -> int:

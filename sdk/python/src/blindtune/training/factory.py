@@ -43,6 +43,7 @@ from ..private.tagging import Tagging
 from ..private.tasks import Classification, Regression, Task
 from ..private.training_labels import TrainingLabels
 from .leak_watch import LeakWatch
+from .setting_rules import USUAL
 from .settings import Settings, SettingsError
 from .update_noise import UpdateNoise
 from .updates import UpdateRule, Updates
@@ -130,6 +131,10 @@ def fit_side_home(
 
 def check_side(settings: Settings, data: Dataset) -> None:
     """Refuse, before a host is asked for anything, what could not be trained at home."""
+    if data.spans is not None:
+        for name, usual in (("side", "attentive"), ("side_width", USUAL["attentive"].side_width)):
+            if getattr(settings, name) != usual:
+                raise SettingsError(f"{name}: spans have a network of their own; leave it out")
     network_class(settings.side)
     _objective(make_task(data, settings), data, settings)
 

@@ -1,6 +1,7 @@
 """Jobs on hosts: made for a run, found again, and what they start from.
 
-Owns: what a host is told of a run (model, method, seed, the file of texts). Must never: know a private part.
+Owns: what a host is told of a run (model, method, seed, class of protection, the file of texts). Must never: know a
+private part.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ..client import Client, LiveJob
 from ..errors import NotFoundError
 from .host_group import HostGroup, HostLink
 from .placement import make_placement
+from .protection import protection
 from .settings import Settings
 
 UPLOAD_NAME = "inputs.jsonl"
@@ -22,7 +24,8 @@ UPLOAD_NAME = "inputs.jsonl"
 def create_job(client: Client, model: str, settings: Settings, upload: bytes | None, host: int = 0) -> LiveJob:
     """A job on host number `host`, with the label-free file if there is one."""
     file_id = client.files.create((UPLOAD_NAME, upload)).id if upload is not None else None
-    return client.jobs.create(model, settings.split_method(), training_file=file_id, seed=settings.job_seed(host))
+    how = {"seed": settings.job_seed(host), "protection": protection(settings)}
+    return client.jobs.create(model, settings.split_method(), training_file=file_id, **how)  # type: ignore[arg-type]
 
 
 def open_jobs(model: str, settings: Settings, clients: Sequence[Client], upload: bytes | None) -> tuple[HostGroup, int]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("blindtune")
 
-FREE_TO_CHANGE = frozenset({"eval_batch_size", "save_every"})
+FREE_TO_CHANGE = frozenset({"eval_batch_size", "fetch", "save_every"})
 
 
 @dataclass(frozen=True)

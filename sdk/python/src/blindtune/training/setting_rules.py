@@ -26,7 +26,7 @@ MAX_GRADIENT_ERROR = {"float32": 1e-3, "nf4": 1e-3, "bfloat16": 0.05}
 """Largest relative error of a reconstructed gradient that is put up with, by the backbone's precision."""
 ERROR_WARN = 0.01
 
-ONLY_SIDE = ("layers", "side", "side_width", "input_noise", "class_weights", "networks", "held_out")
+ONLY_SIDE = ("layers", "fetch", "side", "side_width", "input_noise", "class_weights", "networks", "held_out")
 OF_SIDE = frozenset({"method", "epochs", "lr", "batch_size", "eval_batch_size", "seed", "dropout", *ONLY_SIDE})
 
 

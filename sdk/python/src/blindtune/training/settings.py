@@ -59,11 +59,12 @@ class Settings:
 
     Method side trains `side` networks: attentive, or the larger ladder (extra `torch`). It takes `layers` (the levels
     of the backbone that are read: `all`, a number of them, evenly spaced, or which, `0,3,6` or `6,`, where 0 is the
-    embeddings' output), `epochs`, `lr`, `batch_size`, `seed`, `dropout`, `side_width`, `input_noise` (deviation of
-    noise on standardised hidden states), `networks` (trained apart, their outputs averaged), `held_out` (the share of
-    rows that chooses the epoch) and `class_weights` (balanced, or a number for each class in the order of
-    `label_names`; they weigh the loss at home, and change nothing that a host is asked). The rest is about hosts that
-    see something of the training. What is None of `epochs`, `lr`, `batch_size`, `dropout` and `side_width` is in
+    embeddings' output), `fetch` (training rows' features by calls, of which a host keeps nothing, or by a features
+    job, which it works off by itself), `epochs`, `lr`, `batch_size`, `seed`, `dropout`, `side_width`, `input_noise`
+    (deviation of noise on standardised hidden states), `networks` (trained apart, their outputs averaged), `held_out`
+    (the share of rows that chooses the epoch) and `class_weights` (balanced, or a number for each class in the order
+    of `label_names`; they weigh the loss at home, and change nothing that a host is asked). The rest is about hosts
+    that see something of the training. What is None of `epochs`, `lr`, `batch_size`, `dropout` and `side_width` is in
     `setting_rules.USUAL`.
     """
 
@@ -113,6 +114,7 @@ class Settings:
 
     # Side networks (method side), which are trained at home alone.
     layers: str = "all"
+    fetch: Literal["calls", "job"] = "calls"
     side: Literal["attentive", "ladder"] = "attentive"
     side_width: PositiveInt | None = None
     input_noise: Annotated[float, AtLeast(0)] = 0.0

@@ -24,7 +24,7 @@ from ..data import Dataset, Text
 from ..data.alignment import Aligner, PlacedTaps, tokenizer_of
 from ..data.taps import Taps
 from ..errors import RunError
-from ..features import FeatureSource, FeatureStore, download
+from ..features import FeatureSource, FeatureStore, download, download_by_job
 from .export import Exported, write_private_export
 from .factory import check_side, fit_side_home, restored_side_home
 from .host_group import HostLink
@@ -76,7 +76,7 @@ class SideTuner(Tuner, method="side"):
         self._fix_gates()
         self._find_tokenizer(data.task == "tokens")
         self._write_about()
-        taps = self._inputs(mine.texts)
+        taps = self._inputs(mine.texts, self.settings.fetch == "job")
         saved = self.folder.load_state()
         if saved is None:
             last = self._train(taps, mine)
@@ -235,18 +235,19 @@ class SideTuner(Tuner, method="side"):
         if not kept.exists():
             self.folder.write(TOKENIZER, self._aligner.content)
 
-    def _inputs(self, texts: Sequence[Text]) -> Taps | PlacedTaps:
+    def _inputs(self, texts: Sequence[Text], by_job: bool = False) -> Taps | PlacedTaps:
         """What the networks read of these texts."""
-        taps = self._taps(texts)
+        taps = self._taps(texts, by_job)
         return taps if self._aligner is None else self._aligner.place(texts, taps)
 
-    def _taps(self, texts: Sequence[Text]) -> Taps:
+    def _taps(self, texts: Sequence[Text], by_job: bool = False) -> Taps:
         """The hidden states of these texts, asked for in a secret order where the store does not have them."""
         if not len(texts):
             raise RunError("no texts: pass at least one")
         store = FeatureStore.of(self.features)
         order = secret_order(texts, self.folder.secret())
-        download(self.source, [texts[int(row)] for row in order], store, self.progress)
+        fetch = download_by_job if by_job else download
+        fetch(self.source, [texts[int(row)] for row in order], store, self.progress)
         return store.read([self.source.key(text) for text in texts])
 
     @property
