@@ -98,7 +98,8 @@ def _planted(jacobian: Jacobian, classes: int, size: float) -> tuple[Reading, I6
     """A reading of g = size * d v^T plus noise of length one, for labels at random; every parameter is known."""
     rng = np.random.Generator(np.random.PCG64(SEED))
     labels = rng.permutation(np.arange(jacobian.rows) % classes)
-    signal: F64 = rng.normal(size=(classes, jacobian.hidden))[labels] - rng.normal(size=jacobian.hidden) / classes
+    directions: F64 = rng.normal(size=(classes, jacobian.hidden))
+    signal = (directions - directions.mean(axis=0))[labels]
     noise = rng.normal(size=signal.shape)
     g = size * signal / np.linalg.norm(signal) + noise / np.linalg.norm(noise)
     return Reading(jacobian.vjp(g), np.ones(jacobian.parameters)), labels
