@@ -202,6 +202,19 @@ async fn try_features(client: &Client, model: &str, precision: &str, ids: &Value
     Ok(json!(states))
 }
 
+/// A features job runs in each precision that is claimed, at as many levels, and is refused in the others.
+async fn check_features(client: &Client, model: &Value, ids: &Value) {
+    let name = model["id"].as_str().expect("a name");
+    for precision in ["float32", "bfloat16", "nf4"] {
+        let fits = model["precisions"].as_array().is_some_and(|known| known.contains(&json!(precision)));
+        match try_features(client, name, precision, ids).await {
+            Ok(levels) if fits => assert_eq!(levels, model["levels"], "{name} {precision}"),
+            Err(error) if !fits => assert_eq!(error["error"]["param"], "method.features.precision", "{name}: {error}"),
+            other => panic!("{name} {precision}: claimed {fits}, and {other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn whatever_is_claimed_runs_and_whatever_is_not_is_refused() {
     let host = Host::start(&[]).await;
@@ -242,16 +255,7 @@ async fn whatever_is_claimed_runs_and_whatever_is_not_is_refused() {
                 }
             }
         }
-        for precision in ["float32", "bfloat16", "nf4"] {
-            let fits = list(&model["precisions"]).contains(&json!(precision));
-            match try_features(&client, name, precision, &ids).await {
-                Ok(levels) if fits => assert_eq!(levels, model["levels"], "{name} {precision}"),
-                Err(error) if !fits => {
-                    assert_eq!(error["error"]["param"], "method.features.precision", "{name}: {error}")
-                }
-                other => panic!("{name} {precision}: claimed {fits}, and {other:?}"),
-            }
-        }
+        check_features(&client, &model, &ids).await;
         for targets in [&model["lora"]["target_modules_default"], &model["lora"]["modules"]] {
             assert!(!list(targets).is_empty());
             let split = json!({"lora": {"target_modules": targets}});
