@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,11 +245,15 @@ class SideTuner(Tuner, method="side"):
         """The hidden states of these texts, asked for in a secret order where the store does not have them."""
         if not len(texts):
             raise RunError("no texts: pass at least one")
-        store = FeatureStore.of(self.features)
         order = secret_order(texts, self.folder.secret())
         fetch = download_by_job if by_job else download
-        fetch(self.source, [texts[int(row)] for row in order], store, self.progress)
-        return store.read([self.source.key(text) for text in texts])
+        fetch(self.source, [texts[int(row)] for row in order], self._store, self.progress)
+        return self._store.read([self.source.key(text) for text in texts])
+
+    @cached_property
+    def _store(self) -> FeatureStore:
+        """One for all calls: it checks the hash of each of its files once."""
+        return FeatureStore.of(self.features)
 
     @property
     def source(self) -> FeatureSource:
