@@ -13,7 +13,11 @@ use uuid::Uuid;
 use crate::domain::ids::JobId;
 use crate::domain::settings::Precision;
 use crate::domain::settings::SplitSettings;
+use crate::domain::taps::Taps;
 use crate::engine::EngineError;
+use crate::engine::ForwardCall;
+use crate::engine::ForwardReply;
+use crate::engine::Inputs;
 use crate::engine::SessionInfo;
 use crate::engine::SessionSpec;
 use crate::engine::Start;
@@ -24,7 +28,7 @@ use crate::store::models::ModelRow;
 /// One that is unused for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
 /// Pause while the device's queue is full.
-pub const RETRY: Duration = Duration::from_millis(20);
+const RETRY: Duration = Duration::from_millis(20);
 
 /// An open session.
 pub struct Opened {
@@ -33,6 +37,33 @@ pub struct Opened {
     /// What the backbone turned out to be.
     pub info: SessionInfo,
     used: parking_lot::Mutex<Instant>,
+}
+
+impl Opened {
+    /// One forward for hidden states, tried again while the device's queue is full; with what its last try took.
+    pub async fn forward(
+        &self,
+        context: &Context,
+        inputs: &Inputs,
+        taps: &Arc<Taps>,
+    ) -> std::result::Result<(ForwardReply, Duration), EngineError> {
+        loop {
+            let call = ForwardCall {
+                keep: None,
+                random: 0,
+                inputs: inputs.clone(),
+                adapters: Vec::new(),
+                base: false,
+                theta: Vec::new(),
+                taps: Some(Arc::clone(taps)),
+            };
+            let begun = Instant::now();
+            match context.engine.forward(self.session, call).await {
+                Err(EngineError::Busy) => tokio::time::sleep(RETRY).await,
+                done => return Ok((done?, begun.elapsed())),
+            }
+        }
+    }
 }
 
 /// The sessions.

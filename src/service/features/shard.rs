@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-use std::time::Instant;
 
 use bytes::BytesMut;
 
@@ -15,14 +14,12 @@ use crate::domain::taps::Taps;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
 use crate::engine::EngineError;
-use crate::engine::ForwardCall;
 use crate::engine::ForwardReply;
 use crate::engine::Inputs;
 use crate::engine::Place;
 use crate::service::context::Context;
 use crate::service::error::ServiceError;
 use crate::service::features::sessions::Opened;
-use crate::service::features::sessions::RETRY;
 use crate::service::features::size::Room;
 use crate::service::features::size::RowSize;
 use crate::service::features::size::cut;
@@ -178,23 +175,8 @@ impl Run<'_> {
     /// One forward, then a pause where others use the device: they get their share.
     async fn forward(&self, inputs: Inputs, numbers: &[u64]) -> Result<(ForwardReply, Duration), Stop> {
         self.hold().await?;
-        let (reply, took) = loop {
-            let call = ForwardCall {
-                keep: None,
-                random: 0,
-                inputs: inputs.clone(),
-                adapters: Vec::new(),
-                base: false,
-                theta: Vec::new(),
-                taps: Some(Arc::clone(&self.taps)),
-            };
-            let begun = Instant::now();
-            match self.context.engine.forward(self.opened.session, call).await {
-                Err(EngineError::Busy) => tokio::time::sleep(RETRY).await,
-                Err(error) => return Err(of_rows(error, numbers)),
-                Ok(reply) => break (reply, begun.elapsed()),
-            }
-        };
+        let answer = self.opened.forward(self.context, &inputs, &self.taps).await;
+        let (reply, took) = answer.map_err(|error| of_rows(error, numbers))?;
         if self.context.activity.within(LATELY) {
             let others = 1.0 / self.context.features.batch_share - 1.0;
             tokio::time::sleep(took.mul_f64(others).min(LONGEST_PAUSE)).await;

@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use std::time::Instant;
 
-use crate::engine::EngineError;
-use crate::engine::ForwardCall;
 use crate::engine::Inputs;
 use crate::service::context::Result;
 use crate::service::features::admission::Planned;
-use crate::service::features::sessions::RETRY;
 use crate::service::features::worker::Features;
 use crate::service::files::row_reader::read_rows;
 use crate::service::inference::runnable::rows_per_forward;
@@ -51,22 +47,9 @@ impl Features {
     }
 
     async fn run_once(&self, plan: &Planned, inputs: Inputs) -> Result<(usize, Duration)> {
-        loop {
-            let call = ForwardCall {
-                keep: None,
-                random: 0,
-                inputs: inputs.clone(),
-                adapters: Vec::new(),
-                base: false,
-                theta: Vec::new(),
-                taps: Some(Arc::new(plan.settings.taps())),
-            };
-            let begun = Instant::now();
-            match self.context.engine.forward(plan.opened.session, call).await {
-                Err(EngineError::Busy) => tokio::time::sleep(RETRY).await,
-                done => return Ok((done?.tokens, begun.elapsed())),
-            }
-        }
+        let taps = Arc::new(plan.settings.taps());
+        let (reply, took) = plan.opened.forward(&self.context, &inputs, &taps).await?;
+        Ok((reply.tokens, took))
     }
 }
 
