@@ -7,7 +7,9 @@ use utoipa::ToSchema;
 
 use crate::domain::expiry::BadExpiry;
 use crate::domain::expiry::ExpiresAfter;
+use crate::domain::feature_choice::BadTaps;
 use crate::domain::feature_choice::LevelChoice;
+use crate::domain::feature_choice::Levels;
 use crate::domain::feature_choice::TokenChoice;
 use crate::domain::limits::LARGEST_WHOLE;
 use crate::domain::settings::BadSetting;
@@ -71,40 +73,59 @@ pub struct FeatureSettings {
     pub expires_after: Option<FeaturesLife>,
 }
 
+/// What a host gives of a backbone's hidden states.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// The levels.
+    pub levels: Levels<'a>,
+    /// Width of a state.
+    pub width: usize,
+    /// Most features of a level; 0 where there is no bound.
+    pub dim: usize,
+}
+
+impl Given<'_> {
+    /// Refuses states of a level in more features than the host gives.
+    pub fn check_dim(&self, dim: usize) -> Result<(), String> {
+        if self.dim == 0 || dim <= self.dim {
+            return Ok(());
+        }
+        Err(format!("this host gives at most {} features of a level (limits.feature_dim), not {dim}", self.dim))
+    }
+}
+
 impl FeatureSettings {
-    /// The settings as they hold for a backbone with these levels of this width: the choice of levels becomes their list.
-    pub fn settle(self, levels: usize, width: usize) -> Result<Self, BadSetting> {
+    /// The settings as they hold for what is given of a backbone: the choice of levels becomes their list.
+    pub fn settle(self, given: &Given) -> Result<Self, BadSetting> {
+        let Given { levels, width, .. } = given;
         let refused = |setting: &str, reason: String| BadSetting { setting: setting.to_owned(), reason };
-        let chosen = self.layers.resolve(levels).map_err(|reason| refused("layers", reason))?;
-        self.tokens.check().map_err(|reason| refused("tokens", reason))?;
+        let of_taps = |bad: BadTaps| refused(bad.field, bad.reason);
+        let chosen = self.layers.resolve(levels).map_err(of_taps)?;
+        self.tokens.check().map_err(of_taps)?;
         if let Some(Projection { dim, seed, .. }) = self.project {
-            if !(1..=width).contains(&dim) {
+            if !(1..=*width).contains(&dim) {
                 return Err(refused("project.dim", format!("must be from 1 to {width}, the backbone's width")));
             }
             if seed > LARGEST_WHOLE.unsigned_abs() {
                 return Err(refused("project.seed", format!("must be at most {LARGEST_WHOLE}")));
             }
         }
-        Ok(Self { layers: LevelChoice::List(chosen), ..self })
+        let dim = self.project.map_or(*width, |project| project.dim);
+        given.check_dim(dim).map_err(|reason| refused("project", format!("{reason}: ask for a projection")))?;
+        Ok(Self { layers: LevelChoice::list(&chosen), ..self })
     }
 
     /// The levels, once they are settled.
-    pub fn levels(&self) -> &[usize] {
+    pub fn levels(&self) -> Vec<usize> {
         match &self.layers {
-            LevelChoice::List(levels) => levels,
-            _ => &[],
+            LevelChoice::List(levels) => levels.iter().map(|level| level.unsigned_abs() as usize).collect(),
+            _ => Vec::new(),
         }
     }
 
     /// What is asked of each forward, once the levels are settled.
     pub fn taps(&self) -> Taps {
-        Taps {
-            levels: self.levels().to_vec(),
-            tokens: self.tokens.taps(),
-            dtype: self.dtype,
-            transform: None,
-            alone: true,
-        }
+        Taps { levels: self.levels(), tokens: self.tokens.taps(), dtype: self.dtype, transform: None, alone: true }
     }
 
     /// The names of the states behind `hidden.`, once the levels are settled: `3`, or `3.cls`.

@@ -27,6 +27,10 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Features of one project, in bytes: those that are stored, and those that its open jobs are to write.
     pub feature_bytes_per_project: u64,
+    /// How many levels of a backbone's hidden states are given, evenly spaced, the last one included; 0 gives all.
+    pub feature_levels: usize,
+    /// Most features of a level that are given; what is wider needs a projection. 0 sets no bound.
+    pub feature_dim: usize,
     /// Longest line of an uploaded file, in bytes.
     pub file_line_bytes: usize,
     /// Largest number of inputs in one forward.
@@ -72,6 +76,8 @@ impl Default for Limits {
             tensor_rank: 4,
             file_bytes: 512 * 1024 * 1024,
             feature_bytes_per_project: 64 * 1024 * 1024 * 1024,
+            feature_levels: 0,
+            feature_dim: 0,
             file_line_bytes: 1024 * 1024,
             batch_rows: 1024,
             batch_tokens: 65_536,

@@ -1,26 +1,17 @@
-//! Hidden states as calls ask for them. Owns the API's words for levels, tokens and element types, and which levels a choice stands
-//! for; must never hold a state.
+//! Hidden states as calls ask for them. Owns the API's words for tokens and element types, and how large an answer is; must never
+//! hold a state.
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::domain::feature_choice::BadTaps;
+use crate::domain::feature_choice::LevelChoice;
+use crate::domain::feature_choice::Levels;
 use crate::domain::tensor::Dtype;
 use crate::domain::transform::Transform;
-
-/// Levels as a caller names them: 0 is the embeddings' output, l that of layer l.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LayerChoice {
-    /// Every level.
-    All,
-    /// These, ascending.
-    These(Vec<i64>),
-    /// So many, evenly spaced, the last one included.
-    Evenly(i64),
-}
 
 /// What is made of an input's tokens: one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -67,17 +58,22 @@ impl TokenPicks {
         if words == ["all"] {
             return Ok(Self::All);
         }
-        let mut picks = Vec::with_capacity(words.len());
-        for word in words {
+        let pick = |word: &String| {
             let found = TokenPick::ALL.into_iter().find(|pick| pick.name() == word);
-            let pick = found
-                .ok_or_else(|| bad(format!("must be all, or one or more of cls, mean, max and last, not '{word}'")))?;
-            if picks.contains(&pick) {
-                return Err(bad(format!("{word} is a duplicate")));
-            }
-            picks.push(pick);
+            found.ok_or_else(|| bad(format!("must be all, or one or more of cls, mean, max and last, not '{word}'")))
+        };
+        Self::of(words.iter().map(pick).collect::<Result<_, _>>()?)
+    }
+
+    /// These picks; refused where there is none, or one of them twice.
+    pub fn of(picks: Vec<TokenPick>) -> Result<Self, BadTaps> {
+        let bad = |reason: String| Err(BadTaps { field: "tokens", reason });
+        let twice = picks.iter().enumerate().find(|(at, pick)| picks[..*at].contains(pick));
+        match twice {
+            Some((_, pick)) => bad(format!("{} is a duplicate", pick.name())),
+            None if picks.is_empty() => bad("the list is empty".to_owned()),
+            None => Ok(Self::Some(picks)),
         }
-        if picks.is_empty() { Err(bad("the list is empty".to_owned())) } else { Ok(Self::Some(picks)) }
     }
 
     /// Vectors that inputs with so many tokens become.
@@ -120,7 +116,7 @@ impl TapDtype {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapChoice {
     /// Of which levels.
-    pub layers: LayerChoice,
+    pub layers: LevelChoice,
     /// Of which tokens.
     pub tokens: TokenPicks,
     /// In which element type.
@@ -155,75 +151,9 @@ pub struct BatchSize {
     pub width: usize,
 }
 
-/// Hidden states that cannot be given.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {reason}")]
-pub struct BadTaps {
-    /// `layers` or `tokens`.
-    pub field: &'static str,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-/// The levels of a backbone, as messages name them.
-#[derive(Debug, Clone, Copy)]
-pub struct Levels<'a> {
-    /// Name of the backbone.
-    pub model: &'a str,
-    /// How many; at least one.
-    pub count: usize,
-}
-
-impl fmt::Display for Levels<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} has levels 0 to {}", self.model, self.count.saturating_sub(1))
-    }
-}
-
-impl LayerChoice {
-    /// The levels that this stands for, ascending.
-    pub fn resolve(&self, of: Levels) -> Result<Vec<usize>, BadTaps> {
-        match self {
-            Self::All => Ok((0..of.count).collect()),
-            Self::These(levels) => check_ascending(levels, of),
-            Self::Evenly(count) => spread(*count, of),
-        }
-    }
-}
-
-fn bad_layers<T>(reason: String) -> Result<T, BadTaps> {
-    Err(BadTaps { field: "layers", reason })
-}
-
-fn check_ascending(levels: &[i64], of: Levels) -> Result<Vec<usize>, BadTaps> {
-    let mut found = Vec::with_capacity(levels.len());
-    for &asked in levels {
-        let Some(level) = usize::try_from(asked).ok().filter(|level| *level < of.count) else {
-            return bad_layers(format!("{asked} is out of range: {of}"));
-        };
-        match found.last() {
-            Some(&before) if before == level => return bad_layers(format!("{level} is a duplicate")),
-            Some(&before) if before > level => {
-                return bad_layers(format!("{level} follows {before}: list the levels in ascending order"));
-            }
-            _ => found.push(level),
-        }
-    }
-    if found.is_empty() { bad_layers("the list is empty".to_owned()) } else { Ok(found) }
-}
-
-/// Level round(i * last / (count - 1)) for each i, halves upwards; one alone is the last.
-fn spread(count: i64, of: Levels) -> Result<Vec<usize>, BadTaps> {
-    let Some(count) = usize::try_from(count).ok().filter(|count| (1..=of.count).contains(count)) else {
-        return bad_layers(format!("{count} levels cannot be picked: {of}, so a number is from 1 to {}", of.count));
-    };
-    let (last, gaps) = (of.count - 1, count - 1);
-    Ok(if gaps == 0 { vec![last] } else { (0..count).map(|i| (2 * i * last + gaps) / (2 * gaps)).collect() })
-}
-
 impl TapChoice {
     /// What a pass of this backbone is asked for.
-    pub fn resolve(&self, of: Levels) -> Result<Taps, BadTaps> {
+    pub fn resolve(&self, of: &Levels) -> Result<Taps, BadTaps> {
         Ok(Taps {
             levels: self.layers.resolve(of)?,
             tokens: self.tokens.clone(),
@@ -270,58 +200,8 @@ impl Taps {
 mod tests {
     use super::*;
 
-    fn of(count: usize) -> Levels<'static> {
-        Levels { model: "m", count }
-    }
-
     fn words(words: &[&str]) -> Vec<String> {
         words.iter().map(|&word| word.to_owned()).collect()
-    }
-
-    #[test]
-    fn levels_are_all_or_these_or_evenly_spaced() {
-        assert_eq!(LayerChoice::All.resolve(of(3)), Ok(vec![0, 1, 2]));
-        assert_eq!(LayerChoice::These(vec![0, 3, 6]).resolve(of(7)), Ok(vec![0, 3, 6]));
-        let cases = [
-            (1, 7, vec![6]),
-            (2, 7, vec![0, 6]),
-            (3, 7, vec![0, 3, 6]),
-            (4, 7, vec![0, 2, 4, 6]),
-            (5, 7, vec![0, 2, 3, 5, 6]),
-            (7, 7, vec![0, 1, 2, 3, 4, 5, 6]),
-            (3, 4, vec![0, 2, 3]),
-            (1, 1, vec![0]),
-        ];
-        for (count, levels, expected) in cases {
-            assert_eq!(LayerChoice::Evenly(count).resolve(of(levels)), Ok(expected), "{count} of {levels}");
-        }
-    }
-
-    #[test]
-    fn every_number_of_levels_gives_as_many_and_the_last() {
-        for levels in 1..40 {
-            for count in 1..=levels {
-                let found = LayerChoice::Evenly(count as i64).resolve(of(levels)).expect("in range");
-                assert_eq!((found.len(), found.last()), (count, Some(&(levels - 1))));
-                assert!(found.windows(2).all(|pair| pair[0] < pair[1]), "{found:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn levels_that_are_not_there_or_not_in_order_are_refused() {
-        let cases = [
-            (LayerChoice::These(vec![0, 7]), "7 is out of range: m has levels 0 to 6"),
-            (LayerChoice::These(vec![-1]), "-1 is out of range: m has levels 0 to 6"),
-            (LayerChoice::These(vec![3, 3]), "3 is a duplicate"),
-            (LayerChoice::These(vec![3, 2]), "2 follows 3: list the levels in ascending order"),
-            (LayerChoice::These(vec![]), "the list is empty"),
-            (LayerChoice::Evenly(0), "0 levels cannot be picked: m has levels 0 to 6, so a number is from 1 to 7"),
-            (LayerChoice::Evenly(8), "8 levels cannot be picked: m has levels 0 to 6, so a number is from 1 to 7"),
-        ];
-        for (choice, reason) in cases {
-            assert_eq!(choice.resolve(of(7)), bad_layers(reason.to_owned()), "{choice:?}");
-        }
     }
 
     #[test]

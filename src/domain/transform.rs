@@ -46,6 +46,13 @@ impl Transform {
         self.parts.get(name.strip_prefix("hidden.")?)
     }
 
+    /// Features that are left of a level of this width: the most of any part.
+    pub fn width(&self, width: usize) -> usize {
+        let left =
+            |part: &Part| part.projection.as_ref().and_then(|[_, components]| components.shape().last().copied());
+        self.parts.values().map(|part| left(part).unwrap_or(width)).max().unwrap_or(width)
+    }
+
     /// The tensors of its file: `mean.3`, `components.3` and `scale.3`, as far as there are any.
     pub fn tensors(&self) -> Vec<WireTensor> {
         let mut tensors = Vec::new();

@@ -19,10 +19,10 @@ use crate::api::dto::steps::TensorJson;
 use crate::api::dto::steps::TensorMap;
 use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::error_code::ErrorCode;
+use crate::domain::feature_choice::BadTaps;
+use crate::domain::feature_choice::LevelChoice;
 use crate::domain::schemas;
 use crate::domain::settings::Pooling;
-use crate::domain::taps::BadTaps;
-use crate::domain::taps::LayerChoice;
 use crate::domain::taps::TapChoice;
 use crate::domain::taps::TapDtype;
 use crate::domain::taps::TokenPick;
@@ -130,15 +130,15 @@ pub enum LayersJson {
 }
 
 impl LayersJson {
-    fn read(self) -> Result<LayerChoice> {
+    fn read(self) -> Result<LevelChoice> {
         match self {
-            Self::Word(word) if word == "all" => Ok(LayerChoice::All),
+            Self::Word(word) if word == "all" => Ok(LevelChoice::default()),
             Self::Word(word) => {
                 let reason = format!("must be all, a list of levels, or how many of them, not '{word}'");
                 Err(BadTaps { field: "layers", reason }.into())
             }
-            Self::Levels(levels) => Ok(LayerChoice::These(levels)),
-            Self::Count(count) => Ok(LayerChoice::Evenly(count)),
+            Self::Levels(levels) => Ok(LevelChoice::List(levels)),
+            Self::Count(count) => Ok(LevelChoice::Count(count)),
         }
     }
 }
@@ -246,7 +246,7 @@ impl ActivationsBody {
         if let Some((field, _)) = others.into_iter().find(|(_, is_set)| *is_set) {
             return refuse(field, "is of activations; leave it out where layers or tokens ask for hidden states");
         }
-        let layers = self.layers.take().map_or(Ok(LayerChoice::All), LayersJson::read)?;
+        let layers = self.layers.take().map_or(Ok(LevelChoice::default()), LayersJson::read)?;
         let tokens = self.tokens.take().map_or(Ok(TokenPicks::All), TokensJson::read)?;
         Ok(Some(TapChoice { layers, tokens, dtype: self.dtype.unwrap_or_default(), transform: None }))
     }

@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
+use crate::domain::feature_choice::Levels;
 use crate::domain::features::FeatureSettings;
+use crate::domain::features::Given;
 use crate::domain::ids::FileId;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
+use crate::domain::limits::Limits;
 use crate::domain::settings::BadSetting;
 use crate::domain::settings::Precision;
 use crate::domain::settings::SplitSettings;
 use crate::engine::EngineError;
 use crate::service::access::budgets;
+use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
 use crate::service::error::setting_path;
@@ -99,7 +103,8 @@ impl Features {
         let backbone = self.backbone(project, asked.model).await?;
         let session = session_settings(&backbone.family, asked.settings.precision)?;
         let opened = self.sessions.get(&backbone, &session).await.map_err(of_features)?;
-        let settings = asked.settings.clone().settle(opened.info.levels, opened.info.hidden_size).map_err(refused)?;
+        let settings =
+            asked.settings.clone().settle(&given(&self.context, &backbone.name, &opened)).map_err(refused)?;
         let (file, counted) = match asked.rows {
             Rows::File(id) => {
                 let file = self.file(project, id).await?;
@@ -186,6 +191,12 @@ impl Features {
         }
         Ok(())
     }
+}
+
+/// What this host gives of a backbone.
+fn given<'a>(context: &Context, model: &'a str, opened: &Opened) -> Given<'a> {
+    let Limits { feature_levels: most, feature_dim: dim, .. } = context.limits;
+    Given { levels: Levels { model, count: opened.info.levels, most }, width: opened.info.hidden_size, dim }
 }
 
 /// Rows and their tokens.

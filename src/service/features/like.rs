@@ -3,7 +3,6 @@
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::ProjectId;
-use crate::domain::taps::LayerChoice;
 use crate::domain::taps::TapChoice;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
@@ -36,9 +35,8 @@ impl Features {
                 ServiceError::new(ErrorCode::FileDeleted, message).at("like")
             })?),
         };
-        let levels = settings.levels().iter().map(|level| *level as i64).collect();
         let taps = TapChoice {
-            layers: LayerChoice::These(levels),
+            layers: settings.layers.clone(),
             tokens: settings.tokens.taps(),
             dtype: settings.dtype,
             transform,

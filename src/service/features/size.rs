@@ -82,6 +82,8 @@ pub fn cut(tokens: &[usize], room: Room) -> Cut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::feature_choice::Levels;
+    use crate::domain::features::Given;
 
     fn room(bytes: u64, is_empty: bool) -> Room {
         Room { size: RowSize { per_token: 10, per_row: 8 }, bytes, is_empty }
@@ -111,7 +113,8 @@ mod tests {
     fn a_row_takes_its_states_and_its_length() {
         let size = |json: serde_json::Value| {
             let settings: FeatureSettings = serde_json::from_value(json).expect("settings");
-            RowSize::of(&settings.settle(7, 384).expect("fits"), 384).bytes(2, 30)
+            let given = Given { levels: Levels { model: "m", count: 7, most: 0 }, width: 384, dim: 0 };
+            RowSize::of(&settings.settle(&given).expect("fits"), 384).bytes(2, 30)
         };
         use serde_json::json;
         assert_eq!(size(json!({})), 30 * 7 * 384 * 4 + 2 * 8);

@@ -15,15 +15,17 @@ use uuid::Uuid;
 use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
+use crate::domain::feature_choice::Levels;
+use crate::domain::features::Given;
 use crate::domain::ids::JobId;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
+use crate::domain::limits::Limits;
 use crate::domain::settings::Custody;
 use crate::domain::settings::Pooling;
 use crate::domain::settings::Precision;
 use crate::domain::settings::SplitSettings;
 use crate::domain::taps::BatchSize;
-use crate::domain::taps::Levels;
 use crate::domain::taps::TapChoice;
 use crate::domain::taps::TapDtype;
 use crate::domain::taps::Taps;
@@ -268,8 +270,7 @@ impl Inference {
         let mut replies = Vec::new();
         let step = rows_per_forward(&self.context.limits, opened.most_tokens);
         let inputs = parts::parts(call.inputs, step);
-        let of = Levels { model: &model.name, count: opened.levels };
-        let taps = call.taps.map(|choice| choice.resolve(of)).transpose()?.map(Arc::new);
+        let taps = call.taps.map(|choice| self.taps(&model.name, &opened, choice)).transpose()?.map(Arc::new);
         if let Some(taps) = &taps {
             self.check_size(slot, taps, Batch { inputs: &inputs, step, width: opened.width }).await?;
         }
@@ -303,6 +304,18 @@ impl Inference {
             jobs_in_pass,
             load: None,
         })
+    }
+
+    /// What a pass is asked for, within what this host gives of the backbone.
+    fn taps(&self, model: &str, opened: &Opened, choice: &TapChoice) -> Result<Taps> {
+        let Limits { feature_levels: most, feature_dim: dim, .. } = self.context.limits;
+        let given = Given { levels: Levels { model, count: opened.levels, most }, width: opened.width, dim };
+        let width = choice.transform.as_ref().map_or(opened.width, |transform| transform.width(opened.width));
+        given.check_dim(width).map_err(|reason| {
+            let message = format!("layers: {reason}; name a features job with a projection in like.");
+            ServiceError::new(ErrorCode::InvalidSetting, message).at("layers")
+        })?;
+        Ok(choice.resolve(&given.levels)?)
     }
 
     /// Refuses hidden states that are too large for a body, before anything runs.
