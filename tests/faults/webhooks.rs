@@ -19,6 +19,8 @@ use tokio::net::TcpListener;
 
 use crate::client::Client;
 use crate::client_custody::host_and_client;
+use crate::features::features_job;
+use crate::features::jsonl;
 use crate::host::until;
 use crate::world::id;
 use crate::world::split_job;
@@ -169,6 +171,19 @@ async fn a_jobs_life_is_told_in_signed_messages() {
     assert_eq!(some.has(1).await[0].json()["type"], "fine_tuning.job.succeeded");
     hook.newest("delivered").await;
     assert_eq!((all.got().len(), some.got().len()), (6, 1), "each once");
+}
+
+#[tokio::test]
+async fn a_features_job_tells_that_it_runs_and_how_it_ended() {
+    let (_host, client) = host_and_client(&OPEN).await;
+    let receiver = Receiver::start(&[]).await;
+    Hook::new(&client, &receiver.url, &["fine_tuning.job.running", "fine_tuning.job.succeeded"]).await;
+    let file = id(&client.upload("rows.jsonl", jsonl(10)).await.ok_json());
+    let job = features_job(&client, &file, &json!({"tokens": "cls"})).await;
+    let mut kinds: Vec<_> = receiver.has(2).await.iter().map(|told| told.json()["type"].clone()).collect();
+    kinds.sort_by_key(ToString::to_string);
+    assert_eq!(kinds, ["fine_tuning.job.running", "fine_tuning.job.succeeded"]);
+    assert!(receiver.got().iter().all(|told| told.json()["data"]["id"] == json!(job.id)));
 }
 
 #[tokio::test]

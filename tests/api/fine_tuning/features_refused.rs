@@ -13,6 +13,7 @@ use crate::features::files;
 use crate::features::jsonl;
 use crate::features::succeeded;
 use crate::host::Host;
+use crate::host::until;
 use crate::world::MODEL;
 use crate::world::World;
 use crate::world::add_tiny;
@@ -231,4 +232,81 @@ async fn a_row_that_cannot_be_read_is_named() {
     assert_eq!((&view["status"], &view["error"]["code"]), (&json!("failed"), &json!("invalid_input")));
     assert!(view["error"]["message"].as_str().is_some_and(|text| text.contains("Row 20 ")), "{view}");
     assert_eq!((&view["features"]["rows_done"], files(&view).len()), (&json!(16), 2), "rows 0 to 15 are done");
+}
+
+#[tokio::test]
+async fn a_host_gives_no_more_levels_and_no_wider_ones_than_its_limits_say() {
+    let host = Host::start(&[("BLINDTUNE_LIMITS__FEATURE_LEVELS", "2"), ("BLINDTUNE_LIMITS__FEATURE_DIM", "8")]).await;
+    add_tiny(&host).await;
+    let client = Client::new(&host.base(), Some(&host.key("bounded", &[]).await));
+    let limits = client.get("/v1/fine_tuning/capabilities").await.ok_json()["limits"].clone();
+    assert_eq!((&limits["feature_levels"], &limits["feature_dim"]), (&json!(2), &json!(8)));
+    let file = id(&client.upload("rows.jsonl", jsonl(10)).await.ok_json());
+    let project = json!({"kind": "orthogonal", "dim": 8});
+    let refusals = [
+        (json!({"layers": [1], "project": project}), "layers", "limits.feature_levels"),
+        (json!({"layers": 3, "project": project}), "layers", "limits.feature_levels"),
+        (json!({}), "project", "at most 8 features"),
+        (json!({"project": {"kind": "pca", "dim": 9}}), "project", "at most 8 features"),
+    ];
+    for (settings, field, part) in refusals {
+        let error = client.post(JOBS, &body(&file, &settings)).await.refused(400, "invalid_setting");
+        assert_eq!(error["param"], format!("method.features.{field}"), "{settings}");
+        assert!(error["message"].as_str().is_some_and(|text| text.contains(part)), "{error}");
+    }
+    let ask = async |fields: Value| {
+        let mut body = json!({"model": MODEL, "input": ["w5 w6"]});
+        body.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+        client.post("/v1/activations", &body).await
+    };
+    for fields in [json!({"layers": "all"}), json!({"layers": [1], "tokens": "cls"})] {
+        let error = ask(fields).await.refused(400, "invalid_setting");
+        assert!(error["message"].as_str().is_some_and(|text| text.contains("like")), "{error}");
+    }
+    let job = features_job(&client, &file, &json!({"project": project})).await;
+    let view = succeeded(&job).await;
+    assert_eq!(view["method"]["features"]["layers"].as_array().map(Vec::len), Some(2), "all are those that are given");
+    let found = ask(json!({"like": job.id})).await.ok_json();
+    let shapes: Vec<_> = found["tensors"].as_object().expect("tensors").iter().collect();
+    assert_eq!(shapes.iter().filter(|(name, _)| name.starts_with("hidden.")).count(), 2, "{found}");
+    assert!(shapes.iter().all(|(name, one)| !name.starts_with("hidden.") || one["shape"][1] == 8), "{found}");
+}
+
+#[tokio::test]
+async fn a_budget_that_is_spent_meanwhile_pauses_the_job_and_loses_nothing() {
+    let (host, client) = tight().await;
+    let poor = client.with_key(Some(&host.key("tight", &["--monthly-tokens", "800"]).await));
+    let file = id(&poor.upload("rows.jsonl", jsonl(100)).await.ok_json());
+    let job = features_job(&poor, &file, &json!({"layers": 1, "tokens": "cls", "dtype": "float16"})).await;
+    job.verb("pause").await.ok();
+    for _ in 0..5 {
+        poor.post("/v1/embeddings", &json!({"model": MODEL, "input": vec!["w5 w6 w7"; 20]})).await.ok();
+    }
+    job.verb("resume").await.ok();
+    until("it pauses", async || job.status().await == "paused").await;
+    let view = job.view().await;
+    let done = view["features"]["rows_done"].as_u64().expect("a number");
+    assert!(done > 0 && done < 100, "{view}");
+    assert_eq!(files(&view).len() as u64, done / 2, "what is listed is what is done");
+    let events = poor.get(&job.path("/events")).await.ok_json();
+    let said = |event: &Value| event["message"].as_str().is_some_and(|text| text.contains("monthly_tokens"));
+    assert!(events["data"].as_array().expect("events").iter().any(said), "{events}");
+    job.verb("cancel").await.ok();
+}
+
+#[tokio::test]
+async fn the_same_request_again_makes_one_job() {
+    let world = World::new().await;
+    let file = world.file("rows.jsonl", &jsonl(10)).await;
+    let ask = async |settings: Value| {
+        let call = world.client.call(reqwest::Method::POST, JOBS).header("Idempotency-Key", "features-once");
+        call.json(&body(&file, &settings)).send().await
+    };
+    let first = ask(json!({"tokens": "cls"})).await.ok_json();
+    let again = ask(json!({"tokens": "cls"})).await;
+    assert_eq!((id(&again.clone().ok_json()), again.header("idempotency-replayed")), (id(&first), "true"));
+    ask(json!({"tokens": "mean"})).await.refused(422, "idempotency_conflict");
+    let listed = world.client.get(JOBS).await.ok_json();
+    let same = |job: &&Value| job["training_file"] == json!(file);
+    assert_eq!(listed["data"].as_array().expect("a list").iter().filter(same).count(), 1);
 }
