@@ -146,7 +146,7 @@ science: release ## SST-2 with MiniLM, method by method, attacked: benches/resul
 	@$(RELEASE) $(PYTHON) benches/inversion.py
 	@$(PYTHON) scripts/privacy_page.py
 
-science-side: release ## SST-2 by method side, features once and many runs at home: benches/results/side.json (DATA=, SEEDS=3, ONLY=; PyTorch, 5 GB)
+science-side: release ## SST-2 by method side, features once and many runs at home: benches/results/side.json (DATA=, SETS=sst2,rte, SEEDS=, ONLY=; PyTorch, 5 GB)
 	@scripts/setup/peft.sh
 	@PYTHONPATH=$(SDK)/src $(RELEASE) .deps/peft/bin/python benches/side.py
 

@@ -1,12 +1,16 @@
-"""Method side on real data: SST-2 with all-MiniLM-L6-v2, from features asked once: `make science-side`.
+"""Method side beside plain LoRA on real data, with all-MiniLM-L6-v2: `make science-side`.
+
+SST-2 under three secrets, and RTE (pairs of sentences) under five. Features are asked once for each data set and serve
+every run of method side.
 
 Owns: its own host (loopback, one engine thread), `var/science-side` and `benches/results/side.json`. The same command
-again repeats nothing that is done. Must never: choose a setting by the dev rows; copy a text or a label of the data set
+again repeats nothing that is done. Must never: choose a setting by the dev rows; copy a text or a label of a data set
 into the project.
 
-    DATA     folder with train.tsv and dev.tsv (default ../shared/data/sst2; nothing runs when it is absent)
-    SEEDS    how many secrets, each with a run of every row (default 3)
-    ONLY     rows whose name begins so
+    DATA     folder of data sets, each with train.tsv and dev.tsv (default ../shared/data; what is absent is left out)
+    SETS     names of data sets (default sst2,rte)
+    SEEDS    how many secrets, where fewer than said above
+    ONLY     lines whose name begins so
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,20 +27,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from blindtune import Client, Dataset, Tuner
+from blindtune import Client, Dataset, Tuner, read_dataset
 from blindtune.features import FeatureSource, FeatureStore, download
 from blindtune.training.run_folder import RunFolder
 from hosts import Host, Hosts
-from science import BACKBONE, BINARY, DATA, MODEL, ROOT, Rows, read
+from science import BACKBONE, BINARY, MODEL, ROOT, Rows
 
+DATA = Path(os.environ.get("DATA", ROOT.parent / "shared/data"))
 RESULTS = ROOT / "benches/results/side.json"
-FEATURE_BYTES = 12 * 10**9
+FEATURE_BYTES = 16 * 10**9
 FEW = 25_600
+SEEDS = {"sst2": 3, "rte": 5}
 
 
 @dataclass(frozen=True)
 class SideRow:
-    """One line of the table: settings at home, and how many training rows they see (all where None)."""
+    """One line of the table: settings, and how many training rows they see (all where None)."""
 
     name: str
     settings: Mapping[str, Any]
@@ -51,18 +58,40 @@ class SideRow:
 
 ATTENTIVE: dict[str, Any] = {"method": "side", "epochs": 3, "batch_size": 128, "lr": 1e-3, "networks": 1}
 LADDER: dict[str, Any] = {"method": "side", "side": "ladder", "epochs": 5, "networks": 1, "held_out": 0.05}
+LORA: dict[str, Any] = {"method": "lora", "batch_size": 64, "lr": 3e-3, "pooling": "cls", "save_every": 200}
+FROZEN: dict[str, Any] = {"method": "frozen", "steps": 500, "batch_size": 64, "lr": 3e-3}
+SMALL: dict[str, Any] = {"batch_size": 32, "held_out": 0.1}
+"""For a few thousand rows."""
 
 
-def rows() -> list[SideRow]:
+def sst2_rows() -> list[SideRow]:
     """Every line, what matters most first. None was chosen by the dev rows."""
     return [
+        SideRow("lora, one epoch", {**LORA, "epochs": 1}),
         SideRow("attentive", ATTENTIVE),
-        SideRow("ladder", LADDER),
-        SideRow("attentive, 25,600 rows, six epochs", {**ATTENTIVE, "epochs": 6}, FEW),
+        SideRow("lora, three epochs", {**LORA, "epochs": 3}),
         SideRow("attentive, three networks, six epochs", {**ATTENTIVE, "epochs": 6, "networks": 3}),
+        SideRow("attentive, 25,600 rows, six epochs", {**ATTENTIVE, "epochs": 6}, FEW),
+        SideRow("lora, 400 steps", {**LORA, "steps": 400}),
+        SideRow("frozen, mean", {**FROZEN, "pooling": "mean"}),
+        SideRow("frozen, CLS", {**FROZEN, "pooling": "cls"}),
+        SideRow("ladder", LADDER),
         SideRow("attentive, last layer alone", {**ATTENTIVE, "layers": "6,"}),
         SideRow("attentive, four levels", {**ATTENTIVE, "layers": "4"}),
     ]
+
+
+def rte_rows() -> list[SideRow]:
+    """The same of pairs, of which there are few."""
+    return [
+        SideRow("attentive", {**ATTENTIVE, **SMALL, "epochs": 20, "networks": 3}),
+        SideRow("ladder", {**LADDER, **SMALL, "epochs": 10}),
+        SideRow("lora", {**LORA, "batch_size": 32, "lr": 1e-3, "epochs": 8}),
+        SideRow("frozen, mean", {**FROZEN, "batch_size": 32, "pooling": "mean"}),
+    ]
+
+
+LINES = {"sst2": sst2_rows, "rte": rte_rows}
 
 
 @dataclass(frozen=True)
@@ -82,32 +111,47 @@ class Lab:
         return FeatureStore(self.out / "features", FEATURE_BYTES)
 
 
+@dataclass
+class Meter:
+    """What the host did, and what went over the wire, since it was made."""
+
+    client: Client
+
+    def __post_init__(self) -> None:
+        self._before = self._now()
+
+    def read(self) -> dict[str, float]:
+        """`device_seconds`, `megabytes_up`, `megabytes_down`."""
+        return {name: round(value - self._before[name], 3) for name, value in self._now().items()}
+
+    def _now(self) -> dict[str, float]:
+        traffic = self.client.traffic
+        used = self.client.usage.retrieve().total["device_seconds"]
+        return {"device_seconds": used, "megabytes_up": traffic.up / 1e6, "megabytes_down": traffic.down / 1e6}
+
+
 def fetch(lab: Lab) -> dict[str, float]:
-    """All hidden states of all texts, once; what that took of both sides, where they were not here already."""
-    client, store = lab.client(), lab.store()
-    started = time.monotonic()
-    before = client.traffic.down
-    source = FeatureSource(client, MODEL)
-    download(source, [*lab.data.train.texts, *lab.data.dev.texts], store, progress=True)
-    return {
-        "texts": len(set(lab.data.train.texts) | set(lab.data.dev.texts)),
-        "seconds": time.monotonic() - started,
-        "device_seconds": client.usage.retrieve().total["device_seconds"],
-        "megabytes": (client.traffic.down - before) / 1e6,
-    }
+    """All hidden states of all texts, once, and what that took of both sides."""
+    client = lab.client()
+    meter, started = Meter(client), time.monotonic()
+    texts = [*lab.data.train.texts, *lab.data.dev.texts]
+    download(FeatureSource(client, MODEL), texts, lab.store(), progress=True)
+    return {"texts": len(set(texts)), "seconds": time.monotonic() - started, **meter.read()}
 
 
 def measure(row: SideRow, seed: int, lab: Lab) -> dict[str, Any]:
     """One run under one secret."""
     folder = lab.out / "runs" / _key(row, seed)
+    shutil.rmtree(folder, ignore_errors=True)  # of a host that is gone
     RunFolder(folder).write("secret", hashlib.sha256(f"{row.name}, seed {seed}".encode()).hexdigest().encode())
-    tuner = Tuner(MODEL, [lab.client()], run=folder, features=lab.store(), progress=True, seed=seed, **row.settings)
+    client = lab.client()
+    tuner = Tuner(MODEL, [client], run=folder, features=lab.store(), progress=True, seed=seed, **row.settings)
     train = lab.data.train if row.rows is None else first(lab.data.train, row.rows)
-    started = time.monotonic()
+    meter, started = Meter(client), time.monotonic()
     result = tuner.fit(train)
-    seconds = time.monotonic() - started
+    spent = {"client_seconds": round(time.monotonic() - started, 1), **meter.read()}
     found = {"name": row.name, "seed": seed, "rows": len(train), "settings": dict(row.settings)}
-    found |= {"accuracy": tuner.evaluate(lab.data.dev)["accuracy"], "client_seconds": seconds}
+    found |= {"accuracy": tuner.evaluate(lab.data.dev)["accuracy"], **spent}
     return found | {"steps": result.steps, "protection": tuner.summary()["protection"]}
 
 
@@ -124,7 +168,7 @@ def _key(row: SideRow, seed: int) -> str:
 def run(lines: Sequence[SideRow], seeds: Sequence[int], data: Rows, out: Path) -> dict[str, Any]:
     """Features, then every line under every secret; a line that cannot run is named with the reason."""
     out.mkdir(parents=True, exist_ok=True)
-    todo = [(line, seed) for line in lines if line.missing is None for seed in seeds]
+    todo = [(line, seed) for seed in seeds for line in lines if line.missing is None]
     new = [(line, seed) for line, seed in todo if not _kept(line, seed, out).exists()]
     if new:
         with Hosts(BINARY, {"engine.threads": "1", "database.durable": "false"}, {MODEL: BACKBONE}) as hosts:
@@ -137,7 +181,6 @@ def run(lines: Sequence[SideRow], seeds: Sequence[int], data: Rows, out: Path) -
                 _kept(line, seed, out).write_text(json.dumps(point))
                 print(shown(point), flush=True)
     return {
-        "command": "make science-side",
         "features": json.loads((out / "features.json").read_text()),
         "points": [json.loads(_kept(line, seed, out).read_text()) for line, seed in todo],
         "left_out": [{"name": line.name, "reason": line.missing} for line in lines if line.missing is not None],
@@ -152,22 +195,32 @@ def shown(point: Mapping[str, Any]) -> str:
     """A line of the table."""
     return (
         f"{point['name']:<42} seed {point['seed']}  {point['rows']:,} rows  accuracy {point['accuracy']:.4f}  "
-        f"{point['client_seconds']:.0f} s at home"
+        f"{point['client_seconds']:.0f} s, {point['device_seconds']:.0f} s of them on the device  {point['protection']}"
     )
+
+
+def read(folder: Path) -> Rows:
+    """A data set."""
+    train = read_dataset(folder / "train.tsv")
+    return Rows(train, read_dataset(folder / "dev.tsv", train.label_names))
 
 
 def main() -> int:
     """Measure, print, keep."""
-    if not (DATA / "train.tsv").exists():
-        print(f"no data in {DATA}: set DATA to a folder with train.tsv and dev.tsv (nothing measured)")
-        return 0
-    only = os.environ.get("ONLY", "")
-    lines = [line for line in rows() if line.name.startswith(only)]
-    report = run(lines, range(int(os.environ.get("SEEDS", "3"))), read(), ROOT / "var/science-side")
-    for left in report["left_out"]:
-        print(f"{left['name']:<42} left out: {left['reason']}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    only, report = os.environ.get("ONLY", ""), {}
+    for name in os.environ.get("SETS", ",".join(LINES)).split(","):
+        if not (DATA / name / "train.tsv").exists():
+            print(f"no data in {DATA / name}: set DATA to a folder with {name}/train.tsv and {name}/dev.tsv")
+            continue
+        lines = [line for line in LINES[name]() if line.name.startswith(only)]
+        seeds = range(min(SEEDS[name], int(os.environ.get("SEEDS", SEEDS[name]))))
+        report[name] = run(lines, seeds, read(DATA / name), ROOT / "var/science-side" / name)
+        for left in report[name]["left_out"]:
+            print(f"{left['name']:<42} left out: {left['reason']}")
+    if report:
+        RESULTS.parent.mkdir(exist_ok=True)
+        kept = {"command": "make science-side", "model": MODEL, **report}
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
