@@ -5,6 +5,7 @@ command again repeats nothing that is done. Must never: copy a text or a label o
 
     DATA     folder with train.tsv and dev.tsv (default ../shared/data/sst2; nothing runs when it is absent)
     MINUTES  budget (default 75); points that do not fit are named in the file
+    ONLY     lines whose name begins so; the file keeps what it has of the others
     SHORT=1  the few-minutes form that `make test` runs: 60 steps of three methods, results in a temporary folder
 """
 
@@ -24,7 +25,7 @@ from typing import Any
 from blindtune import Dataset, read_dataset
 from blindtune.audit import Effort
 from blindtune.frontier import Plan, Report, Rows, Where, run_frontier
-from blindtune.frontier.grid import DC_PUBLISHED, PUBLISHED, GridPoint
+from blindtune.frontier.grid import DC_PUBLISHED, PUBLISHED, GridPoint, of_use
 from hosts import Host, Hosts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,11 +78,18 @@ def constant(weight: float, seed: int) -> Row:
     return probe(f", constant weight {weight:g}", seed, schedule="constant", activation_weight=weight)
 
 
+def side(name: str, seed: int, **settings: Any) -> Row:
+    """Networks at home on all rows; the settings of benches/side.py."""
+    three = {"epochs": 3, "batch_size": 128, "lr": 1e-3, "networks": 1}
+    return Row(f"side, attentive{name}", {"method": "side", **three, **settings}, seed)
+
+
 def rows() -> list[Row]:
     """Every line, what matters most first."""
     noisy = {"update_clip": 0.1}
     return [
         *(row for seed in SEEDS for row in (lora("", seed), ours("", seed))),
+        *(side("", seed) for seed in SEEDS),
         *(probe("", seed) for seed in SEEDS),
         *(probe(" + difference", seed, difference_weight=0.3) for seed in SEEDS),
         *(lora(f", label epsilon {e}", label_epsilon=float(e)) for e in (1, 2, 4)),
@@ -122,7 +130,8 @@ def short_rows() -> list[Row]:
 
 def plan(row: Row, where: Where, data: Rows, out: Path, budget_s: float) -> Plan:
     """A frontier of one line, in a folder of its own: two processes must not write the same files."""
-    point = GridPoint(row.name, {"steps": STEPS, **COMMON, **row.settings}, row.hosts)
+    own = GridPoint(row.name, row.settings, row.hosts)
+    point = GridPoint(row.name, {**of_use({"steps": STEPS, **COMMON}, own), **row.settings}, row.hosts)
     effort = SHORT if row.settings.get("steps", STEPS) < STEPS else LONG
     folder = out / point.key(row.seed)
     return Plan(where, data, (point,), (row.seed,), budget_s, folder, LIMIT, effort=effort)
@@ -173,6 +182,18 @@ def run(lines: Sequence[Row], data: Rows, out: Path, budget_s: float) -> Report:
         return joined(in_halves(lines, both, data, out, until), lines)
 
 
+def kept(found: Report, before: Report, lines: Sequence[Row]) -> Report:
+    """What was found, and of the lines that were not measured now what the file had, in the table's order."""
+    now = {(entry.name, entry.seed) for entry in (*found.points, *found.left_out)}
+    old_points = [point for point in before.points if (point.name, point.seed) not in now]
+    old_left = [entry for entry in before.left_out if (entry.name, entry.seed) not in now]
+    order = [row.name for row in lines] + [point.name for point in old_points]
+    points = sorted((*found.points, *old_points), key=lambda point: (order.index(point.name), point.seed))
+    names = list(dict.fromkeys(point.name for point in points))
+    about = {**found.about, "grid": names, "seeds": sorted({point.seed for point in points})}
+    return Report(about, tuple(points), (*found.left_out, *old_left))
+
+
 def read() -> Rows:
     """The data set, where it is."""
     train = read_dataset(DATA / "train.tsv")
@@ -206,9 +227,12 @@ def main() -> int:
     if not (DATA / "train.tsv").exists():
         print(f"no data in {DATA}: set DATA to a folder with train.tsv and dev.tsv (nothing measured)")
         return 0
-    report = run(rows(), read(), ROOT / "var/science", 60.0 * float(os.environ.get("MINUTES", "75")))
+    lines = [row for row in rows() if row.name.startswith(os.environ.get("ONLY", ""))]
+    report = run(lines, read(), ROOT / "var/science", 60.0 * float(os.environ.get("MINUTES", "75")))
     show(report)
     RESULTS.parent.mkdir(exist_ok=True)
+    if "ONLY" in os.environ and RESULTS.exists():
+        report = kept(report, Report.read(RESULTS), rows())
     RESULTS.write_text(compact(report), encoding="utf-8")
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,19 @@ def test_a_run_is_one_line_of_the_results() -> None:
     assert lines == [*report.to_dict()["points"], *report.to_dict()["left_out"]]
     empty = science.compact(Report({}, ()))
     assert json.loads(empty) == Report({}, ()).to_dict()
+
+
+def test_lines_that_were_not_measured_again_stay_in_the_file() -> None:
+    """A line measured again takes the place of what the file had of it, whether that was a point or left out."""
+    before = Report.read(science.RESULTS)
+    again = tuple(replace(point, accuracy=0.5) for point in before.points if point.name == "lora")
+    left = before.left_out[0]
+    late = replace(before.points[0], name=left.name, seed=left.seed)
+    found = science.kept(Report(before.about, (*again, late)), before, science.rows())
+    assert {(p.name, p.seed) for p in found.points} == {(p.name, p.seed) for p in (*before.points, late)}
+    assert all((point.accuracy == 0.5) == (point.name == "lora") for point in found.points)
+    assert found.left_out == before.left_out[1:]
+    assert [(p.name, p.seed) for p in found.points][:2] == [("lora", 0), ("lora", 1)]
 
 
 @pytest.mark.skipif(not science.BINARY.is_file(), reason="no host program: make build")

@@ -90,16 +90,16 @@ def _opening(report: Report, rows: Sequence[Row]) -> str:
 
 
 def _short(rows: Sequence[Row], limit: float) -> list[str]:
-    lora, frozen, best = plain_lora(rows), _method(rows, "frozen"), recommend(rows, limit)
+    lora, blind, best = plain_lora(rows), _most_accurate(rows, "blind"), recommend(rows, limit)
     lines = [
         "Labels, losses and metrics are never sent. What is sent depends on them, and that is what an attack uses."
     ]
     if lora is not None:
         lines.append(f"**Nothing hidden** (plain LoRA): accuracy {lora.accuracy:.3f}, {_leaks(lora)}.")
-    if frozen is not None:
+    if blind is not None:
         lines.append(
-            "**Nothing sent that depends on a label** (frozen backbone, head at home): accuracy "
-            f"{frozen.accuracy:.3f}. The {_leaks(frozen)} is what the texts alone tell anybody."
+            f"**Nothing sent that depends on a label** (“{blind.name}”, frozen backbone): accuracy "
+            f"{blind.accuracy:.3f}. The {_leaks(blind)} is what the texts alone tell anybody."
         )
     if best is None:
         lines.append(f"**No setting measured** keeps tier 0 and tier 1 at {limit:.2f} or below in every seed.")
@@ -241,7 +241,7 @@ def _fails(report: Report, rows: Sequence[Row], limit: float) -> str:
 
 def _choose(rows: Sequence[Row], limit: float) -> str:
     lora, best = plain_lora(rows), recommend(rows, limit)
-    blind = max((row for row in rows if row.protection == "blind"), key=lambda row: row.accuracy, default=None)
+    blind = _most_accurate(rows, "blind")
     everywhere = [row for row in rows if row.protection != "blind" and _within(row, limit)]
     strongest = max(everywhere, key=lambda row: row.accuracy, default=None)
     capped = [row for row in rows if row.first.settings.get("label_epsilon") is not None]
@@ -314,8 +314,8 @@ def _made(report: Report, rows: Sequence[Row]) -> str:
 # Small parts.
 
 
-def _method(rows: Sequence[Row], method: str) -> Row | None:
-    return next((row for row in rows if row.method == method), None)
+def _most_accurate(rows: Sequence[Row], protection: str) -> Row | None:
+    return max((row for row in rows if row.protection == protection), key=lambda row: row.accuracy, default=None)
 
 
 def _known(row: Row) -> list[tuple[int, TierLeak]]:

@@ -56,12 +56,12 @@ def make_grid(which: str, hosts: int, overrides: Mapping[str, Any]) -> tuple[Gri
         return tuple(GridPoint(p.name, {**base, **overrides, **p.settings}, p.hosts) for p in points)
     common = {**(BASE if which == "default" else QUICK), **overrides}
     built_in = _default(hosts, int(common["steps"])) if which == "default" else _quick(hosts)
-    return tuple(_watched(GridPoint(p.name, {**_of_use(common, p), **p.settings}, p.hosts)) for p in built_in)
+    return tuple(_watched(GridPoint(p.name, {**of_use(common, p), **p.settings}, p.hosts)) for p in built_in)
 
 
-def _of_use(common: Mapping[str, Any], point: GridPoint) -> dict[str, Any]:
+def of_use(common: Mapping[str, Any], point: GridPoint) -> dict[str, Any]:
     """Of the common settings those that the point's method has a use for; side refuses the others."""
-    return {k: v for k, v in common.items() if point.settings["method"] != "side" or k in OF_SIDE}
+    return {k: v for k, v in common.items() if point.settings.get("method") != "side" or k in OF_SIDE}
 
 
 def _watched(point: GridPoint) -> GridPoint:
