@@ -9,7 +9,7 @@ BIN := target/debug/blindtuned
 RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 
-.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead soak load science science-side clean
+.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak load science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -133,6 +133,10 @@ gpu-kit-smoke: build ## the kit on the CPU, with tiny shapes, from an empty envi
 
 bench-overhead: release ## time of a one-token forward over HTTP less the engine's own time
 	@$(RELEASE) $(PYTHON) benches/overhead.py
+
+bench-features: release ## hidden states of all levels over HTTP against transformers in-process (ROWS=, ROUNDS=, DATA=; 5 GB)
+	@scripts/setup/peft.sh
+	@$(RELEASE) $(PYTHON) benches/features.py
 
 bench-nf4: release ## memory of a LLaMA-2-7B-shaped backbone in 4 bits (LAYERS=; writes 13 GB for a while)
 	@$(RELEASE) $(PYTHON) benches/fourbit.py

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,22 @@ from transformers import AutoConfig, AutoModel
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PADDING = 0
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A batch of token ids as transformers takes it: ids and mask [b, t]."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+
+    @classmethod
+    def of(cls, ids: list[list[int]], device: str) -> Padded:
+        """Padded to the longest row."""
+        width = max(map(len, ids))
+        rows = [row + [PADDING] * (width - len(row)) for row in ids]
+        mask = [[1] * len(row) + [0] * (width - len(row)) for row in ids]
+        return cls(torch.tensor(rows, device=device), torch.tensor(mask, device=device))
 
 
 class Tuned:
@@ -53,12 +70,8 @@ class Tuned:
 
     def forward(self, ids: list[list[int]]) -> list[torch.Tensor]:
         """One padded pass a set; h [B, H] each."""
-        width = max(map(len, ids))
-        rows = [row + [PADDING] * (width - len(row)) for row in ids]
-        mask = [[1] * len(row) + [0] * (width - len(row)) for row in ids]
-        inputs = torch.tensor(rows, device=self.device)  # (b, t)
-        attended = torch.tensor(mask, device=self.device)
-        return [self._one(index, inputs, attended) for index in range(len(self.weights))]
+        inputs = Padded.of(ids, self.device)
+        return [self._one(index, inputs.ids, inputs.mask) for index in range(len(self.weights))]
 
     def _one(self, index: int, inputs: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
         if len(self.weights) > 1:
@@ -90,12 +103,29 @@ class Tuned:
             torch.cuda.synchronize()
 
 
+class Frozen:
+    """One backbone as it is, asked for the hidden states of every level."""
+
+    def __init__(self, folder: str, device: str) -> None:
+        extra = {"add_pooling_layer": False} if AutoConfig.from_pretrained(folder).model_type == "bert" else {}
+        self.model = AutoModel.from_pretrained(folder, dtype=torch.float32, **extra).to(device).eval()
+        self.device = device
+
+    @torch.inference_mode()
+    def hidden_states(self, inputs: Padded) -> tuple[torch.Tensor, ...]:
+        """[b, t, h] of each level, padded."""
+        found = self.model(input_ids=inputs.ids, attention_mask=inputs.mask, output_hidden_states=True)
+        states: tuple[torch.Tensor, ...] = found.hidden_states
+        return states
+
+
 class Peer:
     """The commands; each takes the fields of its line and gives those of the answer."""
 
     def __init__(self, device: str) -> None:
         self.device = device
         self.models: dict[str, Tuned] = {}
+        self.frozen: dict[str, Frozen] = {}
 
     def hello(self) -> dict[str, Any]:
         """Versions; refuses a device that is not there."""
@@ -134,6 +164,29 @@ class Peer:
         """Get a model ready under a name."""
         self.models[name] = Tuned(folder, precision, sets, pooling, self.device)
         return {"names": self.models[name].names}
+
+    def load_frozen(self, name: str, folder: str) -> dict[str, Any]:
+        """Get a backbone ready under a name."""
+        self.frozen[name] = Frozen(folder, self.device)
+        return {}
+
+    def hidden_states(self, name: str, ids: list[list[int]], batch: int, answer: str = "") -> dict[str, Any]:
+        """Hidden states in padded batches, in the order given; written where a file is named, else dropped. Only
+        forwards are timed."""
+        frozen, wall = self.frozen[name], 0.0
+        kept: list[list[torch.Tensor]] = []
+        for first in range(0, len(ids), batch):
+            some = ids[first : first + batch]
+            begun = time.perf_counter()
+            states = frozen.hidden_states(Padded.of(some, self.device))
+            wall += time.perf_counter() - begun
+            if answer:
+                lengths = [len(row) for row in some]
+                kept.append([torch.cat([row[:n] for row, n in zip(level, lengths, strict=True)]) for level in states])
+        if answer:
+            levels = [torch.cat(parts) for parts in zip(*kept, strict=True)]
+            save_file({f"hidden.{number}": level for number, level in enumerate(levels)}, answer)
+        return {"wall": wall}
 
     def unload(self, name: str) -> dict[str, Any]:
         """Forget a model."""

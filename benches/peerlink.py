@@ -85,9 +85,13 @@ class PeerLink:
             raise PeerError(f"{do}: {answer['error']}")
         return answer
 
+    def read(self, answer: Path) -> dict[str, AnyArray]:
+        """A file of tensors that the worker wrote."""
+        return decode(answer.read_bytes())[0]
+
     def step(self, name: str, tensors: dict[str, AnyArray]) -> tuple[dict[str, float], dict[str, AnyArray]]:
         """Its times, and h.{i} and G.{i}.{j}."""
         batch, answer = self.folder / "batch.safetensors", self.folder / "answer.safetensors"
         batch.write_bytes(encode(tensors))
         times = self.ask("step", name=name, batch=str(batch), answer=str(answer))
-        return times, decode(answer.read_bytes())[0]
+        return times, self.read(answer)

@@ -1,0 +1,144 @@
+"""Hidden states of all levels: our host over HTTP against transformers in-process: `make bench-features`.
+
+Both sides in one run, in turns, on the same LibTorch, weights and one thread; the first rows of SST-2 in the order of
+the file. The host is given texts, by calls and by a job, and its time is all that its client waits: HTTP, tokens, the
+pass, bytes. transformers is given token ids, padded to batches of 64, and its time is that of the forwards alone.
+
+Owns: the run, and `var/bench/features.json`. Must never: time the peer's tokens, or compare answers that differ.
+
+    DATA     a table of texts (default ../shared/data/sst2/train.tsv; nothing runs when it is absent)
+    ROWS     how many of them (default 4,096)
+    ROUNDS   turns (default 3)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from bench import machine, same_libtorch
+from blindtune import Client
+from blindtune.data import read_texts
+from blindtune.data.chunks import evaluation_chunks, upload_bytes
+from hosts import Hosts
+from peerlink import PeerLink
+from science import BACKBONE, BINARY, MODEL, ROOT
+
+DATA = Path(os.environ.get("DATA", ROOT.parent / "shared/data/sst2/train.tsv"))
+PEER = Path(os.environ.get("BLINDTUNE_PEER", ROOT / ".deps/peft/bin/python"))
+ROWS = int(os.environ.get("ROWS", "4096"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+BATCH, CHUNK = 64, 128
+COMPARED = 256
+TOLERANCE = 1e-5
+OVER = ("succeeded", "failed", "cancelled")
+
+
+def by_calls(client: Client, texts: Sequence[str], dtype: str = "float16") -> None:
+    """All levels and tokens, 128 texts a call, one call after the other."""
+    for chunk in evaluation_chunks(texts, CHUNK):
+        client.activations.hidden_states(MODEL, chunk, dtype=dtype)
+
+
+def last_tokens(client: Client, texts: Sequence[str]) -> None:
+    """The last level alone, as evaluation asks for it: `pooling: none`."""
+    for chunk in evaluation_chunks(texts, CHUNK):
+        client.activations.create(MODEL, chunk, pooling="none")
+
+
+def by_job(client: Client, texts: Sequence[str]) -> None:
+    """From the upload to the last byte of the last file."""
+    file = client.files.create(("inputs.jsonl", upload_bytes(texts)))
+    method = {"type": "features", "features": {"layers": "all", "tokens": "all", "dtype": "float16"}}
+    job = client.jobs.create(MODEL, method, training_file=file.id, protection="blind")
+    while job.status not in OVER:
+        time.sleep(0.02)
+        job = client.jobs.retrieve(job.id)
+    if job.status != "succeeded":
+        raise RuntimeError(f"the features job is {job.status}: {job.error}")
+    for name in (*job.result_files, file.id):
+        client.files.content(name)
+        client.files.delete(name)
+
+
+def of_peer(link: PeerLink, ids: Sequence[Sequence[int]]) -> float:
+    """Seconds of its forwards."""
+    return float(link.ask("hidden_states", name=MODEL, ids=ids, batch=BATCH)["wall"])
+
+
+def check_same(client: Client, link: PeerLink, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> float:
+    """The largest difference of any level of the first rows, in float32; refused where it is no rounding."""
+    ours = client.activations.hidden_states(MODEL, texts[:COMPARED]).tensors
+    answer = link.folder / "hidden.safetensors"
+    link.ask("hidden_states", name=MODEL, ids=ids[:COMPARED], batch=BATCH, answer=str(answer))
+    theirs = link.read(answer)
+    worst = max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours if name.startswith("hidden."))
+    if worst > TOLERANCE:
+        raise RuntimeError(f"hidden states differ by {worst:g}")
+    return worst
+
+
+def timed(work: Callable[[], None]) -> float:
+    """Seconds."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def measure(client: Client, link: PeerLink, texts: Sequence[str]) -> dict[str, Any]:
+    """Rows per second of each way, round by round."""
+    ids = link.ask("tokenize", tokenizer=str(BACKBONE / "tokenizer.json"), texts=list(texts))["ids"]
+    link.ask("load_frozen", name=MODEL, folder=str(BACKBONE))
+    difference = check_same(client, link, texts, ids)
+    ways: dict[str, Callable[[], float]] = {
+        "transformers, in-process": lambda: of_peer(link, ids),
+        "host, by calls": lambda: timed(lambda: by_calls(client, texts)),
+        "host, by a job": lambda: timed(lambda: by_job(client, texts)),
+        "host, last level (pooling none)": lambda: timed(lambda: last_tokens(client, texts)),
+    }
+    for way in ways.values():
+        way()  # reads the weights, writes the kernels
+    rounds = [{name: len(texts) / way() for name, way in ways.items()} for _ in range(ROUNDS)]
+    return {"rows": len(texts), "tokens": sum(map(len, ids)), "difference": difference, "rows_per_s": rounds}
+
+
+def show(found: dict[str, Any]) -> None:
+    """The table, each line with its ratio to the peer in the same round."""
+    print(
+        f"{found['rows']:,} rows, {found['tokens']:,} tokens; hidden states differ by {found['difference']:.1e} at most"
+    )
+    first = next(iter(found["rows_per_s"][0]))
+    for name in found["rows_per_s"][0]:
+        rates = [turn[name] for turn in found["rows_per_s"]]
+        ratios = [turn[name] / turn[first] for turn in found["rows_per_s"]]
+        print(
+            f"{name:<34} {median(rates):7.0f} rows/s   {median(ratios):5.2f} x ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+
+
+def main() -> int:
+    """Print a table."""
+    if not DATA.is_file():
+        print(f"no data in {DATA}: set DATA to a table of texts (nothing measured)")
+        return 0
+    texts = [text for text in read_texts(DATA)[:ROWS] if isinstance(text, str)]
+    with PeerLink(PEER, 1) as link, Hosts(BINARY, {"engine.threads": "1"}, {MODEL: BACKBONE}) as hosts:
+        about = {"peer": link.ask("hello"), "machine": machine()}
+        about["same_libtorch"] = same_libtorch(about["peer"])
+        found = measure(hosts.get().client(), link, texts) | about
+    show(found)
+    out = ROOT / "var/bench/features.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
