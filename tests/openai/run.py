@@ -19,7 +19,7 @@ from tiny_host import running_host
 
 HERE = Path(__file__).resolve().parent
 DEPS = HERE.parents[1] / ".deps"
-FILES = ("acceptance", "failures")
+FILES = ("acceptance", "hidden_states", "failures")
 KINDS = ("sync", "async")
 Outcomes = dict[tuple[str, str], bool]
 
