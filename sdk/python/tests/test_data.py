@@ -82,16 +82,26 @@ def test_upload_holds_texts_only() -> None:
     assert rows == [{"text": "ä\nb"}, {"text": "c", "text_pair": "d"}]
 
 
-def test_batches_cover_an_epoch_once_and_group_lengths() -> None:
-    lengths = np.random.default_rng(0).integers(1, 200, 1000)
-    batches = Batches(lengths, 32, seed=3)
+@pytest.mark.parametrize("count", [1000, 8000])
+def test_batches_cover_an_epoch_once_and_follow_from_the_seed(count: int) -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, count)
+    batches, per_epoch = Batches(lengths, 32, seed=3), count // 32
     rows = np.concatenate(batches.epoch(0))
-    assert batches.per_epoch == 31 and len(rows) == 31 * 32 == len(set(rows.tolist()))
-    spread = np.mean([np.ptp(lengths[b]) for b in batches.epoch(0)])
-    assert spread < 20
-    assert np.array_equal(batches.rows(31 + 4), batches.epoch(1)[4])
-    assert not np.array_equal(batches.rows(0), batches.rows(31))
+    assert batches.per_epoch == per_epoch and len(rows) == per_epoch * 32 == len(set(rows.tolist()))
+    assert np.array_equal(batches.rows(per_epoch + 4), batches.epoch(1)[4])
+    assert not np.array_equal(batches.rows(0), batches.rows(per_epoch))
     assert np.array_equal(Batches(lengths, 32, 3).rows(5), batches.rows(5))
+
+
+def test_lengths_are_grouped_where_rows_still_meet_others_in_each_epoch() -> None:
+    """Grouped, a thousand rows would be the same batches all over again."""
+    for count, grouped in ((1000, False), (6368, False), (6400, True), (8000, True)):
+        lengths = np.random.default_rng(0).integers(1, 200, count)
+        first, second = (Batches(lengths, 32, seed=3).epoch(number) for number in (0, 1))
+        assert (np.mean([np.ptp(lengths[rows]) for rows in first]) < 20) == grouped
+        company = {int(row): set(rows.tolist()) for rows in second for row in rows}
+        again = np.mean([len(company.get(int(row), set()) & set(rows.tolist())) for rows in first for row in rows])
+        assert again < 8, "of 32, itself among them"
 
 
 def test_fewer_rows_than_a_batch() -> None:

@@ -27,6 +27,9 @@ TASKS = ("classification", "regression", "multilabel", "tokens")
 HALVES = ("below", "above")
 """Label names of a regression: below or above the median, which is what attacks and regularizers go by."""
 BATCHES_PER_CHUNK = 50
+GROUPED_FROM = 200
+"""Batches of an epoch from which on rows of similar lengths share one. In fewer they would meet the same rows in each
+epoch, which costs accuracy: benches/README.md."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +144,11 @@ def read_texts(data: Any) -> list[Text]:
 class Batches:
     """Which rows each step trains on.
 
-    Shuffled anew each epoch, similar lengths together, a function of (seed, step) alone.
+    Shuffled anew each epoch, a function of (seed, step) alone.
 
-    Rows are shuffled, cut into chunks of 50 batches, sorted by length inside a chunk, cut into batches, and these are
-    shuffled. A last batch that is not full is left out, unless it is the only one.
+    From 200 batches on similar lengths come together: rows are shuffled, cut into chunks of 50 batches, sorted by
+    length inside a chunk, cut into batches, and these are shuffled. A last batch that is not full is left out, unless
+    it is the only one.
     """
 
     lengths: I64
@@ -165,7 +169,7 @@ class Batches:
         """All batches of one epoch."""
         generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
         order = generator.permutation(len(self.lengths))
-        chunk = self.batch_size * BATCHES_PER_CHUNK
+        chunk = self.batch_size * (BATCHES_PER_CHUNK if self.per_epoch >= GROUPED_FROM else 1)
         grouped = [order[k : k + chunk] for k in range(0, len(order), chunk)]
         ordered = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in grouped])
         batches = [ordered[k * self.batch_size : (k + 1) * self.batch_size] for k in range(self.per_epoch)]
