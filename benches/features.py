@@ -3,6 +3,7 @@
 Both sides in one run, in turns, on the same LibTorch, weights and one thread; the first rows of SST-2 in the order of
 the file. The host is given texts, by calls and by a job, and its time is all that its client waits: HTTP, tokens, the
 pass, bytes. transformers is given token ids, padded to batches of 64, and its time is that of the forwards alone.
+Beside it what the host's device did for these features, and for an epoch of plain LoRA on the same rows.
 
 Owns: the run, and `var/bench/features.json`. Must never: time the peer's tokens, or compare answers that differ.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from bench import machine, same_libtorch
-from blindtune import Client
+from blindtune import Client, Dataset, Tuner
 from blindtune.data import read_texts
 from blindtune.data.chunks import evaluation_chunks, upload_bytes
 from hosts import Hosts
@@ -92,6 +94,32 @@ def timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - begun
 
 
+def device_seconds(client: Client, work: Callable[[], object]) -> float:
+    """What the host's device did meanwhile."""
+    before = float(client.usage.retrieve().total["device_seconds"])
+    work()
+    return float(client.usage.retrieve().total["device_seconds"]) - before
+
+
+def lora_epoch(client: Client, texts: Sequence[str]) -> None:
+    """Plain LoRA, batches of 64. Labels are by chance: what a step takes does not depend on them."""
+    data = Dataset(tuple(texts), np.arange(len(texts)) % 2, ("a", "b"))
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = Tuner(
+            MODEL, [client], run=folder, progress=False, method="lora", pooling="cls", batch_size=64, epochs=1
+        )
+        tuner.fit(data)
+        tuner.complete()
+
+
+def host_work(client: Client, texts: Sequence[str]) -> dict[str, float]:
+    """Device seconds of the features of these rows, once, and of one epoch of LoRA on them."""
+    return {
+        "features": device_seconds(client, lambda: by_calls(client, texts)),
+        "lora, one epoch": device_seconds(client, lambda: lora_epoch(client, texts)),
+    }
+
+
 def measure(client: Client, link: PeerLink, texts: Sequence[str]) -> dict[str, Any]:
     """Rows per second of each way, round by round."""
     ids = link.ask("tokenize", tokenizer=str(BACKBONE / "tokenizer.json"), texts=list(texts))["ids"]
@@ -106,7 +134,9 @@ def measure(client: Client, link: PeerLink, texts: Sequence[str]) -> dict[str, A
     for way in ways.values():
         way()  # reads the weights, writes the kernels
     rounds = [{name: len(texts) / way() for name, way in ways.items()} for _ in range(ROUNDS)]
-    return {"rows": len(texts), "tokens": sum(map(len, ids)), "difference": difference, "rows_per_s": rounds}
+    work = [host_work(client, texts) for _ in range(ROUNDS)]
+    about = {"rows": len(texts), "tokens": sum(map(len, ids)), "difference": difference}
+    return about | {"rows_per_s": rounds, "device_seconds": work}
 
 
 def show(found: dict[str, Any]) -> None:
@@ -121,6 +151,12 @@ def show(found: dict[str, Any]) -> None:
         print(
             f"{name:<34} {median(rates):7.0f} rows/s   {median(ratios):5.2f} x ({min(ratios):.2f} to {max(ratios):.2f})"
         )
+    features, epoch = ([turn[name] for turn in found["device_seconds"]] for name in found["device_seconds"][0])
+    shares = [mine / theirs for mine, theirs in zip(features, epoch, strict=True)]
+    print(
+        f"device seconds: features {median(features):.1f}, an epoch of LoRA {median(epoch):.1f}: "
+        f"{median(shares):.2f} of it ({min(shares):.2f} to {max(shares):.2f})"
+    )
 
 
 def main() -> int:
