@@ -27,6 +27,7 @@ MAX_GRADIENT_ERROR = {"float32": 1e-3, "nf4": 1e-3, "bfloat16": 0.05}
 ERROR_WARN = 0.01
 
 ONLY_SIDE = ("layers", "fetch", "side", "side_width", "input_noise", "class_weights", "networks", "held_out")
+ONLY_AUTO = ("wanted", "accept")
 OF_SIDE = frozenset({"method", "epochs", "lr", "batch_size", "eval_batch_size", "seed", "dropout", *ONLY_SIDE})
 
 
@@ -134,6 +135,13 @@ def only_side_has_use_for(given: Settings) -> None:
             raise SettingsError(f"{one.name} is for method side, and does nothing in method {given.method}")
 
 
+def only_auto_has_use_for(given: Settings) -> None:
+    """Other methods are what the user chose; there is nothing to decide."""
+    for one in fields(given):
+        if one.name in ONLY_AUTO and getattr(given, one.name) != one.default:
+            raise SettingsError(f"{one.name} is for method auto, and does nothing in method {given.method}")
+
+
 def a_ladder_divides_among_its_heads(given: Settings) -> None:
     """Each head of its blocks reads a part of the width."""
     if given.side == "ladder" and (given.side_width or 0) % LADDER_HEADS:
@@ -147,6 +155,7 @@ REFUSALS = (
     noise_needs_a_clip,
     some_rows_are_trained_on,
     layers_are_numbers,
+    only_auto_has_use_for,
     side_has_no_use_for,
     only_side_has_use_for,
     a_ladder_divides_among_its_heads,

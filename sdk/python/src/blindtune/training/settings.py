@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal, TypeAlias
 
+from .auto_rules import settled_auto
 from .setting_rules import settled
 from .setting_types import Above, AtLeast, Below, SettingsError, WordOrNumbers, types_of
 
@@ -66,9 +67,16 @@ class Settings:
     of `label_names`; they weigh the loss at home, and change nothing that a host is asked). The rest is about hosts
     that see something of the training. What is None of `epochs`, `lr`, `batch_size`, `dropout` and `side_width` is in
     `setting_rules.USUAL`.
+
+    Method auto trains side first. `wanted` is the score asked for on rows held out (`auto_decision.SCORES`); where side
+    stays below it, `accept` says how weak a class of protection may be tried: blind (none but side), bounded (also LoRA
+    under `label_epsilon`) or hurdle (also P3EFT). `epochs`, `lr`, `batch_size` and `dropout` are side's; the others
+    take theirs from `steps` and from what is usual.
     """
 
-    method: Literal["p3eft", "lora", "frozen", "side", "dc", "pslf"] = "p3eft"
+    method: Literal["p3eft", "lora", "frozen", "side", "auto", "dc", "pslf"] = "p3eft"
+    wanted: Annotated[float, Above(0)] | None = None
+    accept: Literal["blind", "bounded", "hurdle"] = "blind"
     adapter_sets: PositiveInt | None = None
 
     # How a gradient travels.
@@ -167,7 +175,7 @@ class Settings:
         """Check everything and fill in what follows from the method and the number of hosts."""
         for name, kind in SETTING_TYPES.items():
             kind.check(name, getattr(self, name))
-        return settled(self, hosts)
+        return settled_auto(self, hosts) if self.method == "auto" else settled(self, hosts)
 
     @property
     def sets(self) -> int:

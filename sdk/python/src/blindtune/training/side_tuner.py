@@ -28,13 +28,14 @@ from ..errors import RunError
 from ..features import FeatureSource, FeatureStore, download, download_by_job
 from .export import Exported, write_private_export
 from .factory import check_side, fit_side_home, restored_side_home
+from .fit_result import FitResult
 from .host_group import HostLink
 from .protection import protection
 from .run import About, check_same, secret_order
 from .run_audit import Rows, audit_blind
 from .run_folder import RunFolder
 from .settings import Settings
-from .trainer import FitResult, Tuner
+from .trainer import Tuner
 
 if TYPE_CHECKING:
     from ..private.predicting import Predicting
