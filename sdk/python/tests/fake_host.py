@@ -11,19 +11,18 @@ import hashlib
 import json
 import re
 import threading
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
+from fake_features import HIDDEN, FeatureJobs, Refusal, embeddings, word_vector
 
 from blindtune.arrays import decode, encode
 
-HIDDEN, RANK = 16, 2
+RANK = 2
 
 
 class ToyEngine:
@@ -47,12 +46,7 @@ class ToyEngine:
         return np.concatenate([(b.T @ s.T @ x).ravel(), (s.T @ (x @ a.T)).ravel()]).astype(np.float32)
 
     def _embed(self, text: str) -> np.ndarray:
-        return np.mean([_word(w) for w in text.split()], axis=0)
-
-
-@cache
-def _word(word: str) -> np.ndarray:
-    return np.random.default_rng(zlib.crc32(word.encode())).normal(size=HIDDEN)
+        return np.mean([word_vector(w) for w in text.split()], axis=0)
 
 
 @dataclass
@@ -69,13 +63,6 @@ class Fault:
     """Do the work first, then lose the answer."""
 
 
-class Refusal(Exception):
-    def __init__(self, status: int, code: str, param: str | None = None, **more: Any) -> None:
-        self.status = status
-        self.body = {"error": {"message": code, "type": "x", "param": param, "code": code, **more}}
-
-
-LEVELS = 3
 VERBS = {
     "pause": (("running",), "paused"),
     "resume": (("paused",), "running"),
@@ -101,6 +88,8 @@ class FakeHost:
     def __init__(self, engine: Any = None) -> None:
         self.engine = engine or ToyEngine()
         self.files: dict[str, list[Any]] = {}
+        self.features = FeatureJobs()
+        self.uploads = 0
         self.jobs: dict[str, dict[str, Any]] = {}
         self.seen: list[tuple[str, str, bytes]] = []
         self.faults: list[Fault] = []
@@ -130,6 +119,13 @@ class FakeHost:
         parts = path.removeprefix("/v1/").split("/")
         if parts == ["files"]:
             return self._create_file(body), None
+        if parts[0] == "files":
+            return self.features.on_file(self.files, method, parts[1])
+        if parts == ["fine_tuning", "capabilities"]:
+            return self.features.capabilities(), None
+        if parts == ["embeddings"]:
+            texts = json.loads(body)["input"]
+            return embeddings(self.engine.forward(texts, None)[0], texts), None
         if parts == ["fine_tuning", "jobs"] and method == "POST":
             return self._create_job(json.loads(body)), None
         if parts[:2] == ["fine_tuning", "jobs"]:
@@ -138,20 +134,8 @@ class FakeHost:
                 raise Refusal(404, "not_found")
             return self._on_job(job, method, parts[3:], query, body, headers)
         if parts == ["activations"]:
-            return None, self._tokens(json.loads(body))
+            return None, self.features.hidden_states(json.loads(body))
         raise Refusal(404, "not_found")
-
-    def _tokens(self, request: dict) -> bytes:
-        """`/v1/activations` for hidden states: a vector for each word, its entries turned on by one a level."""
-        texts = [text if isinstance(text, str) else " ".join(text) for text in request["input"]]
-        words = np.stack([_word(word) for text in texts for word in text.split()])
-        lengths = np.array([len(text.split()) for text in texts], dtype=np.int64)
-        layers = range(LEVELS) if request["layers"] == "all" else np.atleast_1d(request["layers"])
-        states = {f"hidden.{layer}": np.roll(words, int(layer), axis=1) for layer in layers}
-        if request["tokens"] == "cls":
-            first = np.cumsum(lengths) - lengths
-            return encode({f"{name}.cls": of[first] for name, of in states.items()}, {"prompt_tokens": str(len(words))})
-        return encode({name: of.astype(request["dtype"]) for name, of in states.items()} | {"lengths": lengths})
 
     def _on_job(
         self, job: dict, method: str, rest: list[str], query: dict, body: bytes, headers: Any
@@ -304,11 +288,16 @@ class FakeHost:
         content = part.split(b"\r\n\r\n", 1)[1]
         rows = [json.loads(line) for line in content.decode().splitlines()]
         assert all(set(row) <= {"text", "text_pair"} for row in rows), "label_present"
-        name = f"file-{len(self.files)}"
+        name = f"file-{self.uploads}"
+        self.uploads += 1
         self.files[name] = [row["text"] if "text_pair" not in row else [row["text"], row["text_pair"]] for row in rows]
         return {"id": name, "object": "file", "rows": len(rows), "status": "processed", "invented": 1}
 
     def _create_job(self, body: dict) -> dict:
+        if body["method"]["type"] == "features":
+            name = f"ftjob-{len(self.jobs)}"
+            self.jobs[name] = self.features.create(name, body, self.files[body["training_file"]])
+            return self.jobs[name]
         name = f"ftjob-{len(self.jobs)}"
         split = body["method"]["split"]
         job = {"id": name, "status": "running", "file": body.get("training_file"), "seed": body["seed"], "theta": {}}
@@ -332,6 +321,8 @@ class FakeHost:
         return self.engine.initial(job["seed"], index)
 
     def _job_object(self, job: dict) -> dict:
+        if job["method"]["type"] == "features":
+            return job
         split = {"next_seq": job["next_seq"], "hidden_size": self.engine.hidden}
         split["adapter_parameters"] = self.engine.parameters
         found = {"id": job["id"], "object": "fine_tuning.job", "status": job["status"], "model": "toy", "split": split}

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import sentiment
-from fake_host import LEVELS, FakeHost
+from fake_features import LEVELS
+from fake_host import FakeHost
 
 from blindtune import Client, RunError, Tuner
 from blindtune.cli import main

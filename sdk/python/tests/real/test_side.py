@@ -101,7 +101,7 @@ def test_a_features_job_is_taken_up_by_the_next_call(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(host_job, "_follow", gone)
+        patch.setattr(host_job._Following, "to_the_end", gone)
         download_by_job(source, texts, store)
     own_host.kill()
     own_host.start()

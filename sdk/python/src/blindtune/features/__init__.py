@@ -7,12 +7,14 @@ when, is all that a host learns here.
 from .download import FeatureSize, FeatureSource, download, estimate_size
 from .host_job import download_by_job
 from .store import FOLDER_VARIABLE, FeatureStore
+from .transform import Transform
 
 __all__ = [
     "FOLDER_VARIABLE",
     "FeatureSize",
     "FeatureSource",
     "FeatureStore",
+    "Transform",
     "download",
     "download_by_job",
     "estimate_size",

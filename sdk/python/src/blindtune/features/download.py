@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -21,8 +21,10 @@ from ..client import Client
 from ..client.step_calls import Text
 from ..data.chunks import evaluation_chunks
 from ..data.taps import Taps
-from ..errors import RunError
+from ..errors import ApiError, PayloadTooLargeError, RunError
+from .bounds import explained, levels_given
 from .store import LIMIT_VARIABLE, FeatureStore
+from .transform import HIDDEN, SCALE, Transform
 
 log = logging.getLogger("blindtune")
 
@@ -37,24 +39,78 @@ Layers = str | int | Sequence[int]
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """What is asked of which host, `chunk` texts to a call."""
+    """What is asked of which host, `chunk` texts to a call.
+
+    In int8, or under a projection (`project`, as the host has it: kind, dim, seed), features are those of a job and
+    follow from its `transform`, which is None until the job was found.
+    """
 
     client: Client
     model: str
     layers: Layers = "all"
     chunk: int = 128
+    dtype: str = KEPT
+    project: Mapping[str, Any] | None = None
+    transform: Transform | None = None
+
+    @property
+    def of_job(self) -> bool:
+        """Whether the features follow from a transform, which a job makes for all of its rows."""
+        return self.project is not None or self.dtype == "int8"
+
+    def name(self, text: Text) -> str:
+        """Names what is asked of one text."""
+        how = [self.dtype] if self.project is None else [self.dtype, dict(sorted(self.project.items()))]
+        asked = json.dumps([self.client.base_url, self.model, self.layers, *how, text], ensure_ascii=False)
+        return _short(asked)
 
     def key(self, text: Text) -> str:
-        """Names the hidden states of one text."""
-        asked = json.dumps([self.client.base_url, self.model, self.layers, KEPT, text], ensure_ascii=False)
-        return hashlib.sha256(asked.encode()).hexdigest()[:40]
+        """Names the hidden states of one text: what is asked, and the transform that they came through."""
+        return self.bound(self.name(text))
+
+    def bound(self, name: str) -> str:
+        """The key of what has this name."""
+        if self.transform is not None:
+            return _short(f"{name} {self.transform.digest}")
+        if self.of_job:
+            raise RunError("these features follow from the transform of a job, which is not here: call fit first")
+        return name
 
     def ask(self, texts: Sequence[Text]) -> Taps:
-        """One call."""
-        found = self.client.activations.hidden_states(
-            self.model, cast("Sequence[str]", texts), layers=self.layers, tokens="all", dtype=KEPT
-        ).tensors
+        """One call; two or more where the host will not give so much at once."""
+        try:
+            found = self._states(texts)
+        except PayloadTooLargeError:
+            if len(texts) == 1:
+                raise
+            half = len(texts) // 2
+            return Taps.joined([self.ask(texts[:half]), self.ask(texts[half:])])
         return Taps.of(levels_of(found), np.asarray(found["lengths"], dtype=np.int64))
+
+    def _states(self, texts: Sequence[Text]) -> Mapping[str, AnyArray]:
+        transform = self.transform
+        if transform is None:
+            with explained():
+                return self._plain(texts, self.dtype)
+        if transform.at_host:
+            try:
+                return self._like(texts, transform.job_id)
+            except ApiError as error:
+                if error.param != "like":
+                    raise
+                log.warning("%s: %s Its transform is applied at home from now on", self.client.base_url, error.message)
+                transform.at_host = False
+        with explained(gone=transform.job_id):
+            found = self._plain(texts, "float32")
+        lengths = found.pop("lengths")
+        return transform.applied(found, self.dtype) | {"lengths": lengths}
+
+    def _like(self, texts: Sequence[Text], job_id: str) -> dict[str, AnyArray]:
+        return self.client.activations.features_like(self.model, cast("Sequence[str]", texts), job_id).tensors
+
+    def _plain(self, texts: Sequence[Text], dtype: str) -> dict[str, AnyArray]:
+        call = self.client.activations.hidden_states
+        return call(self.model, cast("Sequence[str]", texts), layers=self.layers, tokens="all", dtype=dtype).tensors
 
 
 @dataclass(frozen=True)
@@ -65,11 +121,12 @@ class FeatureSize:
     tokens: int
     levels: int
     width: int
+    itemsize: int = 2
 
     @property
     def bytes(self) -> int:
-        """On the wire and on disk, in half precision."""
-        return self.tokens * self.levels * self.width * 2
+        """On the wire and on disk."""
+        return self.tokens * self.levels * self.width * self.itemsize
 
     def __str__(self) -> str:
         return (
@@ -78,7 +135,9 @@ class FeatureSize:
         )
 
 
-def download(source: FeatureSource, texts: Sequence[Text], store: FeatureStore, progress: bool = False) -> None:
+def download(
+    source: FeatureSource, texts: Sequence[Text], store: FeatureStore, progress: bool = False
+) -> FeatureSource:
     """See that the store has the taps of these texts; those that it lacks are asked for, in their order."""
     keys = [source.key(text) for text in texts]
     missing = store.missing(keys)
@@ -92,40 +151,61 @@ def download(source: FeatureSource, texts: Sequence[Text], store: FeatureStore, 
             store.add([keys[number] for number in missing[first : first + len(chunk)]], taps)
             first += len(chunk)
             bar.update(len(chunk))
+    return source
 
 
 def estimate_size(source: FeatureSource, texts: Sequence[Text]) -> FeatureSize:
-    """The size of these texts' hidden states, from a random sample of them: one vector a level is all that is sent."""
+    """The size of these texts' hidden states, from a random sample of them: one vector a text and level is sent.
+
+    Under a projection, for which a host may give no plain states, one vector a text.
+    """
     sample = np.random.default_rng(0).permutation(len(texts))[:SAMPLE]
-    tokens = rows = 0
-    widths: list[int] = []
+    measure = _tapped if source.project is None else _embedded
+    tokens = rows = levels = width = 0
     for chunk in evaluation_chunks([texts[int(row)] for row in sample], source.chunk):
-        found = source.client.activations.hidden_states(
-            source.model, cast("Sequence[str]", chunk), layers=source.layers, tokens="cls"
-        )
-        widths = [states.shape[1] for name, states in found.tensors.items() if name.startswith("hidden.")]
-        tokens += int(found.metadata["prompt_tokens"])
+        some, levels, width = measure(source, cast("Sequence[str]", chunk))
+        tokens += some
         rows += len(chunk)
-    return FeatureSize(len(texts), round(tokens / rows * len(texts)), len(widths), widths[0])
+    return FeatureSize(len(texts), round(tokens / rows * len(texts)), levels, width, np.dtype(source.dtype).itemsize)
+
+
+def _tapped(source: FeatureSource, texts: Sequence[str]) -> tuple[int, int, int]:
+    """Tokens of these texts, levels, and features of a level."""
+    with explained():
+        found = source.client.activations.hidden_states(source.model, texts, layers=source.layers, tokens="cls")
+    widths = [states.shape[1] for name, states in found.tensors.items() if name.startswith(HIDDEN)]
+    return int(found.metadata["prompt_tokens"]), len(widths), widths[0]
+
+
+def _embedded(source: FeatureSource, texts: Sequence[str]) -> tuple[int, int, int]:
+    assert source.project is not None, "of a projection"
+    tokens = int(source.client.embeddings.create(source.model, texts).usage["prompt_tokens"])
+    return tokens, levels_given(source.client, source.model, source.layers), int(source.project["dim"])
 
 
 def _check_size(first: Taps, texts: int, store: FeatureStore) -> None:
     """Refuse, after the first answer, what would not fit the store."""
     per_text = len(first.levels[0]) / len(first)
-    size = FeatureSize(texts, round(per_text * texts), len(first.levels), first.levels[0].shape[1])
+    level = first.levels[0]
+    size = FeatureSize(texts, round(per_text * texts), len(first.levels), level.shape[1], level.itemsize)
     log.info("features: %s", size)
     if size.bytes > store.limit:
         raise RunError(
             f"the features are too large to keep: {size}, the store {store.folder} holds {store.limit / 1e6:,.0f} MB; "
-            f"ask for fewer layers (layers=4), or raise the limit (FeatureStore(limit=...), {LIMIT_VARIABLE})"
+            "ask for fewer layers (layers=4) or narrower ones (feature_dtype='int8', project=96), or raise the limit "
+            f"(FeatureStore(limit=...), {LIMIT_VARIABLE})"
         )
 
 
 def levels_of(tensors: Mapping[str, AnyArray]) -> list[AnyArray]:
     """The hidden states among a host's tensors, `hidden.{layer}` [T, H], from the lowest level up."""
-    names = sorted((name for name in tensors if name.startswith("hidden.")), key=_layer)
+    names = sorted((name for name in tensors if name.startswith(HIDDEN) and not name.endswith(SCALE)), key=_layer)
     return [tensors[name] for name in names]
 
 
 def _layer(name: str) -> int:
-    return int(name.removeprefix("hidden."))
+    return int(name.removeprefix(HIDDEN))
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:40]

@@ -87,17 +87,32 @@ class FeatureStore:
         names = (level_name(number) for number in range(len(taps.levels)))
         tensors = dict(zip(names, taps.levels, strict=True)) | {"lengths": np.diff(taps.offsets)}
         body, name = encode(tensors), f"{uuid.uuid4().hex}.safetensors"
-        self._make_room(len(body))
-        partial = self.folder / f"{name}.partial"
-        partial.write_bytes(body)
-        partial.replace(self.folder / name)
-        row = (name, hashlib.sha256(body).hexdigest(), len(body), time.time())
+        row = self._write(name, body)
         with self._index() as index:
             index.execute("INSERT INTO files VALUES (?, ?, ?, ?)", row)
             index.executemany(
                 "INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", [(key, name, place) for place, key in enumerate(keys)]
             )
         self._checked.add(name)
+
+    def keep(self, name: str, body: bytes) -> None:
+        """Keep a file of this name beside the features; it counts and makes room as they do."""
+        row = self._write(name, body)
+        with self._index() as index:
+            index.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", row)
+        self._checked.add(name)
+
+    def kept(self, name: str) -> bytes | None:
+        """What `keep` was given, or None where it made room or is not what was written."""
+        with self._index() as index:
+            known = index.execute("SELECT 1 FROM files WHERE name = ?", (name,)).fetchone()
+        if known is None:
+            return None
+        if not self._is_whole(name):
+            self._drop([name])
+            return None
+        self._touch([name])
+        return (self.folder / name).read_bytes()
 
     def read(self, keys: Sequence[str]) -> Taps:
         """The taps of these texts, which are all here."""
@@ -124,6 +139,14 @@ class FeatureStore:
         return held
 
     # Parts.
+
+    def _write(self, name: str, body: bytes) -> tuple[str, str, int, float]:
+        """The file, whole or not at all, where others made room; its row in the index is given back."""
+        self._make_room(len(body))
+        partial = self.folder / f"{name}.partial"
+        partial.write_bytes(body)
+        partial.replace(self.folder / name)
+        return name, hashlib.sha256(body).hexdigest(), len(body), time.time()
 
     @contextmanager
     def _index(self) -> Iterator[sqlite3.Connection]:

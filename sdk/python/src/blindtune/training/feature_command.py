@@ -14,7 +14,7 @@ from typing import Any
 from ..client import connect
 from ..data import read_texts
 from ..features import FeatureSource, FeatureStore, estimate_size
-from .settings import Settings
+from .settings import SETTING_TYPES, Settings
 
 Keys = Callable[[argparse.Namespace], "list[str] | None"]
 
@@ -27,6 +27,9 @@ def add_command(commands: Any, common: argparse.ArgumentParser, keys: Keys) -> N
     command.add_argument("--data", required=True, type=Path, metavar="FILE", help="texts, with or without labels")
     command.add_argument("--model", required=True, help="a model of the host, see GET /v1/models")
     command.add_argument("--layers", default="all", metavar="LAYERS", help="all (default), a number, or 0,3,6")
+    dtypes = SETTING_TYPES["feature_dtype"]
+    command.add_argument("--feature-dtype", choices=dtypes.choices, default=dtypes.default, help="default %(default)s")
+    command.add_argument("--project", metavar="DIM", help="components of each level: 96, pca:96 or orthogonal:96:SEED")
     command.set_defaults(command=lambda options: estimate(options, keys))
     command = actions.add_parser("clear", parents=[common], help=clear.__doc__)
     command.set_defaults(command=clear)
@@ -34,9 +37,16 @@ def add_command(commands: Any, common: argparse.ArgumentParser, keys: Keys) -> N
 
 def estimate(options: argparse.Namespace, keys: Keys) -> int:
     """Say how large the features of a file are, from a sample of its texts, before they are asked for."""
-    levels = Settings.from_dict({"method": "side", "layers": options.layers}).resolve(1).levels
-    client = connect(options.host, keys(options))[0]
-    size = estimate_size(FeatureSource(client, options.model, levels), read_texts(options.data))
+    given = {name: getattr(options, name) for name in ("layers", "feature_dtype", "project")}
+    settings = Settings.from_dict({"method": "side", **given}).resolve(1)
+    source = FeatureSource(
+        connect(options.host, keys(options))[0],
+        options.model,
+        settings.levels,
+        dtype=settings.feature_dtype,
+        project=settings.projection,
+    )
+    size = estimate_size(source, read_texts(options.data))
     store = FeatureStore.of(options.features)
     held = {"held_bytes": store.size(), "limit_bytes": store.limit, "folder": str(store.folder)}
     if options.json:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from ..rounding import expected_kappa, gradient_error
+from .projections import written
 from .setting_types import SettingsError
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ MAX_GRADIENT_ERROR = {"float32": 1e-3, "nf4": 1e-3, "bfloat16": 0.05}
 """Largest relative error of a reconstructed gradient that is put up with, by the backbone's precision."""
 ERROR_WARN = 0.01
 
-ONLY_SIDE = ("layers", "fetch", "side", "side_width", "input_noise", "class_weights", "networks", "held_out")
 ONLY_AUTO = ("wanted", "accept")
+NARROWER = ("feature_dtype", "project")
+ONLY_SIDE = ("layers", "fetch", "side", "side_width", "input_noise", "class_weights", "networks", "held_out", *NARROWER)
 OF_SIDE = frozenset({"method", "epochs", "lr", "batch_size", "eval_batch_size", "seed", "dropout", *ONLY_SIDE})
 
 
@@ -115,6 +117,11 @@ def layers_are_numbers(given: Settings) -> None:
         raise SettingsError(f"layers must be all, a number of levels or levels like 0,3,6, not {given.layers!r}")
 
 
+def a_projection_can_be_read(given: Settings) -> None:
+    """Also where it did not come by `Settings.from_dict`."""
+    written(given.project)
+
+
 def side_has_no_use_for(given: Settings) -> None:
     """A setting that would do nothing is refused, rather than taken in silence."""
     if given.method != "side":
@@ -156,6 +163,7 @@ REFUSALS = (
     some_rows_are_trained_on,
     layers_are_numbers,
     only_auto_has_use_for,
+    a_projection_can_be_read,
     side_has_no_use_for,
     only_side_has_use_for,
     a_ladder_divides_among_its_heads,
@@ -177,6 +185,12 @@ def with_usual(given: Settings) -> Settings:
     """How long and how fast is trained; more passes cost a side network's host nothing."""
     usual = USUAL[given.side if given.method == "side" else "with hosts"]
     return replace(given, **{name: value for name, value in asdict(usual).items() if getattr(given, name) is None})
+
+
+def narrower_features_come_of_a_job(given: Settings) -> Settings:
+    """All rows go through one transform, which is a job's; a projection at home would save no byte on the wire."""
+    narrower = given.feature_dtype != "float16" or given.project is not None
+    return replace(given, fetch="job") if narrower else given
 
 
 def with_schedule(given: Settings) -> Settings:
@@ -202,7 +216,15 @@ def with_mixing_spread(given: Settings) -> Settings:
     return replace(given, mult_std=usual if given.mult_std is None else given.mult_std)
 
 
-FILLS = (baselines_are_bare, with_usual, with_schedule, with_looks, with_head_rate, with_mixing_spread)
+FILLS = (
+    baselines_are_bare,
+    with_usual,
+    narrower_features_come_of_a_job,
+    with_schedule,
+    with_looks,
+    with_head_rate,
+    with_mixing_spread,
+)
 
 
 def with_adapter_sets(given: Settings, hosts: int) -> Settings:

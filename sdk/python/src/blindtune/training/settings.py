@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal, TypeAlias
 
 from .auto_rules import settled_auto
+from .projections import projection, written
 from .setting_rules import settled
 from .setting_types import Above, AtLeast, Below, SettingsError, WordOrNumbers, types_of
 
@@ -61,12 +62,14 @@ class Settings:
     Method side trains `side` networks: attentive, or the larger ladder (extra `torch`). It takes `layers` (the levels
     of the backbone that are read: `all`, a number of them, evenly spaced, or which, `0,3,6` or `6,`, where 0 is the
     embeddings' output), `fetch` (training rows' features by calls, of which a host keeps nothing, or by a features
-    job, which it works off by itself), `epochs`, `lr`, `batch_size`, `seed`, `dropout`, `side_width`, `input_noise`
-    (deviation of noise on standardised hidden states), `networks` (trained apart, their outputs averaged), `held_out`
-    (the share of rows that chooses the epoch) and `class_weights` (balanced, or a number for each class in the order
-    of `label_names`; they weigh the loss at home, and change nothing that a host is asked). The rest is about hosts
-    that see something of the training. What is None of `epochs`, `lr`, `batch_size`, `dropout` and `side_width` is in
-    `setting_rules.USUAL`.
+    job, which it works off by itself), `feature_dtype` and `project` (fewer bytes: whole numbers of 8 bits, and so many
+    components of each level, `96`, `pca:96`, `orthogonal:96:SEED` or a mapping of kind, dim and seed; both are made by
+    a features job, which `fetch` then is), `epochs`, `lr`, `batch_size`, `seed`, `dropout`, `side_width`,
+    `input_noise` (deviation of noise on standardised hidden states), `networks` (trained apart, their outputs
+    averaged), `held_out` (the share of rows that chooses the epoch) and `class_weights` (balanced, or a number for
+    each class in the order of `label_names`; they weigh the loss at home, and change nothing that a host is asked). The
+    rest is about hosts that see something of the training. What is None of `epochs`, `lr`, `batch_size`, `dropout` and
+    `side_width` is in `setting_rules.USUAL`.
 
     Method auto trains side first. `wanted` is the score asked for on rows held out (`auto_decision.SCORES`); where side
     stays below it, `accept` says how weak a class of protection may be tried: blind (none but side), bounded (also LoRA
@@ -123,6 +126,8 @@ class Settings:
     # Side networks (method side), which are trained at home alone.
     layers: str = "all"
     fetch: Literal["calls", "job"] = "calls"
+    feature_dtype: Literal["float16", "int8"] = "float16"
+    project: str | None = None
     side: Literal["attentive", "ladder"] = "attentive"
     side_width: PositiveInt | None = None
     input_noise: Annotated[float, AtLeast(0)] = 0.0
@@ -162,6 +167,7 @@ class Settings:
         given["target_modules"] = tuple(given.get("target_modules", ()))
         layers = given.get("layers", "all")
         given["layers"] = "".join(f"{n}," for n in layers) if isinstance(layers, list | tuple) else str(layers)
+        given["project"] = written(given.get("project"))
         if isinstance(given.get("class_weights"), list):
             given["class_weights"] = tuple(given["class_weights"])
         return cls(**given)
@@ -201,6 +207,11 @@ class Settings:
             return "all"
         numbers = [int(number) for number in self.layers.rstrip(",").split(",")]
         return numbers if "," in self.layers else numbers[0]
+
+    @property
+    def projection(self) -> dict[str, Any] | None:
+        """The projection of every level, as a host is asked for it."""
+        return projection(self.project)
 
     @property
     def peak_lr(self) -> float:

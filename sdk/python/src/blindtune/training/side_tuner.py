@@ -25,7 +25,7 @@ from ..data import Dataset, Text
 from ..data.alignment import Aligner, PlacedTaps, tokenizer_of
 from ..data.taps import Taps
 from ..errors import RunError
-from ..features import FeatureSource, FeatureStore, download, download_by_job
+from ..features import FeatureSource, FeatureStore, Transform, download, download_by_job
 from .export import Exported, write_private_export
 from .factory import check_side, fit_side_home, restored_side_home
 from .fit_result import FitResult
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 ACCURACY_ROWS = 1000
 """Rows that the accuracy of a fit is computed on."""
 TOKENIZER = "tokenizer.json"
+TRANSFORM = "transform.safetensors"
+"""What a features job did to hidden states; as label-free as they are."""
 
 
 class SideTuner(Tuner, method="side"):
@@ -56,6 +58,7 @@ class SideTuner(Tuner, method="side"):
     _about: About | None = None
     _home: SideHome | TaggerHome | None = None
     _aligner: Aligner | None = None
+    _transform: Transform | None = None
 
     def __init__(self, *arguments: Any, tokenizer: str | Path | None = None, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -78,6 +81,7 @@ class SideTuner(Tuner, method="side"):
         self._fix_gates()
         self._find_tokenizer(data.task == "tokens")
         self._write_about()
+        self._read_transform(self.folder.path)
         taps = self._inputs(mine.texts, self.settings.fetch == "job")
         saved = self.folder.load_state()
         if saved is None:
@@ -148,6 +152,8 @@ class SideTuner(Tuner, method="side"):
         level = taps.levels[-1]
         pairs = zip(taps.offsets[:-1], taps.offsets[1:], strict=True)
         means = np.stack([level[first:end].mean(axis=0, dtype=np.float32) for first, end in pairs])
+        if self._transform is not None:
+            means = self._transform.in_units_of_the_last_level(means)
         return [means], means if base else None
 
     def audit(
@@ -180,8 +186,8 @@ class SideTuner(Tuner, method="side"):
         self._trained()
         for name in ("secret", "state.safetensors", "run.json"):
             target.write(name, (self.folder.path / name).read_bytes())
-        if self._aligner is not None:
-            target.write(TOKENIZER, self._aligner.content)
+        for name, content in self._known().items():
+            target.write(name, content)
 
     def export(self, folder: str | Path, passphrase: str | None = None) -> Path:
         """Write the networks, encrypted where there is a passphrase. There are no adapters for PEFT."""
@@ -189,8 +195,12 @@ class SideTuner(Tuner, method="side"):
         private = {"label_names": list(about.label_names)} | home.description()
         content = encode(home.parameters, {"private": json.dumps(private)})
         description = {"model": about.model, "sets": 0, "settings": about.settings.to_dict()}
-        known = {} if self._aligner is None else {TOKENIZER: self._aligner.content}
-        return write_private_export(folder, description, content, passphrase, known)
+        return write_private_export(folder, description, content, passphrase, self._known())
+
+    def _known(self) -> dict[str, bytes]:
+        """More that a model needs to predict, and that hosts knew anyway, by the names of its files."""
+        found = {} if self._aligner is None else {TOKENIZER: self._aligner.content}
+        return found if self._transform is None else found | {TRANSFORM: self._transform.to_bytes()}
 
     def summary(self) -> dict[str, Any]:
         """As `Tuner.summary`; there are no jobs, and nothing is obfuscated."""
@@ -214,6 +224,7 @@ class SideTuner(Tuner, method="side"):
             raise RunError(f"{self.folder.path}: no finished run here; call fit again")
         self._about = _about_of(body)
         self._home = restored_side_home(len(self._about.label_names), body, saved[0])
+        self._read_transform(self.folder.path)
         self._find_tokenizer(self.task == "tokens")
 
     def _adopt(self, exported: Exported) -> None:
@@ -221,6 +232,7 @@ class SideTuner(Tuner, method="side"):
         names = tuple(exported.private["label_names"])
         self._about = About(self.model, self.settings, names, "")
         self._home = restored_side_home(len(names), exported.private, exported.arrays)
+        self._read_transform(exported.folder)
         self.tokenizer = exported.folder if self.task == "tokens" else None
         self._find_tokenizer(self.task == "tokens")
 
@@ -237,6 +249,12 @@ class SideTuner(Tuner, method="side"):
         if not kept.exists():
             self.folder.write(TOKENIZER, self._aligner.content)
 
+    def _read_transform(self, folder: Path) -> None:
+        """What a folder has of the transform that features are to come through; the features of one are no other's."""
+        file = folder / TRANSFORM
+        if file.exists():
+            self._transform = Transform.read(file.read_bytes(), str(file))
+
     def _inputs(self, texts: Sequence[Text], by_job: bool = False) -> Taps | PlacedTaps:
         """What the networks read of these texts."""
         taps = self._taps(texts, by_job)
@@ -248,8 +266,11 @@ class SideTuner(Tuner, method="side"):
             raise RunError("no texts: pass at least one")
         order = secret_order(texts, self.folder.secret())
         fetch = download_by_job if by_job else download
-        fetch(self.source, [texts[int(row)] for row in order], self._store, self.progress)
-        return self._store.read([self.source.key(text) for text in texts])
+        source = fetch(self.source, [texts[int(row)] for row in order], self._store, self.progress)
+        if source.transform is not self._transform and source.transform is not None:
+            self.folder.write(TRANSFORM, source.transform.to_bytes())
+            self._transform = source.transform
+        return self._store.read([source.key(text) for text in texts])
 
     @cached_property
     def _store(self) -> FeatureStore:
@@ -259,7 +280,16 @@ class SideTuner(Tuner, method="side"):
     @property
     def source(self) -> FeatureSource:
         """What is asked of the host."""
-        return FeatureSource(self.clients[0], self.model, self.settings.levels, self.settings.eval_batch_size)
+        settings = self.settings
+        return FeatureSource(
+            self.clients[0],
+            self.model,
+            settings.levels,
+            settings.eval_batch_size,
+            dtype=settings.feature_dtype,
+            project=settings.projection,
+            transform=self._transform,
+        )
 
     def _traffic(self) -> tuple[int, int, int]:
         traffic = self.clients[0].traffic

@@ -51,6 +51,14 @@ class AsyncActivationCalls(AsyncResource):
         body = {"model": model, "input": input, "layers": levels, "tokens": picks, "dtype": dtype}
         return await self._client.call(op.CREATE_ACTIVATIONS, read_activations, body)
 
+    async def features_like(self, model: str, input: Input, job_id: str) -> Activations:
+        """The features that a job of method `features` has of its rows, of other inputs: its levels, tokens and dtype.
+
+        The same projection and scales: it needs the job's transform, which is the first of its result files.
+        """
+        body = {"model": model, "input": input, "like": job_id}
+        return await self._client.call(op.CREATE_ACTIVATIONS, read_activations, body)
+
 
 class AsyncEmbeddingCalls(AsyncResource):
     """`client.embeddings`: vectors of texts."""

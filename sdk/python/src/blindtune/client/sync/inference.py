@@ -53,6 +53,14 @@ class ActivationCalls(Resource):
         body = {"model": model, "input": input, "layers": levels, "tokens": picks, "dtype": dtype}
         return self._client.call(op.CREATE_ACTIVATIONS, read_activations, body)
 
+    def features_like(self, model: str, input: Input, job_id: str) -> Activations:
+        """The features that a job of method `features` has of its rows, of other inputs: its levels, tokens and dtype.
+
+        The same projection and scales: it needs the job's transform, which is the first of its result files.
+        """
+        body = {"model": model, "input": input, "like": job_id}
+        return self._client.call(op.CREATE_ACTIVATIONS, read_activations, body)
+
 
 class EmbeddingCalls(Resource):
     """`client.embeddings`: vectors of texts."""
