@@ -31,6 +31,7 @@ BLIND = {
     "side, by a job": {"method": "side", "epochs": 1, "networks": 1, "fetch": "job"},
     "side, narrower": {"method": "side", "epochs": 1, "networks": 1, "feature_dtype": "int8", "project": 8},
     "side, orthogonal": {"method": "side", "epochs": 1, "networks": 1, "project": "orthogonal:8:3"},
+    "side, pooled": {"method": "side", "side": "pooled", "epochs": 1, "networks": 1},
     "frozen": {"method": "frozen", "steps": 8, "batch_size": 16},
     "auto, nothing accepted": {"method": "auto", "epochs": 1, "networks": 1, "wanted": 1.0},
 }

@@ -59,8 +59,9 @@ class Settings:
     more to compare (benches/README.md). `head_lr` None is `lr`, and under camouflage three times that; `mult_std` None
     is 0, and under camouflage 1.
 
-    Method side trains `side` networks: attentive, or the larger ladder (extra `torch`). It takes `layers` (the levels
-    of the backbone that are read: `all`, a number of them, evenly spaced, or which, `0,3,6` or `6,`, where 0 is the
+    Method side trains `side` networks: attentive, the larger ladder (extra `torch`), or pooled, which reads of each
+    text and level the first token, mean and largest values, a fraction of the bytes. It takes `layers` (the levels of
+    the backbone that are read: `all`, a number of them, evenly spaced, or which, `0,3,6` or `6,`, where 0 is the
     embeddings' output), `fetch` (training rows' features by calls, of which a host keeps nothing, or by a features
     job, which it works off by itself), `feature_dtype` and `project` (fewer bytes: whole numbers of 8 bits, and so many
     components of each level, `96`, `pca:96`, `orthogonal:96:SEED` or a mapping of kind, dim and seed; both are made by
@@ -128,7 +129,7 @@ class Settings:
     fetch: Literal["calls", "job"] = "calls"
     feature_dtype: Literal["float16", "int8"] = "float16"
     project: str | None = None
-    side: Literal["attentive", "ladder"] = "attentive"
+    side: Literal["attentive", "ladder", "pooled"] = "attentive"
     side_width: PositiveInt | None = None
     input_noise: Annotated[float, AtLeast(0)] = 0.0
     class_weights: ClassWeights | None = None
