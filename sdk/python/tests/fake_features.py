@@ -39,7 +39,7 @@ class FeatureJobs:
         self._check_dim(width, "method.features.project", "ask for a projection.")
 
         def of(some: list[Any]) -> dict[str, np.ndarray]:
-            return states(some, settings["layers"])
+            return states(some, settings["layers"], settings["tokens"])
 
         self.transforms[name] = fitted(texts, settings, of)
         made = contents(texts, settings["dtype"], self.transforms[name], of)
@@ -54,13 +54,9 @@ class FeatureJobs:
         if "like" in request:
             return self._like(request["input"], request["like"])
         self._check_dim(HIDDEN, "layers", "name a features job with a projection in like.")
-        found = states(request["input"], request["layers"])
-        lengths = found.pop("lengths")
-        if request["tokens"] == "cls":
-            first = np.cumsum(lengths) - lengths
-            tokens = {"prompt_tokens": str(lengths.sum())}
-            return encoded({f"{name}.cls": of[first] for name, of in found.items()}, tokens)
-        return encoded({name: of.astype(request["dtype"]) for name, of in found.items()} | {"lengths": lengths})
+        found = states(request["input"], request["layers"], request["tokens"])
+        count = int(states(request["input"], 0)["lengths"].sum())
+        return encoded(transformed(found, {}, request["dtype"]), {"prompt_tokens": str(count)})
 
     def _like(self, texts: list[Any], name: str) -> bytes:
         job = self.jobs.get(name)
@@ -69,7 +65,8 @@ class FeatureJobs:
         if self.transforms[name] and job["result_files"][0] not in self.results:
             raise Refusal(409, "file_deleted", "like")
         settings = job["method"]["features"]
-        return encoded(transformed(states(texts, settings["layers"]), self.transforms[name], settings["dtype"]))
+        found = states(texts, settings["layers"], settings["tokens"])
+        return encoded(transformed(found, self.transforms[name], settings["dtype"]))
 
     def on_file(self, files: dict[str, Any], method: str, name: str) -> tuple[Any, bytes | None]:
         """Read a result, or delete that or an upload."""
@@ -83,7 +80,7 @@ class FeatureJobs:
 
     def capabilities(self) -> dict[str, Any]:
         """What is asked of them here."""
-        models = [{"id": "toy", "levels": LEVELS, "hidden_size": HIDDEN}]
+        models = [{"id": "toy", "levels": LEVELS, "hidden_size": HIDDEN, "default_pooling": "mean"}]
         return {"models": models, "limits": {"feature_dim": self.dim, "feature_levels": 0}}
 
     def _check_dim(self, dim: int, param: str, advice: str) -> None:
@@ -99,13 +96,30 @@ def word_vector(word: str) -> np.ndarray:
     return np.random.default_rng(zlib.crc32(word.encode())).normal(size=HIDDEN)
 
 
-def states(texts: list[Any], layers: Any) -> dict[str, np.ndarray]:
-    """A vector for each word, its entries turned on by one a level; and how many words."""
+PICKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "cls": lambda words: words[0],
+    "last": lambda words: words[-1],
+    "max": lambda words: words.max(axis=0),
+    "mean": lambda words: words.mean(axis=0),
+}
+
+
+def states(texts: list[Any], layers: Any, tokens: Any = "all") -> dict[str, np.ndarray]:
+    """A vector for each word, its entries turned on by one a level; and how many words, or what is picked of them."""
     whole = [text if isinstance(text, str) else " ".join(text) for text in texts]
     words = np.stack([word_vector(word) for text in whole for word in text.split()]).astype(np.float32)
     chosen = range(LEVELS) if layers == "all" else np.atleast_1d(layers)
     found = {f"hidden.{layer}": np.roll(words, int(layer), axis=1) for layer in chosen}
-    return found | {"lengths": np.array([len(text.split()) for text in whole], dtype=np.int64)}
+    lengths = np.array([len(text.split()) for text in whole], dtype=np.int64)
+    if tokens == "all":
+        return found | {"lengths": lengths}
+    ends = np.cumsum(lengths)[:-1]
+    picks = [tokens] if isinstance(tokens, str) else tokens
+    return {
+        f"{name}.{pick}": np.stack([PICKS[pick](words) for words in np.split(level, ends)])
+        for name, level in found.items()
+        for pick in picks
+    }
 
 
 def contents(texts: list[Any], dtype: str, transform: dict[str, np.ndarray], of: States) -> list[bytes]:

@@ -116,7 +116,7 @@ def test_a_regression_predicts_values(client: Client) -> None:
         ({"label_epsilon": 1.0}, "label_epsilon: method side has no use for it"),
         ({"networks": 0}, "networks must be above 0"),
         ({"held_out": 0.9}, "held_out must be from 0 to 0.5"),
-        ({"side": "rope"}, "side must be one of attentive, ladder, not 'rope'"),
+        ({"side": "rope"}, "side must be one of attentive, ladder, pooled, not 'rope'"),
         ({"side": "ladder", "side_width": 30}, "side_width must be a multiple of 4 for side ladder, not 30"),
         ({"side_width": 0}, "side_width must be above 0"),
         ({"dropout": 1.0}, "dropout must be below 1, not 1.0"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ BLIND = {
     "side, by a job": {"method": "side", "epochs": 1, "networks": 1, "fetch": "job"},
     "side, narrower": {"method": "side", "epochs": 1, "networks": 1, "feature_dtype": "int8", "project": 8},
     "side, orthogonal": {"method": "side", "epochs": 1, "networks": 1, "project": "orthogonal:8:3"},
+    "side, pooled": {"method": "side", "side": "pooled", "epochs": 1, "networks": 1},
     "frozen": {"method": "frozen", "steps": 8, "batch_size": 16},
+    "auto, nothing accepted": {"method": "auto", "epochs": 1, "networks": 1, "wanted": 1.0},
 }
 if find_spec("torch"):
     BLIND["ladder"] = {"method": "side", "side": "ladder", "side_width": 8, "epochs": 2, "networks": 1}
@@ -38,6 +41,7 @@ if find_spec("torch"):
 TELLING = {
     "lora": {"method": "lora", "steps": 3, "batch_size": 16, "lr": 0.02},
     "p3eft": {"method": "p3eft", "steps": 3, "batch_size": 16, "lr": 0.02},
+    "auto, a hurdle accepted": {"method": "auto", "epochs": 1, "networks": 1, "wanted": 1.0, "accept": "hurdle"},
 }
 """They send gradients from the second step on, and adapters that come of them."""
 
@@ -215,8 +219,12 @@ def test_every_method_has_a_class_of_protection() -> None:
         "lora": "open",
         "frozen": "blind",
         "side": "blind",
+        "auto": "blind",
         "dc": "hurdle",
         "pslf": "hurdle",
     }
     assert protection(Settings(method="lora", label_epsilon=2.0).resolve(1)) == "bounded"
+    more = Settings(method="auto", wanted=0.9, label_epsilon=2.0, accept="bounded")
+    assert protection(more.resolve(1)) == "bounded"
+    assert protection(replace(more, accept="hurdle").resolve(1)) == "hurdle"
     assert set(MEANING) == {"blind", "bounded", "hurdle", "open"} and "private" not in MEANING["hurdle"]

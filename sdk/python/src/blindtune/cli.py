@@ -29,6 +29,10 @@ from .training.settings import SETTING_TYPES, SettingsError
 from .training.trainer import Tuner
 
 EXCESS_ROWS = 1000
+HELP = {
+    "wanted": "of method auto: the score asked for on rows held out, as 0.9; without it side's result is taken",
+    "accept": "of method auto: the weakest class of protection that may be tried where side stays below what is wanted",
+}
 SHOWN = ("accuracy", "f1_macro", "spearman", "loss")
 """What is said of the dev rows in one line; `evaluate` tells the rest."""
 
@@ -139,6 +143,8 @@ def _print_report(report: dict[str, Any], leak: str, as_json: bool) -> None:
     if report["jobs"]:
         print(f"smallest |h| {fit['norm_ratio']:.2f} of the backbone's, adapters sha256 {fit['adapter_sha256'][:16]}")
     print(leak)
+    for line in report.get("decision", {}).get("sentences", ()):
+        print(line)
     print(f"protection: {report['protection']}: {MEANING[report['protection']]}")
 
 
@@ -203,10 +209,11 @@ def _add_setting(group: argparse._ArgumentGroup, name: str, kind: SettingType) -
     elif kind.many:
         group.add_argument(option, nargs="+", default=None, metavar="NAME", help="default: the host's for this model")
     else:
-        usual = "" if kind.default is None else f"default {kind.default}"
+        usual = [] if kind.default is None else [f"default {kind.default}"]
+        usual = [HELP[name], *usual] if name in HELP else usual
         metavar = None if kind.choices else kind.kind.__name__.upper()
         group.add_argument(
-            option, type=kind.kind, choices=kind.choices or None, default=None, metavar=metavar, help=usual
+            option, type=kind.kind, choices=kind.choices or None, default=None, metavar=metavar, help="; ".join(usual)
         )
 
 

@@ -44,7 +44,7 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Sequence[Any], y: Sequence[Any]) -> PrivateClassifier:
         """Train on texts X, [N] strings or [N, 2] pairs, and their labels y [N].
 
-        With `method="side"` y may be [N, C] of 0 and 1, as MultiLabelBinarizer makes it: several labels for a row.
+        With method side or auto y may be [N, C] of 0 and 1, as MultiLabelBinarizer makes it: several labels a row.
         """
         labels = _array(y)
         self.classes_: AnyArray = np.unique(labels) if labels.ndim == 1 else np.arange(labels.shape[1])
@@ -95,7 +95,7 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.string, tags.input_tags.two_d_array = True, False
         tags.non_deterministic = True
-        tags.classifier_tags.multi_label = self.settings.get("method") == "side"
+        tags.classifier_tags.multi_label = self.settings.get("method") in ("side", "auto")
         return tags
 
 

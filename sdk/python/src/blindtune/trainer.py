@@ -4,6 +4,7 @@ Owns: a path that stays. Must never: hold code, or be imported within the packag
 """
 
 from .client import connect
-from .training.trainer import P3EFT, FitResult, Tuner, load_export
+from .training.fit_result import FitResult
+from .training.trainer import P3EFT, Tuner, load_export
 
 __all__ = ["P3EFT", "FitResult", "Tuner", "connect", "load_export"]

@@ -6,6 +6,7 @@ when, is all that a host learns here.
 
 from .download import FeatureSize, FeatureSource, download, estimate_size
 from .host_job import download_by_job
+from .picks import picks_of
 from .store import FOLDER_VARIABLE, FeatureStore
 from .transform import Transform
 
@@ -18,4 +19,5 @@ __all__ = [
     "download",
     "download_by_job",
     "estimate_size",
+    "picks_of",
 ]

@@ -33,13 +33,15 @@ KEPT = "float16"
 SAMPLE = 256
 """Texts from which the size of all is estimated."""
 
+ALL = "all"
+Picks = str | tuple[str, ...]
 Layers = str | int | Sequence[int]
 """`all`, how many (evenly spaced, the last one included), or which; 0 is the embeddings' output."""
 
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """What is asked of which host, `chunk` texts to a call.
+    """What is asked of which host, `chunk` texts to a call; of `tokens` all, or one vector a text for each pick.
 
     In int8, or under a projection (`project`, as the host has it: kind, dim, seed), features are those of a job and
     follow from its `transform`, which is None until the job was found.
@@ -52,6 +54,7 @@ class FeatureSource:
     dtype: str = KEPT
     project: Mapping[str, Any] | None = None
     transform: Transform | None = None
+    tokens: Picks = ALL
 
     @property
     def of_job(self) -> bool:
@@ -61,8 +64,14 @@ class FeatureSource:
     def name(self, text: Text) -> str:
         """Names what is asked of one text."""
         how = [self.dtype] if self.project is None else [self.dtype, dict(sorted(self.project.items()))]
-        asked = json.dumps([self.client.base_url, self.model, self.layers, *how, text], ensure_ascii=False)
+        picked = [] if self.tokens == ALL else [self.picked]
+        asked = json.dumps([self.client.base_url, self.model, self.layers, *how, *picked, text], ensure_ascii=False)
         return _short(asked)
+
+    @property
+    def picked(self) -> str | list[str]:
+        """The tokens, as a host is asked for them."""
+        return self.tokens if isinstance(self.tokens, str) else list(self.tokens)
 
     def key(self, text: Text) -> str:
         """Names the hidden states of one text: what is asked, and the transform that they came through."""
@@ -85,7 +94,7 @@ class FeatureSource:
                 raise
             half = len(texts) // 2
             return Taps.joined([self.ask(texts[:half]), self.ask(texts[half:])])
-        return Taps.of(levels_of(found), np.asarray(found["lengths"], dtype=np.int64))
+        return taps_of(found)
 
     def _states(self, texts: Sequence[Text]) -> Mapping[str, AnyArray]:
         transform = self.transform
@@ -102,15 +111,15 @@ class FeatureSource:
                 transform.at_host = False
         with explained(gone=transform.job_id):
             found = self._plain(texts, "float32")
-        lengths = found.pop("lengths")
-        return transform.applied(found, self.dtype) | {"lengths": lengths}
+        lengths = {"lengths": found.pop("lengths")} if "lengths" in found else {}
+        return transform.applied(found, self.dtype) | lengths
 
     def _like(self, texts: Sequence[Text], job_id: str) -> dict[str, AnyArray]:
         return self.client.activations.features_like(self.model, cast("Sequence[str]", texts), job_id).tensors
 
     def _plain(self, texts: Sequence[Text], dtype: str) -> dict[str, AnyArray]:
-        call = self.client.activations.hidden_states
-        return call(self.model, cast("Sequence[str]", texts), layers=self.layers, tokens="all", dtype=dtype).tensors
+        call, how = self.client.activations.hidden_states, {"layers": self.layers, "tokens": self.picked}
+        return call(self.model, cast("Sequence[str]", texts), dtype=dtype, **how).tensors  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,8 @@ class FeatureSize:
     levels: int
     width: int
     itemsize: int = 2
+    unit: str = "tokens"
+    """What `tokens` counts: those, or vectors where each text has one a level and pick."""
 
     @property
     def bytes(self) -> int:
@@ -130,7 +141,7 @@ class FeatureSize:
 
     def __str__(self) -> str:
         return (
-            f"{self.texts:,} texts, about {self.tokens:,} tokens, {self.levels} levels of {self.width} features: "
+            f"{self.texts:,} texts, about {self.tokens:,} {self.unit}, {self.levels} levels of {self.width} features: "
             f"{self.bytes / 1e6:,.0f} MB"
         )
 
@@ -166,7 +177,10 @@ def estimate_size(source: FeatureSource, texts: Sequence[Text]) -> FeatureSize:
         some, levels, width = measure(source, cast("Sequence[str]", chunk))
         tokens += some
         rows += len(chunk)
-    return FeatureSize(len(texts), round(tokens / rows * len(texts)), levels, width, np.dtype(source.dtype).itemsize)
+    itemsize = np.dtype(source.dtype).itemsize
+    if source.tokens != ALL:
+        return FeatureSize(len(texts), len(texts), levels * len(source.tokens), width, itemsize, "vectors")
+    return FeatureSize(len(texts), round(tokens / rows * len(texts)), levels, width, itemsize)
 
 
 def _tapped(source: FeatureSource, texts: Sequence[str]) -> tuple[int, int, int]:
@@ -198,13 +212,24 @@ def _check_size(first: Taps, texts: int, store: FeatureStore) -> None:
 
 
 def levels_of(tensors: Mapping[str, AnyArray]) -> list[AnyArray]:
-    """The hidden states among a host's tensors, `hidden.{layer}` [T, H], from the lowest level up."""
+    """The hidden states among a host's tensors, `hidden.{layer}` [T, H], from the lowest level up.
+
+    Of picks `hidden.{layer}.{pick}` [N, H], those of a level one after the other by their names, the mean last.
+    """
     names = sorted((name for name in tensors if name.startswith(HIDDEN) and not name.endswith(SCALE)), key=_layer)
     return [tensors[name] for name in names]
 
 
-def _layer(name: str) -> int:
-    return int(name.removeprefix(HIDDEN))
+def taps_of(tensors: Mapping[str, AnyArray]) -> Taps:
+    """A host's answer as taps. A pick is a level of its own, on which every text has one vector."""
+    levels = levels_of(tensors)
+    lengths = tensors["lengths"] if "lengths" in tensors else np.ones(len(levels[0]))
+    return Taps.of(levels, np.asarray(lengths, dtype=np.int64))
+
+
+def _layer(name: str) -> tuple[int, str]:
+    level, _, pick = name.removeprefix(HIDDEN).partition(".")
+    return int(level), pick
 
 
 def _short(text: str) -> str:

@@ -17,17 +17,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from ..arrays import AnyArray, decode
 from ..client import Client, LiveJob
 from ..client.step_calls import Text
 from ..data.chunks import upload_bytes
-from ..data.taps import Taps
 from ..errors import BlindtuneError, NotFoundError, RunError
 from .bounds import explained
-from .download import FeatureSource, download, levels_of
+from .download import FeatureSource, download, taps_of
 from .store import FeatureStore
 from .transform import Transform
 
@@ -147,7 +145,7 @@ class _Place:
 
 def _begin(source: FeatureSource, rows: dict[str, Text]) -> _Work:
     file = source.client.files.create((UPLOAD_NAME, upload_bytes(rows.values())))
-    features: dict[str, Any] = {"layers": source.layers, "tokens": "all", "dtype": source.dtype}
+    features: dict[str, Any] = {"layers": source.layers, "tokens": source.picked, "dtype": source.dtype}
     if source.project is not None:
         features["project"] = dict(source.project)
     if source.of_job:
@@ -215,7 +213,7 @@ class _Following:
             return
         keys = [self.source.bound(name) for name in self.work.names[first : first + count]]
         if self.place.store.missing(keys):
-            self.place.store.add(keys, Taps.of(levels_of(tensors), np.asarray(tensors["lengths"], dtype=np.int64)))
+            self.place.store.add(keys, taps_of(tensors))
         self.bar.update(count)
 
 

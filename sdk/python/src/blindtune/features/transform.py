@@ -63,7 +63,8 @@ class Transform:
 
     def in_units_of_the_last_level(self, given: AnyArray) -> F32:
         """What the job gave of its last level, as the projection left it: whole numbers of int8 times their scale."""
-        last = max((name.partition(".")[2] for name in self.tensors), key=lambda part: int(part.split(".")[0]))
+        parts = (name.partition(".")[2] for name in self.tensors)
+        last = max(parts, key=lambda part: (int(part.split(".")[0]), part))  # of picks the mean, as levels are ordered
         scale = self._scale(last)
         return np.asarray(given if scale is None else given * scale, dtype=np.float32)
 

@@ -154,6 +154,10 @@ def _check_names(path: Path, points: Sequence[GridPoint], base: Mapping[str, Any
     if twice:
         raise SettingsError(f"{path.name}: two points are called {twice[0]!r}")
     for point in points:
-        Settings.from_dict({**base, **point.settings})  # a misspelt setting ends it here, not after an hour
+        given = Settings.from_dict({**base, **point.settings})  # a misspelt setting ends it here, not after an hour
+        if given.method == "auto":
+            raise SettingsError(
+                f"{path.name}: method auto chooses among methods; name them one by one ({point.name!r})"
+            )
         if "seed" in point.settings or "seed" in base:
             raise SettingsError(f"{path.name}: seeds come from --seeds, not from the grid ({point.name!r})")

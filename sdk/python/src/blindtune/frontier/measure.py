@@ -22,7 +22,8 @@ from ..client import Client, StepAnswer
 from ..client.step_calls import Call
 from ..data import Dataset
 from ..errors import BlindtuneError, RunError
-from ..training.trainer import FitResult, Tuner
+from ..training.fit_result import FitResult
+from ..training.trainer import Tuner
 from .grid import GridPoint
 from .point import Point, TierLeak, finite
 from .versions import versions

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..client import connect
 from ..data import read_texts
-from ..features import FeatureSource, FeatureStore, estimate_size
+from ..features import FeatureSource, FeatureStore, estimate_size, picks_of
 from .settings import SETTING_TYPES, Settings
 
 Keys = Callable[[argparse.Namespace], "list[str] | None"]
@@ -27,7 +27,8 @@ def add_command(commands: Any, common: argparse.ArgumentParser, keys: Keys) -> N
     command.add_argument("--data", required=True, type=Path, metavar="FILE", help="texts, with or without labels")
     command.add_argument("--model", required=True, help="a model of the host, see GET /v1/models")
     command.add_argument("--layers", default="all", metavar="LAYERS", help="all (default), a number, or 0,3,6")
-    dtypes = SETTING_TYPES["feature_dtype"]
+    sides, dtypes = SETTING_TYPES["side"], SETTING_TYPES["feature_dtype"]
+    command.add_argument("--side", choices=sides.choices, default=sides.default, help="default %(default)s")
     command.add_argument("--feature-dtype", choices=dtypes.choices, default=dtypes.default, help="default %(default)s")
     command.add_argument("--project", metavar="DIM", help="components of each level: 96, pca:96 or orthogonal:96:SEED")
     command.set_defaults(command=lambda options: estimate(options, keys))
@@ -37,14 +38,16 @@ def add_command(commands: Any, common: argparse.ArgumentParser, keys: Keys) -> N
 
 def estimate(options: argparse.Namespace, keys: Keys) -> int:
     """Say how large the features of a file are, from a sample of its texts, before they are asked for."""
-    given = {name: getattr(options, name) for name in ("layers", "feature_dtype", "project")}
+    given = {name: getattr(options, name) for name in ("layers", "side", "feature_dtype", "project")}
     settings = Settings.from_dict({"method": "side", **given}).resolve(1)
+    client = connect(options.host, keys(options))[0]
     source = FeatureSource(
-        connect(options.host, keys(options))[0],
+        client,
         options.model,
         settings.levels,
         dtype=settings.feature_dtype,
         project=settings.projection,
+        tokens=picks_of(client, options.model) if settings.side == "pooled" else "all",
     )
     size = estimate_size(source, read_texts(options.data))
     store = FeatureStore.of(options.features)

@@ -30,8 +30,14 @@ def protection(settings: Settings) -> Protection:
 
 
 def protection_of(settings: Mapping[str, Any]) -> Protection:
-    """The class of settings as a file has them; of all of them only `method` and `label_epsilon` decide."""
+    """The class of settings as a file has them; `method` and `label_epsilon` decide.
+
+    Method auto has the weakest class that it may come to; what a run of it came to, its `Decision` says.
+    """
     method = settings.get("method", "p3eft")
+    if method == "auto":
+        accepted: Protection = settings.get("accept", "blind")
+        return accepted
     if method in BLIND_METHODS:
         return "blind"
     if settings.get("label_epsilon") is not None:

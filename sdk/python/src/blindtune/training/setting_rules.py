@@ -27,6 +27,7 @@ MAX_GRADIENT_ERROR = {"float32": 1e-3, "nf4": 1e-3, "bfloat16": 0.05}
 """Largest relative error of a reconstructed gradient that is put up with, by the backbone's precision."""
 ERROR_WARN = 0.01
 
+ONLY_AUTO = ("wanted", "accept")
 NARROWER = ("feature_dtype", "project")
 ONLY_SIDE = ("layers", "fetch", "side", "side_width", "input_noise", "class_weights", "networks", "held_out", *NARROWER)
 OF_SIDE = frozenset({"method", "epochs", "lr", "batch_size", "eval_batch_size", "seed", "dropout", *ONLY_SIDE})
@@ -46,6 +47,7 @@ class Usual:
 USUAL = {
     "attentive": Usual(20.0, 3e-3, 64, 0.2, 32),
     "ladder": Usual(10.0, 1.5e-3, 128, 0.2, 96),
+    "pooled": Usual(20.0, 1e-3, 64, 0.3, 64),
     "with hosts": Usual(1.0, 3e-3, 64, 0.0, None),
 }
 """By the kind of side network; the last of methods whose every pass costs the hosts something."""
@@ -141,6 +143,13 @@ def only_side_has_use_for(given: Settings) -> None:
             raise SettingsError(f"{one.name} is for method side, and does nothing in method {given.method}")
 
 
+def only_auto_has_use_for(given: Settings) -> None:
+    """Other methods are what the user chose; there is nothing to decide."""
+    for one in fields(given):
+        if one.name in ONLY_AUTO and getattr(given, one.name) != one.default:
+            raise SettingsError(f"{one.name} is for method auto, and does nothing in method {given.method}")
+
+
 def a_ladder_divides_among_its_heads(given: Settings) -> None:
     """Each head of its blocks reads a part of the width."""
     if given.side == "ladder" and (given.side_width or 0) % LADDER_HEADS:
@@ -154,6 +163,7 @@ REFUSALS = (
     noise_needs_a_clip,
     some_rows_are_trained_on,
     layers_are_numbers,
+    only_auto_has_use_for,
     a_projection_can_be_read,
     side_has_no_use_for,
     only_side_has_use_for,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal, TypeAlias
 
+from .auto_rules import settled_auto
 from .projections import projection, written
 from .setting_rules import settled
 from .setting_types import Above, AtLeast, Below, SettingsError, WordOrNumbers, types_of
@@ -58,8 +59,9 @@ class Settings:
     more to compare (benches/README.md). `head_lr` None is `lr`, and under camouflage three times that; `mult_std` None
     is 0, and under camouflage 1.
 
-    Method side trains `side` networks: attentive, or the larger ladder (extra `torch`). It takes `layers` (the levels
-    of the backbone that are read: `all`, a number of them, evenly spaced, or which, `0,3,6` or `6,`, where 0 is the
+    Method side trains `side` networks: attentive, the larger ladder (extra `torch`), or pooled, which reads of each
+    text and level the first token, mean and largest values, a fraction of the bytes. It takes `layers` (the levels of
+    the backbone that are read: `all`, a number of them, evenly spaced, or which, `0,3,6` or `6,`, where 0 is the
     embeddings' output), `fetch` (training rows' features by calls, of which a host keeps nothing, or by a features
     job, which it works off by itself), `feature_dtype` and `project` (fewer bytes: whole numbers of 8 bits, and so many
     components of each level, `96`, `pca:96`, `orthogonal:96:SEED` or a mapping of kind, dim and seed; both are made by
@@ -69,9 +71,16 @@ class Settings:
     each class in the order of `label_names`; they weigh the loss at home, and change nothing that a host is asked). The
     rest is about hosts that see something of the training. What is None of `epochs`, `lr`, `batch_size`, `dropout` and
     `side_width` is in `setting_rules.USUAL`.
+
+    Method auto trains side first. `wanted` is the score asked for on rows held out (`auto_decision.SCORES`); where side
+    stays below it, `accept` says how weak a class of protection may be tried: blind (none but side), bounded (also LoRA
+    under `label_epsilon`) or hurdle (also P3EFT). `epochs`, `lr`, `batch_size` and `dropout` are side's; the others
+    take theirs from `steps` and from what is usual.
     """
 
-    method: Literal["p3eft", "lora", "frozen", "side", "dc", "pslf"] = "p3eft"
+    method: Literal["p3eft", "lora", "frozen", "side", "auto", "dc", "pslf"] = "p3eft"
+    wanted: Annotated[float, Above(0)] | None = None
+    accept: Literal["blind", "bounded", "hurdle"] = "blind"
     adapter_sets: PositiveInt | None = None
 
     # How a gradient travels.
@@ -120,7 +129,7 @@ class Settings:
     fetch: Literal["calls", "job"] = "calls"
     feature_dtype: Literal["float16", "int8"] = "float16"
     project: str | None = None
-    side: Literal["attentive", "ladder"] = "attentive"
+    side: Literal["attentive", "ladder", "pooled"] = "attentive"
     side_width: PositiveInt | None = None
     input_noise: Annotated[float, AtLeast(0)] = 0.0
     class_weights: ClassWeights | None = None
@@ -173,7 +182,7 @@ class Settings:
         """Check everything and fill in what follows from the method and the number of hosts."""
         for name, kind in SETTING_TYPES.items():
             kind.check(name, getattr(self, name))
-        return settled(self, hosts)
+        return settled_auto(self, hosts) if self.method == "auto" else settled(self, hosts)
 
     @property
     def sets(self) -> int:

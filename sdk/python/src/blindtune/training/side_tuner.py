@@ -25,16 +25,17 @@ from ..data import Dataset, Text
 from ..data.alignment import Aligner, PlacedTaps, tokenizer_of
 from ..data.taps import Taps
 from ..errors import RunError
-from ..features import FeatureSource, FeatureStore, Transform, download, download_by_job
+from ..features import FeatureSource, FeatureStore, Transform, download, download_by_job, picks_of
 from .export import Exported, write_private_export
 from .factory import check_side, fit_side_home, restored_side_home
+from .fit_result import FitResult
 from .host_group import HostLink
 from .protection import protection
 from .run import About, check_same, secret_order
 from .run_audit import Rows, audit_blind
 from .run_folder import RunFolder
 from .settings import Settings
-from .trainer import FitResult, Tuner
+from .trainer import Tuner
 
 if TYPE_CHECKING:
     from ..private.predicting import Predicting
@@ -288,7 +289,12 @@ class SideTuner(Tuner, method="side"):
             dtype=settings.feature_dtype,
             project=settings.projection,
             transform=self._transform,
+            tokens=self._picks if settings.side == "pooled" else "all",
         )
+
+    @cached_property
+    def _picks(self) -> tuple[str, ...]:
+        return picks_of(self.clients[0], self.model)
 
     def _traffic(self) -> tuple[int, int, int]:
         traffic = self.clients[0].traffic

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,6 +27,7 @@ from ..errors import RunError
 from ..optimizers import clip, learning_rate
 from .export import Exported, export, read_export, restore_export
 from .factory import draw_labels, make_obfuscation, proven
+from .fit_result import FitResult
 from .host_group import HostLink
 from .leak_watch import LeakError
 from .protection import protection
@@ -37,6 +39,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from ..features import FeatureStore
     from ..private.evaluation import EvaluationReport
+    from ..private.obfuscation import Obfuscation
     from ..private.predicting import Predicting
     from ..private.training_labels import TrainingLabels
 
@@ -46,7 +49,7 @@ log = logging.getLogger("blindtune")
 # for more work slow it down severalfold when the machine is busy, as it is when the host runs beside it.
 
 GATES = "gates.json"
-MODULES = {"side": ".side_tuner"}
+MODULES = {"side": ".side_tuner", "auto": ".auto"}
 """Where the class of a method of its own is; loaded when it is asked for."""
 
 COLLAPSE = 0.6
@@ -57,34 +60,12 @@ Small activations hide from the regularizer only.
 COLLAPSE_EVERY = 50
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """How a run ended.
-
-    Bytes are bodies of requests and answers of the training steps; the hash names the final adapters.
-    """
-
-    steps: int
-    loss: float
-    accuracy: float
-    seconds: float
-    bytes_up: int
-    bytes_down: int
-    retries: int
-    adapter_sha256: str
-    norm_ratio: float
-    """The smallest set's mean |h| at the end over the backbone's; below 0.6 the activations may leak."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-
 class Tuner:
     """Fine-tunes `model` on one or more hosts.
 
     Methods: p3eft (arXiv 2412.16669 and what we added), lora (nothing hidden), frozen (a head on the bare backbone),
-    side (networks at home on the bare backbone's tokens: `side_tuner.py`), dc and pslf (what others proposed).
+    side (networks at home on the bare backbone's tokens: `side_tuner.py`), auto (side, and more where you want and
+    accept it: `auto.py`), dc and pslf (what others proposed).
 
     `hosts` are URLs or `Client`s; with several, every gradient is split so that each host gets one share, or the steps
     or the adapter sets are divided among them (`placement`). `run` names a folder to continue from; without one nothing
@@ -120,7 +101,6 @@ class Tuner:
         self.model = model
         self.clients = connect(hosts, api_keys)
         self.settings = Settings.from_dict(settings).resolve(len(self.clients))
-        self.obfuscation = make_obfuscation(self.settings)
         self.folder = RunFolder(run)
         self.recorder = attacks.Recorder(store=self.folder)
         self.update_recorder = attacks.UpdateRecorder(store=RunFolder(self.folder.path / "updates"))
@@ -156,6 +136,11 @@ class Tuner:
     def _adopt(self, exported: Exported) -> None:
         """Take up what `export` wrote, on the one host there is."""
         self._run = restore_export(exported, self.clients[0], self.settings, self.folder)
+
+    @cached_property
+    def obfuscation(self) -> Obfuscation:
+        """How gradients travel."""
+        return make_obfuscation(self.settings)
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -18,10 +18,11 @@ from ...optimizers import AdamW, AdamWSettings, learning_rate
 from ..secret import SecretStream
 from .attentive import Attentive
 from .network import Network, Objective, Regularization, Shape
+from .pooled import Pooled
 from .standardize import Standardize
 from .tagger import Tagger
 
-KINDS = ("attentive", "ladder", "tagger")
+KINDS = ("attentive", "ladder", "pooled", "tagger")
 
 WARMUP = 0.06
 AVERAGE, AVERAGE_EVERY = 0.05, 10
@@ -96,7 +97,7 @@ def network_class(kind: str) -> type[Network]:
         from .ladder import Ladder
 
         return Ladder
-    return Tagger if kind == Tagger.kind else Attentive
+    return next((network for network in (Tagger, Pooled) if network.kind == kind), Attentive)
 
 
 def fit_side(
