@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,7 +30,7 @@ from bench import machine, same_libtorch
 from blindtune import Client, Dataset, Tuner
 from blindtune.data import read_texts
 from blindtune.data.chunks import evaluation_chunks, upload_bytes
-from hosts import Hosts
+from hosts import Host, Hosts
 from peerlink import PeerLink
 from science import BACKBONE, BINARY, MODEL, ROOT
 
@@ -70,9 +71,18 @@ def by_job(client: Client, texts: Sequence[str]) -> None:
         client.files.delete(name)
 
 
-def of_peer(link: PeerLink, ids: Sequence[Sequence[int]]) -> float:
-    """Seconds of its forwards."""
-    return float(link.ask("hidden_states", name=MODEL, ids=ids, batch=BATCH)["wall"])
+@dataclass(frozen=True)
+class Spent:
+    """Seconds by the clock, and processor seconds of all who worked: host, its Postgres and the client, or the peer."""
+
+    wall: float
+    cpu: float
+
+
+def of_peer(link: PeerLink, ids: Sequence[Sequence[int]]) -> Spent:
+    """Its forwards."""
+    answer = link.ask("hidden_states", name=MODEL, ids=ids, batch=BATCH)
+    return Spent(float(answer["wall"]), float(answer["cpu"]))
 
 
 def check_same(client: Client, link: PeerLink, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> float:
@@ -87,11 +97,11 @@ def check_same(client: Client, link: PeerLink, texts: Sequence[str], ids: Sequen
     return worst
 
 
-def timed(work: Callable[[], None]) -> float:
-    """Seconds."""
-    begun = time.perf_counter()
+def of_host(host: Host, work: Callable[[], None]) -> Spent:
+    """All that it takes."""
+    before, begun = host.cpu(), time.perf_counter()
     work()
-    return time.perf_counter() - begun
+    return Spent(time.perf_counter() - begun, sum(host.cpu().since(before).values()))
 
 
 def device_seconds(client: Client, work: Callable[[], object]) -> float:
@@ -120,36 +130,38 @@ def host_work(client: Client, texts: Sequence[str]) -> dict[str, float]:
     }
 
 
-def measure(client: Client, link: PeerLink, texts: Sequence[str]) -> dict[str, Any]:
-    """Rows per second of each way, round by round."""
+def measure(host: Host, link: PeerLink, texts: Sequence[str]) -> dict[str, Any]:
+    """What each way takes, round by round."""
+    client = host.client()
     ids = link.ask("tokenize", tokenizer=str(BACKBONE / "tokenizer.json"), texts=list(texts))["ids"]
     link.ask("load_frozen", name=MODEL, folder=str(BACKBONE))
     difference = check_same(client, link, texts, ids)
-    ways: dict[str, Callable[[], float]] = {
+    ways: dict[str, Callable[[], Spent]] = {
         "transformers, in-process": lambda: of_peer(link, ids),
-        "host, by calls": lambda: timed(lambda: by_calls(client, texts)),
-        "host, by a job": lambda: timed(lambda: by_job(client, texts)),
-        "host, last level (pooling none)": lambda: timed(lambda: last_tokens(client, texts)),
+        "host, by calls": lambda: of_host(host, lambda: by_calls(client, texts)),
+        "host, by a job": lambda: of_host(host, lambda: by_job(client, texts)),
+        "host, last level (pooling none)": lambda: of_host(host, lambda: last_tokens(client, texts)),
     }
     for way in ways.values():
         way()  # reads the weights, writes the kernels
-    rounds = [{name: len(texts) / way() for name, way in ways.items()} for _ in range(ROUNDS)]
+    rounds = [{name: asdict(way()) for name, way in ways.items()} for _ in range(ROUNDS)]
     work = [host_work(client, texts) for _ in range(ROUNDS)]
     about = {"rows": len(texts), "tokens": sum(map(len, ids)), "difference": difference}
-    return about | {"rows_per_s": rounds, "device_seconds": work}
+    return about | {"seconds": rounds, "device_seconds": work}
 
 
 def show(found: dict[str, Any]) -> None:
     """The table, each line with its ratio to the peer in the same round."""
-    print(
-        f"{found['rows']:,} rows, {found['tokens']:,} tokens; hidden states differ by {found['difference']:.1e} at most"
-    )
-    first = next(iter(found["rows_per_s"][0]))
-    for name in found["rows_per_s"][0]:
-        rates = [turn[name] for turn in found["rows_per_s"]]
-        ratios = [turn[name] / turn[first] for turn in found["rows_per_s"]]
+    rows, turns = found["rows"], found["seconds"]
+    print(f"{rows:,} rows, {found['tokens']:,} tokens; hidden states differ by {found['difference']:.1e} at most")
+    first = next(iter(turns[0]))
+    print(f"{'':<34}{'rows/s':>8}{'x':>7}{'least':>7}{'most':>7}{'CPU s for 1,000 rows':>22}{'x':>7}")
+    for name in turns[0]:
+        by_clock, by_cpu = ([t[first][kind] / t[name][kind] for t in turns] for kind in ("wall", "cpu"))
+        cpu = 1000 * median(t[name]["cpu"] for t in turns) / rows
         print(
-            f"{name:<34} {median(rates):7.0f} rows/s   {median(ratios):5.2f} x ({min(ratios):.2f} to {max(ratios):.2f})"
+            f"{name:<34}{rows / median(t[name]['wall'] for t in turns):>8.0f}{median(by_clock):>7.2f}"
+            f"{min(by_clock):>7.2f}{max(by_clock):>7.2f}{cpu:>22.2f}{median(by_cpu):>7.2f}"
         )
     features, epoch = ([turn[name] for turn in found["device_seconds"]] for name in found["device_seconds"][0])
     shares = [mine / theirs for mine, theirs in zip(features, epoch, strict=True)]
@@ -168,7 +180,7 @@ def main() -> int:
     with PeerLink(PEER, 1) as link, Hosts(BINARY, {"engine.threads": "1"}, {MODEL: BACKBONE}) as hosts:
         about = {"peer": link.ask("hello"), "machine": machine()}
         about["same_libtorch"] = same_libtorch(about["peer"])
-        found = measure(hosts.get().client(), link, texts) | about
+        found = measure(hosts.get(), link, texts) | about
     show(found)
     out = ROOT / "var/bench/features.json"
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -173,20 +173,20 @@ class Peer:
     def hidden_states(self, name: str, ids: list[list[int]], batch: int, answer: str = "") -> dict[str, Any]:
         """Hidden states in padded batches, in the order given; written where a file is named, else dropped. Only
         forwards are timed."""
-        frozen, wall = self.frozen[name], 0.0
+        frozen, wall, cpu = self.frozen[name], 0.0, 0.0
         kept: list[list[torch.Tensor]] = []
         for first in range(0, len(ids), batch):
             some = ids[first : first + batch]
-            begun = time.perf_counter()
+            begun, used = time.perf_counter(), time.process_time()
             states = frozen.hidden_states(Padded.of(some, self.device))
-            wall += time.perf_counter() - begun
+            wall, cpu = wall + time.perf_counter() - begun, cpu + time.process_time() - used
             if answer:
                 lengths = [len(row) for row in some]
                 kept.append([torch.cat([row[:n] for row, n in zip(level, lengths, strict=True)]) for level in states])
         if answer:
             levels = [torch.cat(parts) for parts in zip(*kept, strict=True)]
             save_file({f"hidden.{number}": level for number, level in enumerate(levels)}, answer)
-        return {"wall": wall}
+        return {"wall": wall, "cpu": cpu}
 
     def unload(self, name: str) -> dict[str, Any]:
         """Forget a model."""
