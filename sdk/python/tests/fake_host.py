@@ -294,7 +294,7 @@ class FakeHost:
         return {"id": name, "object": "file", "rows": len(rows), "status": "processed", "invented": 1}
 
     def _create_job(self, body: dict) -> dict:
-        if body["method"]["type"] == "features":
+        if body["method"].get("type") == "features":
             name = f"ftjob-{len(self.jobs)}"
             self.jobs[name] = self.features.create(name, body, self.files[body["training_file"]])
             return self.jobs[name]
@@ -321,7 +321,7 @@ class FakeHost:
         return self.engine.initial(job["seed"], index)
 
     def _job_object(self, job: dict) -> dict:
-        if job["method"]["type"] == "features":
+        if job["method"].get("type") == "features":
             return job
         split = {"next_seq": job["next_seq"], "hidden_size": self.engine.hidden}
         split["adapter_parameters"] = self.engine.parameters

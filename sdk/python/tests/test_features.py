@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from conftest import sentiment
 from fake_features import LEVELS
-from fake_host import FakeHost
+from fake_host import FakeHost, Fault
 
 from blindtune import Client, RunError, Tuner
 from blindtune.cli import main
 from blindtune.data.taps import Taps
+from blindtune.errors import PayloadTooLargeError
 from blindtune.features import FeatureSource, FeatureStore, download, estimate_size
 
 
@@ -95,6 +96,19 @@ def test_a_download_asks_for_each_text_once(fake_host: FakeHost, tmp_path: Path)
     assert json.loads(fake_host.seen[-1][2])["input"] == ["new"]
     other = FeatureSource(source.client, "toy", layers=[0, 2])
     assert store.missing([other.key("music")]) == [0], "other levels are other features"
+
+
+def test_an_answer_that_a_host_finds_too_large_is_asked_for_in_parts(fake_host: FakeHost, tmp_path: Path) -> None:
+    source, store = FeatureSource(Client(fake_host.url, "key"), "toy", chunk=10), FeatureStore(tmp_path)
+    texts = [f"text number {k}" for k in range(10)]
+    fake_host.faults.append(Fault("activations", status=413, times=2))
+    download(source, texts, store)
+    asked = [json.loads(body)["input"] for _, _, body in fake_host.seen]
+    assert asked == [texts, texts[:5], texts[:2], texts[2:5], texts[5:]]
+    same(store.read([source.key(text) for text in texts]), source.ask(texts))
+    fake_host.faults.append(Fault("activations", status=413, times=9))
+    with pytest.raises(PayloadTooLargeError):
+        source.ask(["one text alone"])
 
 
 def test_what_would_not_fit_is_refused_after_the_first_answer(fake_host: FakeHost, tmp_path: Path) -> None:

@@ -313,6 +313,24 @@ def test_the_shell_says_how_much_less_it_is(
     assert json.loads(capsys.readouterr().out)["levels"] == 2
 
 
+def test_the_shell_trains_and_predicts(
+    fake_host: FakeHost, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLINDTUNE_API_KEY", "key")
+    data, name, run = sentiment(60), tmp_path / "train.tsv", str(tmp_path / "run")
+    rows = [f"{text}\t{data.label_names[label]}" for text, label in zip(data.texts, data.labels, strict=True)]
+    name.write_text("text\tlabel\n" + "\n".join(rows) + "\n")
+    words = ["train", "--data", str(name), "--model", "toy", "--host", fake_host.url, "--method", "side", "--quiet"]
+    narrow = ["--feature-dtype", "int8", "--project", "orthogonal:8:3", "--epochs", "1", "--run", run]
+    assert main([*words, *narrow]) == 0
+    assert "protection: blind" in capsys.readouterr().out
+    (job,) = fake_host.jobs.values()
+    assert job["method"]["features"]["project"] == {"kind": "orthogonal", "dim": 8, "seed": 3}
+    assert main(["predict", "--run", run, "--text", "a good film"]) == 0
+    assert main([*words, "--project", "wide"]) == 2
+    assert "project must be a number above 0 like 96" in capsys.readouterr().err
+
+
 def test_a_store_keeps_a_file_as_it_keeps_features(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, limit=100)
     assert store.kept("a.bin") is None

@@ -112,6 +112,19 @@ def test_input_noise_is_drawn_from_the_secret_and_is_not_there_when_predicting()
     assert np.abs(first.outputs(taps) - other.outputs(taps)).max() > 1e-4
 
 
+@pytest.mark.parametrize("kind", ["attentive", "ladder"])
+def test_whole_numbers_of_8_bits_are_read_as_numbers(kind: str) -> None:
+    """In whatever units: every feature is standardised, and a power of two as its scale changes no bit."""
+    if kind == "ladder":
+        pytest.importorskip("torch")
+    rng, (taps, labels) = np.random.default_rng(2), marked(200, 9)
+    whole = Taps(tuple(rng.integers(-127, 128, level.shape).astype(np.int8) for level in taps.levels), taps.offsets)
+    floats = Taps(tuple(level.astype(np.float32) / 64 for level in whole.levels), taps.offsets)
+    settings = SideSettings(kind, width=8, epochs=2)
+    found = [fit_side(some, labels, Classification(2), settings, SecretStream(b"i")) for some in (whole, floats)]
+    np.testing.assert_array_equal(found[0].outputs(whole), found[1].outputs(floats))
+
+
 def test_weights_of_classes_are_those_of_their_rows() -> None:
     """Weights of 1 are the plain loss; a weight of 2 is a row twice; and the gradient is that of the loss."""
     rng = np.random.default_rng(3)

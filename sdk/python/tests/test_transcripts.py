@@ -37,6 +37,7 @@ BLIND = {
 }
 if find_spec("torch"):
     BLIND["ladder"] = {"method": "side", "side": "ladder", "side_width": 8, "epochs": 2, "networks": 1}
+    BLIND["ladder, narrower"] = BLIND["ladder"] | {"feature_dtype": "int8", "project": 8}
 TELLING = {
     "lora": {"method": "lora", "steps": 3, "batch_size": 16, "lr": 0.02},
     "p3eft": {"method": "p3eft", "steps": 3, "batch_size": 16, "lr": 0.02},

@@ -34,7 +34,7 @@ def long_notes(count: int, seed: int) -> Dataset:
 
 
 def test_an_eighth_of_the_bytes_is_as_accurate(hosts: list[RealHost], tmp_path: Path) -> None:
-    data, dev = long_notes(800, 0), long_notes(400, 1)
+    data, dev = long_notes(400, 0), long_notes(240, 1)
     found, down = {}, {}
     for name, narrow in (("plain", {"fetch": "job"}), ("narrow", NARROW)):
         client, folder = hosts[0].client(), tmp_path / name
@@ -43,7 +43,7 @@ def test_an_eighth_of_the_bytes_is_as_accurate(hosts: list[RealHost], tmp_path: 
         down[name] = tuner.fit(data).bytes_down
         found[name] = tuner.evaluate(dev)["accuracy"]
     assert down["narrow"] <= down["plain"] / 6, "the transform, a megabyte, included"
-    # Four standard errors of the difference of two shares of 400 rows, of which a quarter or less is wrong.
+    # Four standard errors of the difference of two shares of the dev rows, of which a quarter or less is wrong.
     wrong = min(0.25, max(1 - found["plain"], 1 / len(dev)))
     assert found["plain"] > 0.9
     assert found["narrow"] > found["plain"] - 4 * np.sqrt(2 * wrong * (1 - wrong) / len(dev)), found

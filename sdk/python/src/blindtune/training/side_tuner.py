@@ -252,7 +252,7 @@ class SideTuner(Tuner, method="side"):
     def _read_transform(self, folder: Path) -> None:
         """What a folder has of the transform that features are to come through; the features of one are no other's."""
         file = folder / TRANSFORM
-        if file.exists():
+        if self.source.of_job and file.exists():
             self._transform = Transform.read(file.read_bytes(), str(file))
 
     def _inputs(self, texts: Sequence[Text], by_job: bool = False) -> Taps | PlacedTaps:
