@@ -60,6 +60,8 @@ ATTENTIVE: dict[str, Any] = {"method": "side", "epochs": 3, "batch_size": 128, "
 LADDER: dict[str, Any] = {"method": "side", "side": "ladder", "epochs": 5, "networks": 1, "held_out": 0.05}
 NARROW: dict[str, Any] = {"feature_dtype": "int8", "project": 96}
 """An eighth of the bytes: all 7 levels, each in 96 components of 8 bits, from a features job of its own."""
+POOLED: dict[str, Any] = {"method": "side", "side": "pooled", "networks": 1}
+"""As `Settings` has it: 20 epochs."""
 LORA: dict[str, Any] = {"method": "lora", "batch_size": 64, "lr": 3e-3, "pooling": "cls", "save_every": 200}
 FROZEN: dict[str, Any] = {"method": "frozen", "steps": 500, "batch_size": 64, "lr": 3e-3}
 SMALL: dict[str, Any] = {"batch_size": 32, "held_out": 0.1}
@@ -80,6 +82,7 @@ def sst2_rows() -> list[SideRow]:
         SideRow("ladder", LADDER),
         SideRow("attentive, 96 components a level, int8", {**ATTENTIVE, **NARROW}),
         SideRow("ladder, 96 components a level, int8", {**LADDER, **NARROW}),
+        SideRow("pooled", POOLED),
         SideRow("attentive, last layer alone", {**ATTENTIVE, "layers": "6,"}),
         SideRow("attentive, four levels", {**ATTENTIVE, "layers": "4"}),
     ]

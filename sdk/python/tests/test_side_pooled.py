@@ -16,7 +16,7 @@ from blindtune import Client, Dataset, RunError, SettingsError, Tuner
 from blindtune.cli import main
 from blindtune.data.taps import Taps
 from blindtune.export import load_export
-from blindtune.features import FeatureSource, FeatureStore, download, picks_of
+from blindtune.features import FeatureSource, FeatureStore, Transform, download, picks_of
 from blindtune.private.heads import cross_entropy
 from blindtune.private.secret import SecretStream
 from blindtune.private.side import SideModel, SideSettings, fit_side
@@ -112,6 +112,14 @@ def test_every_way_of_fetching_serves_it(client: Client, fetch: dict[str, Any], 
     if "project" not in fetch:
         mean = states(list(fresh.texts[:7]), LEVELS - 1, "mean")[f"hidden.{LEVELS - 1}.mean"]
         np.testing.assert_allclose(tuner.activations(fresh.texts[:7])[0][0], mean, atol=0.05)
+
+
+def test_what_is_summed_up_of_8_bits_is_the_mean_in_its_own_unit() -> None:
+    """In whatever order a file has its tensors."""
+    scales = {f"scale.{name}": np.float32(k) for k, name in enumerate(("1.cls", "0.mean", "1.mean", "1.max"), 1)}
+    for names in (list(scales), list(scales)[::-1]):
+        transform = Transform("job", {name: scales[name] for name in names})
+        assert transform.in_units_of_the_last_level(np.ones(2, np.int8)).tolist() == [3.0, 3.0]
 
 
 def test_the_store_keeps_vectors_and_tokens_apart(client: Client, tmp_path: Path) -> None:
