@@ -29,7 +29,7 @@ class AsyncBatches(AsyncResource):
         metadata: Mapping[str, str] | None = None,
         output_expires_after_s: int | None = None,
     ) -> Batch:
-        """Have the requests of a file (`files.create(..., purpose="batch")`) answered by `/v1/embeddings` or `/v1/activations`.
+        """Have the requests of a file (purpose `batch`) answered by `/v1/embeddings` or `/v1/activations`.
 
         The files of its answers are kept for 30 days, or for `output_expires_after_s`.
         """
