@@ -6,7 +6,7 @@
 -- result file of jobs; 0006 webhooks; 0008 an index over the origins of open jobs; 0010 usage in shards. 0007 and 0009 were never
 -- used. What a later file added stands at the end of its table, so that `pg_dump` gives the same text for both.
 -- Changed since: `idempotency` holds answers only, and no attempts under way; `jobs` knows feature jobs, several result files, the key
--- that made a job and the protection that its client declares.
+-- that made a job and the protection that its client declares; `batches` and `batch_pieces` are new.
 -- A database that those files made belongs to no release: a host refuses it, and says how to start anew.
 
 create table projects (
@@ -198,6 +198,69 @@ comment on column jobs.protection is 'Class of protection, as the client declare
 comment on column jobs.features is 'Settings of method features, settled; null for method split.';
 comment on column jobs.rows_done is 'Rows of the training file whose features are in result_files.';
 comment on column jobs.expected_bytes is 'What its features will take, as counted when it was made.';
+
+create table batches (
+    id uuid primary key,
+    project_id uuid not null references projects (id),
+    key_id uuid not null,
+    input_file uuid not null,
+    endpoint text not null check (endpoint in ('/v1/embeddings', '/v1/activations')),
+    status text not null check (status in
+        ('validating', 'in_progress', 'finalizing', 'cancelling', 'completed', 'failed', 'expired', 'cancelled')),
+    metadata jsonb check (jsonb_typeof(metadata) = 'object'),
+    output_seconds bigint not null check (output_seconds > 0),
+    model text,
+    errors jsonb check (jsonb_typeof(errors) = 'array'),
+    requests_total bigint not null check (requests_total > 0),
+    requests_completed bigint not null default 0 check (requests_completed >= 0),
+    requests_failed bigint not null default 0 check (requests_failed >= 0),
+    tokens bigint not null default 0 check (tokens >= 0),
+    late boolean not null default false,
+    output_file uuid,
+    error_file uuid,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz not null,
+    in_progress_at timestamptz,
+    finalizing_at timestamptz,
+    cancelling_at timestamptz,
+    finished_at timestamptz,
+    last_turn_at timestamptz,
+    lease_owner uuid,
+    lease_until timestamptz,
+    attempt int not null default 0 check (attempt >= 0),
+    barren_attempts int not null default 0 check (barren_attempts >= 0),
+    constraint batches_lease_is_whole check ((lease_owner is null) = (lease_until is null)),
+    constraint batches_lease_only_while_open check (lease_owner is null or finished_at is null),
+    constraint batches_finished_when_final check
+        ((finished_at is not null) = (status in ('completed', 'failed', 'expired', 'cancelled'))),
+    constraint batches_answered_are_there check (requests_completed + requests_failed <= requests_total),
+    constraint batches_files_when_finished check
+        ((output_file is null and error_file is null) or finished_at is not null)
+);
+create index batches_project_id_idx on batches (project_id, id);
+create index batches_open_idx on batches (coalesce(last_turn_at, created_at), id) where finished_at is null;
+create index batches_input_file_idx on batches (input_file) where finished_at is null;
+comment on table batches is 'Many requests in one file, answered by the host in its own time. No request or answer is here.';
+comment on column batches.key_id is 'The key that made it: what the host does for it is counted for this key.';
+comment on column batches.input_file is 'No foreign key: a finished batch outlives its file.';
+comment on column batches.output_seconds is 'How long its files are kept.';
+comment on column batches.model is 'The one model that all its lines name; null where they name several.';
+comment on column batches.errors is 'What was wrong with its lines, or why it failed: [{code, message, param, line}].';
+comment on column batches.late is 'Requests were left when its window passed: they are answered with batch_expired, and it ends as expired.';
+comment on column batches.attempt is 'Fencing token: whoever holds an older one writes nothing.';
+comment on column batches.barren_attempts is 'Leases taken since the last committed piece that did not end in good order.';
+
+create table batch_pieces (
+    batch_id uuid not null references batches (id) on delete cascade,
+    first_line bigint not null check (first_line >= 0),
+    blob text not null,
+    output_bytes bigint not null check (output_bytes >= 0),
+    error_bytes bigint not null check (error_bytes >= 0),
+    primary key (batch_id, first_line)
+);
+create index batch_pieces_blob_idx on batch_pieces (blob);
+comment on table batch_pieces is 'Answers of a batch that is not over, in a blob each: those of the output file, then those of the error file.';
+comment on column batch_pieces.first_line is 'Number of its first request, from 0.';
 
 create table steps (
     job_id uuid not null references jobs (id) on delete cascade,

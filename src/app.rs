@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::api;
 use crate::api::App;
+use crate::api::BatchEndpoints;
 use crate::api::Readiness;
 use crate::api::StackSettings;
 use crate::api::server::ServerSettings;
@@ -31,6 +32,8 @@ use crate::engine::LocalEngine;
 use crate::service::Activity;
 use crate::service::AuditLog;
 use crate::service::Backbones;
+use crate::service::BatchRules;
+use crate::service::Batches;
 use crate::service::Capabilities;
 use crate::service::Context;
 use crate::service::Delivery;
@@ -165,13 +168,17 @@ impl Host {
             jobs: job_settings(&config),
             inference: inference_settings(&config),
             features: feature_rules(&config),
+            batches: BatchRules { piece_lines: config.batches.piece_lines },
             activity: Activity::default(),
+            batch_turn: tokio::sync::Mutex::new(()),
             device: config.engine.device.clone(),
             owner: Uuid::new_v4(),
         });
         let inference = Arc::new(Inference::new(Arc::clone(&context)));
         let sessions = Arc::new(Sessions::new(Arc::clone(&context)));
         let features = Arc::new(Features::new(Arc::clone(&context)));
+        let endpoints = BatchEndpoints { inference: Arc::clone(&inference), features: Arc::clone(&features) };
+        let batches = Arc::new(Batches::new(Arc::clone(&context), Arc::new(endpoints)));
         let guard = Guard { allow_private: config.webhooks.allow_private };
         let closing = CancellationToken::new();
         let outbox = Arc::new(Notify::new());
@@ -186,6 +193,7 @@ impl Host {
             uploads: Arc::new(Uploads(Arc::clone(&context))),
             models: Arc::new(Models::new(Arc::clone(&context), Arc::clone(&inference))),
             features: Arc::clone(&features),
+            batches,
             jobs: Arc::new(Jobs::new(Arc::clone(&context), Arc::clone(&sessions), Arc::clone(&features))),
             steps: Arc::new(Steps::new(Arc::clone(&context), Arc::clone(&sessions))),
             estimates: Arc::new(Estimates::new(Arc::clone(&context), Arc::clone(&features))),
@@ -237,6 +245,9 @@ impl Host {
             self.sessions.close_all().await;
             if let Err(error) = self.features.stop().await {
                 tracing::error!(%error, "the lease of a features job could not be given back: {error}");
+            }
+            if let Err(error) = self.app.batches.stop().await {
+                tracing::error!(%error, "the lease of a batch could not be given back: {error}");
             }
             last_count.await?;
             self.database.close().await

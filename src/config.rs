@@ -53,6 +53,8 @@ pub struct Config {
     pub jobs: Jobs,
     /// Feature jobs.
     pub features: Features,
+    /// Requests in files.
+    pub batches: Batches,
     /// Deliveries to webhooks.
     pub webhooks: Webhooks,
     /// API keys.
@@ -130,6 +132,12 @@ pub struct Features {
     pub shard_bytes: u64,
     pub shard_rows: u64,
     pub keep_days: u32,
+}
+
+/// Section `[batches]`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Batches {
+    pub piece_lines: u64,
 }
 
 /// Section `[webhooks]`.
@@ -249,6 +257,9 @@ impl Config {
     fn check_features(&self, problems: &mut Vec<String>) {
         if self.features.shard_bytes == 0 || self.features.shard_rows == 0 {
             problems.push("features.shard_bytes, features.shard_rows: must be at least 1".into());
+        }
+        if self.batches.piece_lines == 0 {
+            problems.push("batches.piece_lines: must be at least 1".into());
         }
         if !(1..=30).contains(&self.features.keep_days) {
             problems.push("features.keep_days: must be from 1 to 30".into());

@@ -31,7 +31,7 @@ const SERVICE_ORDER: &[&[&str]] = &[
     &["jobs"],
     &["training"],
     &["models", "planning"],
-    &["features"],
+    &["features", "batches"],
     &["lifecycle", "inference"],
     &["webhooks", "files", "accounting"],
     &["access"],

@@ -135,21 +135,29 @@ impl From<ServiceError> for ApiError {
     }
 }
 
+impl ApiError {
+    /// Status and body, for an answer that is written into a file.
+    pub fn status_and_body(self) -> (u16, Vec<u8>) {
+        let status = status(self.code.refusal()).as_u16();
+        // Texts and a number: there is nothing in it that JSON has not.
+        (status, serde_json::to_vec(&self.envelope()).unwrap_or_default())
+    }
+
+    fn envelope(self) -> ErrorEnvelope {
+        let kind = self.kind().to_owned();
+        let Self { code, message, param, expected_seq, .. } = self;
+        ErrorEnvelope { error: ErrorBody { message, kind, param, code: Some(code.as_str().to_owned()), expected_seq } }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let kind = self.kind().to_owned();
+        let (code, retry_after_ms) = (self.code, self.retry_after_ms);
         // Stock clients retry 409 by themselves; ours never change by waiting.
-        let never_retry = self.never_retry || self.code.refusal() == Refusal::Conflict;
-        let error = ErrorBody {
-            message: self.message,
-            kind,
-            param: self.param,
-            code: Some(self.code.as_str().to_owned()),
-            expected_seq: self.expected_seq,
-        };
-        let mut response = (status(self.code.refusal()), Json(ErrorEnvelope { error })).into_response();
+        let never_retry = self.never_retry || code.refusal() == Refusal::Conflict;
+        let mut response = (status(code.refusal()), Json(self.envelope())).into_response();
         let headers = response.headers_mut();
-        if let Some(ms) = self.retry_after_ms {
+        if let Some(ms) = retry_after_ms {
             headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
             headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(ms));
         }

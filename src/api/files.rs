@@ -42,13 +42,17 @@ use crate::domain::ids::FileId;
 use crate::domain::labels::is_label_name;
 use crate::service::Draft;
 use crate::service::FileRow;
+use crate::service::INPUTS;
 use crate::service::Publication;
+use crate::service::REQUESTS;
 use crate::service::ServiceError;
+use crate::service::UPLOADED;
 
 /// Upload a file
 ///
-/// Streams a JSONL, CSV or TSV file of inputs to the host, which checks each row. A row that is malformed, or that carries
-/// anything that looks like a label, refuses the whole file and names the line.
+/// Streams a JSONL, CSV or TSV file of inputs to the host, which checks each row; or, with purpose `batch`, a JSONL file of requests. A
+/// row that is malformed, or that carries anything that looks like a label, refuses the whole file and names the line. `purpose` comes
+/// before `file`, as stock clients send it: it says how rows are read, and without it they are read as inputs.
 #[utoipa::path(post, path = "/files", tag = "files", security(("key" = [])),
     request_body(content = FileUpload, content_type = "multipart/form-data"),
     responses(
@@ -93,7 +97,8 @@ impl Upload {
             "file" if self.draft.is_none() => {
                 let filename = field.file_name().unwrap_or_default().to_owned();
                 let mut body = std::pin::pin!(field.map_err(FormError));
-                let received = app.files.receive(&filename, body.as_mut()).await;
+                let purpose = if self.purpose.as_deref() == Some(REQUESTS) { REQUESTS } else { INPUTS };
+                let received = app.files.receive(&filename, purpose, body.as_mut()).await;
                 if received.is_err() {
                     drain(body).await;
                 }
@@ -149,16 +154,11 @@ impl Upload {
         let Some(draft) = self.draft.take() else {
             return Err(ServiceError::new(ErrorCode::FileMissing, "The form has no field 'file'.").at("file").into());
         };
-        match purpose.as_deref() {
-            Some("fine-tune") => Ok((draft, "fine-tune".into(), life)),
+        match purpose {
+            Some(purpose) if purpose == draft.purpose() => Ok((draft, purpose, life)),
             wrong => {
                 app.files.discard(draft).await?;
-                let (code, got) = match wrong {
-                    Some(_) => (ErrorCode::InvalidPurpose, "another"),
-                    None => (ErrorCode::PurposeMissing, "none"),
-                };
-                let message = format!("purpose must be 'fine-tune'; the form has {got}.");
-                Err(ServiceError::new(code, message).at("purpose").into())
+                Err(refuse_purpose(wrong.as_deref()).into())
             }
         }
     }
@@ -170,6 +170,19 @@ impl Upload {
             tracing::warn!(%error, "a refused upload could not be removed: {error}");
         }
     }
+}
+
+/// What is wrong with a form's purpose. A file that came before it was read as one of inputs.
+fn refuse_purpose(purpose: Option<&str>) -> ServiceError {
+    let must = format!("purpose must be '{}'", UPLOADED.join("' or '"));
+    let (code, message) = match purpose {
+        None => (ErrorCode::PurposeMissing, format!("{must}; the form has none.")),
+        Some(REQUESTS) => {
+            (ErrorCode::InvalidPurpose, "Send the field purpose before the file: it says how rows are read.".to_owned())
+        }
+        Some(_) => (ErrorCode::InvalidPurpose, format!("{must}; the form has another.")),
+    };
+    ServiceError::new(code, message).at("purpose")
 }
 
 /// A field of a form that is a short text.
@@ -253,12 +266,12 @@ pub async fn get_file(
 
 /// Delete a file
 ///
-/// With its contents. The file of an unfinished job cannot be deleted.
+/// With its contents. The file of an unfinished job or batch cannot be deleted.
 #[utoipa::path(delete, path = "/files/{file_id}", tag = "files", security(("key" = [])), params(("file_id" = String, Path, description = "Id of the file")),
     responses(
         (status = 200, description = "Deleted", body = Deleted),
         (status = 404, description = "No such file", body = ErrorEnvelope),
-        (status = 409, description = "An unfinished job reads it", body = ErrorEnvelope),
+        (status = 409, description = "An unfinished job or batch reads it", body = ErrorEnvelope),
     ))]
 pub async fn delete_file(
     State(app): State<App>,

@@ -20,8 +20,6 @@ use crate::api::dto::inference::ActivationsAnswer;
 use crate::api::dto::inference::ActivationsBody;
 use crate::api::dto::inference::EmbeddingsAnswer;
 use crate::api::dto::inference::EmbeddingsBody;
-use crate::api::dto::inference::TokenUsage;
-use crate::api::dto::steps::encode_all;
 use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiJson;
@@ -63,13 +61,7 @@ pub async fn create_activations(
     let tokens = answer.tokens;
     let timing = server_timing(&answer);
     let response = match accepted(&headers) {
-        Media::Json => Json(ActivationsAnswer {
-            object: "activations",
-            model: answer.model,
-            tensors: encode_all(&answer.tensors),
-            usage: TokenUsage::of(answer.tokens),
-        })
-        .into_response(),
+        Media::Json => Json(ActivationsAnswer::from(answer)).into_response(),
         Media::Safetensors => {
             let tokens = answer.tokens.to_string();
             let scalars = [("model", answer.model), ("prompt_tokens", tokens.clone()), ("total_tokens", tokens)];

@@ -4,6 +4,8 @@
 mod account;
 mod adapters;
 pub mod auth;
+mod batch_endpoints;
+mod batches;
 mod checkpoints;
 mod contract;
 pub mod dto;
@@ -50,6 +52,7 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::limits::Limits;
 use crate::service::PART_BYTES;
 
+pub use batch_endpoints::BatchEndpoints;
 pub use middleware::StackSettings;
 pub use state::App;
 pub use state::Readiness;
@@ -83,6 +86,9 @@ fn quick_routes() -> Routes {
         .add(Control, routes!(uploads::cancel_upload))
         .add(Control, routes!(metrics::report_metrics))
         .add(Control, routes!(ledger::list_ledger))
+        .add(Control, routes!(batches::create_batch, batches::list_batches))
+        .add(Control, routes!(batches::get_batch))
+        .add(Control, routes!(batches::cancel_batch))
         .add(Control, routes!(webhooks::create_webhook, webhooks::list_webhooks))
         .add(Control, routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
         .add(Control, routes!(webhooks::test_webhook))

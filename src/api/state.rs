@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use crate::api::error::ApiError;
 use crate::domain::limits::Limits;
 use crate::service::AuditLog;
+use crate::service::Batches;
 use crate::service::Capabilities;
 use crate::service::Estimates;
 use crate::service::Events;
@@ -36,6 +37,8 @@ pub struct App {
     pub models: Arc<Models>,
     /// Feature jobs.
     pub features: Arc<Features>,
+    /// Requests in files.
+    pub batches: Arc<Batches>,
     /// Jobs.
     pub jobs: Arc<Jobs>,
     /// The data plane.

@@ -111,6 +111,10 @@ id!(
     DeliveryId, "msg_"
 );
 id!(
+    /// Many requests in one file, answered by the host in its own time.
+    BatchId, "batch_"
+);
+id!(
     /// An entry of the audit log.
     AuditId, "audit-"
 );

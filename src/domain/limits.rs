@@ -25,7 +25,7 @@ pub struct Limits {
     pub tensor_rank: usize,
     /// Largest uploaded file, in bytes.
     pub file_bytes: u64,
-    /// Features of one project, in bytes: those that are stored, and those that its open jobs are to write.
+    /// Features and answers to batches of one project, in bytes: those that are stored, and those that its open jobs are to write.
     pub feature_bytes_per_project: u64,
     /// How many levels of a backbone's hidden states are given, evenly spaced, the last one included; 0 gives all.
     pub feature_levels: usize,
@@ -43,7 +43,7 @@ pub struct Limits {
     pub shares_per_set: usize,
     /// Largest Euclidean norm of one row of a share.
     pub share_norm: f64,
-    /// Jobs of one project that are not in a final state.
+    /// Jobs of one project that are not in a final state, and as many batches.
     pub jobs_per_project: u32,
     /// Jobs of one project that run at once; the rest queue.
     pub running_per_project: u32,

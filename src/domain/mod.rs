@@ -5,6 +5,7 @@
 
 pub mod adapter_selection;
 pub mod addresses;
+pub mod batch;
 pub mod choice;
 pub mod error_code;
 pub mod expiry;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::domain::batch::BatchStatus;
 use crate::domain::job::JobState;
 
 /// An event that a webhook can receive.
@@ -20,6 +21,14 @@ pub enum WebhookEvent {
     JobCancelled,
     /// A checkpoint that was asked for is there.
     CheckpointCreated,
+    /// Every request of a batch was answered.
+    BatchCompleted,
+    /// A batch cannot go on.
+    BatchFailed,
+    /// The window of a batch passed before every request was answered.
+    BatchExpired,
+    /// A batch was given up.
+    BatchCancelled,
     /// Nothing happened; the owner tries a webhook out.
     Test,
 }
@@ -31,13 +40,17 @@ pub struct BadWebhookEvent;
 
 impl WebhookEvent {
     /// Every event.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::JobRunning,
         Self::JobPaused,
         Self::JobSucceeded,
         Self::JobFailed,
         Self::JobCancelled,
         Self::CheckpointCreated,
+        Self::BatchCompleted,
+        Self::BatchFailed,
+        Self::BatchExpired,
+        Self::BatchCancelled,
         Self::Test,
     ];
 
@@ -53,6 +66,19 @@ impl WebhookEvent {
         }
     }
 
+    /// What is told of a batch that came to this status; nothing of those on the way.
+    pub fn of_batch(status: BatchStatus) -> Option<Self> {
+        match status {
+            BatchStatus::Completed => Some(Self::BatchCompleted),
+            BatchStatus::Failed => Some(Self::BatchFailed),
+            BatchStatus::Expired => Some(Self::BatchExpired),
+            BatchStatus::Cancelled => Some(Self::BatchCancelled),
+            BatchStatus::Validating | BatchStatus::InProgress | BatchStatus::Finalizing | BatchStatus::Cancelling => {
+                None
+            }
+        }
+    }
+
     /// The text that clients and the database see.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -62,6 +88,10 @@ impl WebhookEvent {
             Self::JobFailed => "fine_tuning.job.failed",
             Self::JobCancelled => "fine_tuning.job.cancelled",
             Self::CheckpointCreated => "fine_tuning.checkpoint.created",
+            Self::BatchCompleted => "batch.completed",
+            Self::BatchFailed => "batch.failed",
+            Self::BatchExpired => "batch.expired",
+            Self::BatchCancelled => "batch.cancelled",
             Self::Test => "webhook.test",
         }
     }
@@ -121,6 +151,9 @@ mod tests {
     fn every_final_state_is_told() {
         for state in JobState::ALL.into_iter().filter(|state| state.is_final()) {
             assert!(WebhookEvent::of(state).is_some(), "{state}");
+        }
+        for status in BatchStatus::ALL {
+            assert_eq!(WebhookEvent::of_batch(status).is_some(), status.is_final(), "{status}");
         }
     }
 }

@@ -20,6 +20,11 @@ use crate::store::StoreError;
 use crate::store::Tx;
 use crate::store::blobs::Blobs;
 
+/// Others used the device lately if they did within this time.
+const LATELY: Duration = Duration::from_secs(1);
+/// The longest pause after work that nobody waits for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 /// A connection of the pool, given back when dropped.
 type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 
@@ -61,8 +66,15 @@ pub struct FeatureRules {
     pub shard_rows: u64,
     /// How long a file is kept, where the job does not say otherwise.
     pub keep_seconds: i64,
-    /// Share of the device that is theirs while others use it.
+    /// Share of the device that is theirs, and that of batches, while others use it.
     pub batch_share: f64,
+}
+
+/// Settings of batches; units and defaults in `config/default.toml`.
+#[derive(Debug, Clone)]
+pub struct BatchRules {
+    /// Most requests that are answered in one turn, and so what a crash costs.
+    pub piece_lines: u64,
 }
 
 /// When somebody last waited for the device: step and inference calls, not the host's own jobs.
@@ -108,8 +120,12 @@ pub struct Context {
     pub inference: InferenceSettings,
     /// Feature jobs.
     pub features: FeatureRules,
+    /// Requests in files.
+    pub batches: BatchRules,
     /// Who waits for the device.
     pub activity: Activity,
+    /// Whose turn it is among the works that nobody waits for: a fair lock, so that feature jobs and batches alternate.
+    pub batch_turn: tokio::sync::Mutex<()>,
     /// Where the engine computes.
     pub device: String,
     /// This process, as the owner of leases.
@@ -120,6 +136,14 @@ impl Context {
     /// A connection for reads and single writes.
     pub(crate) async fn connection(&self) -> Result<PooledConnection> {
         connection(&self.pool).await
+    }
+
+    /// After work of so long that nobody waited for: a pause where others use the device, so that they get their share.
+    pub(crate) async fn rest_after(&self, took: Duration) {
+        if self.activity.within(LATELY) {
+            let others = 1.0 / self.features.batch_share - 1.0;
+            tokio::time::sleep(took.mul_f64(others).min(LONGEST_PAUSE)).await;
+        }
     }
 
     /// A transaction: one for each use case that writes more than one row.

@@ -1,11 +1,12 @@
-//! Use cases, a folder each: access and accounting, files, webhooks, the life cycle of jobs, inference, features, models, planning,
-//! training, jobs. Owns what happens in which order, with one transaction per use case; must never name HTTP or touch a tensor.
+//! Use cases, a folder each: access and accounting, files, webhooks, the life cycle of jobs, inference, features, batches, models,
+//! planning, training, jobs. Owns what happens in which order, with one transaction per use case; must never name HTTP or touch a tensor.
 //!
 //! Folders import downwards only, in the order that `tests/architecture.rs` names. This file is the service's face to `api` and
 //! `app`: nothing below imports it.
 
 mod access;
 mod accounting;
+mod batches;
 mod context;
 mod error;
 mod features;
@@ -36,7 +37,14 @@ pub use accounting::audit_log::AuditLog;
 pub use accounting::sent::Sent;
 pub use accounting::usage::Report;
 pub use accounting::usage::Usage;
+pub use batches::Batches;
+pub use batches::Endpoints;
+pub use batches::LineAnswer;
+pub use batches::LineCall;
+pub use batches::NewBatch;
+pub use batches::Used;
 pub use context::Activity;
+pub use context::BatchRules;
 pub use context::Context;
 pub use context::FeatureRules;
 pub use context::InferenceSettings;
@@ -46,7 +54,10 @@ pub use error::ServiceError;
 pub use features::Features;
 pub use files::Draft;
 pub use files::Files;
+pub use files::INPUTS;
 pub use files::Publication;
+pub use files::REQUESTS;
+pub use files::UPLOADED;
 pub use files::sweeper::Sweeper;
 pub use files::uploads::CompletedUpload;
 pub use files::uploads::Completion;
@@ -104,6 +115,8 @@ pub use crate::store::Order;
 pub use crate::store::Page as PageRequest;
 pub use crate::store::Paged;
 pub use crate::store::audit::AuditRow;
+pub use crate::store::batches::BatchError;
+pub use crate::store::batches::BatchRow;
 pub use crate::store::blobs::BlobRef;
 pub use crate::store::checkpoints::CheckpointRow;
 pub use crate::store::deliveries::DeliveryRow;

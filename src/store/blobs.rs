@@ -52,11 +52,14 @@ pub enum BlobKind {
     Parts,
     /// What feature jobs compute.
     Features,
+    /// Answers to batches.
+    Batches,
 }
 
 impl BlobKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Files, Self::Checkpoints, Self::Adapters, Self::Parts, Self::Features];
+    pub const ALL: [Self; 6] =
+        [Self::Files, Self::Checkpoints, Self::Adapters, Self::Parts, Self::Features, Self::Batches];
 
     /// The folder.
     pub fn as_str(self) -> &'static str {
@@ -66,6 +69,7 @@ impl BlobKind {
             Self::Adapters => "adapters",
             Self::Parts => "parts",
             Self::Features => "features",
+            Self::Batches => "batches",
         }
     }
 }

@@ -10,8 +10,11 @@ use sqlx::postgres::PgValueRef;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::domain::batch::BatchEndpoint;
+use crate::domain::batch::BatchStatus;
 use crate::domain::features::FeatureSettings;
 use crate::domain::ids::AuditId;
+use crate::domain::ids::BatchId;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::DeliveryId;
 use crate::domain::ids::EventId;
@@ -30,6 +33,7 @@ use crate::domain::settings::SplitSettings;
 use crate::domain::steps::StepKind;
 use crate::domain::webhooks::DeliveryState;
 use crate::domain::webhooks::WebhookEvent;
+use crate::store::batches::BatchErrors;
 use crate::store::events::EventKind;
 use crate::store::events::Level;
 use crate::store::jobs::JobFailure;
@@ -89,10 +93,22 @@ id_columns!(
     PartId,
     WebhookId,
     DeliveryId,
-    AuditId
+    AuditId,
+    BatchId
 );
-text_columns!(JobState, Protection, Scope, Level, EventKind, LedgerKind, WebhookEvent, DeliveryState);
-json_columns!(SplitSettings, FeatureSettings, Metadata, JobFailure, Origin, AdapterBlobs, SentTensors);
+text_columns!(
+    JobState,
+    Protection,
+    Scope,
+    Level,
+    EventKind,
+    LedgerKind,
+    WebhookEvent,
+    DeliveryState,
+    BatchEndpoint,
+    BatchStatus
+);
+json_columns!(SplitSettings, FeatureSettings, Metadata, JobFailure, Origin, AdapterBlobs, SentTensors, BatchErrors);
 
 column!(StepKind as String, |text| {
     let known = [Self::Forward, Self::Backward, Self::OptimStep].into_iter().find(|kind| kind.as_str() == text);

@@ -100,15 +100,18 @@ pub async fn pass_turn(conn: &mut Connection, job: JobId, attempt: i32) -> Resul
     Ok(())
 }
 
-/// Bytes of the project's files of that purpose, and what its open features jobs are still to write.
-pub async fn stored_bytes(conn: &mut Connection, project: ProjectId, purpose: &str) -> Result<i64> {
+/// Bytes of the project's files of these purposes, what its open features jobs are still to write, and the answers of its open batches.
+pub async fn stored_bytes(conn: &mut Connection, project: ProjectId, purposes: &[&str]) -> Result<i64> {
+    let purposes: Vec<String> = purposes.iter().map(|purpose| (*purpose).to_owned()).collect();
     let bytes = sqlx::query_scalar!(
-        r#"select (coalesce((select sum(bytes) from files where project_id = $1 and purpose = $2
+        r#"select (coalesce((select sum(bytes) from files where project_id = $1 and purpose = any($2)
                              and (expires_at is null or expires_at > now())), 0)
                    + coalesce((select sum(greatest(expected_bytes - result_bytes, 0)) from jobs
-                               where project_id = $1 and finished_at is null), 0))::bigint as "bytes!""#,
+                               where project_id = $1 and finished_at is null), 0)
+                   + coalesce((select sum(p.output_bytes + p.error_bytes) from batch_pieces p join batches b on b.id = p.batch_id
+                               where b.project_id = $1 and b.finished_at is null), 0))::bigint as "bytes!""#,
         project.0,
-        purpose,
+        &purposes,
     )
     .fetch_one(conn)
     .await?;

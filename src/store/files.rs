@@ -17,7 +17,7 @@ pub struct FileRow {
     pub project: ProjectId,
     /// The name that the client gave.
     pub filename: String,
-    /// `fine-tune`.
+    /// `fine-tune`, `batch`, or what the host writes: `fine-tune-results`, `batch_output`.
     pub purpose: String,
     /// Size of the contents.
     pub bytes: i64,
@@ -43,7 +43,7 @@ pub struct NewFile<'a> {
     pub project: ProjectId,
     /// The name that the client gave.
     pub filename: &'a str,
-    /// `fine-tune`.
+    /// `fine-tune`, `batch`, or what the host writes: `fine-tune-results`, `batch_output`.
     pub purpose: &'a str,
     /// Size of the contents.
     pub bytes: i64,
@@ -163,13 +163,14 @@ pub async fn delete(conn: &mut Connection, project: ProjectId, file: FileId) -> 
     Ok(row)
 }
 
-/// Deletes files of all projects that have expired and that no open job reads, and gives them back: their blobs are next.
+/// Deletes files of all projects that have expired and that no open job or batch reads, and gives them back: their blobs are next.
 pub async fn delete_expired(conn: &mut Connection, limit: i64) -> Result<Vec<FileRow>> {
     let rows = file_rows!(
         "delete from files where id in (
              select f.id from files f
              where f.expires_at <= now() and not exists
                  (select 1 from jobs where training_file = f.id and finished_at is null)
+               and not exists (select 1 from batches where input_file = f.id and finished_at is null)
              order by f.expires_at limit $1 for update skip locked)
          returning",
         "",
@@ -187,6 +188,7 @@ pub async fn unused_blobs(conn: &mut Connection, paths: &[String]) -> Result<Vec
            where not exists (select 1 from files where blob = path or index_blob = path)
              and not exists (select 1 from checkpoints where blob = path)
              and not exists (select 1 from upload_parts where blob = path)
+             and not exists (select 1 from batch_pieces where blob = path)
              and not exists (select 1 from jobs where finished_at is null and origin is not null
                              and origin -> 'adapters' @> jsonb_build_array(jsonb_build_object('path', path)))
              and not exists (select 1 from models where deleted_at is null

@@ -348,10 +348,11 @@ pub async fn idle(conn: &mut Connection, idle: Duration, limit: i64) -> Result<V
     Ok(rows.into_iter().map(|row| (row.project, row.job)).collect())
 }
 
-/// Whether a job that is not final reads the file.
+/// Whether a job or a batch that is not final reads the file.
 pub async fn file_in_use(conn: &mut Connection, project: ProjectId, file: FileId) -> Result<bool> {
     let used = sqlx::query_scalar!(
-        r#"select exists (select 1 from jobs where project_id = $1 and training_file = $2 and finished_at is null) as "used!""#,
+        r#"select exists (select 1 from jobs where project_id = $1 and training_file = $2 and finished_at is null)
+               or exists (select 1 from batches where project_id = $1 and input_file = $2 and finished_at is null) as "used!""#,
         project.0,
         file.0,
     )

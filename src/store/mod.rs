@@ -8,6 +8,7 @@
 mod columns;
 
 pub mod audit;
+pub mod batches;
 pub mod blobs;
 pub mod checkpoints;
 pub mod deliveries;

@@ -3,6 +3,7 @@
 mod account;
 mod adapters;
 mod auth;
+mod batches;
 mod docs;
 mod errors;
 mod expiry;
@@ -19,6 +20,8 @@ mod steps;
 mod uploads;
 mod webhooks;
 
+#[path = "../support/batch.rs"]
+mod batch;
 #[path = "../support/client.rs"]
 mod client;
 #[path = "../support/desk.rs"]

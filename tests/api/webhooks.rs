@@ -23,7 +23,7 @@ async fn a_webhook_lives_as_the_contract_says_and_its_secret_is_shown_once() {
     let secret = made["secret"].as_str().and_then(|secret| secret.strip_prefix("whsec_")).expect("a secret");
     assert_eq!(secret.len(), 44, "32 bytes in base64");
     assert_eq!((&made["object"], &made["enabled"], &made["url"]), (&json!("webhook"), &json!(true), &json!(URL)));
-    assert_eq!(made["events"].as_array().map(Vec::len), Some(7));
+    assert_eq!(made["events"].as_array().map(Vec::len), Some(11));
     let path = format!("{PATH}/{}", id(&made));
     let got = world.client.get(&path).await.ok_json();
     assert!(got.get("secret").is_none(), "{got}");

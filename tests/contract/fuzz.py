@@ -83,7 +83,18 @@ def seed_more(client: BareClient) -> dict[str, list[str]]:
     hook = {"url": "http://127.0.0.1:9/hook"}
     webhooks = [client.call("POST", "/v1/webhooks", hook)["id"] for _ in range(6)]
     keys = [client.call("POST", "/v1/api_keys", {"name": "spare"})["id"] for _ in range(6)]
-    return {"hosted": [hosted], "checkpoints": points, "uploads": uploads, "webhooks": webhooks, "keys": keys}
+    found = {"hosted": [hosted], "checkpoints": points, "uploads": uploads, "webhooks": webhooks, "keys": keys}
+    return found | seed_batches(client)
+
+
+def seed_batches(client: BareClient) -> dict[str, list[str]]:
+    """Files of requests, and batches of them."""
+    endpoint, body = "/v1/embeddings", {"model": MODEL, "input": "w5"}
+    line = json.dumps({"custom_id": "a", "method": "POST", "url": endpoint, "body": body}).encode()
+    requests = [client.upload(content=line, purpose="batch")["id"] for _ in range(6)]
+    wanted = {"endpoint": endpoint, "completion_window": "24h"}
+    batches = [client.call("POST", "/v1/batches", wanted | {"input_file_id": file})["id"] for file in requests]
+    return {"requests": requests, "batches": batches}
 
 
 if __name__ == "__main__":

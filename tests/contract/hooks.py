@@ -33,6 +33,11 @@ BEYOND_SCHEMA = [
     ("shares_missing", r"s\.0\.0", "the names of a binary body's tensors"),
     ("step_conflict", r"seq", "the seq was used with other bytes"),
     ("malformed_row", r"line \d+.*", "the content of an uploaded file"),
+    (
+        "invalid_purpose",
+        r"purpose|input_file_id",
+        "`purpose` behind the file in a form; the purpose of a file that is named",
+    ),
     ("unknown_format", r"file", "the name of an uploaded file"),
     ("invalid_input", r"input(\[\d+\])?", "a token id of the model's own vocabulary, and its longest input"),
     ("row_too_long", r"tokens_per_row", "the model's longest input"),
@@ -86,6 +91,7 @@ BEYOND_SCHEMA_OF_CALLS = [
 NUMBERS = itertools.count()
 LOCAL = r"\1://127.0.0.1:9"
 ROWS = [
+    b'{"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": "tiny", "input": "w5"}}\n',
     b'{"text": "w5 w6"}\n{"text": "w7"}\n',
     b'{"text": "w5", "text_pair": "w6 w7"}\n',
     b'{"input_ids": [2, 5, 3]}\n',

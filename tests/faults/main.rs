@@ -1,6 +1,7 @@
 //! What goes wrong around a job: hosts that are killed, stopped or doubled, a database that goes away. Afterwards the
 //! adapters must be, bit for bit, those of a run that nothing disturbed.
 
+mod batches;
 mod client_custody;
 mod crash_loop;
 mod database;
@@ -14,6 +15,8 @@ mod streams;
 mod two_hosts;
 mod webhooks;
 
+#[path = "../support/batch.rs"]
+mod batch;
 #[path = "../support/client.rs"]
 mod client;
 #[path = "../support/desk.rs"]

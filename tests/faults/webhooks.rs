@@ -17,6 +17,11 @@ use sha2::Digest;
 use sha2::Sha256;
 use tokio::net::TcpListener;
 
+use crate::batch::EMBEDDINGS;
+use crate::batch::batch_of;
+use crate::batch::completed;
+use crate::batch::ended;
+use crate::batch::lines;
 use crate::client::Client;
 use crate::client_custody::host_and_client;
 use crate::features::features_job;
@@ -271,4 +276,29 @@ async fn hosts_that_share_a_database_share_the_outbox() {
     ids.sort();
     ids.dedup();
     assert_eq!((ids.len(), receiver.got().len()), (MESSAGES, MESSAGES), "each once");
+}
+
+#[tokio::test]
+async fn the_end_of_a_batch_is_told() {
+    let (_host, client) = host_and_client(&OPEN).await;
+    let receiver = Receiver::start(&[]).await;
+    let events = ["batch.completed", "batch.failed", "batch.cancelled", "batch.expired"];
+    let hook = Hook::new(&client, &receiver.url, &events).await;
+    let good = batch_of(&client, EMBEDDINGS, &lines(3)).await;
+    completed(&client, &good).await;
+    let bad = batch_of(&client, EMBEDDINGS, &[lines(1), lines(1)].concat()).await;
+    assert_eq!(ended(&client, &bad).await["status"], "failed");
+    let given_up = batch_of(&client, EMBEDDINGS, &lines(3000)).await;
+    client.verb(&format!("/v1/batches/{given_up}/cancel")).await.ok();
+    assert_eq!(ended(&client, &given_up).await["status"], "cancelled");
+    let mut told = Vec::new();
+    for message in receiver.has(3).await {
+        assert!(message.is_signed_with(&hook.secret));
+        let event = message.json();
+        assert_eq!(event["object"], "event");
+        told.push((event["type"].as_str().expect("a type").to_owned(), id(&event["data"])));
+    }
+    told.sort();
+    let expected = [("batch.cancelled", given_up), ("batch.completed", good), ("batch.failed", bad)];
+    assert_eq!(told, expected.map(|(event, batch)| (event.to_owned(), batch)));
 }

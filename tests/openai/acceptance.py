@@ -5,16 +5,18 @@ Each docstring is the call's row in the table that run.py prints.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import csv
 import io
+import json
 import struct
 
 import openai
 import pytest
 from bare_client import HOSTED, ROWS, SPLIT, BareClient
 from desk import Desk, items
-from openai.types import FileObject
+from openai.types import Batch, CreateEmbeddingResponse, FileObject
 from openai.types.fine_tuning import FineTuningJobEvent
 from shared_host import let_pass
 from tiny_host import MODEL, SLASHED, WIDTH, TinyHost
@@ -283,6 +285,85 @@ async def test_embeddings(desk: Desk) -> None:
     numbers = struct.unpack(f"<{WIDTH}f", base64.b64decode(raw.data[0].embedding))
     assert list(numbers) == pytest.approx(plain.data[1].embedding, rel=1e-6)
     assert plain.usage.total_tokens == 7
+
+
+def request(number: int, **fields: object) -> bytes:
+    """A line of a batch."""
+    line = {"custom_id": f"r{number}", "method": "POST", "url": "/v1/embeddings"}
+    body = {"model": MODEL, "input": ["w5 w6", "w7"]} | fields
+    return json.dumps(line | {"body": body}).encode() + b"\n"
+
+
+async def make_batch(desk: Desk, lines: bytes, **fields: object) -> Batch:
+    file = await desk.client.files.create(file=("requests.jsonl", lines), purpose="batch")
+    made = await desk.client.batches.create(
+        input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h", **fields
+    )
+    assert isinstance(made, Batch)
+    return made
+
+
+async def batch_over(desk: Desk, batch: str) -> Batch:
+    while True:
+        found = await desk.client.batches.retrieve(batch)
+        assert isinstance(found, Batch)
+        if found.status in ("completed", "failed", "expired", "cancelled"):
+            return found
+        await asyncio.sleep(0.05)
+
+
+async def test_batch(desk: Desk) -> None:
+    """batches.create, retrieve; files.content of the output"""
+    made = await make_batch(desk, request(0) + request(1), metadata={"team": "a"})
+    assert (made.object, made.endpoint, made.metadata) == ("batch", "/v1/embeddings", {"team": "a"})
+    done = await batch_over(desk, made.id)
+    assert done.status == "completed" and done.request_counts is not None and done.completed_at is not None
+    assert (done.request_counts.total, done.request_counts.completed, done.request_counts.failed) == (2, 2, 0)
+    assert (done.error_file_id, done.errors) == (None, None) and done.output_file_id is not None
+    lines = (await desk.client.files.content(done.output_file_id)).read().decode().splitlines()
+    live = await desk.client.embeddings.create(model=MODEL, input=["w5 w6", "w7"], encoding_format="float")
+    for number, line in enumerate(map(json.loads, lines)):
+        assert (line["custom_id"], line["response"]["status_code"], line["error"]) == (f"r{number}", 200, None)
+        answer = CreateEmbeddingResponse.model_validate(line["response"]["body"])
+        assert answer.data[1].embedding == pytest.approx(live.data[1].embedding, rel=1e-5)
+    assert len(lines) == 2
+
+
+async def test_batch_with_requests_that_are_refused(desk: Desk) -> None:
+    """batches.create; files.content of the errors"""
+    done = await batch_over(desk, (await make_batch(desk, request(0) + request(1, dimensions=3))).id)
+    assert done.status == "completed" and done.request_counts is not None and done.request_counts.failed == 1
+    assert done.error_file_id is not None
+    line = json.loads((await desk.client.files.content(done.error_file_id)).read())
+    assert (line["custom_id"], line["response"]["status_code"]) == ("r1", 400)
+    assert line["response"]["body"]["error"]["code"] == "unsupported_dimensions"
+
+
+async def test_batch_with_bad_lines(desk: Desk) -> None:
+    """batches.retrieve: errors by line"""
+    done = await batch_over(desk, (await make_batch(desk, request(0) + request(0))).id)
+    assert done.status == "failed" and done.errors is not None and done.errors.data is not None
+    assert [(error.line, error.code) for error in done.errors.data] == [(2, "duplicate_custom_id")]
+    with pytest.raises(openai.BadRequestError) as refused:
+        await desk.client.batches.create(
+            input_file_id=done.input_file_id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+    assert refused.value.param == "endpoint"
+
+
+async def test_cancel_batch(desk: Desk) -> None:
+    """batches.cancel"""
+    made = await make_batch(desk, b"".join(map(request, range(3000))))
+    assert (await desk.client.batches.cancel(made.id)).status == "cancelling"
+    done = await batch_over(desk, made.id)
+    assert done.status == "cancelled" and done.cancelled_at is not None and done.completed_at is None
+
+
+@pytest.mark.own_project
+async def test_list_batches(desk: Desk) -> None:
+    """batches.list, paging"""
+    made = [(await make_batch(desk, request(0))).id for _ in range(3)]
+    assert [batch.id for batch in await items(desk.client.batches.list(limit=1))] == made[::-1]
 
 
 async def test_embeddings_of_a_tuned_model(desk: Desk, bare: BareClient) -> None:

@@ -17,6 +17,7 @@ use crate::client::Tensor;
 use crate::client::one;
 use crate::client::pack;
 use crate::contract::contract;
+use crate::host::until;
 use crate::world::Job;
 use crate::world::MODEL;
 use crate::world::World;
@@ -37,6 +38,8 @@ struct Ids {
     part: String,
     webhook: String,
     delivery: String,
+    batch: String,
+    requests: String,
 }
 
 impl Ids {
@@ -54,6 +57,8 @@ impl Ids {
             part: id("part_"),
             webhook: id("wh_"),
             delivery: id("msg_"),
+            batch: id("batch_"),
+            requests: id("file-"),
         }
     }
 
@@ -61,9 +66,10 @@ impl Ids {
         format!("/v1/fine_tuning/jobs/{}{rest}", self.job)
     }
 
-    fn all(&self) -> [&str; 10] {
-        let Self { job, file, model, forward, key, checkpoint, upload, part, webhook, delivery } = self;
-        [job, file, model, forward, key, checkpoint, upload, part, webhook, delivery]
+    fn all(&self) -> [&str; 12] {
+        let Self { job, file, model, forward, key, checkpoint, upload, part, webhook, delivery, batch, requests } =
+            self;
+        [job, file, model, forward, key, checkpoint, upload, part, webhook, delivery, batch, requests]
     }
 }
 
@@ -131,7 +137,13 @@ fn of_models(name: &str, ids: &Ids) -> Option<Row> {
     let model = || format!("/v1/models/{}", ids.model);
     let adapters = || format!("/v1/adapters/{}", ids.model);
     let ask = || text(json!({"model": ids.model, "input": "w5"}));
+    let batch = |rest: &str| format!("/v1/batches/{}{rest}", ids.batch);
+    let requests = json!({"input_file_id": ids.requests, "endpoint": "/v1/embeddings", "completion_window": "24h"});
     Some(match name {
+        "list_batches" => (get, fixed("batches"), none(), false, "jobs:read"),
+        "create_batch" => (post, fixed("batches"), text(requests), true, "steps:write"),
+        "get_batch" => (get, batch(""), none(), true, "jobs:read"),
+        "cancel_batch" => (post, batch("/cancel"), none(), true, "steps:write"),
         "list_models" => (get, fixed("models"), none(), false, "models:read"),
         "get_model" => (get, model(), none(), true, "models:read"),
         "delete_model" => (delete, model(), none(), true, "models:write"),
@@ -230,7 +242,7 @@ async fn operations(world: &World) -> Vec<String> {
     let operations = paths.flat_map(|path| path.as_object().expect("an object").values());
     let names = operations.map(|operation| operation["operationId"].as_str().expect("a name").to_owned());
     let names: Vec<String> = names.filter(|name| !OPEN.contains(&name.as_str())).collect();
-    assert!(names.len() >= 53, "{names:?}");
+    assert!(names.len() >= 57, "{names:?}");
     names
 }
 
@@ -261,10 +273,26 @@ async fn tenant() -> (World, Job, Ids) {
     let hook = json!({"url": "https://1.1.1.1/hook", "events": ["fine_tuning.job.failed"]});
     let webhook = id(&admin.post("/v1/webhooks", &hook).await.ok_json());
     let delivery = id(&admin.verb(&format!("/v1/webhooks/{webhook}/test")).await.ok_json());
+    let (batch, requests) = batch_of_one(&admin).await;
     let job_id = job.id.clone();
-    let ids = Ids { job: job_id, file, model, forward, key, checkpoint, upload, part, webhook, delivery };
+    let ids =
+        Ids { job: job_id, file, model, forward, key, checkpoint, upload, part, webhook, delivery, batch, requests };
     let world = World { client: admin, ..world };
     (world, job, ids)
+}
+
+/// A batch that is over, and the file of its requests.
+async fn batch_of_one(client: &Client) -> (String, String) {
+    let line =
+        json!({"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": MODEL, "input": "w5"}});
+    let part = reqwest::multipart::Part::text(line.to_string()).file_name("requests.jsonl");
+    let form = reqwest::multipart::Form::new().text("purpose", "batch").part("file", part);
+    let requests = id(&client.form(form).await.ok_json());
+    let body = json!({"input_file_id": requests, "endpoint": "/v1/embeddings", "completion_window": "24h"});
+    let batch = id(&client.post("/v1/batches", &body).await.ok_json());
+    let path = format!("/v1/batches/{batch}");
+    until("the batch is over", async || client.get(&path).await.ok_json()["completed_at"].is_i64()).await;
+    (batch, requests)
 }
 
 /// Everything that a tenant can see of its own.
@@ -273,6 +301,7 @@ async fn picture(world: &World, job: &Job) -> String {
     for path in [
         "/v1/files",
         "/v1/models",
+        "/v1/batches",
         "/v1/fine_tuning/jobs",
         &job.path("/events"),
         &job.path("/checkpoints"),

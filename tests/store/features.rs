@@ -109,7 +109,7 @@ async fn what_open_jobs_are_still_to_write_counts_as_stored() -> TestResult {
     let job = running(&world).await?;
     let mut conn = world.pool.acquire().await?;
     let stored =
-        async |conn: &mut sqlx::PgConnection| features::stored_bytes(conn, world.project, "fine-tune-results").await;
+        async |conn: &mut sqlx::PgConnection| features::stored_bytes(conn, world.project, &["fine-tune-results"]).await;
     assert_eq!(stored(&mut conn).await?, 1000);
     let turn = turn(&world, Uuid::new_v4()).await?.ok_or("a turn")?;
     assert!(features::add_shard(&mut conn, &shard(&turn, 4)).await?);

@@ -1,5 +1,6 @@
 //! The store against a real Postgres and a real folder.
 
+mod batches;
 mod blobs;
 mod features;
 mod idempotency;

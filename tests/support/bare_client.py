@@ -36,10 +36,10 @@ class BareClient:
         payload = None if body is None else json.dumps(body).encode()
         return self._send(method, path, payload, "application/json")
 
-    def upload(self, filename: str = "rows.jsonl", content: bytes = ROWS) -> dict[str, Any]:
+    def upload(self, filename: str = "rows.jsonl", content: bytes = ROWS, purpose: str = "fine-tune") -> dict[str, Any]:
         """A file."""
         mark = uuid.uuid4().hex
-        head = f'--{mark}\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n--{mark}\r\n'
+        head = f'--{mark}\r\ncontent-disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n--{mark}\r\n'
         head += f'content-disposition: form-data; name="file"; filename="{filename}"\r\n\r\n'
         payload = head.encode() + content + f"\r\n--{mark}--\r\n".encode()
         return self._send("POST", "/v1/files", payload, f"multipart/form-data; boundary={mark}")

@@ -228,7 +228,8 @@ impl Host {
     pub async fn crash(&mut self) {
         self.kill9();
         let mut connection = PgConnection::connect(&self.database).await.expect("connects");
-        let end = "update jobs set lease_until = now() where lease_owner is not null";
+        let end = "update jobs set lease_until = now() where lease_owner is not null;
+                   update batches set lease_until = now() where lease_owner is not null";
         sqlx::raw_sql(end).execute(&mut connection).await.expect("ends");
         connection.close().await.expect("closes");
         self.restart().await;

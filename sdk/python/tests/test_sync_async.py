@@ -23,7 +23,8 @@ from blindtune.client import AsyncLiveJob, AsyncPages, LiveJob, Pages
 
 TOOL = Path(__file__).resolve().parents[1] / "tools" / "unasync.py"
 
-RESOURCES = ["files", "uploads", "models", "jobs", "activations", "embeddings", "webhooks", "usage", "api_keys"]
+CALLS = ["files", "uploads", "models", "jobs", "activations", "embeddings", "batches"]
+RESOURCES = [*CALLS, "webhooks", "usage", "api_keys"]
 
 
 def words(thing: object) -> set[str]:

@@ -56,11 +56,12 @@ impl From<FileRow> for FileObject {
 #[derive(ToSchema)]
 #[allow(dead_code)]
 pub struct FileUpload {
-    /// JSONL, CSV or TSV with the columns `text`, `text_pair` or `input_ids`. A column that looks like a label is refused.
+    /// JSONL, CSV or TSV with the columns `text`, `text_pair` or `input_ids`; for purpose `batch` a request a line. A name that looks like a
+    /// label is refused.
     #[schema(format = Binary, content_media_type = "application/octet-stream", value_type = String)]
     file: Vec<u8>,
-    /// `fine-tune`.
-    #[schema(example = "fine-tune", pattern = "^fine-tune$")]
+    /// `fine-tune`, or `batch`.
+    #[schema(example = "fine-tune", pattern = "^(fine-tune|batch)$")]
     purpose: String,
     /// `created_at`, with `expires_after[seconds]`.
     #[schema(rename = "expires_after[anchor]", nullable = false, example = "created_at", pattern = "^created_at$")]

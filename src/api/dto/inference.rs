@@ -17,6 +17,7 @@ use utoipa::openapi::schema::Type;
 use crate::api::dto::steps::AdaptersJson;
 use crate::api::dto::steps::TensorJson;
 use crate::api::dto::steps::TensorMap;
+use crate::api::dto::steps::encode_all;
 use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::feature_choice::BadTaps;
@@ -29,6 +30,7 @@ use crate::domain::taps::TokenPick;
 use crate::domain::taps::TokenPicks;
 use crate::service::ActivationsRequest;
 use crate::service::Embeddings;
+use crate::service::InferenceAnswer;
 use crate::service::Inputs;
 use crate::service::Result;
 use crate::service::ServiceError;
@@ -317,6 +319,17 @@ pub struct ActivationsAnswer {
     pub tensors: TensorMap,
     /// Tokens of the call.
     pub usage: TokenUsage,
+}
+
+impl From<InferenceAnswer> for ActivationsAnswer {
+    fn from(answer: InferenceAnswer) -> Self {
+        Self {
+            object: "activations",
+            model: answer.model,
+            tensors: encode_all(&answer.tensors),
+            usage: TokenUsage::of(answer.tokens),
+        }
+    }
 }
 
 /// A call for embeddings, as OpenAI has it.

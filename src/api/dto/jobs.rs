@@ -33,7 +33,7 @@ use crate::service::Result;
 use crate::service::ServiceError;
 
 /// Up to 16 pairs of text.
-fn metadata() -> Schema {
+pub fn metadata() -> Schema {
     let map = schemas::map_or_null(schemas::map(schemas::text(1, 64), schemas::text(0, 512))).max_properties(Some(16));
     map.description(Some("Up to 16 key-value pairs of your own.")).examples([json!({"team": "radiology"})]).into()
 }

@@ -3,6 +3,7 @@
 //! file); must never hold a rule about what is there already.
 
 pub mod account;
+pub mod batches;
 pub mod files;
 pub mod inference;
 pub mod jobs;

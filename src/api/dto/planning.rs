@@ -262,8 +262,8 @@ pub struct CapabilitiesObject {
 }
 
 /// Optional features of this host, all of them there.
-const FEATURES: [&str; 6] =
-    ["estimate", "ledger", "checkpoints", "activations.layers", "activations.tokens", "activations.dtype"];
+const FEATURES: [&str; 7] =
+    ["estimate", "ledger", "checkpoints", "batches", "activations.layers", "activations.tokens", "activations.dtype"];
 
 impl CapabilitiesObject {
     /// Of this host.

@@ -27,8 +27,8 @@ pub struct CreateUpload {
     /// Media type; stored, but not trusted.
     #[schema(example = "application/jsonl", max_length = 255)]
     pub mime_type: String,
-    /// `fine-tune`.
-    #[schema(example = "fine-tune", pattern = "^fine-tune$")]
+    /// `fine-tune`, or `batch`.
+    #[schema(example = "fine-tune", pattern = "^(fine-tune|batch)$")]
     pub purpose: String,
     /// How long the file is kept; forever when absent.
     pub expires_after: Option<ExpiresAfterJson>,

@@ -29,6 +29,18 @@ pub enum WebhookEvent {
     /// A checkpoint that was asked for is there.
     #[serde(rename = "fine_tuning.checkpoint.created")]
     CheckpointCreated,
+    /// Every request of a batch was answered.
+    #[serde(rename = "batch.completed")]
+    BatchCompleted,
+    /// A batch cannot go on.
+    #[serde(rename = "batch.failed")]
+    BatchFailed,
+    /// The window of a batch passed before every request was answered.
+    #[serde(rename = "batch.expired")]
+    BatchExpired,
+    /// A batch was given up.
+    #[serde(rename = "batch.cancelled")]
+    BatchCancelled,
     #[serde(rename = "webhook.test")]
     Test,
 }
@@ -50,8 +62,19 @@ macro_rules! same {
 }
 
 same!(
-    WebhookEvent =
-        DomainEvent { JobRunning, JobPaused, JobSucceeded, JobFailed, JobCancelled, CheckpointCreated, Test }
+    WebhookEvent = DomainEvent {
+        JobRunning,
+        JobPaused,
+        JobSucceeded,
+        JobFailed,
+        JobCancelled,
+        CheckpointCreated,
+        BatchCompleted,
+        BatchFailed,
+        BatchExpired,
+        BatchCancelled,
+        Test,
+    }
 );
 
 /// A new webhook.

@@ -27,9 +27,9 @@ use crate::service::features::size::RowSize;
 use crate::service::features::size::TRANSFORM_SAMPLE;
 use crate::service::features::worker::Features;
 use crate::service::files::INPUTS;
+use crate::service::files::STORED;
 use crate::service::files::row_reader::read_rows;
 use crate::service::inference::runnable::rows_per_forward;
-use crate::service::lifecycle::result_file::PURPOSE;
 use crate::store::Connection;
 use crate::store::features;
 use crate::store::files;
@@ -171,7 +171,7 @@ impl Features {
         planned: &Planned,
     ) -> Result<()> {
         let most = self.context.limits.feature_bytes_per_project;
-        let stored = features::stored_bytes(connection, project, PURPOSE).await?.unsigned_abs();
+        let stored = features::stored_bytes(connection, project, &STORED).await?.unsigned_abs();
         if planned.bytes > most.saturating_sub(stored) {
             let message = format!(
                 "The features of {} rows take {} bytes; the project has {stored} of {most} bytes stored or promised \

@@ -18,6 +18,7 @@ use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::error::ServiceError;
 use crate::service::features::shard::Stop;
+use crate::service::files::RESULTS;
 use crate::service::lifecycle::result_file;
 use crate::service::lifecycle::transitions::admit_next;
 use crate::service::lifecycle::transitions::apply;
@@ -123,7 +124,7 @@ fn new_file<'a>(turn: &Turn, finished: &'a Finished, blob: &'a BlobRef, shape: &
         id: FileId(Uuid::now_v7()),
         project: turn.project,
         filename: &finished.name,
-        purpose: result_file::PURPOSE,
+        purpose: RESULTS,
         bytes: blob.bytes.cast_signed(),
         rows: finished.rows.cast_signed(),
         sha256: &blob.sha256,

@@ -29,11 +29,6 @@ use crate::store::features;
 use crate::store::files::FileRow;
 use crate::store::jobs::JobFailure;
 
-/// Others used the device lately if they did within this time.
-const LATELY: Duration = Duration::from_secs(1);
-/// The longest pause after a forward.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
 /// Why a turn ended without a shard.
 #[derive(Debug)]
 pub enum Stop {
@@ -177,10 +172,7 @@ impl Run<'_> {
         self.hold().await?;
         let answer = self.opened.forward(self.context, &inputs, &self.taps).await;
         let (reply, took) = answer.map_err(|error| of_rows(error, numbers))?;
-        if self.context.activity.within(LATELY) {
-            let others = 1.0 / self.context.features.batch_share - 1.0;
-            tokio::time::sleep(took.mul_f64(others).min(LONGEST_PAUSE)).await;
-        }
+        self.context.rest_after(took).await;
         Ok((reply, took))
     }
 }

@@ -1,5 +1,5 @@
 //! The worker of feature jobs. Owns whose turn it is, one shard at a time: the job that had none for longest is next, so that jobs
-//! take turns by shard. A turn is a lease on the job; what it writes carries the fencing token, and a shard that was not committed
+//! take turns by shard, and with batches by `Context::batch_turn`. A turn is a lease on the job; what it writes carries the fencing token, and a shard that was not committed
 //! never was.
 
 use std::collections::BTreeMap;
@@ -114,6 +114,7 @@ impl Features {
 
     /// One shard of the job that is next. `false`: there is none.
     async fn turn(&self) -> Result<bool> {
+        let alone = self.context.batch_turn.lock().await;
         let mut connection = self.context.connection().await?;
         let lease = self.context.jobs.lease;
         let Some(turn) = features::take_turn(&mut connection, self.context.owner, lease).await? else {
@@ -122,6 +123,7 @@ impl Features {
         drop(connection);
         *self.current.lock() = Some(turn.job);
         let worked = self.work(&turn).await;
+        drop(alone);
         let ended = match worked {
             Ok(()) | Err(Stop::Gone) => Ok(()),
             Err(Stop::Broken(failure)) => commit::fail(&self.context, &turn, failure).await,

@@ -43,6 +43,16 @@ use crate::store::jobs;
 
 /// The purpose of a file that a job can read.
 pub const INPUTS: &str = "fine-tune";
+/// The purpose of a file that a batch can read.
+pub const REQUESTS: &str = "batch";
+/// The purposes of files that clients send.
+pub const UPLOADED: [&str; 2] = [INPUTS, REQUESTS];
+/// The purpose of a file that a job leaves, in OpenAI's word.
+pub const RESULTS: &str = "fine-tune-results";
+/// The purpose of a file that a batch leaves, in OpenAI's word.
+pub const OUTPUTS: &str = "batch_output";
+/// The purposes of files that count towards `limits.feature_bytes_per_project`.
+pub const STORED: [&str; 2] = [RESULTS, OUTPUTS];
 
 /// A file that has been received and checked, and that no row names yet.
 pub struct Draft {
@@ -62,6 +72,16 @@ pub struct Publication {
     pub seconds: Option<i64>,
 }
 
+impl Draft {
+    /// The purpose that its rows are of.
+    pub fn purpose(&self) -> &'static str {
+        match self.shape.format {
+            Format::Requests => REQUESTS,
+            Format::Jsonl | Format::Csv | Format::Tsv => INPUTS,
+        }
+    }
+}
+
 struct Scanned {
     shape: Shape,
     rows: u64,
@@ -72,10 +92,11 @@ struct Scanned {
 pub struct Files(pub Arc<Context>);
 
 impl Files {
-    /// Streams a file to the blob store, checking each row as it passes.
+    /// Streams a file to the blob store, checking each row as it passes: requests where it is of their purpose, else inputs.
     pub async fn receive<E>(
         &self,
         filename: &str,
+        purpose: &str,
         body: impl Stream<Item = std::result::Result<Bytes, E>>,
     ) -> Result<Draft>
     where
@@ -87,9 +108,17 @@ impl Files {
             Some(Ok(chunk)) => chunk.first().copied(),
             _ => None,
         };
-        let Some(format) = Format::of(filename, first) else {
-            let message = "Name the file .jsonl, .csv or .tsv, so that its format is known.";
-            return Err(ServiceError::new(ErrorCode::UnknownFormat, message).at("file"));
+        let format = match (Format::of(filename, first), purpose) {
+            (Some(Format::Jsonl), REQUESTS) => Format::Requests,
+            (Some(format), INPUTS) => format,
+            (_, REQUESTS) => {
+                let message = "A file of purpose batch has one JSON object a line; name it .jsonl.";
+                return Err(ServiceError::new(ErrorCode::UnknownFormat, message).at("file"));
+            }
+            _ => {
+                let message = "Name the file .jsonl, .csv or .tsv, so that its format is known.";
+                return Err(ServiceError::new(ErrorCode::UnknownFormat, message).at("file"));
+            }
         };
         self.receive_as(filename, format, body).await
     }
@@ -239,13 +268,13 @@ impl Files {
         })
     }
 
-    /// Removes a file, unless a job that is not over reads it.
+    /// Removes a file, unless a job or batch that is not over reads it.
     pub async fn delete(&self, project: ProjectId, id: FileId) -> Result<()> {
         let mut transaction = self.0.begin().await?;
         if jobs::file_in_use(&mut transaction, project, id).await? {
             return Err(ServiceError::new(
                 ErrorCode::FileInUse,
-                "An unfinished job reads this file; complete or cancel the job first.",
+                "An unfinished job or batch reads this file; complete or cancel it first.",
             ));
         }
         let file =

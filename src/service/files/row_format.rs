@@ -1,4 +1,4 @@
-//! Uploaded rows: JSONL, CSV and TSV. Owns what a row may contain and the byte index over a file; must never hold a whole
+//! Uploaded rows: JSONL, CSV and TSV, and requests of batches. Owns what a row may contain and the byte index over a file; must never hold a whole
 //! file in memory, and never lets a label through.
 
 use std::cell::Cell;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::domain::labels::first_label;
 use crate::domain::labels::is_label_name;
 
 /// Bytes of one index entry: offset (u64) and length (u32) of a row, little endian.
@@ -24,6 +25,8 @@ pub const INDEX_ENTRY_BYTES: usize = 12;
 pub enum Format {
     /// One JSON object a line.
     Jsonl,
+    /// One request of a batch a line: a JSON object.
+    Requests,
     /// RFC 4180, with a header line.
     Csv,
     /// Tab-separated without quoting, with a header line.
@@ -99,7 +102,7 @@ pub fn scan(
     let fuse = Fuse::new(row_bytes as u64);
     let reader = FusedReader { inner: reader, fuse: fuse.clone() };
     let scanned = match format {
-        Format::Jsonl => scan_lines(reader, &fuse, index),
+        Format::Jsonl | Format::Requests => scan_lines(format, reader, &fuse, index),
         Format::Csv | Format::Tsv => scan_table(format, reader, &fuse, index),
     }?;
     match scanned.1 {
@@ -108,8 +111,8 @@ pub fn scan(
     }
 }
 
-fn scan_lines(reader: impl Read, fuse: &Fuse, index: &mut dyn Write) -> Result<(Shape, u64), BadRow> {
-    let shape = Shape { format: Format::Jsonl, columns: Vec::new() };
+fn scan_lines(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Write) -> Result<(Shape, u64), BadRow> {
+    let shape = Shape { format, columns: Vec::new() };
     let mut reader = BufReader::with_capacity(Fuse::SLACK as usize, reader);
     let mut line = 0u64;
     let mut offset = 0u64;
@@ -125,7 +128,10 @@ fn scan_lines(reader: impl Read, fuse: &Fuse, index: &mut dyn Write) -> Result<(
             return Ok((shape, rows));
         }
         if !record.trim_ascii().is_empty() {
-            same_kind(&mut kind, &parse(&shape, &record).map_err(at)?).map_err(at)?;
+            match format {
+                Format::Requests => check_request(&record).map_err(at)?,
+                _ => same_kind(&mut kind, &parse(&shape, &record).map_err(at)?).map_err(at)?,
+            }
             write_entry(index, offset, length).map_err(at)?;
             rows += 1;
         }
@@ -183,6 +189,23 @@ fn header(record: &csv::ByteRecord) -> Result<Vec<String>, BadRow> {
     match (count("text"), count("text_pair"), count("input_ids")) {
         (1, 0 | 1, 0) | (0, 0, 1) => Ok(names),
         _ => Err(bad("the header names the columns: text, or text and text_pair, or input_ids")),
+    }
+}
+
+/// Refuses a request that is no JSON object, or that has a name that looks like a label at any depth. What else is wrong with it is the
+/// batch's to say.
+fn check_request(record: &[u8]) -> Result<(), BadRow> {
+    let record = record.strip_prefix("\u{feff}".as_bytes()).unwrap_or(record);
+    let label = first_label(record).map_err(|error| bad(format!("not JSON: {error}")))?;
+    if record.trim_ascii_start().first() != Some(&b'{') {
+        return Err(bad("a line is one JSON object"));
+    }
+    match label {
+        None => Ok(()),
+        Some(place) => {
+            let reason = format!("'{place}' looks like a label; labels stay with you");
+            Err(BadRow { line: 0, column: Some(place), is_label: true, reason })
+        }
     }
 }
 

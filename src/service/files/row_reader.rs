@@ -18,12 +18,17 @@ use crate::store::files::FileRow;
 
 /// The inputs in `numbers` (from 0) of `file`, in that order.
 pub async fn read_rows(context: &Context, file: &FileRow, numbers: &[u64]) -> Result<Inputs> {
+    let shape: Shape = serde_json::from_value(file.shape.clone()).map_err(ServiceError::internal)?;
+    inputs(&shape, &read_records(context, file, numbers).await?)
+}
+
+/// The bytes of those rows.
+pub async fn read_records(context: &Context, file: &FileRow, numbers: &[u64]) -> Result<Vec<Bytes>> {
     let rows = u64::try_from(file.rows).unwrap_or(0);
     if let Some(number) = numbers.iter().find(|number| **number >= rows) {
         let message = format!("rows: there is no row {number}; the file has rows 0 to {}.", rows - 1);
         return Err(ServiceError::new(ErrorCode::RowOutOfRange, message).at("rows"));
     }
-    let shape: Shape = serde_json::from_value(file.shape.clone()).map_err(ServiceError::internal)?;
     let entry_at = |number: &u64| number * INDEX_ENTRY_BYTES as u64..(number + 1) * INDEX_ENTRY_BYTES as u64;
     let entries = numbers.iter().map(entry_at).collect::<Vec<_>>();
     let entries = context.blobs.get_ranges(&file.index_blob, &entries).await.map_err(gone)?;
@@ -33,14 +38,13 @@ pub async fn read_rows(context: &Context, file: &FileRow, numbers: &[u64]) -> Re
         Ok(offset..offset + length)
     });
     let spans = spans.collect::<Result<Vec<_>>>()?;
-    let records = context.blobs.get_ranges(&file.blob, &spans).await.map_err(gone)?;
-    inputs(&shape, &records)
+    context.blobs.get_ranges(&file.blob, &spans).await.map_err(gone)
 }
 
 /// A file whose row is there and whose contents are not was deleted past this host.
 fn gone(error: StoreError) -> ServiceError {
     match error {
-        StoreError::Missing => ServiceError::new(ErrorCode::FileDeleted, "The contents of the training_file are gone."),
+        StoreError::Missing => ServiceError::new(ErrorCode::FileDeleted, "The contents of the file are gone."),
         error => error.into(),
     }
 }

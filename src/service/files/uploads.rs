@@ -26,8 +26,8 @@ use crate::service::context::commit;
 use crate::service::error::ServiceError;
 use crate::service::files::files::Draft;
 use crate::service::files::files::Files;
-use crate::service::files::files::INPUTS;
 use crate::service::files::files::Publication;
+use crate::service::files::files::UPLOADED;
 use crate::service::files::files::check_filename;
 use crate::service::files::receive::receive;
 use crate::store::StoreError;
@@ -60,7 +60,7 @@ pub struct NewUpload {
     pub filename: String,
     /// Kept, not believed.
     pub mime_type: String,
-    /// `fine-tune`.
+    /// `fine-tune` or `batch`.
     pub purpose: String,
     /// How long the file will live.
     pub expires_after: Option<ExpiresAfter>,
@@ -96,8 +96,8 @@ impl Uploads {
         record: AnswerRecord<UploadRow>,
     ) -> Result<UploadRow> {
         check_filename(&new.filename, "filename")?;
-        if new.purpose != INPUTS {
-            let message = format!("purpose must be '{INPUTS}'.");
+        if !UPLOADED.contains(&new.purpose.as_str()) {
+            let message = format!("purpose must be '{}'.", UPLOADED.join("' or '"));
             return Err(ServiceError::new(ErrorCode::InvalidPurpose, message).at("purpose"));
         }
         if new.mime_type.chars().count() > MIME_LENGTH {
@@ -213,7 +213,7 @@ impl Uploads {
         let draft = self.join(&files, &upload, &parts, completion.md5.as_deref()).await?;
         let mut transaction = self.0.begin().await?;
         pending(id, uploads::get_for_update(&mut transaction, project, id).await?)?;
-        let publication = Publication { purpose: INPUTS.to_owned(), seconds: upload.file_seconds };
+        let publication = Publication { purpose: upload.purpose.clone(), seconds: upload.file_seconds };
         let file = files.publish_in(&mut transaction, project, &draft, &publication).await?;
         let spent = uploads::finish(&mut transaction, id, Some(file.id)).await?;
         let row = uploads::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
@@ -228,7 +228,7 @@ impl Uploads {
         let mut hash = Md5::new();
         let paths = parts.iter().map(|part| part.blob.clone()).collect();
         let chunks = one_after_the_other(self.0.blobs.clone(), paths).inspect_ok(|chunk| hash.update(chunk));
-        let draft = files.receive(&upload.filename, chunks).await?;
+        let draft = files.receive(&upload.filename, &upload.purpose, chunks).await?;
         if md5.is_some_and(|md5| !md5.eq_ignore_ascii_case(&hex::encode(hash.finalize()))) {
             files.discard(draft).await?;
             let message = "md5: the parts, in this order, have another checksum.";

@@ -102,6 +102,14 @@ pub struct InferenceAnswer {
     pub load: Option<Duration>,
 }
 
+impl InferenceAnswer {
+    /// What it used, for a body of so many bytes.
+    pub fn amounts(&self, bytes_in: usize) -> Amounts {
+        let effect = Effect { device: self.engine, bytes_out: size(&self.tensors), ..Effect::default() };
+        Amounts { inference_tokens: self.tokens as i64, ..effect.amounts(bytes_in) }
+    }
+}
+
 /// One vector an input.
 #[derive(Debug, Clone)]
 pub struct Embeddings {
@@ -109,6 +117,25 @@ pub struct Embeddings {
     pub vectors: Vec<Vec<f32>>,
     /// What they were made of, and what they cost.
     pub answer: InferenceAnswer,
+}
+
+impl Embeddings {
+    /// The vectors of an answer to so many inputs; a model that gives one a token has none.
+    fn of(answer: InferenceAnswer, rows: usize) -> Result<Self> {
+        if answer.tensors.iter().any(|tensor| tensor.name() == "lengths") {
+            let message = "The model gives one vector a token, not one an input; ask /v1/activations.";
+            return Err(ServiceError::new(ErrorCode::NoEmbedding, message).at("model"));
+        }
+        let mut vectors = vec![Vec::new(); rows];
+        for values in answer.tensors.iter().filter_map(WireTensor::floats) {
+            let width = values.len() / rows;
+            vectors
+                .iter_mut()
+                .zip(values.chunks_exact(width))
+                .for_each(|(vector, part)| vector.extend_from_slice(part));
+        }
+        Ok(Self { vectors, answer })
+    }
 }
 
 /// What the engine answers.
@@ -168,6 +195,11 @@ impl Inference {
     /// Activations of a model.
     pub async fn activations(&self, project: ProjectId, request: ActivationsRequest) -> Result<InferenceAnswer> {
         let _permit = self.permit(project)?;
+        self.unattended(project, request).await
+    }
+
+    /// The same for a request that nobody waits for: it takes no permit, and does not count as somebody's call.
+    pub async fn unattended(&self, project: ProjectId, request: ActivationsRequest) -> Result<InferenceAnswer> {
         parts::check(&request.inputs, &self.context.limits)?;
         match self.attempt(project, &request).await {
             // The session was closed to make room, or the engine dropped it: the model is looked up again, since it may be gone.
@@ -179,21 +211,15 @@ impl Inference {
     /// One vector an input.
     pub async fn embeddings(&self, project: ProjectId, model: String, inputs: Inputs) -> Result<Embeddings> {
         let rows = parts::count(&inputs);
-        let request = ActivationsRequest::plain(model, inputs);
-        let answer = self.activations(project, request).await?;
-        if answer.tensors.iter().any(|tensor| tensor.name() == "lengths") {
-            let message = "The model gives one vector a token, not one an input; ask /v1/activations.";
-            return Err(ServiceError::new(ErrorCode::NoEmbedding, message).at("model"));
-        }
-        let mut vectors = vec![Vec::new(); rows];
-        for values in answer.tensors.iter().filter_map(WireTensor::floats) {
-            let width = values.len() / rows;
-            vectors
-                .iter_mut()
-                .zip(values.chunks_exact(width))
-                .for_each(|(vector, part)| vector.extend_from_slice(part));
-        }
-        Ok(Embeddings { vectors, answer })
+        let answer = self.activations(project, ActivationsRequest::plain(model, inputs)).await?;
+        Embeddings::of(answer, rows)
+    }
+
+    /// The same for a request that nobody waits for.
+    pub async fn embeddings_unattended(&self, project: ProjectId, model: String, inputs: Inputs) -> Result<Embeddings> {
+        let rows = parts::count(&inputs);
+        let answer = self.unattended(project, ActivationsRequest::plain(model, inputs)).await?;
+        Embeddings::of(answer, rows)
     }
 
     /// Ends the sessions of a model that is deleted.
@@ -205,11 +231,9 @@ impl Inference {
 
     /// Counts what an answer cost, for the key that asked.
     pub async fn meter(&self, project: ProjectId, key: KeyId, answer: &InferenceAnswer, bytes_in: usize) -> Result<()> {
-        let effect = Effect { device: answer.engine, bytes_out: size(&answer.tensors), ..Effect::default() };
-        let amounts = Amounts { inference_tokens: answer.tokens as i64, ..effect.amounts(bytes_in) };
         let mut connection = self.context.connection().await?;
         let consumer = Consumer { project, key, model: &answer.model };
-        Ok(usage::add(&mut connection, &consumer, &amounts).await?)
+        Ok(usage::add(&mut connection, &consumer, &answer.amounts(bytes_in)).await?)
     }
 
     /// Ends the sessions that nobody has asked for long.

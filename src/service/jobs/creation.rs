@@ -15,7 +15,6 @@ use crate::domain::ids::JobId;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
 use crate::domain::job::JobState;
-use crate::domain::labels::is_label_name;
 use crate::domain::limits::LARGEST_WHOLE;
 use crate::domain::protection::Protection;
 use crate::domain::settings::BadSetting;
@@ -32,6 +31,7 @@ use crate::service::features::admission::Planned;
 use crate::service::features::admission::Rows;
 use crate::service::files::INPUTS;
 use crate::service::jobs::jobs::Jobs;
+use crate::service::lifecycle::metadata::check_metadata;
 use crate::service::lifecycle::transitions::admit;
 use crate::service::lifecycle::transitions::note;
 use crate::service::models::tuned::check_suffix;
@@ -247,24 +247,6 @@ async fn check_file(connection: &mut Connection, project: ProjectId, id: FileId)
 fn check_seed(seed: Option<i64>) -> Result<()> {
     if seed.is_some_and(|seed| seed.unsigned_abs() > LARGEST_WHOLE.unsigned_abs()) {
         return Err(ServiceError::new(ErrorCode::InvalidSeed, "seed: at most 9007199254740991.").at("seed"));
-    }
-    Ok(())
-}
-
-fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<()> {
-    let Some(metadata) = metadata else { return Ok(()) };
-    if metadata.len() > 16 {
-        return Err(ServiceError::new(ErrorCode::InvalidMetadata, "metadata: at most 16 pairs.").at("metadata"));
-    }
-    for (key, value) in metadata {
-        let place = format!("metadata.{key}");
-        if is_label_name(key) {
-            return Err(ServiceError::label_present(key, place));
-        }
-        if key.is_empty() || key.chars().count() > 64 || value.chars().count() > 512 {
-            let message = format!("{place}: a key of 1 to 64 and a value of at most 512 characters.");
-            return Err(ServiceError::new(ErrorCode::InvalidMetadata, message).at(place));
-        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::domain::ids::FileId;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
+use crate::service::files::RESULTS;
 use crate::service::lifecycle::transitions::note;
 use crate::store::Connection;
 use crate::store::blobs::BlobKind;
@@ -19,8 +20,6 @@ use crate::store::files::NewFile;
 use crate::store::jobs;
 use crate::store::jobs::JobRow;
 
-/// What the file is for, in OpenAI's word.
-pub const PURPOSE: &str = "fine-tune-results";
 /// Most columns: a client that gives each report a name of its own would otherwise write a square.
 const COLUMNS: usize = 256;
 /// Reports in memory at once.
@@ -54,7 +53,7 @@ pub async fn attach(context: &Context, connection: &mut Connection, job: JobRow)
         id: FileId(Uuid::now_v7()),
         project: job.project,
         filename: "step_metrics.csv",
-        purpose: PURPOSE,
+        purpose: RESULTS,
         bytes: blob.bytes.cast_signed(),
         rows,
         sha256: &blob.sha256,

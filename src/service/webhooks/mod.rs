@@ -8,4 +8,5 @@ mod webhooks;
 pub use webhooks::WebhookUpdate;
 pub use webhooks::Webhooks;
 pub use webhooks::announce;
+pub use webhooks::announce_batch;
 pub use webhooks::announce_checkpoint;

@@ -1,5 +1,5 @@
 //! Webhooks: who is told what. Owns their life, their number, and the outbox rows that are written in the transaction which
-//! changes a job; must never call anybody (see `delivery`).
+//! changes a job or batch; must never call anybody (see `delivery`).
 
 use std::sync::Arc;
 
@@ -9,7 +9,9 @@ use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::batch::BatchStatus;
 use crate::domain::error_code::ErrorCode;
+use crate::domain::ids::BatchId;
 use crate::domain::ids::CheckpointId;
 use crate::domain::ids::DeliveryId;
 use crate::domain::ids::ProjectId;
@@ -184,7 +186,20 @@ fn payload(event: WebhookEvent, data: &serde_json::Value) -> String {
 /// Writes to the outbox that a job came to a state. In the transaction that brought it there.
 pub async fn announce(connection: &mut Connection, job: &JobRow) -> Result<()> {
     match WebhookEvent::of(job.status) {
-        Some(event) => tell(connection, job, event, &json!({"id": job.id.to_string()})).await,
+        Some(event) => tell(connection, job.project, event, &json!({"id": job.id.to_string()})).await,
+        None => Ok(()),
+    }
+}
+
+/// Writes to the outbox that a batch came to a status. In the transaction that brought it there.
+pub async fn announce_batch(
+    connection: &mut Connection,
+    project: ProjectId,
+    batch: BatchId,
+    status: BatchStatus,
+) -> Result<()> {
+    match WebhookEvent::of_batch(status) {
+        Some(event) => tell(connection, project, event, &json!({"id": batch.to_string()})).await,
         None => Ok(()),
     }
 }
@@ -192,11 +207,16 @@ pub async fn announce(connection: &mut Connection, job: &JobRow) -> Result<()> {
 /// Writes to the outbox that a checkpoint was saved. In the transaction that saved it.
 pub async fn announce_checkpoint(connection: &mut Connection, job: &JobRow, checkpoint: CheckpointId) -> Result<()> {
     let data = json!({"id": job.id.to_string(), "checkpoint": checkpoint.to_string()});
-    tell(connection, job, WebhookEvent::CheckpointCreated, &data).await
+    tell(connection, job.project, WebhookEvent::CheckpointCreated, &data).await
 }
 
-async fn tell(connection: &mut Connection, job: &JobRow, event: WebhookEvent, data: &serde_json::Value) -> Result<()> {
-    let told = webhooks::told_of(connection, job.project, event).await?;
+async fn tell(
+    connection: &mut Connection,
+    project: ProjectId,
+    event: WebhookEvent,
+    data: &serde_json::Value,
+) -> Result<()> {
+    let told = webhooks::told_of(connection, project, event).await?;
     if !told.is_empty() {
         deliveries::enqueue(connection, &told, event, &payload(event, data)).await?;
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -35,6 +36,30 @@ def test_activations_and_embeddings(hosts: list[RealHost]) -> None:
             assert np.allclose(together, base, atol=1e-4)
 
     asyncio.run(same())
+
+
+def test_batches_are_answered_like_live_calls(hosts: list[RealHost]) -> None:
+    client = hosts[0].client()
+    bodies = [{"model": MODEL, "input": text} for text in (*TEXTS, "")]
+    lines = [
+        {"custom_id": str(at), "method": "POST", "url": "/v1/embeddings", "body": body}
+        for at, body in enumerate(bodies)
+    ]
+    file = client.files.create(("requests.jsonl", "\n".join(map(json.dumps, lines)).encode()), purpose="batch")
+    made = client.batches.create(file.id, "/v1/embeddings", metadata={"team": "a"})
+    assert made.open and made.status == "validating"
+    done = client.batches.wait(made.id, poll_s=0.05, max_wait_s=60)
+    assert (done.status, done.request_counts["completed"], done.request_counts["failed"]) == ("completed", 2, 1)
+    assert done.output_file_id is not None and done.error_file_id is not None
+    answers = [json.loads(line) for line in client.files.content(done.output_file_id).splitlines()]
+    assert [answer["custom_id"] for answer in answers] == ["0", "1"]
+    vectors = np.array([answer["response"]["body"]["data"][0]["embedding"] for answer in answers], np.float32)
+    assert np.allclose(vectors, client.embeddings.create(MODEL, TEXTS).vectors, atol=1e-5)
+    refused = json.loads(client.files.content(done.error_file_id))
+    assert (refused["custom_id"], refused["response"]["status_code"]) == ("2", 400)
+    assert made.id in [batch.id for batch in client.batches.list()]
+    with pytest.raises(e.ConflictError):
+        client.batches.cancel(made.id)
 
 
 def test_estimates_and_capabilities(hosts: list[RealHost]) -> None:

@@ -36,6 +36,54 @@ class AdapterLayout(TypedDict):
     """PEFT's `adapter_config.json` for these adapters."""
 
 
+class BatchErrorList(TypedDict):
+    """What was wrong with its lines, the first hundred of it."""
+
+    object: str
+    """Always `list`."""
+    data: Sequence[BatchErrorObject]
+    """In the order of the lines."""
+
+
+class BatchErrorObject(TypedDict):
+    """What was wrong with a line, or why the batch failed."""
+
+    code: str
+    """A stable code for programs."""
+    message: str
+    """A sentence for people."""
+    param: str | None
+    """The field at fault."""
+    line: int | None
+    """The line at fault, from 1; blank ones are not counted."""
+
+
+class BatchRequestCounts(TypedDict):
+    """Requests of a batch."""
+
+    total: int
+    """Lines of its file."""
+    completed: int
+    """Those in the output file."""
+    failed: int
+    """Those in the error file."""
+
+
+class BatchUsage(TypedDict):
+    """Tokens of a batch."""
+
+    input_tokens: int
+    """Tokens of the inputs, of requests that were answered."""
+    input_tokens_details: InputTokensDetails
+    """Of the inputs."""
+    output_tokens: int
+    """Always 0: nothing is generated."""
+    output_tokens_details: OutputTokensDetails
+    """Of the outputs."""
+    total_tokens: int
+    """The same as `input_tokens`."""
+
+
 class EmbeddingObject(TypedDict):
     """The vector of one input."""
 
@@ -96,6 +144,13 @@ class FeaturesState(TypedDict):
     """Bytes of features of all rows, as counted when the job was made; headers come on top."""
     hidden_size: int | None
     """Width of the backbone's hidden states."""
+
+
+class InputTokensDetails(TypedDict):
+    """Tokens by where they came from."""
+
+    cached_tokens: int
+    """Always 0: nothing is kept of a call."""
 
 
 class JobError(TypedDict):
@@ -192,6 +247,13 @@ class OptimStepAnswer(TypedDict):
     """Optimizer steps that survive a crash of the host."""
     durable_seq: int
     """The newest seq that survives a crash: keep what you sent after it."""
+
+
+class OutputTokensDetails(TypedDict):
+    """Tokens by what they were for."""
+
+    reasoning_tokens: int
+    """Always 0: nothing is generated."""
 
 
 class Projection(TypedDict):
@@ -349,6 +411,56 @@ class AuditEntry(Answer):
     """How it was answered."""
     request_id: str = ""
     """The answer's `x-request-id`."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class BatchObject(Answer):
+    """A batch."""
+
+    id: str
+    """Id, `batch_...`."""
+    object: str = ""
+    """Always `batch`."""
+    endpoint: str = ""
+    """The endpoint of its lines."""
+    model: str | None = None
+    """The one model of its lines, once they were checked; null where they name several."""
+    errors: BatchErrorList | None = None
+    """What was wrong with its lines, or why it failed; null when nothing was."""
+    input_file_id: str = ""
+    """The file with its requests."""
+    completion_window: str = ""
+    """Always `24h`."""
+    status: str = ""
+    """Where it stands."""
+    output_file_id: str | None = None
+    """The file with the answers, once it is over and there are any."""
+    error_file_id: str | None = None
+    """The file with the requests that were refused, once it is over and there are any."""
+    created_at: int = 0
+    """When it was made, seconds since 1970."""
+    in_progress_at: int | None = None
+    """When its lines had been checked."""
+    expires_at: int = 0
+    """When its window passes."""
+    finalizing_at: int | None = None
+    """When every request had been answered."""
+    completed_at: int | None = None
+    """When it was completed."""
+    failed_at: int | None = None
+    """When it failed."""
+    expired_at: int | None = None
+    """When it ended as expired."""
+    cancelling_at: int | None = None
+    """When it was given up."""
+    cancelled_at: int | None = None
+    """When the files of what was answered by then were written."""
+    request_counts: BatchRequestCounts = field(default_factory=_absent)
+    """Its requests."""
+    usage: BatchUsage = field(default_factory=_absent)
+    """Tokens that the device read for it."""
+    metadata: Mapping[str, Any] | None = None
+    """Your own key-value pairs."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

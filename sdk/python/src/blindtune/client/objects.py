@@ -120,6 +120,18 @@ class Job(Record, schemas.JobObject):
         return self.status in ("validating_files", "queued", "running", "paused")
 
 
+class Batch(Record, schemas.BatchObject):
+    """Many requests in one file. `output_file_id` has the answers once it is over, `error_file_id` what was refused."""
+
+    named_in_repr = ("status", "request_counts")
+    unshown = frozenset({"completion_window"})
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still worked on."""
+        return self.status in ("validating", "in_progress", "finalizing", "cancelling")
+
+
 class Event(Record, schemas.EventObject):
     """Something that happened to a job."""
 

@@ -23,6 +23,7 @@ from ..requests import Body, decoded, nothing, request
 from ..step_calls import BackwardRequest, Call, ForwardRequest, StepAnswer
 from ..transport import UNREAD, RetryPolicy
 from .account import AsyncApiKeys, AsyncAuditLog, AsyncUsageReports
+from .batches import AsyncBatches
 from .files import AsyncFiles, AsyncUploads
 from .inference import AsyncActivationCalls, AsyncEmbeddingCalls
 from .jobs import AsyncJobs
@@ -95,6 +96,11 @@ class AsyncClient(Connection):
     def embeddings(self) -> AsyncEmbeddingCalls:
         """Vectors of texts."""
         return AsyncEmbeddingCalls(self)
+
+    @cached_property
+    def batches(self) -> AsyncBatches:
+        """Many requests in one file."""
+        return AsyncBatches(self)
 
     @cached_property
     def webhooks(self) -> AsyncWebhooks:

@@ -25,6 +25,7 @@ from ..requests import Body, decoded, nothing, request
 from ..step_calls import BackwardRequest, Call, ForwardRequest, StepAnswer
 from ..transport import UNREAD, RetryPolicy
 from .account import ApiKeys, AuditLog, UsageReports
+from .batches import Batches
 from .files import Files, Uploads
 from .inference import ActivationCalls, EmbeddingCalls
 from .jobs import Jobs
@@ -97,6 +98,11 @@ class Client(Connection):
     def embeddings(self) -> EmbeddingCalls:
         """Vectors of texts."""
         return EmbeddingCalls(self)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Many requests in one file."""
+        return Batches(self)
 
     @cached_property
     def webhooks(self) -> Webhooks:
