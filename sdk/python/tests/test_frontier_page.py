@@ -48,7 +48,8 @@ def test_plots_are_whole_and_tell_methods_apart_without_colour() -> None:
         assert f"Tier {tier}:" in texts[0]
     assert all(word in texts[0] for word in ("frozen", "lora", "p3eft", "limit", "accuracy"))
     assert "step" in texts[1] and "tier 1" in texts[1] and EVIL in texts[2] and "megabytes" in texts[2]
-    assert len({MARKS[method] for method in METHODS}) == len(METHODS), "a shape for each method"
+    measured = set(METHODS) - {"auto"}  # which chooses among the others, and is in no grid
+    assert len({MARKS[method] for method in measured}) == len(measured), "a shape for each method"
 
 
 def test_the_page_can_be_read_without_seeing_it() -> None:

@@ -47,7 +47,7 @@ class Usual:
 USUAL = {
     "attentive": Usual(20.0, 3e-3, 64, 0.2, 32),
     "ladder": Usual(10.0, 1.5e-3, 128, 0.2, 96),
-    "pooled": Usual(20.0, 1e-3, 64, 0.3, 64),
+    "pooled": Usual(20.0, 3e-4, 64, 0.3, 64),
     "with hosts": Usual(1.0, 3e-3, 64, 0.0, None),
 }
 """By the kind of side network; the last of methods whose every pass costs the hosts something."""
