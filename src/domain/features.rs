@@ -10,12 +10,12 @@ use crate::domain::expiry::ExpiresAfter;
 use crate::domain::feature_choice::BadTaps;
 use crate::domain::feature_choice::LevelChoice;
 use crate::domain::feature_choice::Levels;
-use crate::domain::feature_choice::TokenChoice;
 use crate::domain::limits::LARGEST_WHOLE;
 use crate::domain::settings::BadSetting;
 use crate::domain::settings::Precision;
 use crate::domain::taps::TapDtype;
 use crate::domain::taps::Taps;
+use crate::domain::token_choice::TokenChoice;
 
 /// How features are made narrower, without a look at any label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -24,5 +24,6 @@ pub mod settings;
 pub mod steps;
 pub mod taps;
 pub mod tensor;
+pub mod token_choice;
 pub mod transform;
 pub mod webhooks;

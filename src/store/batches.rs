@@ -379,12 +379,11 @@ pub async fn pass_turn(conn: &mut Connection, turn: &Turn, barren: bool) -> Resu
     Ok(())
 }
 
-/// Gives the lease of an owner back in good order: its attempt does not count as barren.
-pub async fn release(conn: &mut Connection, batch: BatchId, owner: Uuid) -> Result<()> {
+/// Gives the leases of an owner back in good order: their attempts do not count as barren.
+pub async fn release(conn: &mut Connection, owner: Uuid) -> Result<()> {
     sqlx::query!(
         "update batches set lease_owner = null, lease_until = null, barren_attempts = greatest(barren_attempts - 1, 0)
-         where id = $1 and lease_owner = $2",
-        batch.0,
+         where lease_owner = $1",
         owner,
     )
     .execute(conn)

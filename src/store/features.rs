@@ -100,6 +100,18 @@ pub async fn pass_turn(conn: &mut Connection, job: JobId, attempt: i32) -> Resul
     Ok(())
 }
 
+/// Gives the leases of an owner's feature jobs back in good order: their attempts do not count as barren.
+pub async fn release(conn: &mut Connection, owner: Uuid) -> Result<()> {
+    sqlx::query!(
+        "update jobs set lease_owner = null, lease_until = null, barren_attempts = greatest(barren_attempts - 1, 0)
+         where lease_owner = $1 and features is not null",
+        owner,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Bytes of the project's files of these purposes, what its open features jobs are still to write, and the answers of its open batches.
 pub async fn stored_bytes(conn: &mut Connection, project: ProjectId, purposes: &[&str]) -> Result<i64> {
     let purposes: Vec<String> = purposes.iter().map(|purpose| (*purpose).to_owned()).collect();

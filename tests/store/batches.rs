@@ -93,8 +93,10 @@ async fn batches_take_turns_and_a_lease_is_one_owners() -> TestResult {
     assert_eq!((again.batch, again.barren_attempts), (one, 1), "it had none for longest, and nothing was lost");
     let other = turn(&world, theirs).await?.ok_or("a turn")?;
     assert_eq!((other.batch, other.barren_attempts), (two, 2));
-    batches::release(&mut conn, two, mine).await?;
-    assert_eq!(turn(&world, Uuid::new_v4()).await?, None, "who does not hold a lease gives none back");
+    batches::release(&mut conn, mine).await?;
+    let freed = turn(&world, Uuid::new_v4()).await?.ok_or("a turn")?;
+    assert_eq!((freed.batch, freed.barren_attempts), (one, 1), "given back in good order");
+    assert_eq!(turn(&world, Uuid::new_v4()).await?, None, "nobody gives back what another holds");
     Ok(())
 }
 

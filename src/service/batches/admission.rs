@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -65,14 +64,12 @@ pub struct Batches {
     pub(super) context: Arc<Context>,
     pub(super) endpoints: Arc<dyn Endpoints>,
     pub(super) wake: Notify,
-    /// The batch whose turn it is.
-    pub(super) current: Mutex<Option<BatchId>>,
 }
 
 impl Batches {
     /// No work yet; `endpoints` answer the requests.
     pub fn new(context: Arc<Context>, endpoints: Arc<dyn Endpoints>) -> Self {
-        Self { context, endpoints, wake: Notify::new(), current: Mutex::new(None) }
+        Self { context, endpoints, wake: Notify::new() }
     }
 
     /// Makes a batch, whose lines are checked next.

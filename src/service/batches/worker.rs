@@ -48,13 +48,9 @@ impl Batches {
         }
     }
 
-    /// Gives back the lease of a turn that was cut short: it does not count as one that died.
+    /// Gives back the lease of a turn that was cut short, wherever that was: it does not count as one that died.
     pub async fn stop(&self) -> Result<()> {
-        let current = self.current.lock().take();
-        if let Some(batch) = current {
-            batches::release(&mut *self.context.connection().await?, batch, self.context.owner).await?;
-        }
-        Ok(())
+        Ok(batches::release(&mut *self.context.connection().await?, self.context.owner).await?)
     }
 
     /// One piece of the batch that is next. `false`: there is none.
@@ -66,17 +62,15 @@ impl Batches {
             return Ok(false);
         };
         drop(connection);
-        *self.current.lock() = Some(turn.batch);
         let worked = self.work(&turn).await;
         drop(alone);
-        let ended = match worked {
+        match worked {
             Ok(()) => Ok(()),
             Err(Stop::Gone) => self.pass(&turn, false).await,
             Err(Stop::Broken(error)) => self.fail(&turn, error).await,
             Err(Stop::Failed(error)) => self.failed(&turn, error).await,
-        };
-        *self.current.lock() = None;
-        ended.map(|()| true)
+        }?;
+        Ok(true)
     }
 
     async fn work(&self, turn: &Turn) -> std::result::Result<(), Stop> {

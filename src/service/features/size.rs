@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use crate::domain::feature_choice::TokenChoice;
 use crate::domain::features::FeatureSettings;
+use crate::domain::token_choice::TokenChoice;
 
 /// Tokens of one forward, unless one row has more: others get their turn in between.
 const TOKENS_PER_FORWARD: usize = 4096;

@@ -40,7 +40,6 @@ use crate::store::files::FileRow;
 use crate::store::jobs;
 use crate::store::jobs::JobFailure;
 use crate::store::jobs::JobRow;
-use crate::store::leases;
 use crate::store::models;
 use crate::store::models::ModelRow;
 
@@ -56,8 +55,6 @@ pub struct Features {
     pub(super) context: Arc<Context>,
     pub(super) sessions: FeatureSessions,
     wake: Notify,
-    /// The job whose turn it is.
-    current: Mutex<Option<JobId>>,
     /// Transforms that were used lately, the newest first.
     transforms: Mutex<Vec<Arc<Transform>>>,
 }
@@ -75,7 +72,7 @@ impl Features {
     /// No work yet.
     pub fn new(context: Arc<Context>) -> Self {
         let sessions = FeatureSessions::new(Arc::clone(&context));
-        Self { context, sessions, wake: Notify::new(), current: Mutex::new(None), transforms: Mutex::default() }
+        Self { context, sessions, wake: Notify::new(), transforms: Mutex::default() }
     }
 
     /// Says that there may be work.
@@ -103,13 +100,9 @@ impl Features {
         }
     }
 
-    /// Gives back the lease of a turn that was cut short: it does not count as one that died.
+    /// Gives back the lease of a turn that was cut short, wherever that was: it does not count as one that died.
     pub async fn stop(&self) -> Result<()> {
-        let current = self.current.lock().take();
-        if let Some(job) = current {
-            leases::release(&mut *self.context.connection().await?, job, self.context.owner).await?;
-        }
-        Ok(())
+        Ok(features::release(&mut *self.context.connection().await?, self.context.owner).await?)
     }
 
     /// One shard of the job that is next. `false`: there is none.
@@ -121,16 +114,14 @@ impl Features {
             return Ok(false);
         };
         drop(connection);
-        *self.current.lock() = Some(turn.job);
         let worked = self.work(&turn).await;
         drop(alone);
-        let ended = match worked {
+        match worked {
             Ok(()) | Err(Stop::Gone) => Ok(()),
             Err(Stop::Broken(failure)) => commit::fail(&self.context, &turn, failure).await,
             Err(Stop::Failed(error)) => self.failed(&turn, error).await,
-        };
-        *self.current.lock() = None;
-        ended.map(|()| true)
+        }?;
+        Ok(true)
     }
 
     /// A turn that may go well when it is tried again; after several in a row the job fails with the last one's reason.
