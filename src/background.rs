@@ -76,6 +76,9 @@ impl Background {
     /// Ends them, after the last request. The last count of requests may still be on its way: whoever closes the database waits for it.
     pub async fn stop(mut self) -> JoinHandle<()> {
         self.abortable.iter().for_each(JoinHandle::abort);
+        for cut in &mut self.abortable {
+            let _ = cut.await; // it was cut; whoever gives back its leases must come after it
+        }
         self.count_once_more.notify_one();
         if tokio::time::timeout(LAST_DELIVERIES, &mut self.delivering).await.is_err() {
             self.delivering.abort(); // what was not delivered is sent again by whoever is there

@@ -64,12 +64,14 @@ pub struct Batches {
     pub(super) context: Arc<Context>,
     pub(super) endpoints: Arc<dyn Endpoints>,
     pub(super) wake: Notify,
+    /// Held while a lease is taken.
+    pub(super) taking: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Batches {
     /// No work yet; `endpoints` answer the requests.
     pub fn new(context: Arc<Context>, endpoints: Arc<dyn Endpoints>) -> Self {
-        Self { context, endpoints, wake: Notify::new() }
+        Self { context, endpoints, wake: Notify::new(), taking: Arc::default() }
     }
 
     /// Makes a batch, whose lines are checked next.

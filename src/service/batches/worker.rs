@@ -2,6 +2,7 @@
 //! come in between. A turn is a lease on the batch; what it writes carries the fencing token, and a piece that was not committed never was.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -50,18 +51,25 @@ impl Batches {
 
     /// Gives back the lease of a turn that was cut short, wherever that was: it does not count as one that died.
     pub async fn stop(&self) -> Result<()> {
+        let _taking = self.taking.lock().await;
         Ok(batches::release(&mut *self.context.connection().await?, self.context.owner).await?)
+    }
+
+    /// Takes the lease of the batch that is next, in a task of its own: one that was asked for is taken before [`Batches::stop`] looks.
+    async fn take_turn(&self) -> Result<Option<Turn>> {
+        let (context, taking) = (Arc::clone(&self.context), Arc::clone(&self.taking).lock_owned().await);
+        let taken = tokio::spawn(async move {
+            let _taking = taking;
+            let mut connection = context.connection().await?;
+            Ok(batches::take_turn(&mut connection, context.owner, context.jobs.lease).await?)
+        });
+        taken.await.map_err(ServiceError::internal)?
     }
 
     /// One piece of the batch that is next. `false`: there is none.
     async fn turn(&self) -> Result<bool> {
         let alone = self.context.batch_turn.lock().await;
-        let mut connection = self.context.connection().await?;
-        let lease = self.context.jobs.lease;
-        let Some(turn) = batches::take_turn(&mut connection, self.context.owner, lease).await? else {
-            return Ok(false);
-        };
-        drop(connection);
+        let Some(turn) = self.take_turn().await? else { return Ok(false) };
         let worked = self.work(&turn).await;
         drop(alone);
         match worked {

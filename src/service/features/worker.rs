@@ -55,6 +55,8 @@ pub struct Features {
     pub(super) context: Arc<Context>,
     pub(super) sessions: FeatureSessions,
     wake: Notify,
+    /// Held while a lease is taken.
+    taking: Arc<tokio::sync::Mutex<()>>,
     /// Transforms that were used lately, the newest first.
     transforms: Mutex<Vec<Arc<Transform>>>,
 }
@@ -72,7 +74,7 @@ impl Features {
     /// No work yet.
     pub fn new(context: Arc<Context>) -> Self {
         let sessions = FeatureSessions::new(Arc::clone(&context));
-        Self { context, sessions, wake: Notify::new(), transforms: Mutex::default() }
+        Self { context, sessions, wake: Notify::new(), taking: Arc::default(), transforms: Mutex::default() }
     }
 
     /// Says that there may be work.
@@ -102,18 +104,25 @@ impl Features {
 
     /// Gives back the lease of a turn that was cut short, wherever that was: it does not count as one that died.
     pub async fn stop(&self) -> Result<()> {
+        let _taking = self.taking.lock().await;
         Ok(features::release(&mut *self.context.connection().await?, self.context.owner).await?)
+    }
+
+    /// Takes the lease of the job that is next, in a task of its own: one that was asked for is taken before [`Features::stop`] looks.
+    async fn take_turn(&self) -> Result<Option<Turn>> {
+        let (context, taking) = (Arc::clone(&self.context), Arc::clone(&self.taking).lock_owned().await);
+        let taken = tokio::spawn(async move {
+            let _taking = taking;
+            let mut connection = context.connection().await?;
+            Ok(features::take_turn(&mut connection, context.owner, context.jobs.lease).await?)
+        });
+        taken.await.map_err(ServiceError::internal)?
     }
 
     /// One shard of the job that is next. `false`: there is none.
     async fn turn(&self) -> Result<bool> {
         let alone = self.context.batch_turn.lock().await;
-        let mut connection = self.context.connection().await?;
-        let lease = self.context.jobs.lease;
-        let Some(turn) = features::take_turn(&mut connection, self.context.owner, lease).await? else {
-            return Ok(false);
-        };
-        drop(connection);
+        let Some(turn) = self.take_turn().await? else { return Ok(false) };
         let worked = self.work(&turn).await;
         drop(alone);
         match worked {
