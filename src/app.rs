@@ -27,6 +27,7 @@ use crate::api::server::serve;
 use crate::background::Background;
 use crate::background::Loops;
 use crate::config::Config;
+use crate::engine::Engine;
 use crate::engine::EngineConfig;
 use crate::engine::LocalEngine;
 use crate::service::Activity;
@@ -144,6 +145,7 @@ async fn start_private(config: &Config) -> anyhow::Result<LocalPostgres> {
 pub struct Host {
     config: Config,
     database: Database,
+    engine: Arc<dyn Engine>,
     sessions: Arc<Sessions>,
     features: Arc<Features>,
     sweeper: Sweeper,
@@ -158,12 +160,12 @@ impl Host {
     /// Puts the host together: database, blobs, engine, use cases.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let database = Database::open(&config).await?;
-        let engine = LocalEngine::start(engine_config(&config))?;
+        let engine: Arc<dyn Engine> = Arc::new(LocalEngine::start(engine_config(&config))?);
         let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
         let context = Arc::new(Context {
             pool: database.pool.clone(),
             blobs: blobs.clone(),
-            engine: Arc::new(engine),
+            engine: Arc::clone(&engine),
             limits: config.limits.clone(),
             jobs: job_settings(&config),
             inference: inference_settings(&config),
@@ -209,7 +211,8 @@ impl Host {
             limits: Arc::new(config.limits.clone()),
         };
         let delivery = Arc::new(delivery);
-        Ok(Self { config, database, sessions, features, sweeper: Sweeper(context), blobs, delivery, closing, app })
+        let sweeper = Sweeper(context);
+        Ok(Self { config, database, engine, sessions, features, sweeper, blobs, delivery, closing, app })
     }
 
     /// Listens, and says where through `ready`, until `shutdown` resolves; then ends in order.
@@ -250,7 +253,9 @@ impl Host {
                 tracing::error!(%error, "the lease of a batch could not be given back: {error}");
             }
             last_count.await?;
-            self.database.close().await
+            let closed = self.database.close().await;
+            self.engine.finish().await;
+            closed
         };
         tokio::time::timeout(budget.mul_f32(SAVE_SHARE), rest)
             .await

@@ -255,4 +255,7 @@ pub trait Engine: Send + Sync {
     async fn snapshot(&self, job: JobId) -> Result<Snapshot, EngineError>;
     /// Forgets a session and frees its memory.
     async fn close(&self, job: JobId);
+
+    /// Returns when the device has done all that it was asked for. A process that ends amid a pass ends under LibTorch's feet.
+    async fn finish(&self);
 }

@@ -80,7 +80,8 @@ async fn a_shutdown_amid_a_shard_costs_the_job_no_attempt() {
     let job = features_job(&client, &file, &settings()).await;
     for _ in 0..3 {
         host.signal("TERM");
-        host.ended(Duration::from_secs(30)).await;
+        let status = host.ended(Duration::from_secs(30)).await;
+        assert!(status.success(), "{status}\n{}", host.log());
         host.restart().await;
     }
     succeeded(&job).await;

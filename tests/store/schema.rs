@@ -113,3 +113,31 @@ async fn the_schema_refuses_rows_that_break_an_invariant() -> TestResult {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_transaction_that_is_given_up_while_it_begins_leaves_no_connection_in_one() -> TestResult {
+    let world = World::new().await;
+    let settings = PoolSettings { max_connections: 1, ..PoolSettings::default() };
+    let pool = pool::connect(&world.url, settings).await?;
+    for polls in 1..40 {
+        let mut beginning = Box::pin(pool::begin(&pool));
+        for _ in 0..polls {
+            if futures::poll!(&mut beginning).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+            std::thread::sleep(Duration::from_micros(200)); // the server answers meanwhile
+        }
+        drop(beginning);
+        let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&pool).await?;
+        let state: String = sqlx::query_scalar("select state from pg_stat_activity where pid = $1")
+            .bind(pid)
+            .fetch_one(&world.pool)
+            .await?;
+        assert_eq!(
+            state, "idle",
+            "given up after {polls} polls: the next statement is in a transaction that nobody commits"
+        );
+    }
+    Ok(())
+}
