@@ -174,9 +174,11 @@ def fitted(body: dict[str, Any]) -> dict[str, Any]:
 
 def is_tensor(value: Any) -> bool:
     """Whether the schema takes it for one."""
-    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data"} or value["dtype"] not in WIDTHS:
+    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data"}:
         return False
-    shape, data = value["shape"], value["data"]
+    dtype, shape, data = value["dtype"], value["shape"], value["data"]
+    if not isinstance(dtype, str) or dtype not in WIDTHS:
+        return False
     is_shape = isinstance(shape, list) and len(shape) <= 4 and all(type(size) is int and size >= 0 for size in shape)
     return is_shape and isinstance(data, str) and re.fullmatch(BASE64, data) is not None
 
