@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import sentiment
 from fake_host import FakeHost
-from test_side import in_the_middle, marked, some_taps
+from test_side import check_whole_numbers, in_the_middle, marked, some_taps
 
 torch = pytest.importorskip("torch")
 
@@ -112,6 +112,10 @@ def test_noise_is_drawn_from_the_generator_alone(regularization: Regularization)
     np.testing.assert_array_equal(gradients(1), gradients(11))
     assert np.abs(gradients(1) - gradients(2)).max() > 1e-3
     np.testing.assert_array_equal(network.outputs(taps), network.outputs(taps))
+
+
+def test_whole_numbers_of_8_bits_are_read_as_numbers() -> None:
+    check_whole_numbers("ladder")
 
 
 def test_the_number_of_threads_is_put_back() -> None:
