@@ -1,5 +1,5 @@
-//! The loops of a host: chores on sessions, feature jobs, batches, the count of requests, the sweep of what is no longer wanted, notices, deliveries. Owns how
-//! often each runs and in which order they end; must never construct what they work on: that is `app`'s.
+//! The loops of a host: chores on sessions, feature jobs, batches, the count of requests, the sweep of what is no longer wanted, notices,
+//! deliveries. Owns how often each runs and in which order they end; must never construct what they work on: that is `app`'s.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -35,6 +35,7 @@ const SERVICE_ORDER: &[&[&str]] = &[
     &["lifecycle", "inference"],
     &["webhooks", "files", "accounting"],
     &["access"],
+    &["unattended"],
     &["context"],
     &["error"],
 ];

@@ -17,6 +17,7 @@ mod lifecycle;
 mod models;
 mod planning;
 mod training;
+mod unattended;
 mod webhooks;
 
 pub use access::idempotency::AnswerRecord;

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::domain::batch::BatchEndpoint;
@@ -33,6 +32,7 @@ use crate::service::error::ServiceError;
 use crate::service::files::REQUESTS;
 use crate::service::files::STORED;
 use crate::service::lifecycle::metadata::check_metadata;
+use crate::service::unattended::Turns;
 use crate::store::Connection;
 use crate::store::Page as PageRequest;
 use crate::store::Paged;
@@ -63,15 +63,13 @@ pub struct NewBatch {
 pub struct Batches {
     pub(super) context: Arc<Context>,
     pub(super) endpoints: Arc<dyn Endpoints>,
-    pub(super) wake: Notify,
-    /// Held while a lease is taken.
-    pub(super) taking: Arc<tokio::sync::Mutex<()>>,
+    pub(super) turns: Turns,
 }
 
 impl Batches {
     /// No work yet; `endpoints` answer the requests.
     pub fn new(context: Arc<Context>, endpoints: Arc<dyn Endpoints>) -> Self {
-        Self { context, endpoints, wake: Notify::new(), taking: Arc::default() }
+        Self { context, endpoints, turns: Turns::default() }
     }
 
     /// Makes a batch, whose lines are checked next.
@@ -102,7 +100,7 @@ impl Batches {
         let row = batches::insert(&mut transaction, &row).await?;
         record.write(&mut transaction, &row).await?;
         commit(transaction).await?;
-        self.wake.notify_one();
+        self.turns.wake();
         Ok(row)
     }
 
@@ -132,7 +130,7 @@ impl Batches {
         let batch = batches::get(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
         record.write(&mut transaction, &batch).await?;
         commit(transaction).await?;
-        self.wake.notify_one();
+        self.turns.wake();
         Ok(batch)
     }
 

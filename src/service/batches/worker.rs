@@ -1,11 +1,7 @@
 //! The worker of batches. Owns whose turn it is, one piece at a time: the batch that had none for longest is next; a feature job may
 //! come in between. A turn is a lease on the batch; what it writes carries the fencing token, and a piece that was not committed never was.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
-
-use futures::FutureExt;
 
 use crate::domain::batch::BatchEvent;
 use crate::domain::batch::BatchStatus;
@@ -19,54 +15,23 @@ use crate::service::batches::turns::Stop;
 use crate::service::batches::turns::Work;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
+use crate::service::unattended::AFTER_FAILURE;
+use crate::service::unattended::Turns;
+use crate::service::unattended::Worker;
+use crate::service::unattended::work;
 use crate::store::batches;
 use crate::store::batches::BatchError;
 use crate::store::batches::BatchErrors;
 use crate::store::batches::Turn;
 
-/// How often an idle worker looks for batches that others admitted.
-const LOOK: Duration = Duration::from_millis(500);
-/// Pause after a turn that failed.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
+impl Worker for Batches {
+    const TURN: &'static str = "a turn of a batch";
 
-impl Batches {
-    /// Works until it is aborted; then [`Batches::stop`] gives the lease back.
-    pub async fn run(&self) {
-        loop {
-            // A turn that panics ends alone: its lease stays, so that the attempt counts as barren.
-            let turn = AssertUnwindSafe(self.turn()).catch_unwind().await;
-            match turn.unwrap_or_else(|_| Err(ServiceError::internal("a turn of a batch panicked"))) {
-                Ok(true) => {}
-                Ok(false) => {
-                    // Whoever wakes it in between or not: it looks again.
-                    let _ = tokio::time::timeout(LOOK, self.wake.notified()).await;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a turn of a batch failed and is tried again: {error}");
-                    tokio::time::sleep(AFTER_FAILURE).await;
-                }
-            }
-        }
+    fn turns(&self) -> &Turns {
+        &self.turns
     }
 
-    /// Gives back the lease of a turn that was cut short, wherever that was: it does not count as one that died.
-    pub async fn stop(&self) -> Result<()> {
-        let _taking = self.taking.lock().await;
-        Ok(batches::release(&mut *self.context.connection().await?, self.context.owner).await?)
-    }
-
-    /// Takes the lease of the batch that is next, in a task of its own: one that was asked for is taken before [`Batches::stop`] looks.
-    async fn take_turn(&self) -> Result<Option<Turn>> {
-        let (context, taking) = (Arc::clone(&self.context), Arc::clone(&self.taking).lock_owned().await);
-        let taken = tokio::spawn(async move {
-            let _taking = taking;
-            let mut connection = context.connection().await?;
-            Ok(batches::take_turn(&mut connection, context.owner, context.jobs.lease).await?)
-        });
-        taken.await.map_err(ServiceError::internal)?
-    }
-
-    /// One piece of the batch that is next. `false`: there is none.
+    /// One piece of the batch that is next.
     async fn turn(&self) -> Result<bool> {
         let alone = self.context.batch_turn.lock().await;
         let Some(turn) = self.take_turn().await? else { return Ok(false) };
@@ -79,6 +44,28 @@ impl Batches {
             Err(Stop::Failed(error)) => self.failed(&turn, error).await,
         }?;
         Ok(true)
+    }
+}
+
+impl Batches {
+    /// Works until it is aborted; then [`Batches::stop`] gives the lease back.
+    pub async fn run(&self) {
+        work(self).await;
+    }
+
+    /// Gives back the lease of a turn that was cut short: it does not count as one that died.
+    pub async fn stop(&self) -> Result<()> {
+        let release = async { Ok(batches::release(&mut *self.context.connection().await?, self.context.owner).await?) };
+        self.turns.give_back(release).await
+    }
+
+    async fn take_turn(&self) -> Result<Option<Turn>> {
+        let context = Arc::clone(&self.context);
+        let lease = async move {
+            let mut connection = context.connection().await?;
+            Ok(batches::take_turn(&mut connection, context.owner, context.jobs.lease).await?)
+        };
+        self.turns.take(lease).await
     }
 
     async fn work(&self, turn: &Turn) -> std::result::Result<(), Stop> {

@@ -1,16 +1,12 @@
 //! The worker of feature jobs. Owns whose turn it is, one shard at a time: the job that had none for longest is next, so that jobs
-//! take turns by shard, and with batches by `Context::batch_turn`. A turn is a lease on the job; what it writes carries the fencing token, and a shard that was not committed
-//! never was.
+//! take turns by shard, and with batches by `Context::batch_turn`. A turn is a lease on the job; what it writes carries the fencing
+//! token, and a shard that was not committed never was.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::FutureExt;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::features::FeatureSettings;
@@ -32,6 +28,10 @@ use crate::service::features::transform;
 use crate::service::features::transform::Fitted;
 use crate::service::features::transform::fit;
 use crate::service::lifecycle::transitions::missing;
+use crate::service::unattended::AFTER_FAILURE;
+use crate::service::unattended::Turns;
+use crate::service::unattended::Worker;
+use crate::service::unattended::work;
 use crate::store::blobs::BlobRef;
 use crate::store::features;
 use crate::store::features::Turn;
@@ -43,20 +43,14 @@ use crate::store::jobs::JobRow;
 use crate::store::models;
 use crate::store::models::ModelRow;
 
-/// How often an idle worker looks for jobs that others admitted.
-const LOOK: Duration = Duration::from_millis(500);
 /// Transforms that are kept in memory.
 const TRANSFORMS: usize = 4;
-/// Pause after a turn that failed.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Feature jobs: their admission, and the worker.
 pub struct Features {
     pub(super) context: Arc<Context>,
     pub(super) sessions: FeatureSessions,
-    wake: Notify,
-    /// Held while a lease is taken.
-    taking: Arc<tokio::sync::Mutex<()>>,
+    turns: Turns,
     /// Transforms that were used lately, the newest first.
     transforms: Mutex<Vec<Arc<Transform>>>,
 }
@@ -70,56 +64,14 @@ struct Material {
     opened: Arc<Opened>,
 }
 
-impl Features {
-    /// No work yet.
-    pub fn new(context: Arc<Context>) -> Self {
-        let sessions = FeatureSessions::new(Arc::clone(&context));
-        Self { context, sessions, wake: Notify::new(), taking: Arc::default(), transforms: Mutex::default() }
+impl Worker for Features {
+    const TURN: &'static str = "a turn of a features job";
+
+    fn turns(&self) -> &Turns {
+        &self.turns
     }
 
-    /// Says that there may be work.
-    pub fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// Works until it is aborted; then [`Features::stop`] gives the lease back.
-    pub async fn run(&self) {
-        loop {
-            // A turn that panics ends alone: its lease stays, so that the attempt counts as barren.
-            let turn = AssertUnwindSafe(self.turn()).catch_unwind().await;
-            match turn.unwrap_or_else(|_| Err(ServiceError::internal("a turn of a features job panicked"))) {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.sessions.close_idle().await;
-                    // Whoever wakes it in between or not: it looks again.
-                    let _ = tokio::time::timeout(LOOK, self.wake.notified()).await;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a turn of a features job failed and is tried again: {error}");
-                    tokio::time::sleep(AFTER_FAILURE).await;
-                }
-            }
-        }
-    }
-
-    /// Gives back the lease of a turn that was cut short, wherever that was: it does not count as one that died.
-    pub async fn stop(&self) -> Result<()> {
-        let _taking = self.taking.lock().await;
-        Ok(features::release(&mut *self.context.connection().await?, self.context.owner).await?)
-    }
-
-    /// Takes the lease of the job that is next, in a task of its own: one that was asked for is taken before [`Features::stop`] looks.
-    async fn take_turn(&self) -> Result<Option<Turn>> {
-        let (context, taking) = (Arc::clone(&self.context), Arc::clone(&self.taking).lock_owned().await);
-        let taken = tokio::spawn(async move {
-            let _taking = taking;
-            let mut connection = context.connection().await?;
-            Ok(features::take_turn(&mut connection, context.owner, context.jobs.lease).await?)
-        });
-        taken.await.map_err(ServiceError::internal)?
-    }
-
-    /// One shard of the job that is next. `false`: there is none.
+    /// One shard of the job that is next.
     async fn turn(&self) -> Result<bool> {
         let alone = self.context.batch_turn.lock().await;
         let Some(turn) = self.take_turn().await? else { return Ok(false) };
@@ -131,6 +83,44 @@ impl Features {
             Err(Stop::Failed(error)) => self.failed(&turn, error).await,
         }?;
         Ok(true)
+    }
+
+    async fn idle(&self) {
+        self.sessions.close_idle().await;
+    }
+}
+
+impl Features {
+    /// No work yet.
+    pub fn new(context: Arc<Context>) -> Self {
+        let sessions = FeatureSessions::new(Arc::clone(&context));
+        Self { context, sessions, turns: Turns::default(), transforms: Mutex::default() }
+    }
+
+    /// Says that there may be work.
+    pub fn wake(&self) {
+        self.turns.wake();
+    }
+
+    /// Works until it is aborted; then [`Features::stop`] gives the lease back.
+    pub async fn run(&self) {
+        work(self).await;
+    }
+
+    /// Gives back the lease of a turn that was cut short: it does not count as one that died.
+    pub async fn stop(&self) -> Result<()> {
+        let release =
+            async { Ok(features::release(&mut *self.context.connection().await?, self.context.owner).await?) };
+        self.turns.give_back(release).await
+    }
+
+    async fn take_turn(&self) -> Result<Option<Turn>> {
+        let context = Arc::clone(&self.context);
+        let lease = async move {
+            let mut connection = context.connection().await?;
+            Ok(features::take_turn(&mut connection, context.owner, context.jobs.lease).await?)
+        };
+        self.turns.take(lease).await
     }
 
     /// A turn that may go well when it is tried again; after several in a row the job fails with the last one's reason.
