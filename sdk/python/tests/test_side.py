@@ -12,6 +12,7 @@ from blindtune.private.secret import SecretStream
 from blindtune.private.side import Epoch, SideModel, SideSettings, Weighted, balanced, fit_side
 from blindtune.private.side.attentive import Attentive
 from blindtune.private.side.network import Regularization, Shape
+from blindtune.private.side.pooled import Pooled
 from blindtune.private.side.standardize import Standardize, to_float32
 from blindtune.private.tasks import Classification, Regression
 
@@ -51,8 +52,13 @@ def in_the_middle(rows: int, seed: int) -> tuple[Taps, np.ndarray]:
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_gradients_are_those_of_finite_differences(dropout: float) -> None:
-    taps, rng = some_taps(5, 0), np.random.default_rng(1)
     network = Attentive.fresh(Shape(2, FEATURES, 3, heads=2, width=4), SecretStream(b"g"), Regularization(dropout))
+    check_gradients(network, some_taps(5, 0))
+
+
+def check_gradients(network: Attentive | Pooled, taps: Taps) -> None:
+    """Those of a batch of five, along a random direction for each parameter."""
+    rng = np.random.default_rng(1)
     network.parameters = [p.astype(np.float64) for p in network.parameters]  # type: ignore[misc]
     labels, masks = np.array([0, 2, 1, 1, 0]), network.masks(5, rng)
 

@@ -11,13 +11,13 @@ import pytest
 from conftest import sentiment
 from fake_features import LEVELS, states
 from fake_host import FakeHost
+from test_side import check_gradients
 
 from blindtune import Client, Dataset, RunError, SettingsError, Tuner
 from blindtune.cli import main
 from blindtune.data.taps import Taps
 from blindtune.export import load_export
 from blindtune.features import FeatureSource, FeatureStore, Transform, download, picks_of
-from blindtune.private.heads import cross_entropy
 from blindtune.private.secret import SecretStream
 from blindtune.private.side import SideModel, SideSettings, fit_side
 from blindtune.private.side.network import Regularization, Shape
@@ -41,25 +41,8 @@ def some_vectors(rows: int, seed: int, levels: int = 3, features: int = 8) -> Ta
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_gradients_are_those_of_finite_differences(dropout: float) -> None:
-    taps, rng = some_vectors(5, 0), np.random.default_rng(1)
     network = Pooled.fresh(Shape(3, 8, 3, width=4), SecretStream(b"g"), Regularization(dropout))
-    network.parameters = [p.astype(np.float64) for p in network.parameters]  # type: ignore[misc]
-    labels, masks = np.array([0, 2, 1, 1, 0]), network.masks(5, rng)
-
-    def loss() -> float:
-        return cross_entropy(network.forward(taps, masks).logits, labels)[0]
-
-    passed = network.forward(taps, masks)
-    gradients = network.backward(passed, cross_entropy(passed.logits, labels)[1])
-    for parameter, gradient in zip(network.parameters, gradients, strict=True):
-        direction = rng.normal(size=parameter.shape)
-        step, start = 1e-3, parameter.copy()
-        parameter[...] = start + step * direction
-        above = loss()
-        parameter[...] = start - step * direction
-        below = loss()
-        parameter[...] = start
-        assert (above - below) / (2 * step) == pytest.approx(float((gradient * direction).sum()), rel=2e-3, abs=2e-5)
+    check_gradients(network, some_vectors(5, 0))
 
 
 def test_what_lies_in_one_vector_of_one_level_is_found() -> None:

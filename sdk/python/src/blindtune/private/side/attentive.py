@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import erf
 
 from ...arrays import F32, AnyArray
 from ...data.taps import Taps
 from ..secret import SecretStream
+from .layers import Masks, dropped, gelu, gelu_slope
 from .network import Loss, Regularization, Shape
 from .segments import Segments
 
@@ -76,17 +76,17 @@ class Attentive:
         texts = Segments.of(taps)
         read = [Level.read(level, texts, q[k], w[k]) for k, level in enumerate(taps.levels)]
         flat = np.stack([level.pooled(texts) for level in read], axis=1).reshape(len(taps), -1)
-        wide = _dropped(_gelu(flat), None if masks is None else masks.wide)
+        wide = dropped(gelu(flat), None if masks is None else masks.wide)
         inner = wide @ dense.T + dense_bias
-        narrow = _dropped(_gelu(inner), None if masks is None else masks.narrow)
+        narrow = dropped(gelu(inner), None if masks is None else masks.narrow)
         return Pass(np.asarray(narrow @ out.T + out_bias), texts, read, flat, wide, inner, narrow, masks)
 
     def backward(self, of: Pass, dlogits: F32) -> list[F32]:
         """From dL/dlogits [B, O]: dL/dparameters in their order."""
         q, _, dense, _, out, _ = self.parameters
         narrow, wide = (None, None) if of.masks is None else (of.masks.narrow, of.masks.wide)
-        dinner = _dropped(np.asarray(dlogits @ out), narrow) * _gelu_slope(of.inner)
-        dflat = _dropped(np.asarray(dinner @ dense), wide) * _gelu_slope(of.flat)
+        dinner = dropped(np.asarray(dlogits @ out), narrow) * gelu_slope(of.inner)
+        dflat = dropped(np.asarray(dinner @ dense), wide) * gelu_slope(of.flat)
         dz = dflat.reshape(len(dlogits), len(of.levels), q.shape[1], -1)
         pairs = [level.backward(of.texts, dz[:, k]) for k, level in enumerate(of.levels)]
         dq, dw = (np.stack(parts) for parts in zip(*pairs, strict=True))
@@ -95,13 +95,7 @@ class Attentive:
 
     def masks(self, rows: int, generator: np.random.Generator) -> Masks | None:
         """Dropout's masks for a batch; None without dropout."""
-        dropout, narrow = self.regularization.dropout, self.parameters[2].shape
-        if dropout == 0:
-            return None
-        sizes = (rows, narrow[1]), (rows, narrow[0])
-        scale = np.float32(1.0 / (1.0 - dropout))
-        wide, thin = ((generator.random(size, dtype=np.float32) >= dropout) * scale for size in sizes)
-        return Masks(wide, thin)
+        return Masks.around(self.parameters[2], rows, self.regularization.dropout, generator)
 
 
 @dataclass(frozen=True)
@@ -138,14 +132,6 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Masks:
-    """Dropout of the two layers: 0, or 1 / (1 - p)."""
-
-    wide: F32
-    narrow: F32
-
-
-@dataclass(frozen=True)
 class Pass:
     """One forward: its logits [B, O], and what its backward needs."""
 
@@ -157,16 +143,3 @@ class Pass:
     inner: AnyArray = field(repr=False)
     narrow: AnyArray = field(repr=False)
     masks: Masks | None = None
-
-
-def _gelu(x: AnyArray) -> F32:
-    return np.asarray(0.5 * x * (1.0 + erf(x * 2.0**-0.5)), dtype=np.float32)
-
-
-def _gelu_slope(x: AnyArray) -> F32:
-    density = np.exp(-0.5 * x * x) * (2.0 * np.pi) ** -0.5
-    return np.asarray(0.5 * (1.0 + erf(x * 2.0**-0.5)) + x * density, dtype=np.float32)
-
-
-def _dropped(x: AnyArray, mask: F32 | None) -> AnyArray:
-    return x if mask is None else x * mask

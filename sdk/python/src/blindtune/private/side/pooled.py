@@ -16,7 +16,7 @@ import numpy as np
 from ...arrays import F32, AnyArray
 from ...data.taps import Taps
 from ..secret import SecretStream
-from .attentive import Masks, _dropped, _gelu, _gelu_slope
+from .layers import Masks, dropped, gelu, gelu_slope
 from .network import Loss, Regularization, Shape
 
 
@@ -69,27 +69,22 @@ class Pooled:
     def forward(self, taps: Taps, masks: Masks | None = None) -> PooledPass:
         """Logits [B, O] of B texts, with what `backward` needs; `masks` are those of dropout, none when evaluating."""
         dense, dense_bias, out, out_bias = self.parameters
-        x = _dropped(_one_vector_a_level(taps), None if masks is None else masks.wide)
+        x = dropped(_one_vector_a_level(taps), None if masks is None else masks.wide)
         inner = x @ dense.T + dense_bias
-        narrow = _dropped(_gelu(inner), None if masks is None else masks.narrow)
+        narrow = dropped(gelu(inner), None if masks is None else masks.narrow)
         return PooledPass(np.asarray(narrow @ out.T + out_bias), x, inner, narrow, masks)
 
     def backward(self, of: PooledPass, dlogits: F32) -> list[F32]:
         """From dL/dlogits [B, O]: dL/dparameters in their order."""
         out = self.parameters[2]
-        dinner = _dropped(np.asarray(dlogits @ out), None if of.masks is None else of.masks.narrow)
-        dinner = dinner * _gelu_slope(of.inner)
+        dinner = dropped(np.asarray(dlogits @ out), None if of.masks is None else of.masks.narrow)
+        dinner = dinner * gelu_slope(of.inner)
         grads = [dinner.T @ of.x, dinner.sum(axis=0), dlogits.T @ of.narrow, dlogits.sum(axis=0)]
         return [np.asarray(g, dtype=np.float32) for g in grads]
 
     def masks(self, rows: int, generator: np.random.Generator) -> Masks | None:
         """Dropout's masks for a batch; None without dropout."""
-        dropout, (narrow, wide) = self.regularization.dropout, self.parameters[0].shape
-        if dropout == 0:
-            return None
-        scale = np.float32(1.0 / (1.0 - dropout))
-        sizes = (rows, wide), (rows, narrow)
-        return Masks(*((generator.random(size, dtype=np.float32) >= dropout) * scale for size in sizes))
+        return Masks.around(self.parameters[0], rows, self.regularization.dropout, generator)
 
 
 @dataclass(frozen=True)

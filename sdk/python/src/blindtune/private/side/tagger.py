@@ -17,7 +17,7 @@ import numpy as np
 from ...arrays import F32, I64, AnyArray
 from ...data.taps import Taps
 from ..secret import SecretStream
-from .attentive import _dropped, _gelu, _gelu_slope
+from .layers import draw_masks, dropped, gelu, gelu_slope
 from .network import Loss, Regularization, Shape
 
 REACH = (-1, 0, 1)
@@ -79,9 +79,9 @@ class Tagger:
         sizes = [(len(x), len(near_bias)), (len(x), len(far_bias))]
         first, second = (None, None) if masks is None else masks.draw(sizes)
         inner = _gathered(x, near, taps.offsets) + near_bias
-        v = _dropped(_gelu(inner), first)
+        v = dropped(gelu(inner), first)
         deep = _gathered(v, far, taps.offsets) + far_bias
-        last = _dropped(_gelu(deep), second)
+        last = dropped(gelu(deep), second)
         logits = np.asarray(last @ out.T + out_bias, dtype=x.dtype)
         return TaggerPass(logits, x, inner, v, deep, last, (first, second), taps.offsets)
 
@@ -89,9 +89,9 @@ class Tagger:
         """From dL/dlogits [T, O]: dL/dparameters in their order."""
         _, _, far, _, out, _ = self.parameters
         first, second = of.masks
-        ddeep = _dropped(np.asarray(dlogits @ out), second) * _gelu_slope(of.deep)
+        ddeep = dropped(np.asarray(dlogits @ out), second) * gelu_slope(of.deep)
         dfar, dv = _spread(of.v, far, ddeep, of.offsets)
-        dinner = _dropped(dv, first) * _gelu_slope(of.inner)
+        dinner = dropped(dv, first) * gelu_slope(of.inner)
         dnear = np.stack([of.x.T @ _shifted(dinner, -by, of.offsets) for by in REACH])
         grads = [dnear, dinner.sum(axis=0), dfar, ddeep.sum(axis=0), dlogits.T @ of.last, dlogits.sum(axis=0)]
         return [np.asarray(g, dtype=np.float32) for g in grads]
@@ -106,8 +106,7 @@ class TokenDropout:
 
     def draw(self, sizes: list[tuple[int, int]]) -> tuple[F32, ...]:
         """One for each layer; all ones without dropout."""
-        scale = np.float32(1.0 / (1.0 - self.share))
-        return tuple((self.generator.random(size, dtype=np.float32) >= self.share) * scale for size in sizes)
+        return draw_masks(self.share, sizes, self.generator)
 
 
 @dataclass(frozen=True)
