@@ -11,6 +11,7 @@ use crate::domain::feature_choice::BadTaps;
 use crate::domain::feature_choice::LevelChoice;
 use crate::domain::feature_choice::Levels;
 use crate::domain::limits::LARGEST_WHOLE;
+use crate::domain::limits::Limits;
 use crate::domain::settings::BadSetting;
 use crate::domain::settings::Precision;
 use crate::domain::taps::TapDtype;
@@ -84,7 +85,12 @@ pub struct Given<'a> {
     pub dim: usize,
 }
 
-impl Given<'_> {
+impl<'a> Given<'a> {
+    /// Of a backbone with so many levels of this width, within the limits of a host.
+    pub fn within(limits: &Limits, model: &'a str, count: usize, width: usize) -> Self {
+        Self { levels: Levels { model, count, most: limits.feature_levels }, width, dim: limits.feature_dim }
+    }
+
     /// Refuses states of a level in more features than the host gives.
     pub fn check_dim(&self, dim: usize) -> Result<(), String> {
         if self.dim == 0 || dim <= self.dim {

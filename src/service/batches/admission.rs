@@ -19,18 +19,15 @@ use crate::domain::ids::BatchId;
 use crate::domain::ids::FileId;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
-use crate::service::access::budgets;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::batches::endpoints::Endpoints;
-use crate::service::batches::piece::budget_spent;
-use crate::service::batches::piece::storage_full;
+use crate::service::batches::room::refusal;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::context::known_cursor;
 use crate::service::error::ServiceError;
 use crate::service::files::REQUESTS;
-use crate::service::files::STORED;
 use crate::service::lifecycle::metadata::check_metadata;
 use crate::service::unattended::Turns;
 use crate::store::Connection;
@@ -39,7 +36,6 @@ use crate::store::Paged;
 use crate::store::batches;
 use crate::store::batches::BatchRow;
 use crate::store::batches::NewBatch as NewBatchRow;
-use crate::store::features;
 use crate::store::files;
 use crate::store::jobs::Metadata;
 use crate::store::projects;
@@ -142,12 +138,7 @@ impl Batches {
             let message = format!("A project has at most {most} open batches (limits.jobs_per_project).");
             return Err(ServiceError::new(ErrorCode::TooManyBatches, message));
         }
-        if let Some(budget) = budgets::spent(connection, project, key).await? {
-            return Err(budget_spent(budget));
-        }
-        let most = self.context.limits.feature_bytes_per_project;
-        let stored = features::stored_bytes(connection, project, &STORED).await?.unsigned_abs();
-        if stored >= most { Err(storage_full(stored, most)) } else { Ok(()) }
+        refusal(&self.context, connection, project, key).await?.map_or(Ok(()), Err)
     }
 }
 

@@ -7,6 +7,7 @@ mod checking;
 mod endpoints;
 mod output;
 mod piece;
+mod room;
 mod turns;
 mod worker;
 

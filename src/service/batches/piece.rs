@@ -12,23 +12,20 @@ use serde_json::json;
 use crate::domain::batch::BatchEndpoint;
 use crate::domain::batch::RequestLine;
 use crate::domain::batch::read_line;
-use crate::domain::error_code::ErrorCode;
-use crate::service::access::budgets;
 use crate::service::batches::endpoints::LineAnswer;
 use crate::service::batches::endpoints::LineCall;
+use crate::service::batches::room::refusal;
 use crate::service::batches::turns::Stop;
 use crate::service::batches::turns::Work;
 use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::error::ServiceError;
-use crate::service::files::STORED;
 use crate::service::files::row_reader::read_records;
 use crate::store::Tx;
 use crate::store::batches;
 use crate::store::batches::NewPiece;
 use crate::store::blobs::BlobKind;
 use crate::store::blobs::BlobRef;
-use crate::store::features;
 use crate::store::files::FileRow;
 use crate::store::usage;
 use crate::store::usage::Amounts;
@@ -219,26 +216,8 @@ async fn verdict(work: &Work<'_>) -> Result<Verdict> {
         return Ok(Verdict::TooLate);
     }
     let mut connection = work.context.connection().await?;
-    if let Some(budget) = budgets::spent(&mut connection, work.batch.project, work.batch.key).await? {
-        return Ok(Verdict::Refuse(budget_spent(budget)));
-    }
-    let most = work.context.limits.feature_bytes_per_project;
-    let stored = features::stored_bytes(&mut connection, work.batch.project, &STORED).await?.unsigned_abs();
-    Ok(if stored >= most { Verdict::Refuse(storage_full(stored, most)) } else { Verdict::Answer })
-}
-
-/// There is nothing left this month.
-pub fn budget_spent(budget: &'static str) -> ServiceError {
-    let message = format!("The budget for this month is spent ({budget}).");
-    ServiceError::new(ErrorCode::InsufficientQuota, message).at(budget)
-}
-
-/// There is no room for answers.
-pub fn storage_full(stored: u64, most: u64) -> ServiceError {
-    let message = format!(
-        "The project has {stored} of {most} bytes stored or promised (limits.feature_bytes_per_project). Delete result files."
-    );
-    ServiceError::new(ErrorCode::StorageExceeded, message).at("limits.feature_bytes_per_project")
+    let refused = refusal(work.context, &mut connection, work.batch.project, work.batch.key).await?;
+    Ok(refused.map_or(Verdict::Answer, Verdict::Refuse))
 }
 
 async fn write(work: &Work<'_>, first: u64, answers: &Answers) -> std::result::Result<(), Stop> {

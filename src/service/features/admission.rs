@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
-use crate::domain::feature_choice::Levels;
 use crate::domain::features::FeatureSettings;
 use crate::domain::features::Given;
 use crate::domain::ids::FileId;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
-use crate::domain::limits::Limits;
 use crate::domain::settings::BadSetting;
 use crate::domain::settings::Precision;
 use crate::domain::settings::SplitSettings;
@@ -195,8 +193,7 @@ impl Features {
 
 /// What this host gives of a backbone.
 fn given<'a>(context: &Context, model: &'a str, opened: &Opened) -> Given<'a> {
-    let Limits { feature_levels: most, feature_dim: dim, .. } = context.limits;
-    Given { levels: Levels { model, count: opened.info.levels, most }, width: opened.info.hidden_size, dim }
+    Given::within(&context.limits, model, opened.info.levels, opened.info.hidden_size)
 }
 
 /// Rows and their tokens.

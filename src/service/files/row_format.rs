@@ -1,5 +1,5 @@
-//! Uploaded rows: JSONL, CSV and TSV, and requests of batches. Owns what a row may contain and the byte index over a file; must never hold a whole
-//! file in memory, and never lets a label through.
+//! Uploaded rows: JSONL, CSV and TSV, and requests of batches. Owns what a row may contain and the byte index over a file; must never
+//! hold a whole file in memory, and never lets a label through.
 
 use std::cell::Cell;
 use std::io::BufRead;

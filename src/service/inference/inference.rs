@@ -15,12 +15,10 @@ use uuid::Uuid;
 use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
-use crate::domain::feature_choice::Levels;
 use crate::domain::features::Given;
 use crate::domain::ids::JobId;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
-use crate::domain::limits::Limits;
 use crate::domain::settings::Custody;
 use crate::domain::settings::Pooling;
 use crate::domain::settings::Precision;
@@ -332,8 +330,7 @@ impl Inference {
 
     /// What a pass is asked for, within what this host gives of the backbone.
     fn taps(&self, model: &str, opened: &Opened, choice: &TapChoice) -> Result<Taps> {
-        let Limits { feature_levels: most, feature_dim: dim, .. } = self.context.limits;
-        let given = Given { levels: Levels { model, count: opened.levels, most }, width: opened.width, dim };
+        let given = Given::within(&self.context.limits, model, opened.levels, opened.width);
         let width = choice.transform.as_ref().map_or(opened.width, |transform| transform.width(opened.width));
         given.check_dim(width).map_err(|reason| {
             let message = format!("layers: {reason}; name a features job with a projection in like.");

@@ -7,8 +7,9 @@ a bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from ..client import Client
 from ..errors import ApiError, RunError
@@ -41,9 +42,15 @@ def levels_given(client: Client, model: str, layers: str | int | Sequence[int]) 
     """How many levels a host gives of a model."""
     if layers != "all":
         return layers if isinstance(layers, int) else len(layers)
-    capabilities = client.jobs.capabilities()
-    levels = [int(one["levels"]) for one in capabilities.models if one["id"] == model]
-    if not levels:
-        raise RunError(f"{client.base_url} has no backbone {model!r}")
-    most = int(capabilities.limits.get("feature_levels", 0))
-    return min(levels[0], most) if most else levels[0]
+    backbone, limits = described(client, model)
+    levels, most = int(backbone["levels"]), int(limits.get("feature_levels", 0))
+    return min(levels, most) if most else levels
+
+
+def described(client: Client, model: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What a host says of a backbone, and its limits."""
+    found = client.jobs.capabilities()
+    for one in found.models:
+        if one["id"] == model:
+            return one, found.limits
+    raise RunError(f"{client.base_url} has no backbone {model!r}")

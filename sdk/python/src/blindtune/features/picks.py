@@ -6,7 +6,7 @@ Owns: that choice, by the family of the backbone. Must never: ask for anything t
 from __future__ import annotations
 
 from ..client import Client
-from ..errors import RunError
+from .bounds import described
 
 GATHERED_LAST = ("last", "eos")
 """Cuts of families in which a token sees only those before it, or whose last token is made to stand for the text."""
@@ -14,7 +14,5 @@ GATHERED_LAST = ("last", "eos")
 
 def picks_of(client: Client, model: str) -> tuple[str, ...]:
     """The token in which the family gathers a text (the first, or the last), the largest values, and the mean."""
-    cuts = {one["id"]: one["default_pooling"] for one in client.jobs.capabilities().models}
-    if model not in cuts:
-        raise RunError(f"{client.base_url} has no backbone {model!r}")
-    return ("last" if cuts[model] in GATHERED_LAST else "cls", "max", "mean")
+    cut = described(client, model)[0]["default_pooling"]
+    return ("last" if cut in GATHERED_LAST else "cls", "max", "mean")
