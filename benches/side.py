@@ -10,7 +10,7 @@ into the project.
     DATA     folder of data sets, each with train.tsv and dev.tsv (default ../shared/data; what is absent is left out)
     SETS     names of data sets (default sst2,rte)
     SEEDS    how many secrets, where fewer than said above
-    ONLY     lines whose name begins so
+    ONLY     lines whose name begins so; several are parted by ";"
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ class SideRow:
         if self.settings.get("side") == "ladder" and find_spec("torch") is None:
             return "needs torch: the Python of make test-torch has it"
         return None
+
+    @property
+    def shares_features(self) -> bool:
+        """Whether it learns from the hidden states that are asked for once; a projection has a job of its own."""
+        return self.settings["method"] == "side" and "project" not in self.settings
 
 
 ATTENTIVE: dict[str, Any] = {"method": "side", "epochs": 3, "batch_size": 128, "lr": 1e-3, "networks": 1}
@@ -182,13 +187,15 @@ def run(lines: Sequence[SideRow], seeds: Sequence[int], data: Rows, out: Path) -
             lab = Lab(hosts.get(purpose="side"), data, out)
             # A host is known by its address, and this one has another every time: what it gave before is not found.
             lab.store().clear()
-            (out / "features.json").write_text(json.dumps(fetch(lab)))
+            if any(line.shares_features for line, _ in new):
+                (out / "features.json").write_text(json.dumps(fetch(lab)))
             for line, seed in new:
                 point = measure(line, seed, lab)
                 _kept(line, seed, out).write_text(json.dumps(point))
                 print(shown(point), flush=True)
+    features = out / "features.json"
     return {
-        "features": json.loads((out / "features.json").read_text()),
+        "features": json.loads(features.read_text()) if features.exists() else None,
         "points": [json.loads(_kept(line, seed, out).read_text()) for line, seed in todo],
         "left_out": [{"name": line.name, "reason": line.missing} for line in lines if line.missing is not None],
     }
@@ -214,7 +221,7 @@ def read(folder: Path) -> Rows:
 
 def main() -> int:
     """Measure, print, keep."""
-    only, report = os.environ.get("ONLY", ""), {}
+    only, report = tuple(os.environ.get("ONLY", "").split(";")), {}
     for name in os.environ.get("SETS", ",".join(LINES)).split(","):
         if not (DATA / name / "train.tsv").exists():
             print(f"no data in {DATA / name}: set DATA to a folder with {name}/train.tsv and {name}/dev.tsv")
