@@ -2,6 +2,8 @@
 
 #[path = "architecture/documentation.rs"]
 mod documentation;
+#[path = "architecture/fencing.rs"]
+mod fencing;
 #[path = "architecture/sizes.rs"]
 mod sizes;
 

@@ -199,13 +199,35 @@ pub struct JobCounts {
     pub running: i64,
 }
 
+/// A running job that nobody calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abandoned {
+    pub project: ProjectId,
+    pub job: JobId,
+    /// Fencing token of its last lease.
+    pub attempt: i32,
+}
+
 /// A step in the life of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateChange {
+    /// Fencing token of the newest lease that the change knows of.
+    pub attempt: i32,
     /// Its state.
     pub from: JobState,
     /// Where it goes.
     pub to: JobState,
+}
+
+/// A job's good end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completion<'a> {
+    /// Fencing token of the lease under which its adapters were read.
+    pub attempt: i32,
+    /// Its state.
+    pub from: JobState,
+    /// What came of it.
+    pub fine_tuned_model: &'a str,
 }
 
 /// What is known of a job once its backbone was read.
@@ -334,9 +356,10 @@ pub async fn counts(conn: &mut Connection, project: ProjectId) -> Result<JobCoun
 }
 
 /// Running split jobs of all projects that no host holds and that had no step for longer than `idle`, longest first.
-pub async fn idle(conn: &mut Connection, idle: Duration, limit: i64) -> Result<Vec<(ProjectId, JobId)>> {
-    let rows = sqlx::query!(
-        r#"select project_id as "project: ProjectId", id as "job: JobId" from jobs
+pub async fn idle(conn: &mut Connection, idle: Duration, limit: i64) -> Result<Vec<Abandoned>> {
+    let rows = sqlx::query_as!(
+        Abandoned,
+        r#"select project_id as "project: _", id as "job: _", attempt from jobs
            where status = 'running' and finished_at is null and features is null and (lease_until is null or lease_until < now())
              and coalesce(greatest(last_step_at, started_at), created_at) < now() - make_interval(secs => $1)
            order by coalesce(greatest(last_step_at, started_at), created_at) limit $2"#,
@@ -345,7 +368,7 @@ pub async fn idle(conn: &mut Connection, idle: Duration, limit: i64) -> Result<V
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.project, row.job)).collect())
+    Ok(rows)
 }
 
 /// Whether a job or a batch that is not final reads the file.
@@ -361,7 +384,8 @@ pub async fn file_in_use(conn: &mut Connection, project: ProjectId, file: FileId
     Ok(used)
 }
 
-/// Moves a job from one state to the next. `false` when it was not in `change.from` any more, or is not the project's.
+/// Moves a job from one state to the next. `false` when it was not in `change.from` any more, another lease was given out since
+/// `change.attempt`, or it is not the project's.
 ///
 /// Sets `started_at`, `finished_at` and `error`, and ends the lease of a job that stops running.
 pub async fn set_state(
@@ -380,39 +404,36 @@ pub async fn set_state(
                                     else barren_attempts end,
              lease_owner = case when $4 = 'running' then lease_owner end,
              lease_until = case when $4 = 'running' then lease_until end
-         where project_id = $1 and id = $2 and status = $3",
+         where project_id = $1 and id = $2 and status = $3 and attempt = $7",
         project.0,
         job.0,
         change.from.as_str(),
         change.to.as_str(),
         error.map(Json) as _,
         change.to.is_final(),
+        change.attempt,
     )
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends a job well and names what came of it. `false` when it was not in `from` any more, or is not the project's.
-pub async fn complete(
-    conn: &mut Connection,
-    project: ProjectId,
-    job: JobId,
-    from: JobState,
-    fine_tuned_model: &str,
-) -> Result<bool> {
-    let done = sqlx::query!(
+/// Ends a job well and names what came of it. `false` when it was not in `done.from` any more, another lease was given out since
+/// `done.attempt`, or it is not the project's.
+pub async fn complete(conn: &mut Connection, project: ProjectId, job: JobId, done: &Completion<'_>) -> Result<bool> {
+    let ended = sqlx::query!(
         "update jobs set status = 'succeeded', fine_tuned_model = $4, finished_at = now(), lease_owner = null,
              lease_until = null, barren_attempts = 0
-         where project_id = $1 and id = $2 and status = $3 and finished_at is null",
+         where project_id = $1 and id = $2 and status = $3 and attempt = $5 and finished_at is null",
         project.0,
         job.0,
-        from.as_str(),
-        fine_tuned_model,
+        done.from.as_str(),
+        done.fine_tuned_model,
+        done.attempt,
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(ended.rows_affected() == 1)
 }
 
 /// Names a further file that came of the job.
@@ -426,14 +447,15 @@ pub async fn add_result_file(conn: &mut Connection, project: ProjectId, job: Job
     Ok(added.execute(conn).await?.rows_affected() == 1)
 }
 
-/// Notes what the backbone and the settings make of the job. `false` when there is no such job.
-pub async fn set_shape(conn: &mut Connection, job: JobId, shape: JobShape) -> Result<bool> {
+/// Notes what the backbone and the settings make of the job. `false` when there is no such job, or another host has its lease.
+pub async fn set_shape(conn: &mut Connection, job: JobId, attempt: i32, shape: JobShape) -> Result<bool> {
     let done = sqlx::query!(
-        "update jobs set hidden_size = $2, adapter_parameters = $3, max_tokens = $4 where id = $1",
+        "update jobs set hidden_size = $2, adapter_parameters = $3, max_tokens = $4 where id = $1 and attempt = $5",
         job.0,
         shape.hidden_size,
         shape.adapter_parameters,
         shape.max_tokens,
+        attempt,
     )
     .execute(conn)
     .await?;

@@ -43,13 +43,13 @@ pub async fn heartbeat(conn: &mut Connection, owner: Uuid, ttl: Duration) -> Res
     Ok(held.into_iter().collect())
 }
 
-/// Gives a lease back in good order: its attempt does not count as barren. `false` when the owner did not hold it.
-pub async fn release(conn: &mut Connection, job: JobId, owner: Uuid) -> Result<bool> {
+/// Gives a lease back in good order: its attempt does not count as barren. `false` when it was not held any more.
+pub async fn release(conn: &mut Connection, job: JobId, attempt: i32) -> Result<bool> {
     let done = sqlx::query!(
         "update jobs set lease_owner = null, lease_until = null, barren_attempts = greatest(barren_attempts - 1, 0)
-         where id = $1 and lease_owner = $2",
+         where id = $1 and attempt = $2 and lease_owner is not null",
         job.0,
-        owner,
+        attempt,
     )
     .execute(conn)
     .await?;

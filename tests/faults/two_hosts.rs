@@ -7,6 +7,7 @@ use crate::client::OCTETS;
 use crate::client::pack;
 use crate::client_custody::host_and_client;
 use crate::driver::patiently;
+use crate::host::until;
 use crate::world::batch;
 use crate::world::shares_like;
 use crate::world::split_job;
@@ -43,6 +44,41 @@ async fn a_job_is_driven_by_one_host_and_taken_over_when_its_lease_has_ended() {
     assert_eq!((&moved["split"]["next_seq"], written), (&json!(3), Some(2)), "the first host wrote nothing");
     client.post_tensors(&job.path("/forward?seq=3"), &batch()).await.refused(503, "job_elsewhere");
     there.post_tensors(&job.path("/forward?seq=3"), &batch()).await.ok();
+}
+
+#[tokio::test]
+async fn a_host_that_slept_amid_a_completion_completes_nothing() {
+    let asleep = [SHORT[0], ("FAILPOINTS", "complete_saved=stop")];
+    let (first, client) = host_and_client(&asleep).await;
+    let second = first.start_beside(&SHORT).await;
+    let mut job = split_job(&client, json!({"custody": "host"})).await;
+    job.step_ok().await;
+    job.optim_step(0.01).await.ok_json();
+    let path = job.path("/complete");
+    let sleeper = client.clone();
+    let asked = tokio::spawn(async move { sleeper.call(Method::POST, &path).try_send().await });
+    until("the host to fall asleep", async || first.is_stopped()).await;
+
+    job.client = client.at(&second.base());
+    let path = job.path("");
+    // Its lease ends by the database's clock: the other host takes over, and makes a step that is durable.
+    patiently(|| job.client.call(Method::GET, &job.path("/adapters/0?format=flat")).header("accept", OCTETS))
+        .await
+        .ok();
+    job.step_ok().await;
+    job.optim_step(0.01).await.ok_json();
+    job.client.post(&job.path("/checkpoints"), &json!({})).await.ok_json();
+    let theta = job.theta(0).await;
+
+    first.signal("CONT");
+    let late = asked.await.expect("joins").expect("an answer");
+    late.refused(503, "lease_lost");
+    let view = job.client.get(&path).await.ok_json();
+    assert_eq!((&view["status"], &view["fine_tuned_model"]), (&json!("running"), &json!(null)));
+    assert_eq!(job.theta(0).await, theta, "the other host's adapters");
+    job.step_ok().await;
+    let done = job.client.call(Method::POST, &job.path("/complete")).try_send().await.expect("an answer").ok_json();
+    assert_eq!(done["status"], "succeeded");
 }
 
 #[tokio::test]

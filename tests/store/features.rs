@@ -15,7 +15,6 @@ use blindtune::store::features::Turn;
 use blindtune::store::jobs;
 use blindtune::store::jobs::NewFeatures;
 use blindtune::store::jobs::NewJob;
-use blindtune::store::jobs::StateChange;
 use uuid::Uuid;
 
 use crate::TestResult;
@@ -49,7 +48,7 @@ async fn running(world: &World) -> Result<JobId, Box<dyn std::error::Error>> {
         (job.features.as_ref(), job.rows_total, job.protection),
         (Some(&settings), Some(10), Some(Protection::Blind))
     );
-    let change = StateChange { from: JobState::Queued, to: JobState::Running };
+    let change = world.change(job.id, JobState::Queued, JobState::Running).await;
     assert!(jobs::set_state(&mut conn, world.project, job.id, change, None).await?);
     Ok(job.id)
 }
@@ -95,7 +94,7 @@ async fn a_turn_that_was_lost_writes_nothing() -> TestResult {
     assert!(!features::add_shard(&mut conn, &shard(&lost, 4)).await?);
     features::pass_turn(&mut conn, job, lost.attempt).await?;
     assert!(features::hold(&mut conn, job, held.attempt, TTL).await?, "the other still holds it");
-    let change = StateChange { from: JobState::Running, to: JobState::Paused };
+    let change = world.change(job, JobState::Running, JobState::Paused).await;
     assert!(jobs::set_state(&mut conn, world.project, job, change, None).await?);
     assert!(!features::hold(&mut conn, job, held.attempt, TTL).await?);
     assert!(!features::add_shard(&mut conn, &shard(&held, 4)).await?);
@@ -114,7 +113,7 @@ async fn what_open_jobs_are_still_to_write_counts_as_stored() -> TestResult {
     let turn = turn(&world, Uuid::new_v4()).await?.ok_or("a turn")?;
     assert!(features::add_shard(&mut conn, &shard(&turn, 4)).await?);
     assert_eq!(stored(&mut conn).await?, 700, "the file itself counts when its row is there");
-    let change = StateChange { from: JobState::Running, to: JobState::Cancelled };
+    let change = world.change(job, JobState::Running, JobState::Cancelled).await;
     assert!(jobs::set_state(&mut conn, world.project, job, change, None).await?);
     assert_eq!(stored(&mut conn).await?, 0);
     Ok(())

@@ -3,7 +3,6 @@
 use blindtune::domain::job::JobState;
 use blindtune::domain::steps::StepKind;
 use blindtune::store::jobs;
-use blindtune::store::jobs::StateChange;
 use blindtune::store::leases;
 use blindtune::store::steps::StepWrite;
 use futures::future::join_all;
@@ -74,8 +73,8 @@ async fn attempts_that_die_without_a_step_are_counted_and_those_that_end_well_ar
     world.step(job, attempt, 1, StepKind::Forward).await?;
     assert_eq!(world.read(job).await.barren_attempts, 0, "a step is progress");
     let mut conn = world.pool.acquire().await?;
-    assert!(leases::release(&mut conn, job, owner).await?);
-    assert!(!leases::release(&mut conn, job, owner).await?, "it is given back already");
+    assert!(leases::release(&mut conn, job, attempt).await?);
+    assert!(!leases::release(&mut conn, job, attempt).await?, "it is given back already");
     assert_eq!(world.read(job).await.barren_attempts, 0, "given back in good order");
     Ok(())
 }
@@ -88,7 +87,7 @@ async fn only_a_running_job_can_be_claimed_and_one_that_stops_running_has_no_lea
     let job = world.job(JobState::Running, None).await;
     world.claim(job, Uuid::new_v4(), LONG).await;
     let mut conn = world.pool.acquire().await?;
-    let change = StateChange { from: JobState::Running, to: JobState::Paused };
+    let change = world.change(job, JobState::Running, JobState::Paused).await;
     assert!(jobs::set_state(&mut conn, world.project, job, change, None).await?);
     let row = world.read(job).await;
     assert_eq!((row.lease_owner, row.lease_until, row.barren_attempts), (None, None, 0));

@@ -3,6 +3,7 @@
 mod batches;
 mod blobs;
 mod features;
+mod fencing;
 mod idempotency;
 mod leases;
 mod lists;

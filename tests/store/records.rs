@@ -23,6 +23,7 @@ use blindtune::store::events::NewEvent;
 use blindtune::store::files;
 use blindtune::store::files::NewFile;
 use blindtune::store::jobs;
+use blindtune::store::jobs::Completion;
 use blindtune::store::jobs::JobCounts;
 use blindtune::store::jobs::JobFailure;
 use blindtune::store::jobs::MetadataFilter;
@@ -147,14 +148,8 @@ async fn the_origin_of_an_open_job_keeps_its_blobs() -> TestResult {
     assert_eq!(jobs::insert(&mut conn, &new).await?.origin.as_ref(), Some(&origin));
     let paths = ["adapters/o".to_owned(), "adapters/x".to_owned()];
     assert_eq!(files::unused_blobs(&mut conn, &paths).await?, ["adapters/x"]);
-    jobs::set_state(
-        &mut conn,
-        world.project,
-        id,
-        StateChange { from: JobState::Queued, to: JobState::Cancelled },
-        None,
-    )
-    .await?;
+    let cancel = world.change(id, JobState::Queued, JobState::Cancelled).await;
+    assert!(jobs::set_state(&mut conn, world.project, id, cancel, None).await?);
     assert_eq!(files::unused_blobs(&mut conn, &paths).await?, paths);
     Ok(())
 }
@@ -205,17 +200,17 @@ async fn a_job_changes_its_state_only_from_the_state_it_is_in() -> TestResult {
     let job = world.job(JobState::Queued, None).await;
     let mut conn = world.pool.acquire().await?;
     assert_eq!(jobs::counts(&mut conn, world.project).await?, JobCounts { open: 1, running: 0 });
-    let admit = StateChange { from: JobState::Queued, to: JobState::Running };
+    let admit = world.change(job, JobState::Queued, JobState::Running).await;
     assert!(jobs::set_state(&mut conn, world.project, job, admit, None).await?);
     assert!(!jobs::set_state(&mut conn, world.project, job, admit, None).await?, "it is not queued any more");
     assert!(world.read(job).await.started_at.is_some());
     assert_eq!(jobs::counts(&mut conn, world.project).await?, JobCounts { open: 1, running: 1 });
     let failure = JobFailure { code: "crash_loop".to_owned(), message: "It broke.".to_owned(), param: None };
-    let fail = StateChange { from: JobState::Running, to: JobState::Failed };
+    let fail = world.change(job, JobState::Running, JobState::Failed).await;
     assert!(jobs::set_state(&mut conn, world.project, job, fail, Some(&failure)).await?);
     let row = world.read(job).await;
     assert_eq!((row.error, row.finished_at.is_some()), (Some(failure), true));
-    assert!(!jobs::complete(&mut conn, world.project, job, JobState::Running, "ft:x").await?);
+    assert!(!jobs::complete(&mut conn, world.project, job, &end(0)).await?);
     assert_eq!(jobs::counts(&mut conn, world.project).await?, JobCounts { open: 0, running: 0 });
     Ok(())
 }
@@ -224,9 +219,9 @@ async fn a_job_changes_its_state_only_from_the_state_it_is_in() -> TestResult {
 async fn a_completed_job_names_its_model_and_has_no_lease() -> TestResult {
     let world = World::new().await;
     let job = world.job(JobState::Running, None).await;
-    world.claim(job, Uuid::new_v4(), Duration::from_secs(9)).await;
+    let attempt = world.claim(job, Uuid::new_v4(), Duration::from_secs(9)).await.expect("free");
     let mut conn = world.pool.acquire().await?;
-    assert!(jobs::complete(&mut conn, world.project, job, JobState::Running, "ft:x").await?);
+    assert!(jobs::complete(&mut conn, world.project, job, &end(attempt)).await?);
     let row = world.read(job).await;
     assert_eq!(
         (row.status, row.fine_tuned_model.as_deref(), row.lease_owner),
@@ -245,10 +240,16 @@ async fn the_job_that_queued_longest_comes_first_and_to_one_taker_only() -> Test
     Ok(())
 }
 
+/// A good end under this lease.
+fn end(attempt: i32) -> Completion<'static> {
+    Completion { attempt, from: JobState::Running, fine_tuned_model: "ft:x" }
+}
+
 /// Everything that names the job by id, asked by `project`; `true` for each that found or did something.
 async fn reach(conn: &mut Connection, project: ProjectId, job: JobId, file: FileId) -> Result<Vec<bool>, StoreError> {
     let page = Page::first(10);
     let after = Page { after: Some(job.0), ..page };
+    let cancel = StateChange { attempt: 0, from: JobState::Running, to: JobState::Cancelled };
     Ok(vec![
         files::get(conn, project, file).await?.is_some(),
         files::list(conn, project, &page, None).await?.is_some_and(|page| !page.rows.is_empty()),
@@ -260,8 +261,7 @@ async fn reach(conn: &mut Connection, project: ProjectId, job: JobId, file: File
         events::list(conn, project, job, &page).await?.is_some_and(|page| !page.rows.is_empty()),
         checkpoints::list(conn, project, job, &page).await?.is_some_and(|page| !page.rows.is_empty()),
         !ledger::list(conn, project, job, 0, 10).await?.rows.is_empty(),
-        jobs::set_state(conn, project, job, StateChange { from: JobState::Running, to: JobState::Cancelled }, None)
-            .await?,
+        jobs::set_state(conn, project, job, cancel, None).await?,
         files::delete(conn, project, file).await?.is_some(),
     ])
 }

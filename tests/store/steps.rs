@@ -9,7 +9,6 @@ use blindtune::store::blobs::BlobRef;
 use blindtune::store::checkpoints;
 use blindtune::store::checkpoints::NewCheckpoint;
 use blindtune::store::jobs;
-use blindtune::store::jobs::StateChange;
 use blindtune::store::steps;
 use blindtune::store::steps::StepWrite;
 use futures::future::join_all;
@@ -51,7 +50,7 @@ async fn a_step_out_of_order_or_of_a_job_at_rest_changes_nothing() -> TestResult
         assert!(matches!(refused, Err(StepWrite::OutOfOrder { expected: 1 })), "{refused:?}");
     }
     let mut conn = world.pool.acquire().await?;
-    jobs::set_state(&mut conn, world.project, job, StateChange { from: JobState::Running, to: JobState::Paused }, None)
+    jobs::set_state(&mut conn, world.project, job, world.change(job, JobState::Running, JobState::Paused).await, None)
         .await?;
     let refused = world.step(job, attempt, 1, StepKind::Forward).await;
     assert!(matches!(refused, Err(StepWrite::NotRunning)), "{refused:?}");

@@ -13,6 +13,7 @@ use blindtune::store::jobs;
 use blindtune::store::jobs::JobRow;
 use blindtune::store::jobs::Metadata;
 use blindtune::store::jobs::NewJob;
+use blindtune::store::jobs::StateChange;
 use blindtune::store::leases;
 use blindtune::store::models;
 use blindtune::store::models::BaseModel;
@@ -80,6 +81,11 @@ impl World {
     pub async fn read(&self, job: JobId) -> JobRow {
         let mut conn = self.pool.acquire().await.expect("connects");
         jobs::get(&mut conn, self.project, job).await.expect("reads").expect("the job is there")
+    }
+
+    /// A change of state by somebody who knows of the newest lease.
+    pub async fn change(&self, job: JobId, from: JobState, to: JobState) -> StateChange {
+        StateChange { attempt: self.read(job).await.attempt, from, to }
     }
 
     pub async fn claim(&self, job: JobId, owner: Uuid, ttl: Duration) -> Option<i32> {

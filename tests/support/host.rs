@@ -216,6 +216,12 @@ impl Host {
         assert!(sent.expect("a shell").success(), "signal {name}");
     }
 
+    /// Whether a signal has stopped the process.
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the host runs");
+        stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('T'))
+    }
+
     /// Ends the process without a chance to tidy up.
     pub fn kill9(&mut self) {
         if let Some(mut running) = self.running.take() {

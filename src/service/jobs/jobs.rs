@@ -15,6 +15,7 @@ use crate::domain::job::JobEvent;
 use crate::domain::labels::is_label_name;
 use crate::domain::limits::LARGEST_NUMBER;
 use crate::domain::limits::LARGEST_WHOLE;
+use crate::failpoint;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::accounting::metering::MeteredCall;
 use crate::service::accounting::sent::Sent;
@@ -29,10 +30,12 @@ use crate::service::lifecycle::transitions::admit;
 use crate::service::lifecycle::transitions::admit_next;
 use crate::service::lifecycle::transitions::apply;
 use crate::service::lifecycle::transitions::changed_meanwhile;
+use crate::service::lifecycle::transitions::held;
 use crate::service::lifecycle::transitions::missing;
 use crate::service::lifecycle::transitions::note_with;
 use crate::service::models::tuned::tuned_name;
 use crate::service::training::checkpointing;
+use crate::service::training::sessions::SessionSlot;
 use crate::service::training::sessions::Sessions;
 use crate::service::webhooks;
 use crate::store::Page as PageRequest;
@@ -44,6 +47,7 @@ use crate::store::events::EventRow;
 use crate::store::events::Level;
 use crate::store::events::NewEvent;
 use crate::store::jobs;
+use crate::store::jobs::Completion;
 use crate::store::jobs::JobRow;
 use crate::store::jobs::Metadata;
 use crate::store::jobs::MetadataFilter;
@@ -66,6 +70,21 @@ pub struct MetricsReport {
     pub metrics: BTreeMap<String, f64>,
     /// For the ledger.
     pub sent: Sent,
+}
+
+/// A change of state that a client asks for.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    event: JobEvent,
+    /// The lease of this host's session that was closed for it: it is void when another host has taken the job over since.
+    attempt: Option<i32>,
+}
+
+impl Wish {
+    /// One that holds whoever runs the job.
+    fn of_anyone(event: JobEvent) -> Self {
+        Self { event, attempt: None }
+    }
 }
 
 /// Use cases on jobs.
@@ -107,7 +126,7 @@ impl Jobs {
     pub async fn cancel(&self, project: ProjectId, id: JobId, record: AnswerRecord<JobRow>) -> Result<JobRow> {
         self.get(project, id).await?;
         let mut slot = self.sessions.slot(id).await;
-        let job = self.transition(project, id, JobEvent::CancelAsked, &record).await?;
+        let job = self.transition(project, id, Wish::of_anyone(JobEvent::CancelAsked), &record).await?;
         self.sessions.discard(id, &mut slot).await;
         drop(slot);
         self.sessions.forget_slot(id);
@@ -118,10 +137,11 @@ impl Jobs {
     pub async fn pause(&self, project: ProjectId, id: JobId, record: AnswerRecord<JobRow>) -> Result<JobRow> {
         let job = self.get(project, id).await?;
         let mut slot = self.sessions.slot(id).await;
-        if job.status.on(JobEvent::PauseAsked).is_some() {
+        let wish = Wish { event: JobEvent::PauseAsked, attempt: slot.as_ref().map(|session| session.attempt) };
+        if job.status.on(wish.event).is_some() {
             self.sessions.close(id, &mut slot).await?;
         }
-        let job = self.transition(project, id, JobEvent::PauseAsked, &record).await;
+        let job = self.transition(project, id, wish, &record).await;
         drop(slot);
         self.sessions.forget_slot(id);
         job
@@ -144,6 +164,23 @@ impl Jobs {
     /// Ends a job with a result: its adapters become the model `ft:<model>:<project>:<suffix>:<id>`.
     pub async fn complete(&self, project: ProjectId, id: JobId, record: AnswerRecord<JobRow>) -> Result<JobRow> {
         let mut slot = self.sessions.open(project, id).await?;
+        let done = self.complete_in(&mut slot, project, id, &record).await;
+        let is_lost = done.as_ref().is_err_and(|error| error.code == ErrorCode::LeaseLost);
+        if done.is_ok() || is_lost {
+            self.sessions.discard(id, &mut slot).await;
+            drop(slot);
+            self.sessions.forget_slot(id);
+        }
+        done
+    }
+
+    async fn complete_in(
+        &self,
+        slot: &mut SessionSlot,
+        project: ProjectId,
+        id: JobId,
+        record: &AnswerRecord<JobRow>,
+    ) -> Result<JobRow> {
         let Some(session) = slot.as_mut() else { return Err(missing(id)) };
         let saved =
             checkpointing::save(&self.context, session, checkpointing::Kind::Asked(None), &AnswerRecord::none())
@@ -153,12 +190,12 @@ impl Jobs {
             let theta = self.context.engine.adapter(id, set).await?;
             adapters.0.push(self.context.blobs.put_atomic(BlobKind::Adapters, theta.bytes().clone()).await?);
         }
+        failpoint::reach("complete_saved");
         let mut transaction = self.context.begin().await?;
-        let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        let job = held(&mut transaction, project, id, session.attempt).await?;
         let name = tuned_name(&session.base_model, project, job.suffix.as_deref(), id.0);
-        if job.status.on(JobEvent::Completed).is_none()
-            || !jobs::complete(&mut transaction, project, id, job.status, &name).await?
-        {
+        let end = Completion { attempt: session.attempt, from: job.status, fine_tuned_model: &name };
+        if job.status.on(JobEvent::Completed).is_none() || !jobs::complete(&mut transaction, project, id, &end).await? {
             return Err(changed_meanwhile());
         }
         let tuned = TunedModel {
@@ -180,9 +217,6 @@ impl Jobs {
         record.write(&mut transaction, &done).await?;
         commit(transaction).await?;
         tracing::info!(job.id = %id, checkpoint.id = %saved.id, "completed {id}");
-        self.sessions.discard(id, &mut slot).await;
-        drop(slot);
-        self.sessions.forget_slot(id);
         Ok(done)
     }
 
@@ -190,12 +224,15 @@ impl Jobs {
         &self,
         project: ProjectId,
         id: JobId,
-        event: JobEvent,
+        wish: Wish,
         record: &AnswerRecord<JobRow>,
     ) -> Result<JobRow> {
         let mut transaction = self.context.begin().await?;
-        let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
-        let mut job = apply(&mut transaction, &job, event, None).await?;
+        let job = match wish.attempt {
+            Some(attempt) => held(&mut transaction, project, id, attempt).await?,
+            None => jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?,
+        };
+        let mut job = apply(&mut transaction, &job, wish.event, None).await?;
         if job.status.is_final() {
             job = result_file::attach(&self.context, &mut transaction, job).await?;
         }

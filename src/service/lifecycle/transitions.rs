@@ -15,6 +15,7 @@ use crate::domain::limits::Limits;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
+use crate::service::context::lease_lost;
 use crate::service::error::ServiceError;
 use crate::service::webhooks;
 use crate::store::Connection;
@@ -23,6 +24,7 @@ use crate::store::events::EventKind;
 use crate::store::events::Level;
 use crate::store::events::NewEvent;
 use crate::store::jobs;
+use crate::store::jobs::Abandoned;
 use crate::store::jobs::JobFailure;
 use crate::store::jobs::JobRow;
 use crate::store::jobs::StateChange;
@@ -52,6 +54,13 @@ pub async fn note_with(
     Ok(())
 }
 
+/// The job as it is now, which nobody else changes until the transaction ends; refused when another host has taken it over since
+/// this lease. What a session decides about its job is decided on this row.
+pub async fn held(connection: &mut Connection, project: ProjectId, id: JobId, attempt: i32) -> Result<JobRow> {
+    let job = jobs::get_for_update(connection, project, id).await?.ok_or_else(|| missing(id))?;
+    if job.attempt == attempt { Ok(job) } else { Err(lease_lost()) }
+}
+
 /// Someone else changed the job between reading and writing it.
 pub fn changed_meanwhile() -> ServiceError {
     ServiceError::new(ErrorCode::InvalidJobState, "The job's state changed in the meantime; retrieve the job again.")
@@ -68,9 +77,8 @@ pub async fn apply(
         let message = format!("The job is {}; it cannot be {}.", job.status, participle(event));
         return Err(ServiceError::new(ErrorCode::InvalidJobState, message));
     };
-    if !jobs::set_state(connection, job.project, job.id, StateChange { from: job.status, to: next }, error.as_ref())
-        .await?
-    {
+    let change = StateChange { attempt: job.attempt, from: job.status, to: next };
+    if !jobs::set_state(connection, job.project, job.id, change, error.as_ref()).await? {
         return Err(changed_meanwhile());
     }
     let job = jobs::get(connection, job.project, job.id).await?.ok_or_else(|| missing(job.id))?;
@@ -111,13 +119,13 @@ pub async fn admit(connection: &mut Connection, limits: &Limits, job: JobRow) ->
     apply(connection, &job, JobEvent::Admitted, None).await
 }
 
-/// Pauses a job that nobody called for long.
-pub async fn pause_idle(context: &Context, project: ProjectId, id: JobId) -> Result<()> {
+/// Pauses a job that nobody called for long, unless a host has taken it up since.
+pub async fn pause_idle(context: &Context, idle: Abandoned) -> Result<()> {
     let mut transaction = context.begin().await?;
-    let Some(job) = jobs::get_for_update(&mut transaction, project, id).await? else { return Ok(()) };
-    if job.status.on(JobEvent::IdleTooLong).is_some() {
+    let Some(job) = jobs::get_for_update(&mut transaction, idle.project, idle.job).await? else { return Ok(()) };
+    if job.attempt == idle.attempt && job.status.on(JobEvent::IdleTooLong).is_some() {
         apply(&mut transaction, &job, JobEvent::IdleTooLong, None).await?;
-        admit_next(&mut transaction, &context.limits, project).await?;
+        admit_next(&mut transaction, &context.limits, idle.project).await?;
         commit(transaction).await?;
     }
     Ok(())

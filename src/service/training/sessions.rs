@@ -31,6 +31,7 @@ use crate::service::training::session::Durable;
 use crate::service::training::session::Session;
 use crate::store;
 use crate::store::checkpoints::CheckpointRow;
+use crate::store::jobs::Abandoned;
 use crate::store::jobs::JobRow;
 use crate::store::jobs::JobShape;
 use crate::store::leases;
@@ -116,7 +117,7 @@ impl Sessions {
         let attempt = self.claim(id).await?;
         let opened = self.load(project, id, attempt).await.map(|session| Session { leased_at, ..session });
         if opened.is_err() {
-            leases::release(&mut *self.context.connection().await?, id, self.context.owner).await?;
+            leases::release(&mut *self.context.connection().await?, id, attempt).await?;
         }
         tracing::info!(job.id = %id, attempt, opened = opened.is_ok(), "session of {id} opened: {}", opened.is_ok());
         opened
@@ -143,7 +144,9 @@ impl Sessions {
             adapter_parameters: info.adapter_parameters as i64,
             max_tokens: info.max_tokens as i64,
         };
-        store::jobs::set_shape(&mut *self.context.connection().await?, id, shape).await?;
+        if !store::jobs::set_shape(&mut *self.context.connection().await?, id, attempt, shape).await? {
+            return Err(lease_lost());
+        }
         let durable =
             Durable { seq: durable_seq(checkpoint.as_ref()) as u64, step: info.optimizer_steps, at: Instant::now() };
         let progress = job.progress();
@@ -207,6 +210,7 @@ impl Sessions {
     /// Saves and closes a session, for a pause or a shutdown; the lease is given back.
     pub async fn close(&self, job: JobId, slot: &mut SessionSlot) -> Result<()> {
         let Some(session) = slot.as_mut() else { return Ok(()) };
+        let attempt = session.attempt;
         let saved = match self.context.engine.snapshot(job).await {
             // After a crash the client has not sent every set again: there is nothing to save that it does not have.
             Err(EngineError::AdaptersLost { .. }) => Ok(()),
@@ -217,7 +221,7 @@ impl Sessions {
             }
         };
         self.discard(job, slot).await;
-        leases::release(&mut *self.context.connection().await?, job, self.context.owner).await?;
+        leases::release(&mut *self.context.connection().await?, job, attempt).await?;
         saved
     }
 
@@ -264,16 +268,15 @@ impl Sessions {
     pub async fn pause_idle(&self) -> Result<()> {
         for job in self.jobs() {
             let Some(mut slot) = self.try_slot(job) else { continue };
-            let idle = slot.as_ref().is_some_and(|session| session.last_used.elapsed() >= self.context.jobs.idle_pause);
-            if idle {
-                let project = slot.as_ref().map(|session| session.job.project);
-                self.close(job, &mut slot).await?;
-                if let Some(project) = project {
-                    transitions::pause_idle(&self.context, project, job).await?;
-                }
-                drop(slot);
-                self.forget_slot(job);
+            let Some(session) = slot.as_ref() else { continue };
+            if session.last_used.elapsed() < self.context.jobs.idle_pause {
+                continue;
             }
+            let idle = Abandoned { project: session.job.project, job, attempt: session.attempt };
+            self.close(job, &mut slot).await?;
+            transitions::pause_idle(&self.context, idle).await?;
+            drop(slot);
+            self.forget_slot(job);
         }
         Ok(())
     }
@@ -283,13 +286,13 @@ impl Sessions {
     pub async fn pause_abandoned(&self) -> Result<()> {
         let idle = self.context.jobs.idle_pause;
         let found = store::jobs::idle(&mut *self.context.connection().await?, idle, ABANDONED).await?;
-        for (project, job) in found {
-            let Some(slot) = self.slot_of(job) else { continue };
+        for idle in found {
+            let Some(slot) = self.slot_of(idle.job) else { continue };
             if slot.is_none() {
-                transitions::pause_idle(&self.context, project, job).await?;
+                transitions::pause_idle(&self.context, idle).await?;
             }
             drop(slot);
-            self.forget_slot(job);
+            self.forget_slot(idle.job);
         }
         Ok(())
     }
