@@ -36,7 +36,7 @@ use crate::service::InferenceAnswer;
 /// `h.base`, a fine-tuned model `h.{i}` of its adapter sets (and `h.base` when asked). With `layers` or `tokens` a backbone gives the
 /// hidden states of its levels instead, and with `like` the features that a features job has of its rows. Nothing is kept. With `Accept: application/octet-stream` the answer is safetensors, with the
 /// scalars as metadata. Small calls of several callers share a pass; each answer is its own to rounding. `Server-Timing` says what the
-/// engine took (`engine;dur`, ms), how many calls shared the pass (`pass;desc`), and what opening the model took (`load;dur`) where this
+/// engine took (`engine;dur`, ms), what the device took, which is billed (`device;dur`), how many calls shared the pass (`pass;desc`), and what opening the model took (`load;dur`) where this
 /// call did.
 #[utoipa::path(post, path = "/activations", tag = "inference", security(("key" = [])), request_body = ActivationsBody, responses(
     (status = 200, description = "The activations", content(
@@ -108,7 +108,8 @@ fn announced(headers: &HeaderMap) -> usize {
 /// What the engine took and did, in the form of `Server-Timing` (W3C): times in milliseconds, calls of the pass as a description.
 fn server_timing(answer: &InferenceAnswer) -> String {
     let milliseconds = |took: Duration| took.as_secs_f64() * 1e3;
-    let mut text = format!("engine;dur={:.3}, pass;desc=\"{}\"", milliseconds(answer.engine), answer.jobs_in_pass);
+    let (engine, device) = (milliseconds(answer.engine), milliseconds(answer.device));
+    let mut text = format!("engine;dur={engine:.3}, device;dur={device:.3}, pass;desc=\"{}\"", answer.jobs_in_pass);
     if let Some(took) = answer.load {
         text.push_str(&format!(", load;dur={:.3}", milliseconds(took)));
     }

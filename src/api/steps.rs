@@ -2,6 +2,7 @@
 //! base64 tensors; answers follow `Accept`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::RawQuery;
@@ -56,6 +57,7 @@ use crate::service::ForwardValues;
 use crate::service::OptimRequest;
 use crate::service::Sent;
 use crate::service::ServiceError;
+use crate::service::Timing;
 use crate::service::parse_body;
 use crate::service::write_safetensors;
 
@@ -229,18 +231,28 @@ pub fn decode_all(map: &TensorMap, name: impl Fn(&str) -> String) -> Result<Vec<
     Ok(map.iter().map(|(key, tensor)| tensor.decode(&name(key))).collect::<Result<_, _>>()?)
 }
 
-/// An answer in the form asked for, with the engine's part of the time in `Server-Timing` (W3C), in milliseconds.
+/// `Server-Timing` (W3C), in milliseconds: the engine with its queue, and the device alone, which is billed.
+fn in_milliseconds(timing: Timing) -> String {
+    let of = |took: Duration| took.as_secs_f64() * 1e3;
+    format!("engine;dur={:.3}, device;dur={:.3}", of(timing.engine), of(timing.device))
+}
+
+/// An answer in the form asked for, with the engine's part of the time in `Server-Timing`.
 ///
 /// Answers without tensors are always JSON.
 fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
     let by_set = |norms: Vec<f64>| norms.into_iter().enumerate().map(|(set, norm)| (set.to_string(), norm)).collect();
-    let engine = match &answer {
-        Answer::Forward { engine, .. } | Answer::Gradients { engine, .. } => Some(*engine),
-        _ => None,
+    let timing = match &answer {
+        Answer::Forward { timing, .. } | Answer::Gradients { timing, .. } | Answer::Accumulated { timing, .. } => {
+            Some(*timing)
+        }
+        Answer::Stepped { .. } => None,
     };
     let cost = match &answer {
-        Answer::Forward { tokens, .. } => *tokens,
-        _ => 0,
+        Answer::Forward { tokens, .. } | Answer::Gradients { tokens, .. } | Answer::Accumulated { tokens, .. } => {
+            *tokens
+        }
+        Answer::Stepped { .. } => 0,
     };
     let mut response = match answer {
         Answer::Forward { forward, seq, tokens, tensors, .. } => match media {
@@ -263,7 +275,9 @@ fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
             Media::Safetensors => safetensors(&tensors, &BTreeMap::from([("seq".to_owned(), seq.to_string())])),
             Media::Json => Ok(Json(backward_answer(seq, Some(encode_all(&tensors)), None)).into_response()),
         },
-        Answer::Accumulated { seq, norms } => Ok(Json(backward_answer(seq, None, Some(by_set(norms)))).into_response()),
+        Answer::Accumulated { seq, norms, .. } => {
+            Ok(Json(backward_answer(seq, None, Some(by_set(norms)))).into_response())
+        }
         Answer::Stepped { seq, step, norms, clipped, durable_step, durable_seq } => Ok(Json(OptimStepAnswer {
             object: "fine_tuning.job.optim_step",
             seq,
@@ -275,10 +289,8 @@ fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
         })
         .into_response()),
     }?;
-    if let Some(engine) =
-        engine.and_then(|took| HeaderValue::from_str(&format!("engine;dur={:.3}", took.as_secs_f64() * 1e3)).ok())
-    {
-        response.headers_mut().insert(HeaderName::from_static("server-timing"), engine);
+    if let Some(timing) = timing.and_then(|timing| HeaderValue::from_str(&in_milliseconds(timing)).ok()) {
+        response.headers_mut().insert(HeaderName::from_static("server-timing"), timing);
     }
     Ok(spent(response, cost))
 }

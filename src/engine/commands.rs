@@ -13,6 +13,7 @@ use crate::engine::interface::BackwardReply;
 use crate::engine::interface::EngineError;
 use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
+use crate::engine::interface::Metered;
 use crate::engine::passes::BackwardCall;
 use crate::engine::passes::ReadyBackward;
 use crate::engine::passes::ReadyForward;
@@ -25,9 +26,9 @@ pub enum Command<F, B> {
     /// Anything short. It guards itself, and answers by itself.
     Run(Box<dyn FnOnce(&mut DeviceState) + Send>),
     /// A forward.
-    Forward(F, Reply<ForwardReply>),
+    Forward(F, Reply<Metered<ForwardReply>>),
     /// A backward.
-    Backward(B, Reply<BackwardReply>),
+    Backward(B, Reply<Metered<BackwardReply>>),
 }
 
 /// A command on its way to the device.
@@ -54,7 +55,7 @@ impl Ready {
         match self {
             Self::Run(_) => 0,
             Self::Forward(call, _) => call.tokens(),
-            Self::Backward(call, _) => call.inputs.tokens() * call.cotangents.len(),
+            Self::Backward(call, _) => call.tokens(),
         }
     }
 

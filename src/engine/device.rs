@@ -27,6 +27,7 @@ use crate::engine::interface::BackwardReply;
 use crate::engine::interface::EngineError;
 use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
+use crate::engine::interface::Metered;
 use crate::engine::passes::BackwardCall;
 use crate::engine::retained_graphs::RetainedGraphs;
 use crate::engine::scheduler::Scheduler;
@@ -85,12 +86,16 @@ impl Device {
     }
 
     /// Runs a forward, alone or with other jobs' in one pass.
-    pub async fn forward(&self, job: JobId, call: ForwardCall<TokenBatch>) -> Result<ForwardReply, EngineError> {
+    pub async fn forward(
+        &self,
+        job: JobId,
+        call: ForwardCall<TokenBatch>,
+    ) -> Result<Metered<ForwardReply>, EngineError> {
         self.ask(job, |reply| Command::Forward(call, reply)).await
     }
 
     /// Runs a backward, alone or with other jobs' in one pass.
-    pub async fn backward(&self, job: JobId, call: BackwardCall) -> Result<BackwardReply, EngineError> {
+    pub async fn backward(&self, job: JobId, call: BackwardCall) -> Result<Metered<BackwardReply>, EngineError> {
         self.ask(job, |reply| Command::Backward(call, reply)).await
     }
 
@@ -100,7 +105,7 @@ impl Device {
         job: JobId,
         call: ForwardCall<TokenBatch>,
         patience: Duration,
-    ) -> Result<ForwardReply, EngineError> {
+    ) -> Result<Metered<ForwardReply>, EngineError> {
         let permit = tokio::time::timeout(patience, Arc::clone(&self.evaluation_permits).acquire_owned()).await;
         let permit = permit.map_err(|_| EngineError::Busy)?.map_err(|_| gone())?;
         self.send(job, permit, |reply| Command::Forward(call, reply)).await

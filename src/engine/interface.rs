@@ -119,6 +119,17 @@ pub struct ForwardReply {
     pub jobs_in_pass: usize,
 }
 
+/// An answer, and what it took of the device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metered<T> {
+    /// What was asked for.
+    pub answer: T,
+    /// Time of the device: of a pass that several share, each has its part by tokens. Waiting for a turn is not in it.
+    pub device: Duration,
+    /// Tokens of the batch, of a backward once for each share number.
+    pub tokens: usize,
+}
+
 /// One share of one adapter set's gradient.
 #[derive(Debug, Clone)]
 pub struct Share {
@@ -237,16 +248,26 @@ pub trait Engine: Send + Sync {
     /// Opens a session; the backbone is loaded once and shared by the sessions on it. Opening an open session replaces it.
     async fn load(&self, spec: SessionSpec) -> Result<SessionInfo, EngineError>;
     /// Runs a forward.
-    async fn forward(&self, job: JobId, call: ForwardCall) -> Result<ForwardReply, EngineError>;
+    async fn forward(&self, job: JobId, call: ForwardCall) -> Result<Metered<ForwardReply>, EngineError>;
     /// Runs a forward that keeps no graph, for callers that come in numbers: it waits up to `patience` for a permit, and an input that
     /// is too long is refused, not cut.
-    async fn evaluate(&self, job: JobId, call: ForwardCall, patience: Duration) -> Result<ForwardReply, EngineError>;
+    async fn evaluate(
+        &self,
+        job: JobId,
+        call: ForwardCall,
+        patience: Duration,
+    ) -> Result<Metered<ForwardReply>, EngineError>;
     /// Tokens of each input as a forward would read them; runs nothing.
     async fn count_tokens(&self, job: JobId, inputs: Inputs) -> Result<Vec<usize>, EngineError>;
     /// Runs the vector-Jacobian products of the shares on a kept forward; recomputes its graph where it was evicted.
-    async fn backward(&self, job: JobId, forward: ForwardId, shares: Vec<Share>) -> Result<BackwardReply, EngineError>;
+    async fn backward(
+        &self,
+        job: JobId,
+        forward: ForwardId,
+        shares: Vec<Share>,
+    ) -> Result<Metered<BackwardReply>, EngineError>;
     /// Steps AdamW on the accumulated gradients, then clears them (host custody).
-    async fn optim_step(&self, job: JobId, adamw: AdamW) -> Result<OptimReply, EngineError>;
+    async fn optim_step(&self, job: JobId, adamw: AdamW) -> Result<Metered<OptimReply>, EngineError>;
     /// The flat adapter vector `theta.{set}` `[P]`.
     async fn adapter(&self, job: JobId, set: usize) -> Result<WireTensor, EngineError>;
     /// Replaces an adapter set; moments and accumulated gradients of the set are cleared.

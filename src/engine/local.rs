@@ -9,6 +9,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 use std::time::Duration;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use tokenizers::Tokenizer;
@@ -34,6 +35,7 @@ use crate::engine::interface::EngineError;
 use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
 use crate::engine::interface::Inputs;
+use crate::engine::interface::Metered;
 use crate::engine::interface::OptimReply;
 use crate::engine::interface::SessionInfo;
 use crate::engine::interface::SessionSpec;
@@ -182,14 +184,19 @@ impl Engine for LocalEngine {
         Ok(info)
     }
 
-    async fn forward(&self, job: JobId, call: ForwardCall) -> Result<ForwardReply, EngineError> {
+    async fn forward(&self, job: JobId, call: ForwardCall) -> Result<Metered<ForwardReply>, EngineError> {
         let reader = self.reader(job)?;
         let _pending = call.keep.is_none().then(|| reader.pending.count_in(Evaluation::of(&call)));
         let call = self.read(reader, call, Overlong::Cut).await?;
         self.device.forward(job, call).await
     }
 
-    async fn evaluate(&self, job: JobId, call: ForwardCall, patience: Duration) -> Result<ForwardReply, EngineError> {
+    async fn evaluate(
+        &self,
+        job: JobId,
+        call: ForwardCall,
+        patience: Duration,
+    ) -> Result<Metered<ForwardReply>, EngineError> {
         let reader = self.reader(job)?;
         let _pending = reader.pending.count_in(Evaluation::of(&call));
         let call = self.read(reader, ForwardCall { keep: None, ..call }, Overlong::Refused).await?;
@@ -203,12 +210,22 @@ impl Engine for LocalEngine {
         Ok(batch.ids.iter().map(Vec::len).collect())
     }
 
-    async fn backward(&self, job: JobId, forward: ForwardId, shares: Vec<Share>) -> Result<BackwardReply, EngineError> {
+    async fn backward(
+        &self,
+        job: JobId,
+        forward: ForwardId,
+        shares: Vec<Share>,
+    ) -> Result<Metered<BackwardReply>, EngineError> {
         self.device.backward(job, BackwardCall { forward, shares }).await
     }
 
-    async fn optim_step(&self, job: JobId, adamw: AdamW) -> Result<OptimReply, EngineError> {
-        self.device.call(job, move |state| state.session_mut(job)?.optim_step(&adamw)).await
+    async fn optim_step(&self, job: JobId, adamw: AdamW) -> Result<Metered<OptimReply>, EngineError> {
+        let step = move |state: &mut DeviceState| {
+            let begun = Instant::now();
+            let answer = state.session_mut(job)?.optim_step(&adamw)?;
+            Ok(Metered { answer, device: begun.elapsed(), tokens: 0 })
+        };
+        self.device.call(job, step).await
     }
 
     async fn adapter(&self, job: JobId, set: usize) -> Result<WireTensor, EngineError> {

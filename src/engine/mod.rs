@@ -32,6 +32,7 @@ pub use interface::EngineError;
 pub use interface::ForwardCall;
 pub use interface::ForwardReply;
 pub use interface::Inputs;
+pub use interface::Metered;
 pub use interface::OptimReply;
 pub use interface::Place;
 pub use interface::SessionInfo;

@@ -212,6 +212,13 @@ pub struct ReadyBackward {
     pub cotangents: BTreeMap<usize, Tensor>,
 }
 
+impl ReadyBackward {
+    /// Tokens that its products go through, each counted once a set and share number.
+    pub fn tokens(&self) -> usize {
+        self.inputs.tokens() * self.cotangents.len()
+    }
+}
+
 /// Checks a backward. Changes nothing.
 pub fn ready_backward(
     state: &DeviceState,

@@ -23,6 +23,7 @@ use crate::engine::device_state::guarded;
 use crate::engine::interface::BackwardReply;
 use crate::engine::interface::EngineError;
 use crate::engine::interface::ForwardReply;
+use crate::engine::interface::Metered;
 use crate::engine::passes;
 use crate::engine::passes::ReadyBackward;
 use crate::engine::passes::ReadyForward;
@@ -45,6 +46,12 @@ trait Shareable: Sized {
     /// Whose it is.
     fn job(&self) -> JobId;
 
+    /// Its part of a pass that others share: tokens, by set and share number.
+    fn weight(&self) -> usize;
+
+    /// Tokens that it is billed for.
+    fn billed_tokens(&self) -> usize;
+
     /// Runs a group in one pass; `None` where it cannot share one, or had better not.
     fn run_together(state: &mut DeviceState, group: &[Self]) -> Result<Option<Results<Self::Answer>>, EngineError>;
 
@@ -57,6 +64,14 @@ impl Shareable for ReadyForward {
 
     fn job(&self) -> JobId {
         self.job
+    }
+
+    fn weight(&self) -> usize {
+        self.tokens()
+    }
+
+    fn billed_tokens(&self) -> usize {
+        self.inputs.batch.tokens()
     }
 
     fn run_together(state: &mut DeviceState, group: &[Self]) -> Result<Option<Results<ForwardReply>>, EngineError> {
@@ -76,6 +91,14 @@ impl Shareable for ReadyBackward {
 
     fn job(&self) -> JobId {
         self.job
+    }
+
+    fn weight(&self) -> usize {
+        self.tokens()
+    }
+
+    fn billed_tokens(&self) -> usize {
+        self.inputs.batch.tokens() * self.cotangents.len()
     }
 
     fn run_together(state: &mut DeviceState, group: &[Self]) -> Result<Option<Results<BackwardReply>>, EngineError> {
@@ -195,7 +218,7 @@ impl Scheduler {
     }
 
     /// Runs a forward with those that may share its pass.
-    fn run_forward(&mut self, call: ReadyForward, reply: Reply<ForwardReply>) {
+    fn run_forward(&mut self, call: ReadyForward, reply: Reply<Metered<ForwardReply>>) {
         let mut group = vec![(call, reply)];
         // One that takes more than half of a pass leaves no room for its like.
         let most_tokens = self.settings.stack_tokens / 2;
@@ -218,7 +241,7 @@ impl Scheduler {
     }
 
     /// Runs a backward with those whose forwards shared its forward's pass.
-    fn run_backward(&mut self, call: ReadyBackward, reply: Reply<BackwardReply>) {
+    fn run_backward(&mut self, call: ReadyBackward, reply: Reply<Metered<BackwardReply>>) {
         let mut group = vec![(call, reply)];
         if let Some(own) = stacking::stacked_graph(&mut self.state, &group[0].0) {
             let wanted = self.state.graphs.forwards_on(&own.graph);
@@ -240,18 +263,22 @@ impl Scheduler {
 
     /// Runs a group in one pass, and answers each with its own result. Where there is no such pass, or it failed, each runs alone:
     /// whoever made it fail fails alone.
-    fn run_group<C: Shareable>(&mut self, group: Vec<(C, Reply<C::Answer>)>) {
-        let (calls, replies): (Vec<C>, Vec<Reply<C::Answer>>) = group.into_iter().unzip();
+    fn run_group<C: Shareable>(&mut self, group: Vec<(C, Reply<Metered<C::Answer>>)>) {
+        let (calls, replies): (Vec<C>, Vec<_>) = group.into_iter().unzip();
+        let begun = Instant::now();
         match catch_panic(|| C::run_together(&mut self.state, &calls)) {
             Ok(Some(results)) => {
-                for ((call, reply), result) in calls.iter().zip(replies).zip(results) {
+                let parts = parts_of(begun.elapsed(), &calls);
+                for (((call, reply), result), part) in calls.iter().zip(replies).zip(results).zip(parts) {
                     self.state.contain_failure(call.job(), &result);
-                    answer(reply, result);
+                    answer(reply, metered(call, result, part));
                 }
             }
             Ok(None) | Err(_) => {
                 for (call, reply) in calls.iter().zip(replies) {
-                    answer(reply, guarded(&mut self.state, call.job(), |state| call.run_alone(state)));
+                    let begun = Instant::now();
+                    let result = guarded(&mut self.state, call.job(), |state| call.run_alone(state));
+                    answer(reply, metered(call, result, begun.elapsed()));
                 }
             }
         }
@@ -301,6 +328,20 @@ impl Scheduler {
         }
         if is_any_too_large { Candidate::TooLarge } else { Candidate::Absent }
     }
+}
+
+/// What a pass took, divided among those who shared it.
+fn parts_of<C: Shareable>(took: Duration, calls: &[C]) -> Vec<Duration> {
+    let all = calls.iter().map(Shareable::weight).sum::<usize>().max(1) as f64;
+    calls.iter().map(|call| took.mul_f64(call.weight() as f64 / all)).collect()
+}
+
+fn metered<C: Shareable>(
+    call: &C,
+    result: Result<C::Answer, EngineError>,
+    device: Duration,
+) -> Result<Metered<C::Answer>, EngineError> {
+    result.map(|answer| Metered { answer, device, tokens: call.billed_tokens() })
 }
 
 fn answer<T>(reply: Reply<T>, result: Result<T, EngineError>) {

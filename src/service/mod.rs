@@ -94,6 +94,7 @@ pub use planning::estimate::Source;
 pub use training::adapters::AdapterValues;
 pub use training::adapters::NewCheckpoint;
 pub use training::answer::Answer;
+pub use training::answer::Timing;
 pub use training::requests::BackwardRequest;
 pub use training::requests::ForwardRequest;
 pub use training::requests::ForwardScalars;

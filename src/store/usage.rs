@@ -15,7 +15,7 @@ pub struct Amounts {
     pub requests: i64,
     /// Step calls that were applied.
     pub steps: i64,
-    /// Tokens of training forwards.
+    /// Tokens of training steps: of a forward, and of a backward once for each share number.
     pub training_tokens: i64,
     /// Tokens of evaluations and of inference.
     pub inference_tokens: i64,
@@ -23,7 +23,7 @@ pub struct Amounts {
     pub bytes_in: i64,
     /// Bytes of tensors that went out.
     pub bytes_out: i64,
-    /// Time of the device, its queue included, in microseconds.
+    /// Time of the device, waiting for it not included, in microseconds.
     pub device_us: i64,
 }
 

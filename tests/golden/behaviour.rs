@@ -182,7 +182,7 @@ async fn a_step_to_values_that_are_not_finite_is_refused_and_undone() {
     adamw.lr = f64::NAN;
     assert_eq!(refused(world.engine.optim_step(world.job, adamw).await).0, "lr");
     assert_eq!(world.engine.snapshot(world.job).await.expect("writes").bytes, before);
-    assert_eq!(world.engine.optim_step(world.job, case.adamw()).await.expect("goes on").step, 1);
+    assert_eq!(world.engine.optim_step(world.job, case.adamw()).await.expect("goes on").answer.step, 1);
 }
 
 #[tokio::test]

@@ -82,9 +82,10 @@ async fn both(case: &Case, most: f64, specs: Vec<SessionSpec>, calls: Vec<(u128,
     let together = open(stacks(), specs.clone(), case).await;
     let single = open(alone(), specs, case).await;
     let replies = calls.iter().map(|(number, call)| together.evaluate(job(*number), call.clone(), PATIENCE));
-    let replies: Vec<ForwardReply> = join_all(replies).await.into_iter().map(|reply| reply.expect("runs")).collect();
+    let replies: Vec<ForwardReply> =
+        join_all(replies).await.into_iter().map(|reply| reply.expect("runs").answer).collect();
     for (reply, (number, call)) in replies.iter().zip(calls) {
-        let expected = single.evaluate(job(number), call, PATIENCE).await.expect("runs");
+        let expected = single.evaluate(job(number), call, PATIENCE).await.expect("runs").answer;
         assert_eq!((expected.jobs_in_pass, expected.tokens), (1, reply.tokens), "{}", case.name);
         same(&reply.tensors, &expected.tensors, most, &case.name);
     }
@@ -137,10 +138,10 @@ async fn each_caller_has_a_scale_of_its_own_rows() {
         ForwardCall { taps, ..call(&case, number, &[], false) }
     };
     let replies = join_all((0..CALLERS).map(|number| together.evaluate(job(1), ask(number), PATIENCE))).await;
-    let replies: Vec<ForwardReply> = replies.into_iter().map(|reply| reply.expect("runs")).collect();
+    let replies: Vec<ForwardReply> = replies.into_iter().map(|reply| reply.expect("runs").answer).collect();
     assert!(replies.iter().any(|reply| reply.jobs_in_pass > 1));
     for (number, reply) in replies.iter().enumerate() {
-        let expected = single.evaluate(job(1), ask(number), PATIENCE).await.expect("runs");
+        let expected = single.evaluate(job(1), ask(number), PATIENCE).await.expect("runs").answer;
         assert!(difference(&reply.tensors[1], &expected.tensors[1]) <= ROUNDING, "{}", reply.tensors[1].name());
         let steps = reply.tensors[0].bytes().iter().zip(expected.tensors[0].bytes());
         assert!(steps.into_iter().all(|(a, b)| a.cast_signed().abs_diff(b.cast_signed()) <= 1));
@@ -166,8 +167,8 @@ async fn other_hidden_states_and_activations_do_not_mix() {
     let calls: Vec<ForwardCall> = kinds.iter().chain(&kinds).cloned().collect();
     let replies = join_all(calls.iter().map(|call| together.evaluate(job(1), call.clone(), PATIENCE))).await;
     for (reply, call) in replies.into_iter().zip(calls) {
-        let (reply, taps) = (reply.expect("runs"), call.taps.clone());
-        let expected = single.evaluate(job(1), call, PATIENCE).await.expect("runs");
+        let (reply, taps) = (reply.expect("runs").answer, call.taps.clone());
+        let expected = single.evaluate(job(1), call, PATIENCE).await.expect("runs").answer;
         let kinds = |reply: &ForwardReply| {
             let kind = |tensor: &WireTensor| (tensor.name().to_owned(), tensor.dtype(), tensor.shape().to_vec());
             reply.tensors.iter().map(kind).collect::<Vec<_>>()
@@ -200,7 +201,7 @@ async fn another_cut_and_other_adapters_of_a_family_without_owners_do_not_mix() 
     let engine = open(config(), vec![spec(job(1), &case, Custody::Client), mean], &case).await;
     let bare = call(&case, 0, &[], true);
     let (a, b) = tokio::join!(engine.evaluate(job(1), bare.clone(), PATIENCE), engine.evaluate(job(2), bare, PATIENCE));
-    let (a, b) = (a.expect("runs"), b.expect("runs"));
+    let (a, b) = (a.expect("runs").answer, b.expect("runs").answer);
     assert_eq!((a.jobs_in_pass, b.jobs_in_pass), (1, 1));
     assert!(difference(&a.tensors[0], &b.tensors[0]) > 1e-3, "two cuts");
 
@@ -209,7 +210,7 @@ async fn another_cut_and_other_adapters_of_a_family_without_owners_do_not_mix() 
     let engine = open(config(), specs, &case).await;
     let of = |number| engine.evaluate(job(number), call(&case, 0, &[0], false), PATIENCE);
     let (a, b) = tokio::join!(of(1), of(2));
-    assert_eq!((a.expect("runs").jobs_in_pass, b.expect("runs").jobs_in_pass), (1, 1));
+    assert_eq!((a.expect("runs").answer.jobs_in_pass, b.expect("runs").answer.jobs_in_pass), (1, 1));
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ async fn two_optimizer_steps_equal_torchs_adamw() {
             let rest = shares.split_off(1);
             world.backward(1, shares).await.expect("runs");
             assert!(matches!(world.backward(1, rest).await, Ok(BackwardReply::Accumulated(norms)) if norms.len() == 2));
-            let reply = world.engine.optim_step(world.job, case.adamw()).await.expect("steps");
+            let reply = world.engine.optim_step(world.job, case.adamw()).await.expect("steps").answer;
             assert_eq!(reply.step, step);
             let norms = case.tensors["norms"].floats().expect("floats");
             for (got, expected) in reply.gradient_norms.iter().zip(&norms) {

@@ -1,6 +1,7 @@
 //! Requests of several jobs in one pass: each answer is the job's own, to rounding, whoever else was in the pass.
 
 use std::time::Duration;
+use std::time::Instant;
 
 use blindtune::domain::settings::Custody;
 use blindtune::domain::tensor::WireTensor;
@@ -82,9 +83,9 @@ fn gradients(reply: BackwardReply) -> Vec<WireTensor> {
 /// Forward and backward of every job, all at once.
 async fn together(engine: &LocalEngine, case: &Case) -> Vec<(ForwardReply, Vec<WireTensor>)> {
     let forwards = join_all((0..JOBS).map(|number| engine.forward(job(number), forward(case, number)))).await;
-    let forwards: Vec<ForwardReply> = forwards.into_iter().map(|reply| reply.expect("runs")).collect();
+    let forwards: Vec<ForwardReply> = forwards.into_iter().map(|reply| reply.expect("runs").answer).collect();
     let backwards = (0..JOBS).zip(&forwards).map(|(number, reply)| engine.backward(job(number), id(1), shares(reply)));
-    let backwards = join_all(backwards).await.into_iter().map(|reply| gradients(reply.expect("runs")));
+    let backwards = join_all(backwards).await.into_iter().map(|reply| gradients(reply.expect("runs").answer));
     forwards.into_iter().zip(backwards.collect::<Vec<_>>()).collect()
 }
 
@@ -95,10 +96,10 @@ async fn every_answer_equals_the_job_alone() {
         let (stacked, single) = (open(stacks(), &case, JOBS).await, open(alone(), &case, JOBS).await);
         for (number, (reply, got)) in (0..JOBS).zip(together(&stacked, &case).await) {
             assert_eq!(reply.jobs_in_pass, JOBS as usize, "{name}");
-            let expected = single.forward(job(number), forward(&case, number)).await.expect("runs");
+            let expected = single.forward(job(number), forward(&case, number)).await.expect("runs").answer;
             assert_eq!(expected.jobs_in_pass, 1);
             assert_eq!((reply.tokens, reply.tensors.len()), (expected.tokens, expected.tensors.len()));
-            let products = single.backward(job(number), id(1), shares(&reply)).await.expect("runs");
+            let products = single.backward(job(number), id(1), shares(&reply)).await.expect("runs").answer;
             for (got, expected) in
                 reply.tensors.iter().chain(&got).zip(expected.tensors.iter().chain(&gradients(products)))
             {
@@ -119,7 +120,7 @@ async fn a_backward_whose_mates_stay_away_equals_the_one_with_them() {
     let all = together(&engine, &case).await;
     for number in [3, 0] {
         let reply = &all[number as usize].0;
-        let again = gradients(engine.backward(job(number), id(1), shares(reply)).await.expect("runs"));
+        let again = gradients(engine.backward(job(number), id(1), shares(reply)).await.expect("runs").answer);
         for (got, expected) in again.iter().zip(&all[number as usize].1) {
             assert!(difference(got, expected) <= ROUNDING);
         }
@@ -133,7 +134,7 @@ async fn evaluations_are_stacked_and_keep_no_graph() {
     let evaluate = |number| ForwardCall { keep: None, ..forward(&case, number) };
     let replies = join_all((0..JOBS).map(|number| engine.forward(job(number), evaluate(number)))).await;
     for reply in replies {
-        let reply = reply.expect("runs");
+        let reply = reply.expect("runs").answer;
         assert_eq!(reply.jobs_in_pass, JOBS as usize);
         assert_eq!(engine.backward(job(0), id(1), shares(&reply)).await.err(), Some(EngineError::NoForward));
     }
@@ -147,7 +148,7 @@ async fn a_request_that_is_refused_fails_alone() {
     let [a, b, c] = [forward(&case, 0), bad, forward(&case, 2)];
     let (a, b, c) = tokio::join!(engine.forward(job(0), a), engine.forward(job(1), b), engine.forward(job(2), c));
     assert!(matches!(b, Err(EngineError::Invalid { place: Place::Field("adapters"), .. })));
-    assert_eq!((a.expect("runs").jobs_in_pass, c.expect("runs").jobs_in_pass), (2, 2));
+    assert_eq!((a.expect("runs").answer.jobs_in_pass, c.expect("runs").answer.jobs_in_pass), (2, 2));
 }
 
 #[tokio::test]
@@ -170,7 +171,7 @@ async fn jobs_with_other_adapters_or_dropout_or_long_inputs_run_alone() {
         }
         let plain = |number| ForwardCall { theta: Vec::new(), ..forward(&case, number) };
         let (a, b) = tokio::join!(engine.forward(job(1), plain(1)), engine.forward(job(2), plain(2)));
-        assert_eq!((a.expect("runs").jobs_in_pass, b.expect("runs").jobs_in_pass), (1, 1), "{place}");
+        assert_eq!((a.expect("runs").answer.jobs_in_pass, b.expect("runs").answer.jobs_in_pass), (1, 1), "{place}");
     }
 }
 
@@ -180,12 +181,37 @@ async fn without_retained_graphs_the_answers_are_the_same_bits() {
     let mut answers = Vec::new();
     for graphs_per_job in [2, 0] {
         let engine = open(EngineConfig { graphs_per_job, ..alone() }, &case, 1).await;
-        let reply = engine.forward(job(0), ForwardCall { theta: case.theta(), ..call(&case, 1) }).await.expect("runs");
+        let reply =
+            engine.forward(job(0), ForwardCall { theta: case.theta(), ..call(&case, 1) }).await.expect("runs").answer;
         let mut products = Vec::new();
         for share in case.shares() {
-            products.extend(gradients(engine.backward(job(0), id(1), vec![share]).await.expect("runs")));
+            products.extend(gradients(engine.backward(job(0), id(1), vec![share]).await.expect("runs").answer));
         }
         answers.push((reply.tensors, products));
     }
     assert_eq!(answers[0], answers[1]);
+}
+
+/// Eight forwards that came at once take as long as the device worked, all together: none pays for waiting, nor for what the others
+/// shared the pass with.
+#[tokio::test]
+async fn only_the_pass_is_billed_divided_among_those_who_share_it() {
+    let case = Case::read("llama2-last");
+    for config in [stacks(), alone()] {
+        let engine = open(config, &case, JOBS).await;
+        let begun = Instant::now();
+        let replies = join_all((0..JOBS).map(|number| engine.forward(job(number), forward(&case, number)))).await;
+        let wall = begun.elapsed();
+        let replies: Vec<_> = replies.into_iter().map(|reply| reply.expect("runs")).collect();
+        let billed: Duration = replies.iter().map(|reply| reply.device).sum();
+        assert!(billed > Duration::ZERO && billed <= wall, "{billed:?} of {wall:?}");
+        let backwards =
+            (0..JOBS).zip(&replies).map(|(number, reply)| engine.backward(job(number), id(1), shares(&reply.answer)));
+        for (done, forward) in join_all(backwards).await.into_iter().zip(&replies) {
+            let done = done.expect("runs");
+            assert!(done.device > Duration::ZERO);
+            let numbers = shares(&forward.answer).iter().map(|share| share.share + 1).max().unwrap_or_default();
+            assert_eq!((forward.tokens, done.tokens), (forward.answer.tokens, numbers * forward.answer.tokens));
+        }
+    }
 }

@@ -180,11 +180,11 @@ impl World {
     }
 
     pub async fn forward(&self, call: ForwardCall) -> Result<ForwardReply, EngineError> {
-        self.engine.forward(self.job, call).await
+        self.engine.forward(self.job, call).await.map(|done| done.answer)
     }
 
     pub async fn backward(&self, number: u128, shares: Vec<Share>) -> Result<BackwardReply, EngineError> {
-        self.engine.backward(self.job, id(number), shares).await
+        self.engine.backward(self.job, id(number), shares).await.map(|done| done.answer)
     }
 
     /// Products for client custody.

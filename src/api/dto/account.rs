@@ -232,7 +232,7 @@ pub struct UsageObject {
     pub requests: i64,
     /// Step calls that were applied.
     pub steps: i64,
-    /// Tokens of training forwards.
+    /// Tokens of training steps: of a forward, and of a backward once for each share number.
     pub training_tokens: i64,
     /// Tokens of evaluations, activations and embeddings.
     pub inference_tokens: i64,

@@ -18,11 +18,11 @@ use crate::store::usage::Consumer;
 /// What a call did, for the job's counters and the record of use.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Effect {
-    /// Tokens that the device read.
+    /// Tokens that the device read, of a backward once for each share number.
     pub tokens: usize,
     /// Whether adapter values changed.
     pub new_adapters: bool,
-    /// What the engine took, its queue included.
+    /// What the device took, its queue not included.
     pub device: Duration,
     /// Bytes of tensors that go out.
     pub bytes_out: usize,

@@ -18,6 +18,7 @@ use crate::engine::EngineError;
 use crate::engine::ForwardCall;
 use crate::engine::ForwardReply;
 use crate::engine::Inputs;
+use crate::engine::Metered;
 use crate::engine::SessionInfo;
 use crate::engine::SessionSpec;
 use crate::engine::Start;
@@ -40,7 +41,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// One forward for hidden states, tried again while the device's queue is full; with what its last try took.
+    /// One forward for hidden states, tried again while the device's queue is full; with what it took of the device.
     pub async fn forward(
         &self,
         context: &Context,
@@ -57,10 +58,9 @@ impl Opened {
                 theta: Vec::new(),
                 taps: Some(Arc::clone(taps)),
             };
-            let begun = Instant::now();
             match context.engine.forward(self.session, call).await {
                 Err(EngineError::Busy) => tokio::time::sleep(RETRY).await,
-                done => return Ok((done?, begun.elapsed())),
+                done => return done.map(|Metered { answer, device, .. }| (answer, device)),
             }
         }
     }

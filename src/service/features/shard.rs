@@ -79,7 +79,7 @@ pub struct Computed {
     pub rows: u64,
     /// Tokens that the device read.
     pub tokens: usize,
-    /// What the device took, its queue included.
+    /// What the device took.
     pub device: Duration,
 }
 

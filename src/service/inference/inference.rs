@@ -34,6 +34,7 @@ use crate::engine::EngineError;
 use crate::engine::ForwardCall;
 use crate::engine::ForwardReply;
 use crate::engine::Inputs;
+use crate::engine::Metered;
 use crate::engine::SessionSpec;
 use crate::engine::Start;
 use crate::service::access::concurrency::Permits;
@@ -94,6 +95,8 @@ pub struct InferenceAnswer {
     pub tokens: usize,
     /// What the engine took, its queue included.
     pub engine: Duration,
+    /// The device alone: what is billed.
+    pub device: Duration,
     /// Most calls that shared a pass with this one, itself included.
     pub jobs_in_pass: usize,
     /// What opening the model's session took, where this call did.
@@ -103,7 +106,7 @@ pub struct InferenceAnswer {
 impl InferenceAnswer {
     /// What it used, for a body of so many bytes.
     pub fn amounts(&self, bytes_in: usize) -> Amounts {
-        let effect = Effect { device: self.engine, bytes_out: size(&self.tensors), ..Effect::default() };
+        let effect = Effect { device: self.device, bytes_out: size(&self.tensors), ..Effect::default() };
         Amounts { inference_tokens: self.tokens as i64, ..effect.amounts(bytes_in) }
     }
 }
@@ -289,7 +292,7 @@ impl Inference {
     async fn run(&self, slot: &Slot, run: Run<'_>) -> Result<InferenceAnswer> {
         let Run { model, opened, call } = run;
         let begun = Instant::now();
-        let mut replies = Vec::new();
+        let (mut replies, mut device) = (Vec::new(), Duration::ZERO);
         let step = rows_per_forward(&self.context.limits, opened.most_tokens);
         let inputs = parts::parts(call.inputs, step);
         let taps = call.taps.map(|choice| self.taps(&model.name, &opened, choice)).transpose()?.map(Arc::new);
@@ -308,7 +311,9 @@ impl Inference {
                 taps: each.clone(),
             };
             let reply = self.context.engine.evaluate(slot.job, forward, self.context.inference.patience).await;
-            replies.push(reply.map_err(|error| parts::placed(error, number * step))?);
+            let Metered { answer, device: took, .. } = reply.map_err(|error| parts::placed(error, number * step))?;
+            device += took;
+            replies.push(answer);
         }
         let tokens = replies.iter().map(|reply| reply.tokens).sum();
         let jobs_in_pass = replies.iter().map(|reply| reply.jobs_in_pass).max().unwrap_or(1);
@@ -323,6 +328,7 @@ impl Inference {
             tensors,
             tokens,
             engine: begun.elapsed(),
+            device,
             jobs_in_pass,
             load: None,
         })

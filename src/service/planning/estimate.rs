@@ -371,7 +371,7 @@ impl Estimates {
             theta,
             taps: None,
         };
-        let reply = engine.forward(plan.session, call).await?;
+        let reply = engine.forward(plan.session, call).await?.answer;
         pool::probe(&self.context.pool).await?;
         write_safetensors(&reply.tensors, &BTreeMap::new())?;
         let forward = begun.elapsed();
@@ -380,7 +380,7 @@ impl Estimates {
         let body = write_safetensors(&tensors, &BTreeMap::new())?;
         let begun = Instant::now();
         Sent::new(NOBODY, "backward", "", &body).note_all(&tensors);
-        let reply = engine.backward(plan.session, keep, shares).await?;
+        let reply = engine.backward(plan.session, keep, shares).await?.answer;
         pool::probe(&self.context.pool).await?;
         if let BackwardReply::Gradients(tensors) = reply {
             write_safetensors(&tensors, &BTreeMap::new())?;

@@ -5,6 +5,15 @@ use std::time::Duration;
 use crate::domain::ids::ForwardId;
 use crate::domain::tensor::WireTensor;
 
+/// What the engine took for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// All of it, waiting for the device included.
+    pub engine: Duration,
+    /// The device alone: what is billed.
+    pub device: Duration,
+}
+
 /// The answer to a step call.
 #[derive(Debug, Clone)]
 pub enum Answer {
@@ -18,15 +27,17 @@ pub enum Answer {
         tokens: usize,
         /// `h.{i}`, `h.base`, `lengths`.
         tensors: Vec<WireTensor>,
-        /// What the engine took, its queue included.
-        engine: Duration,
+        /// What the engine took.
+        timing: Timing,
     },
     /// `G.{i}.{j}` (client custody).
     Gradients {
         /// Step number.
         seq: u64,
-        /// What the engine took, its queue included.
-        engine: Duration,
+        /// What the engine took.
+        timing: Timing,
+        /// Tokens that are billed.
+        tokens: usize,
         /// One tensor for each share.
         tensors: Vec<WireTensor>,
     },
@@ -36,6 +47,10 @@ pub enum Answer {
         seq: u64,
         /// By set.
         norms: Vec<f64>,
+        /// What the engine took.
+        timing: Timing,
+        /// Tokens that are billed.
+        tokens: usize,
     },
     /// An optimizer step was taken (host custody).
     Stepped {

@@ -2,7 +2,6 @@
 //! after its row is committed. Activations and gradients are never stored past their step, and never in Postgres.
 
 use std::sync::Arc;
-use std::time::Duration;
 use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,6 +20,7 @@ use crate::engine::EngineError;
 use crate::engine::ForwardCall;
 use crate::engine::ForwardReply;
 use crate::engine::Inputs;
+use crate::engine::Metered;
 use crate::service::access::concurrency::Permits;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::accounting::metering;
@@ -35,6 +35,7 @@ use crate::service::context::lease_lost;
 use crate::service::error::ServiceError;
 use crate::service::files::row_reader::read_rows;
 use crate::service::training::answer::Answer;
+use crate::service::training::answer::Timing;
 use crate::service::training::checkpointing;
 use crate::service::training::requests::BackwardRequest;
 use crate::service::training::requests::Batch;
@@ -103,16 +104,16 @@ impl Steps {
 
     async fn evaluate(&self, slot: &mut SessionSlot, job: JobId, request: ForwardRequest) -> Result<Answer> {
         let session = open(slot)?;
-        let (reply, engine) = self.run_forward(session, &request, None, 0).await?;
+        let (reply, timing) = self.run_forward(session, &request, None, 0).await?;
         let effect = Effect {
             tokens: reply.tokens,
             new_adapters: !request.theta.is_empty(),
-            device: engine,
+            device: timing.device,
             bytes_out: size(&reply.tensors),
         };
         self.record_unnumbered(session, LedgerKind::Evaluate, &request.sent, effect).await?;
         tracing::debug!(job.id = %job, tokens = reply.tokens, "{job} evaluated {} tokens", reply.tokens);
-        Ok(Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors, engine })
+        Ok(Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors, timing })
     }
 
     async fn train(&self, slot: &mut SessionSlot, job: JobId, seq: u64, request: ForwardRequest) -> Result<Answer> {
@@ -123,7 +124,7 @@ impl Steps {
             Earlier::Never => None,
         };
         let forward = earlier.unwrap_or(ForwardId(Uuid::now_v7()));
-        let (reply, engine) = self.run_forward(session, &request, Some(forward), seq).await?;
+        let (reply, timing) = self.run_forward(session, &request, Some(forward), seq).await?;
         if earlier.is_none() {
             let call = Call {
                 kind: StepKind::Forward,
@@ -133,7 +134,7 @@ impl Steps {
                 effect: Effect {
                     tokens: reply.tokens,
                     new_adapters: !request.theta.is_empty(),
-                    device: engine,
+                    device: timing.device,
                     bytes_out: size(&reply.tensors),
                 },
             };
@@ -143,7 +144,7 @@ impl Steps {
         }
         tracing::debug!(job.id = %job, seq, tokens = reply.tokens, "{job} forward {seq}: {} tokens", reply.tokens);
         let ForwardReply { tensors, tokens, .. } = reply;
-        let answer = Answer::Forward { forward: Some(forward), seq: Some(seq), tokens, tensors, engine };
+        let answer = Answer::Forward { forward: Some(forward), seq: Some(seq), tokens, tensors, timing };
         session.answers.insert(seq, (request.sent.digest, answer.clone()));
         Ok(answer)
     }
@@ -154,7 +155,7 @@ impl Steps {
         request: &ForwardRequest,
         keep: Option<ForwardId>,
         seq: u64,
-    ) -> Result<(ForwardReply, Duration)> {
+    ) -> Result<(ForwardReply, Timing)> {
         let settings = &session.job.settings;
         let adapters = request.adapters.resolve(settings.adapter_sets)?;
         if session.is_host_custody() && !request.theta.is_empty() {
@@ -172,9 +173,8 @@ impl Steps {
             taps: None,
         };
         let begun = Instant::now();
-        let reply = self.context.engine.forward(session.job.id, call).await?;
-        let engine = begun.elapsed();
-        Ok((reply, engine))
+        let Metered { answer, device, .. } = self.context.engine.forward(session.job.id, call).await?;
+        Ok((answer, Timing { engine: begun.elapsed(), device }))
     }
 
     async fn inputs(&self, session: &Session, batch: &Batch) -> Result<Inputs> {
@@ -209,11 +209,12 @@ impl Steps {
             earlier => earlier,
         };
         let begun = Instant::now();
-        let reply = match self.context.engine.backward(job, request.forward, request.shares).await {
+        let done = match self.context.engine.backward(job, request.forward, request.shares).await {
             Err(EngineError::NoForward) => return Err(self.no_forward(session, request.forward).await?),
-            reply => reply?,
+            done => done?,
         };
-        let engine = begun.elapsed();
+        let Metered { answer: reply, device, tokens } = done;
+        let timing = Timing { engine: begun.elapsed(), device };
         if matches!(earlier, Earlier::Never) {
             let forward = Some(request.forward);
             let sent = &request.sent;
@@ -221,13 +222,13 @@ impl Steps {
                 BackwardReply::Gradients(tensors) => size(tensors),
                 BackwardReply::Accumulated(_) => 0,
             };
-            let effect = Effect { device: engine, bytes_out, ..Effect::default() };
+            let effect = Effect { tokens, device, bytes_out, ..Effect::default() };
             let call = Call { kind: StepKind::Backward, seq, sent, forward, effect };
             self.record(session, &call).await?;
         }
         let answer = match reply {
-            BackwardReply::Gradients(tensors) => Answer::Gradients { seq, tensors, engine },
-            BackwardReply::Accumulated(norms) => Answer::Accumulated { seq, norms },
+            BackwardReply::Gradients(tensors) => Answer::Gradients { seq, tensors, timing, tokens },
+            BackwardReply::Accumulated(norms) => Answer::Accumulated { seq, norms, timing, tokens },
         };
         session.answers.insert(seq, (request.sent.digest, answer.clone()));
         Ok(answer)
@@ -270,9 +271,8 @@ impl Steps {
             Earlier::Done { .. } => return Err(answer_lost()),
             Earlier::Never => {}
         }
-        let begun = Instant::now();
-        let reply = self.context.engine.optim_step(job, request.adamw).await?;
-        let effect = Effect { new_adapters: true, device: begun.elapsed(), ..Effect::default() };
+        let Metered { answer: reply, device, .. } = self.context.engine.optim_step(job, request.adamw).await?;
+        let effect = Effect { new_adapters: true, device, ..Effect::default() };
         let call = Call { kind: StepKind::OptimStep, seq, sent: &request.sent, forward: None, effect };
         self.record(session, &call).await?;
         let due = reply.step - session.durable.step >= self.context.jobs.checkpoint_every_steps
@@ -320,7 +320,8 @@ impl Steps {
             kind: call.kind,
             digest: &call.sent.digest,
             forward: call.forward,
-            tokens: call.effect.tokens as u64,
+            // A job's own count is of what it trained on, which a backward reads again.
+            tokens: if call.kind == StepKind::Forward { call.effect.tokens as u64 } else { 0 },
             optimizer_steps: u64::from(call.kind == StepKind::OptimStep),
             new_adapters: call.effect.new_adapters,
         };

@@ -42,7 +42,8 @@ async fn every_token_step_and_byte_is_counted_once() {
     let bytes = |tensors: &crate::client::Tensors| tensors.values().map(|tensor| tensor.bytes.len()).sum::<usize>();
     assert_eq!(
         (&trainer["steps"], &trainer["training_tokens"], &trainer["inference_tokens"]),
-        (&json!(2), &json!(12), &json!(0))
+        (&json!(2), &json!(2 * 12), &json!(0)),
+        "a forward and a backward of one share"
     );
     assert_eq!(trainer["bytes_in"], json!(pack(&batch()).len() + pack(&shares).len()));
     assert_eq!(trainer["bytes_out"], json!(bytes(&activations) + bytes(&products.tensors())));

@@ -350,7 +350,7 @@ class UsageObject(TypedDict):
     steps: int
     """Step calls that were applied."""
     training_tokens: int
-    """Tokens of training forwards."""
+    """Tokens of training steps: of a forward, and of a backward once for each share number."""
     inference_tokens: int
     """Tokens of evaluations, activations and embeddings."""
     bytes_in: int
