@@ -184,6 +184,7 @@ error_codes! {
     ShuttingDown = "shutting_down": Unavailable,
     DatabaseUnavailable = "database_unavailable": Unavailable,
     OutOfMemory = "out_of_memory": Unavailable,
+    StorageDamaged = "storage_damaged": Internal,
     StorageFull = "storage_full": Unavailable,
     SessionLost = "session_lost": Unavailable,
     LeaseLost = "lease_lost": Unavailable,

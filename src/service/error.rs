@@ -76,6 +76,11 @@ impl From<StoreError> for ServiceError {
                 tracing::error!(error = %details, "the blob store is full: {details}");
                 Self::new(ErrorCode::StorageFull, "The host's storage is full; try again later.")
             }
+            StoreError::Damaged(path) => {
+                tracing::error!(path, "the blob {path} is damaged");
+                let message = "What the host stored of this is damaged: its bytes are not those that were written. Its operator has a backup, or has lost it.";
+                Self::new(ErrorCode::StorageDamaged, message)
+            }
             other => Self::internal(other),
         }
     }

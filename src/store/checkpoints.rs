@@ -124,13 +124,34 @@ pub async fn insert(conn: &mut Connection, new: &NewCheckpoint<'_>) -> Result<Op
     Ok(Some(row))
 }
 
-/// The job's newest saved state. When its blob is damaged, delete the row and ask again.
+/// The job's newest saved state that is not set aside.
 pub async fn latest(conn: &mut Connection, job: JobId) -> Result<Option<CheckpointRow>> {
-    let row =
-        checkpoint_rows!("select", "from checkpoints where job_id = $1 order by seq desc, id desc limit 1", job.0)
-            .fetch_optional(conn)
-            .await?;
+    let row = checkpoint_rows!(
+        "select",
+        "from checkpoints where job_id = $1 and set_aside_at is null order by seq desc, id desc limit 1",
+        job.0,
+    )
+    .fetch_optional(conn)
+    .await?;
     Ok(row)
+}
+
+/// The job's saved states that are not set aside, newest first.
+pub async fn newest_first(conn: &mut Connection, job: JobId) -> Result<Vec<CheckpointRow>> {
+    let rows = checkpoint_rows!(
+        "select",
+        "from checkpoints where job_id = $1 and set_aside_at is null order by seq desc, id desc",
+        job.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// Sets a saved state aside whose blob is damaged or gone: the job does not go on from it, and it is not pruned.
+pub async fn set_aside(conn: &mut Connection, checkpoint: CheckpointId) -> Result<()> {
+    sqlx::query!("update checkpoints set set_aside_at = now() where id = $1", checkpoint.0).execute(conn).await?;
+    Ok(())
 }
 
 /// The saved state of that id, of the project's job.
@@ -190,7 +211,7 @@ pub async fn delete_expired(conn: &mut Connection, limit: i64) -> Result<Vec<Che
         "delete from checkpoints where id in (
              select c.id from checkpoints c join jobs j on j.id = c.job_id
              where c.expires_at <= now() and (j.finished_at is not null or c.id <>
-                 (select id from checkpoints where job_id = c.job_id order by seq desc, id desc limit 1))
+                 (select id from checkpoints where job_id = c.job_id and set_aside_at is null order by seq desc, id desc limit 1))
              order by c.expires_at limit $1 for update of c skip locked)
          returning",
         "",
@@ -234,7 +255,7 @@ pub async fn list(
 pub async fn older_than_newest(conn: &mut Connection, job: JobId, keep: u32) -> Result<Vec<CheckpointRow>> {
     let rows = checkpoint_rows!(
         "select",
-        "from checkpoints where job_id = $1 and automatic order by seq desc, id desc offset $2",
+        "from checkpoints where job_id = $1 and automatic and set_aside_at is null order by seq desc, id desc offset $2",
         job.0,
         i64::from(keep),
     )

@@ -18,6 +18,7 @@ use crate::service::lifecycle::transitions::note_with;
 use crate::service::training::session::Durable;
 use crate::service::training::session::Session;
 use crate::service::webhooks;
+use crate::store::StoreError;
 use crate::store::blobs::BlobKind;
 use crate::store::checkpoints;
 use crate::store::checkpoints::CheckpointRow;
@@ -94,6 +95,14 @@ pub async fn write(
         context.blobs.delete(&row.blob).await?;
     }
     Ok(row)
+}
+
+/// The bytes of a checkpoint; `None` where they are not those that were written, or are gone.
+pub async fn read_whole(context: &Context, checkpoint: &CheckpointRow) -> Result<Option<Bytes>> {
+    match context.blobs.get_verified(&checkpoint.blob_ref()).await {
+        Err(StoreError::Damaged(_) | StoreError::Missing) => Ok(None),
+        bytes => Ok(Some(bytes?)),
+    }
 }
 
 /// The bytes of a checkpoint, checked against its hash.

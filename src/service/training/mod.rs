@@ -3,6 +3,7 @@
 
 pub mod adapters;
 pub mod answer;
+pub mod checkpoint_choice;
 pub mod checkpointing;
 pub mod requests;
 pub mod session;

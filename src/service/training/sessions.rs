@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
@@ -26,6 +27,7 @@ use crate::service::error::ServiceError;
 use crate::service::lifecycle::running::bring_to_running;
 use crate::service::lifecycle::transitions;
 use crate::service::models::tuned::read_adapters;
+use crate::service::training::checkpoint_choice;
 use crate::service::training::checkpointing;
 use crate::service::training::session::Durable;
 use crate::service::training::session::Session;
@@ -48,7 +50,6 @@ pub type SessionSlot = OwnedMutexGuard<Option<Session>>;
 /// What the database holds of a job whose session is to be opened.
 struct Stored {
     job: JobRow,
-    checkpoint: Option<CheckpointRow>,
     model: ModelRow,
 }
 
@@ -134,8 +135,10 @@ impl Sessions {
     }
 
     async fn load(&self, project: ProjectId, id: JobId, attempt: i32) -> Result<Session> {
-        let Stored { job, checkpoint, model } = self.read_stored(project, id, attempt).await?;
-        let start = self.start(&job, checkpoint.as_ref()).await?;
+        let saved = checkpoint_choice::newest_whole(&self.context, project, id, attempt).await?;
+        let (checkpoint, bytes) = saved.unzip();
+        let Stored { job, model } = self.read_stored(project, id, attempt, checkpoint.as_ref()).await?;
+        let start = self.start(&job, checkpoint.as_ref().zip(bytes)).await?;
         let folder = PathBuf::from(model.folder.unwrap_or_default());
         let spec = SessionSpec { job: id, folder, seed: job.seed as u64, settings: job.settings.clone(), start };
         let info = self.context.engine.load(spec).await?;
@@ -166,12 +169,17 @@ impl Sessions {
 
     /// What the database holds of the job. In host custody its steps end at the checkpoint afterwards: those behind it died with a
     /// host, and the client sends them again.
-    async fn read_stored(&self, project: ProjectId, id: JobId, attempt: i32) -> Result<Stored> {
+    async fn read_stored(
+        &self,
+        project: ProjectId,
+        id: JobId,
+        attempt: i32,
+        checkpoint: Option<&CheckpointRow>,
+    ) -> Result<Stored> {
         let mut transaction = self.context.begin().await?;
         let missing = || ServiceError::not_found("fine-tuning job", id);
         let mut job = store::jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(missing)?;
-        let checkpoint = store::checkpoints::latest(&mut transaction, id).await?;
-        let durable = durable_seq(checkpoint.as_ref());
+        let durable = durable_seq(checkpoint);
         if job.settings.custody == Custody::Host && job.next_seq != durable + 1 {
             if !steps::rewind(&mut transaction, id, attempt, durable.unsigned_abs()).await? {
                 return Err(lease_lost());
@@ -182,17 +190,15 @@ impl Sessions {
             .await?
             .ok_or_else(|| ServiceError::not_found("model", &job.model_name))?;
         commit(transaction).await?;
-        Ok(Stored { job, checkpoint, model })
+        Ok(Stored { job, model })
     }
 
     /// The newest checkpoint where it holds the values of the job's last step; otherwise what the job began with: the adapters
     /// that it continues from, or PEFT's initialisation.
-    async fn start(&self, job: &JobRow, checkpoint: Option<&CheckpointRow>) -> Result<Start> {
+    async fn start(&self, job: &JobRow, checkpoint: Option<(&CheckpointRow, Bytes)>) -> Result<Start> {
         let host = job.settings.custody == Custody::Host;
         match checkpoint {
-            Some(saved) if host || saved.adapter_version == job.adapter_version => {
-                Ok(Start::Restored(checkpointing::read(&self.context, saved).await?))
-            }
+            Some((saved, bytes)) if host || saved.adapter_version == job.adapter_version => Ok(Start::Restored(bytes)),
             _ if !host && job.adapter_version > 0 => Ok(Start::Lost),
             _ => match &job.origin {
                 Some(origin) => Ok(Start::Adapters(read_adapters(&self.context, &origin.adapters).await?)),
