@@ -6,6 +6,7 @@ mod isolation;
 mod keys;
 mod labels;
 mod large_json;
+mod long_texts;
 mod models;
 mod raw;
 mod safetensors_bodies;
