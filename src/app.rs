@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::api;
 use crate::api::App;
 use crate::api::BatchEndpoints;
+use crate::api::Pace;
 use crate::api::Readiness;
 use crate::api::StackSettings;
 use crate::api::server::ServerSettings;
@@ -53,11 +54,13 @@ use crate::service::JobSettings;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
+use crate::service::Permits;
 use crate::service::Sessions;
 use crate::service::Steps;
 use crate::service::StreamSettings;
 use crate::service::Sweeper;
 use crate::service::Tokens;
+use crate::service::Turns;
 use crate::service::Uploads;
 use crate::service::Usage;
 use crate::service::Webhooks;
@@ -208,6 +211,8 @@ impl Host {
             events: Arc::new(Events::new(Arc::clone(&context), streams, closing.clone(), outbox)),
             webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard)),
             readiness: Arc::new(readiness(&database.pool)),
+            places: Arc::new(Permits::new(places_of_a_project(&config))),
+            turns: Arc::new(Turns::new(cores())),
             limits: Arc::new(config.limits.clone()),
         };
         let delivery = Arc::new(delivery);
@@ -275,9 +280,19 @@ fn stack_settings(config: &Config) -> StackSettings {
     let server = &config.server;
     StackSettings {
         max_requests_in_flight: server.max_requests_in_flight,
-        body_idle_timeout: Duration::from_secs(server.body_idle_timeout_secs),
+        pace: Pace {
+            window: Duration::from_secs(server.body_idle_timeout_secs),
+            bytes_per_sec: server.body_bytes_per_sec,
+            total: Duration::from_secs(server.body_total_secs),
+        },
         control_timeout: Duration::from_secs(server.control_timeout_secs),
     }
+}
+
+/// At least one, however small the share is.
+fn places_of_a_project(config: &Config) -> usize {
+    let server = &config.server;
+    ((server.max_requests_in_flight as f64 * server.project_share) as usize).max(1)
 }
 
 fn job_settings(config: &Config) -> JobSettings {
@@ -309,15 +324,18 @@ fn feature_rules(config: &Config) -> FeatureRules {
     }
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn engine_config(config: &Config) -> EngineConfig {
     let engine = &config.engine;
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
     EngineConfig {
         device: engine.device.clone(),
         onednn: engine.onednn,
         stack_tokens: engine.stack_tokens,
         stack_wait: Duration::from_millis(engine.stack_wait_ms),
-        threads: if engine.threads == 0 { all } else { engine.threads },
+        threads: if engine.threads == 0 { cores() } else { engine.threads },
         queue_len: engine.queue,
         graph_bytes: engine.graph_bytes,
         graphs_per_job: engine.graphs_per_job,

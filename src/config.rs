@@ -16,6 +16,7 @@ use figment::value::Value;
 use serde::Deserialize;
 
 use crate::domain::limits::Limits;
+use crate::domain::limits::MOST_ROWS;
 
 /// The defaults, with a comment for each.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -73,8 +74,11 @@ pub struct Server {
     pub max_connections: usize,
     pub header_timeout_secs: u64,
     pub body_idle_timeout_secs: u64,
+    pub body_bytes_per_sec: u64,
+    pub body_total_secs: u64,
     pub control_timeout_secs: u64,
     pub max_requests_in_flight: usize,
+    pub project_share: f64,
     pub shutdown_secs: u64,
     pub sse_ping_secs: u64,
     pub max_event_streams: usize,
@@ -218,6 +222,8 @@ impl Config {
         positive("server.max_connections", self.server.max_connections as u64);
         positive("server.header_timeout_secs", self.server.header_timeout_secs);
         positive("server.max_requests_in_flight", self.server.max_requests_in_flight as u64);
+        positive("server.body_idle_timeout_secs", self.server.body_idle_timeout_secs);
+        positive("server.body_total_secs", self.server.body_total_secs);
         positive("database.max_connections", u64::from(self.database.max_connections));
         positive("server.sse_ping_secs", self.server.sse_ping_secs);
         positive("server.max_event_streams", self.server.max_event_streams as u64);
@@ -233,6 +239,9 @@ impl Config {
         if self.server.max_event_streams > self.server.max_connections {
             problems.push("server.max_event_streams: must be at most server.max_connections".into());
         }
+        if !(self.server.project_share > 0.0 && self.server.project_share <= 1.0) {
+            problems.push("server.project_share: must be above 0 and at most 1".into());
+        }
         if self.webhooks.backoff_secs.len() > 100 {
             problems.push("webhooks.backoff_secs: must be at most 100 pauses".into());
         }
@@ -247,6 +256,9 @@ impl Config {
         }
         if !self.database.url.expose().is_empty() && !self.database.url.expose().starts_with("postgres") {
             problems.push("database.url: must begin with postgres:// or postgresql://".into());
+        }
+        if self.limits.batch_rows > MOST_ROWS {
+            problems.push(format!("limits.batch_rows: must be at most {MOST_ROWS}"));
         }
         if self.limits.share_norm <= 0.0 {
             problems.push("limits.share_norm: must be positive".into());

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use bytes::Bytes;
 
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
@@ -28,11 +29,13 @@ use crate::api::extract::accepted;
 use crate::api::extract::content_type;
 use crate::api::extract::parse_json;
 use crate::api::extract::unsupported_media;
+use crate::api::reading::in_turn;
 use crate::api::state::App;
 use crate::api::state::to_the_end;
 use crate::api::steps::decode_all;
 use crate::api::steps::safetensors;
 use crate::domain::ids::JobId;
+use crate::domain::limits::Limits;
 use crate::service::AdapterValues;
 use crate::service::Sent;
 use crate::service::parse_body;
@@ -107,17 +110,22 @@ pub async fn put_adapter(
     headers: HeaderMap,
     ApiBytes(body): ApiBytes,
 ) -> Result<Json<AdapterLayout>, ApiError> {
-    let mut sent = Sent::new(caller.key, "put_adapter", &set.to_string(), &body);
-    let tensors = match content_type(&headers) {
-        Some(Media::Safetensors) => parse_body(body, &app.limits.for_adapters())?,
+    let (bytes, media, limits) = (body.len(), content_type(&headers), app.limits.for_adapters());
+    let read = move || {
+        let sent = Sent::new(caller.key, "put_adapter", &set.to_string(), &body);
+        read_values(sent, media, body, &limits)
+    };
+    let values = in_turn(&app, caller.project, bytes, read).await?;
+    let layout = to_the_end(async move { app.steps.put_adapter(caller.project, job, set, values).await }).await?;
+    Ok(Json(layout.into()))
+}
+
+fn read_values(mut sent: Sent, media: Option<Media>, body: Bytes, limits: &Limits) -> Result<AdapterValues, ApiError> {
+    let tensors = match media {
+        Some(Media::Safetensors) => parse_body(body, limits)?,
         Some(Media::Json) => decode_all(&parse_json::<AdapterBody>(&body)?.tensors, str::to_owned)?,
         None => return Err(unsupported_media("application/octet-stream (safetensors) or application/json")),
     };
     sent.note_all(&tensors);
-    let layout =
-        to_the_end(
-            async move { app.steps.put_adapter(caller.project, job, set, AdapterValues { tensors, sent }).await },
-        )
-        .await?;
-    Ok(Json(layout.into()))
+    Ok(AdapterValues { tensors, sent })
 }

@@ -63,12 +63,27 @@ impl<N: Needs, S: Sync> FromRequestParts<S> for Caller<N> {
     /// The key itself was checked by `gate`, which every route is behind.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let principal = parts.extensions.get::<Principal>().ok_or_else(ApiError::unauthorized)?;
-        if !principal.allows(N::SCOPE) {
-            let message = format!("This key lacks the scope {}.", N::SCOPE.as_str());
-            return Err(ApiError::new(ErrorCode::MissingScope, message));
-        }
+        let checked = parts.extensions.get::<Checked>();
+        debug_assert!(
+            checked.is_some_and(|checked| checked.0.contains(&N::SCOPE)),
+            "scopes.rs knows what a handler needs"
+        );
+        check_scope(principal, N::SCOPE)?;
         Ok(Self { project: principal.project, key: principal.key, needs: PhantomData })
     }
+}
+
+/// The scopes that the gate has checked before the body is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Checked(pub &'static [Scope]);
+
+/// 403 for a key that lacks the scope.
+pub fn check_scope(caller: &Principal, scope: Scope) -> Result<(), ApiError> {
+    if caller.allows(scope) {
+        return Ok(());
+    }
+    let message = format!("This key lacks the scope {}.", scope.as_str());
+    Err(ApiError::new(ErrorCode::MissingScope, message))
 }
 
 /// The key that a request shows.

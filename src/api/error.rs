@@ -10,6 +10,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::pace::TooSlow;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::error_code::Refusal;
 use crate::service::ServiceError;
@@ -132,6 +133,12 @@ impl From<ServiceError> for ApiError {
             Self { param: error.param, expected_seq: error.expected_seq, ..Self::new(error.code, error.message) };
         // Waiting fills no budget.
         if error.code == ErrorCode::InsufficientQuota { this.never_retry() } else { this }
+    }
+}
+
+impl From<TooSlow> for ApiError {
+    fn from(error: TooSlow) -> Self {
+        Self::new(ErrorCode::BodyTimeout, format!("{error}."))
     }
 }
 

@@ -15,9 +15,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::api::error::ApiError;
+use crate::api::nul::place_of_nul;
+use crate::api::pace::too_slow;
 use crate::api::whole_numbers;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::labels::is_label_name;
@@ -42,7 +43,8 @@ pub fn json_of<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<
     parse_json(body)
 }
 
-fn need_json(headers: &HeaderMap) -> Result<(), ApiError> {
+/// 415 for a body that does not say that it is JSON.
+pub fn need_json(headers: &HeaderMap) -> Result<(), ApiError> {
     match content_type(headers) {
         Some(Media::Json) => Ok(()),
         _ => Err(unsupported_media("application/json")),
@@ -69,32 +71,6 @@ fn read_strictly<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })?;
     reader.end().map_err(|error| json_error(&error, ""))?;
     Ok(value)
-}
-
-/// Where a text of the body has U+0000, which the database cannot hold. Looks closer only where the escape occurs at all.
-fn place_of_nul(body: &[u8]) -> Option<String> {
-    const ESCAPE: &[u8] = b"\\u0000";
-    if !body.windows(ESCAPE.len()).any(|window| window == ESCAPE) {
-        return None;
-    }
-    find_nul(&serde_json::from_slice(body).ok()?)
-}
-
-fn find_nul(value: &Value) -> Option<String> {
-    let below = |name: String, place: String| if place.is_empty() { name } else { format!("{name}.{place}") };
-    match value {
-        Value::String(text) => text.contains('\0').then(String::new),
-        Value::Array(items) => {
-            items.iter().enumerate().find_map(|(at, item)| find_nul(item).map(|place| below(at.to_string(), place)))
-        }
-        Value::Object(fields) => fields.iter().find_map(|(name, item)| {
-            if name.contains('\0') {
-                return Some(name.replace('\0', "\u{fffd}"));
-            }
-            find_nul(item).map(|place| below(name.clone(), place))
-        }),
-        _ => None,
-    }
 }
 
 fn json_error(error: &serde_json::Error, path: &str) -> ApiError {
@@ -124,10 +100,13 @@ impl<S: Send + Sync> FromRequest<S> for ApiBytes {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         Bytes::from_request(request, state).await.map(Self).map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
-            StatusCode::REQUEST_TIMEOUT => ApiError::new(ErrorCode::BodyTimeout, "The body did not come in time."),
-            _ => ApiError::new(ErrorCode::BodyUnreadable, "The body broke off before its end."),
+            _ => too_slow(&rejection).map_or_else(broken_off, ApiError::from),
         })
     }
+}
+
+fn broken_off() -> ApiError {
+    ApiError::new(ErrorCode::BodyUnreadable, "The body broke off before its end.")
 }
 
 /// 413 for a body over the route's limit.

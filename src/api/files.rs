@@ -33,6 +33,7 @@ use crate::api::extract::ApiQuery;
 use crate::api::extract::body_too_large;
 use crate::api::middleware::drain;
 use crate::api::once::Once;
+use crate::api::pace::too_slow;
 use crate::api::ranges::Wanted;
 use crate::api::ranges::wanted;
 use crate::api::state::App;
@@ -214,19 +215,22 @@ impl From<FormError> for ServiceError {
                 Self::new(ErrorCode::TooLarge, "The upload is larger than this host accepts (limits.file_bytes).")
                     .at("file")
             }
-            _ => Self::new(ErrorCode::BodyUnreadable, "The upload broke off before its end.").at("file"),
+            _ => match too_slow(&error) {
+                Some(slow) => Self::new(ErrorCode::BodyTimeout, format!("{slow}.")),
+                None => Self::new(ErrorCode::BodyUnreadable, "The upload broke off before its end.").at("file"),
+            },
         }
     }
 }
 
-/// 400 or 413 for a form that cannot be read.
+/// 400, 408 or 413 for a form that cannot be read.
 pub fn broken_form(error: MultipartError) -> ApiError {
     match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
-        _ => {
-            let message = format!("The form cannot be read: {}.", error.body_text());
-            ApiError::new(ErrorCode::InvalidForm, message)
-        }
+        _ => too_slow(&error).map_or_else(
+            || ApiError::new(ErrorCode::InvalidForm, format!("The form cannot be read: {}.", error.body_text())),
+            ApiError::from,
+        ),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What every call with a key goes through: the key is checked, rates and budgets are enforced and shown, and changes are written
-//! into the audit log. Owns who is let in; what a call is held to is for its operation's class to say. Must never know what an
+//! What every call with a key goes through: the key and its scope are checked, rates, budgets and the project's places are enforced,
+//! and changes are written into the audit log. All of it before a byte of the body is read. Owns who is let in; what a call is held to is for its operation's class to say. Must never know what an
 //! operation does.
 
 use axum::body::Body;
@@ -19,11 +19,14 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use serde::Deserialize;
 
+use crate::api::auth::Checked;
 use crate::api::auth::bearer;
+use crate::api::auth::check_scope;
 use crate::api::error::ApiError;
 use crate::api::once;
 use crate::api::operations::Operation;
 use crate::api::operations::Operations;
+use crate::api::scopes::scopes_of;
 use crate::api::state::App;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::principal::Principal;
@@ -71,13 +74,20 @@ pub async fn govern(
         Ok(Some(denied)) => return shown(refuse(&denied).into_response(), &app.governor.standing(&caller)),
         Err(error) => return ApiError::from(error).into_response(),
     }
+    let Some(_place) = app.places.take(caller.project) else {
+        return shown(no_place(&app).into_response(), &app.governor.standing(&caller));
+    };
+    let refused = operation.and_then(|operation| check_operation(&caller, operation, &mut request).err());
     request.extensions_mut().insert(caller.clone());
     let change = operation.filter(|operation| operation.class.is_audited() && method != Method::GET);
     let response = match change {
-        None => next.run(request).await,
+        None => match refused {
+            Some(refused) => refused.into_response(),
+            None => next.run(request).await,
+        },
         Some(operation) => {
             let resource = params.ok().and_then(|params| last(&params));
-            let change = Change { operation, path: path.as_str(), resource };
+            let change = Change { operation, path: path.as_str(), resource, refused };
             carry_out(&app, &caller, change, request, next).await
         }
     };
@@ -103,6 +113,21 @@ fn check_url(url: &Uri) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Refuses a key that lacks a scope of the operation; tells the handler which ones were checked.
+fn check_operation(caller: &Principal, operation: &Operation, request: &mut Request) -> Result<(), ApiError> {
+    let scopes = scopes_of(&operation.name);
+    request.extensions_mut().insert(Checked(scopes));
+    scopes.iter().try_for_each(|scope| check_scope(caller, *scope))
+}
+
+fn no_place(app: &App) -> ApiError {
+    let most = app.places.most();
+    let message = format!(
+        "The project has {most} requests in flight, as many as one may; wait for one of them to end, then try again."
+    );
+    ApiError::new(ErrorCode::TooManyCalls, message)
+}
+
 fn last(params: &RawPathParams) -> Option<String> {
     params.iter().last().map(|(_, value)| value.to_owned())
 }
@@ -113,13 +138,17 @@ struct Change<'a> {
     path: &'a str,
     /// The last id in the path.
     resource: Option<String>,
+    /// Why it is not carried out.
+    refused: Option<ApiError>,
 }
 
 /// Carries a change out, once where its class says so, and writes it into the audit log with what it was about.
 async fn carry_out(app: &App, caller: &Principal, change: Change<'_>, request: Request, next: Next) -> Response {
-    let Change { operation, path, resource } = change;
+    let Change { operation, path, resource, refused } = change;
     let request_id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let response = if operation.class.takes_idempotency_key() && *request.method() == Method::POST {
+    let response = if let Some(refused) = refused {
+        refused.into_response()
+    } else if operation.class.takes_idempotency_key() && *request.method() == Method::POST {
         once::run(app, caller, path, request, next).await
     } else {
         next.run(request).await

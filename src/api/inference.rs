@@ -12,6 +12,8 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use crate::api::auth::Caller;
 use crate::api::auth::StepsWrite;
@@ -22,12 +24,16 @@ use crate::api::dto::inference::EmbeddingsAnswer;
 use crate::api::dto::inference::EmbeddingsBody;
 use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
-use crate::api::extract::ApiJson;
+use crate::api::extract::ApiBytes;
 use crate::api::extract::Media;
 use crate::api::extract::accepted;
+use crate::api::extract::need_json;
+use crate::api::extract::parse_json;
 use crate::api::gate::spent;
+use crate::api::reading::in_turn;
 use crate::api::state::App;
 use crate::api::steps::safetensors;
+use crate::domain::ids::ProjectId;
 use crate::service::InferenceAnswer;
 
 /// Activations
@@ -53,10 +59,13 @@ pub async fn create_activations(
     State(app): State<App>,
     caller: Caller<StepsWrite>,
     headers: HeaderMap,
-    ApiJson(body): ApiJson<ActivationsBody>,
+    ApiBytes(body): ApiBytes,
 ) -> Result<Response, ApiError> {
-    let request = app.features.like(caller.project, body.try_into()?).await?;
-    let answer = app.inference.activations(caller.project, request).await?;
+    let permit = app.inference.enter(caller.project)?;
+    let read = read(&app, caller.project, Call { headers: &headers, body });
+    let request = read.await.and_then(|body: ActivationsBody| Ok(body.try_into()?))?;
+    let request = app.features.like(caller.project, request).await?;
+    let answer = app.inference.activations(permit, request).await?;
     app.inference.meter(caller.project, caller.key, &answer, announced(&headers)).await?;
     let tokens = answer.tokens;
     let timing = server_timing(&answer);
@@ -91,13 +100,30 @@ pub async fn create_embeddings(
     State(app): State<App>,
     caller: Caller<StepsWrite>,
     headers: HeaderMap,
-    ApiJson(body): ApiJson<EmbeddingsBody>,
+    ApiBytes(body): ApiBytes,
 ) -> Result<Response, ApiError> {
+    let permit = app.inference.enter(caller.project)?;
+    let body: EmbeddingsBody = read(&app, caller.project, Call { headers: &headers, body }).await?;
     let encoding = body.encoding()?;
-    let found = app.inference.embeddings(caller.project, body.model, body.input.read()?).await?;
+    let found = app.inference.embeddings(permit, body.model, body.input.read()?).await?;
     app.inference.meter(caller.project, caller.key, &found.answer, announced(&headers)).await?;
     let (timing, tokens) = (server_timing(&found.answer), found.answer.tokens);
     Ok(spent(timed(Json(EmbeddingsAnswer::new(found, encoding)).into_response(), &timing), tokens))
+}
+
+/// A call as it came.
+struct Call<'a> {
+    headers: &'a HeaderMap,
+    body: Bytes,
+}
+
+async fn read<T: DeserializeOwned + Send + 'static>(
+    app: &App,
+    project: ProjectId,
+    call: Call<'_>,
+) -> Result<T, ApiError> {
+    need_json(call.headers)?;
+    in_turn(app, project, call.body.len(), move || parse_json(&call.body)).await
 }
 
 /// Bytes of the body, as its length was announced.

@@ -30,12 +30,13 @@ use tower_http::request_id::MakeRequestUuid;
 use tower_http::request_id::PropagateRequestIdLayer;
 use tower_http::request_id::SetRequestIdLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::api::error::ApiError;
 use crate::api::extract::body_too_large;
 use crate::api::gate::REQUEST_ID;
+use crate::api::pace::Pace;
+use crate::api::pace::keep_pace;
 use crate::domain::error_code::ErrorCode;
 
 /// A refused body is read on for this long.
@@ -46,8 +47,8 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 pub struct StackSettings {
     /// Requests being worked on; more are answered 503.
     pub max_requests_in_flight: usize,
-    /// A body may pause for this long.
-    pub body_idle_timeout: Duration,
+    /// How fast bodies must come.
+    pub pace: Pace,
     /// A control request is answered by then.
     pub control_timeout: Duration,
 }
@@ -58,7 +59,7 @@ pub fn shed_load(router: Router, settings: &StackSettings) -> Router {
         .layer(HandleErrorLayer::new(overloaded))
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(settings.max_requests_in_flight))
-        .layer(RequestBodyTimeoutLayer::new(settings.body_idle_timeout));
+        .layer(from_fn_with_state(settings.pace, keep_pace));
     router.layer(layers)
 }
 

@@ -23,10 +23,14 @@ mod ledger;
 mod metrics;
 mod middleware;
 mod models;
+mod nul;
 pub mod once;
 mod operations;
+mod pace;
 mod planning;
 mod ranges;
+mod reading;
+mod scopes;
 pub mod server;
 pub mod state;
 mod steps;
@@ -54,6 +58,7 @@ use crate::service::PART_BYTES;
 
 pub use batch_endpoints::BatchEndpoints;
 pub use middleware::StackSettings;
+pub use pace::Pace;
 pub use state::App;
 pub use state::Readiness;
 
@@ -108,7 +113,6 @@ fn routes(limits: &Limits, settings: &StackSettings) -> Routes {
     let tensors = Routes::default()
         .add(OfInference, routes!(inference::create_activations))
         .add(OfInference, routes!(inference::create_embeddings))
-        .add(OfInference, routes!(planning::estimate))
         .add(DataPlane, routes!(steps::forward))
         .add(DataPlane, routes!(steps::backward))
         .add(DataPlane, routes!(adapters::get_adapter, adapters::put_adapter));
@@ -116,8 +120,9 @@ fn routes(limits: &Limits, settings: &StackSettings) -> Routes {
     let form_bytes = usize::try_from(limits.file_bytes).unwrap_or(usize::MAX).saturating_add(FORM_BYTES);
     let parts = Routes::default().add(Control, routes!(uploads::create_upload_part));
     let part_bytes = PART_BYTES as usize + FORM_BYTES;
-    // Reads a whole file again: it takes the time that it takes.
-    let slow = Routes::default().add(Control, routes!(uploads::complete_upload));
+    // One reads a whole file again, the other runs real steps: they take the time that they take.
+    let slow =
+        Routes::default().add(Control, routes!(uploads::complete_upload)).add(OfInference, routes!(planning::estimate));
     let folders = Routes::default().add(Control, routes!(folders::create_model_adapters));
     let folders_bytes = limits.adapter_sets.saturating_mul(limits.tensor_body_bytes.saturating_add(FORM_BYTES));
     let v1 = quick_routes()
@@ -171,10 +176,11 @@ fn contract_of(all: Routes) -> anyhow::Result<OpenApi> {
 
 /// All routes of a host with default limits, for their contract.
 fn routes_by_default() -> Routes {
+    const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
     let settings = StackSettings {
         max_requests_in_flight: 1,
-        body_idle_timeout: std::time::Duration::from_secs(1),
-        control_timeout: std::time::Duration::from_secs(1),
+        pace: Pace { window: SECOND, bytes_per_sec: 1, total: SECOND },
+        control_timeout: SECOND,
     };
     routes(&Limits::default(), &settings).merge(probe_routes())
 }

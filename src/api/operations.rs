@@ -79,6 +79,12 @@ impl Operations {
         self.0.get(&(method.clone(), route.to_owned()))
     }
 
+    /// Every operation.
+    #[cfg(test)]
+    pub fn all(&self) -> impl Iterator<Item = &Operation> {
+        self.0.values()
+    }
+
     /// The class of an operation by its name.
     pub fn class_of(&self, name: &str) -> Option<RouteClass> {
         self.0.values().find(|operation| operation.name == name).map(|operation| operation.class)

@@ -18,8 +18,10 @@ use crate::service::Inference;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
+use crate::service::Permits;
 use crate::service::ServiceError;
 use crate::service::Steps;
+use crate::service::Turns;
 use crate::service::Uploads;
 use crate::service::Usage;
 use crate::service::Webhooks;
@@ -63,6 +65,10 @@ pub struct App {
     pub capabilities: Arc<Capabilities>,
     /// For `/readyz`.
     pub readiness: Arc<Readiness>,
+    /// Requests of a project that are being worked on.
+    pub places: Arc<Permits>,
+    /// Bodies that are being read into requests.
+    pub turns: Arc<Turns>,
     /// What is accepted.
     pub limits: Arc<Limits>,
 }

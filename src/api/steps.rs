@@ -2,6 +2,7 @@
 //! base64 tensors; answers follow `Accept`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use crate::api::auth::Caller;
 use crate::api::auth::StepsWrite;
 use crate::api::dto::Binary;
+use crate::api::dto::forms::Counted;
 use crate::api::dto::steps::AdaptersJson;
 use crate::api::dto::steps::BackwardAnswer;
 use crate::api::dto::steps::BackwardBody;
@@ -43,11 +45,15 @@ use crate::api::extract::parse_json;
 use crate::api::extract::parse_query;
 use crate::api::extract::unsupported_media;
 use crate::api::gate::spent;
+use crate::api::reading::in_turn;
 use crate::api::state::App;
 use crate::api::state::to_the_end;
 use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;
+use crate::domain::ids::KeyId;
+use crate::domain::limits::Limits;
+use crate::domain::limits::MOST_ROWS;
 use crate::domain::tensor::WireTensor;
 use crate::service::Answer;
 use crate::service::BackwardRequest;
@@ -91,18 +97,33 @@ pub async fn forward(
     headers: HeaderMap,
     ApiBytes(body): ApiBytes,
 ) -> Result<Response, ApiError> {
-    let query = query.unwrap_or_default();
-    let sent = Sent::new(caller.key, "forward", &query, &body);
-    let request = match content_type(&headers) {
+    let permit = app.steps.enter(caller.project)?;
+    let received = Received { key: caller.key, query: query.unwrap_or_default(), media: content_type(&headers), body };
+    let (bytes, limits) = (received.body.len(), Arc::clone(&app.limits));
+    let request = in_turn(&app, caller.project, bytes, move || read_forward(received, &limits)).await?;
+    let answer = to_the_end(async move { app.steps.forward(permit, job, request).await }).await?;
+    encode(answer, accepted(&headers))
+}
+
+/// A call as it came.
+struct Received {
+    key: KeyId,
+    query: String,
+    media: Option<Media>,
+    body: Bytes,
+}
+
+fn read_forward(received: Received, limits: &Limits) -> Result<ForwardRequest, ApiError> {
+    let Received { key, query, media, body } = received;
+    let sent = Sent::new(key, "forward", &query, &body);
+    match media {
         Some(Media::Safetensors) => {
             let scalars = forward_scalars(parse_query::<ForwardQuery>(&query)?)?;
-            ForwardRequest::from_tensors(scalars, parse_body(body, &app.limits)?, sent)?
+            Ok(ForwardRequest::from_tensors(scalars, parse_body(body, limits)?, sent)?)
         }
-        Some(Media::Json) => forward_json(read_json(&query, &body)?, sent)?,
-        None => return Err(unsupported_media(TAKES)),
-    };
-    let answer = to_the_end(async move { app.steps.forward(caller.project, job, request).await }).await?;
-    encode(answer, accepted(&headers))
+        Some(Media::Json) => forward_json(read_json(&query, &body)?, sent),
+        None => Err(unsupported_media(TAKES)),
+    }
 }
 
 fn forward_scalars(query: ForwardQuery) -> Result<ForwardScalars, ApiError> {
@@ -123,22 +144,34 @@ fn forward_json(body: ForwardBody, sent: Sent) -> Result<ForwardRequest, ApiErro
     let scalars =
         ForwardScalars { seq: body.seq, train: body.train.unwrap_or(true), adapters, base: body.base.unwrap_or(false) };
     let theta = decode_all(&body.theta.unwrap_or_default(), |name| format!("theta.{name}"))?;
-    let texts = match body.texts {
+    let texts = match body.texts.map(whole).transpose()? {
         Some(texts) => Some(texts.into_iter().enumerate().map(|(n, one)| text(n, one)).collect::<Result<_, _>>()?),
         None => None,
     };
-    let ForwardBody { rows, input_ids, token_type_ids, .. } = body;
+    let input_ids = body.input_ids.map(whole).transpose()?;
+    let token_type_ids = body.token_type_ids.map(whole).transpose()?;
+    let rows = body.rows;
     let values = ForwardValues { rows, texts, input_ids, token_type_ids, theta };
     Ok(ForwardRequest::from_values(scalars, values, sent)?)
+}
+
+/// All inputs of a list; refuses one of which not all were kept.
+fn whole<T>(inputs: Counted<T>) -> Result<Vec<T>, ApiError> {
+    let Counted { kept, count } = inputs;
+    if kept.len() < count {
+        let message = format!("{count} inputs in one forward, at most {MOST_ROWS} are read.");
+        return Err(ApiError::new(ErrorCode::TooLarge, message));
+    }
+    Ok(kept)
 }
 
 fn text(number: usize, text: TextJson) -> Result<(String, Option<String>), ApiError> {
     match text {
         TextJson::One(text) => Ok((text, None)),
-        TextJson::Pair(pair) => match <[String; 2]>::try_from(pair) {
+        TextJson::Pair(Counted { kept, count }) => match <[String; 2]>::try_from(kept) {
             Ok([first, second]) => Ok((first, Some(second))),
-            Err(pair) => {
-                let message = format!("texts[{number}]: a pair has two texts, not {}.", pair.len());
+            Err(_) => {
+                let message = format!("texts[{number}]: a pair has two texts, not {count}.");
                 Err(ServiceError::new(ErrorCode::InvalidText, message).at(format!("texts[{number}]")).into())
             }
         },
@@ -174,10 +207,19 @@ pub async fn backward(
     headers: HeaderMap,
     ApiBytes(body): ApiBytes,
 ) -> Result<Response, ApiError> {
-    let query = query.unwrap_or_default();
-    let sent = Sent::new(caller.key, "backward", &query, &body);
-    let (scalars, tensors) = match content_type(&headers) {
-        Some(Media::Safetensors) => (parse_query::<BackwardQuery>(&query)?, parse_body(body, &app.limits)?),
+    let permit = app.steps.enter(caller.project)?;
+    let received = Received { key: caller.key, query: query.unwrap_or_default(), media: content_type(&headers), body };
+    let (bytes, limits) = (received.body.len(), Arc::clone(&app.limits));
+    let request = in_turn(&app, caller.project, bytes, move || read_backward(received, &limits)).await?;
+    let answer = to_the_end(async move { app.steps.backward(permit, job, request).await }).await?;
+    encode(answer, accepted(&headers))
+}
+
+fn read_backward(received: Received, limits: &Limits) -> Result<BackwardRequest, ApiError> {
+    let Received { key, query, media, body } = received;
+    let sent = Sent::new(key, "backward", &query, &body);
+    let (scalars, tensors) = match media {
+        Some(Media::Safetensors) => (parse_query::<BackwardQuery>(&query)?, parse_body(body, limits)?),
         Some(Media::Json) => {
             let body: BackwardBody = read_json(&query, &body)?;
             let tensors = decode_all(&body.shares, str::to_owned)?;
@@ -187,9 +229,7 @@ pub async fn backward(
     };
     let unknown = |_| ServiceError::not_found("forward", &scalars.forward_id).at("forward_id");
     let forward = scalars.forward_id.parse().map_err(unknown)?;
-    let request = BackwardRequest::new(scalars.seq, forward, tensors, sent)?;
-    let answer = to_the_end(async move { app.steps.backward(caller.project, job, request).await }).await?;
-    encode(answer, accepted(&headers))
+    Ok(BackwardRequest::new(scalars.seq, forward, tensors, sent)?)
 }
 
 /// Optimizer step

@@ -178,6 +178,7 @@ error_codes! {
     TooManySteps = "too_many_steps": Busy,
     TooManyInferenceCalls = "too_many_inference_calls": Busy,
     TooManyUploads = "too_many_uploads": Busy,
+    TooManyCalls = "too_many_calls": Busy,
     InternalError = "internal_error": Internal,
     Overloaded = "overloaded": Unavailable,
     Timeout = "timeout": Unavailable,

@@ -9,6 +9,9 @@ pub const LARGEST_NUMBER: f64 = 1e300;
 /// Largest whole number that every JSON reader has exactly (RFC 8259, section 6).
 pub const LARGEST_WHOLE: i64 = (1 << 53) - 1;
 
+/// The largest `batch_rows` that can be set: of a longer list the rest is counted and not kept.
+pub const MOST_ROWS: usize = 65_536;
+
 /// What the host accepts. See `config/default.toml` for the defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

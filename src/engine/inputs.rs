@@ -2,15 +2,10 @@
 //! token types, lengths and batch size are all refused here, by input.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-
-use tokenizers::EncodeInput;
-use tokenizers::Tokenizer;
-use tokenizers::TruncationParams;
 
 use crate::domain::limits::Limits;
 use crate::domain::taps::Taps;
@@ -19,6 +14,8 @@ use crate::engine::interface::EngineError;
 use crate::engine::interface::ForwardCall;
 use crate::engine::interface::Inputs;
 use crate::engine::interface::Place;
+use crate::engine::tokenizing::Overlong;
+use crate::engine::tokenizing::TextReader;
 use crate::model::BackboneInfo;
 
 /// Checked inputs: no list is empty, every id and type is in its table, types have the shape of ids.
@@ -35,20 +32,6 @@ impl TokenBatch {
     pub fn tokens(&self) -> usize {
         self.ids.iter().map(Vec::len).sum()
     }
-}
-
-/// Reads the folder's `tokenizer.json`; inputs are cut at `max_tokens` and never padded. `None` where there is no such file.
-pub fn read_tokenizer(folder: &Path, max_tokens: usize) -> Result<Option<Tokenizer>, EngineError> {
-    let path = folder.join("tokenizer.json");
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let refused = |e: tokenizers::Error| EngineError::Backbone(format!("tokenizer.json: {e}"));
-    let mut tokenizer = Tokenizer::from_file(&path).map_err(refused)?;
-    tokenizer.with_padding(None);
-    let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
-    tokenizer.with_truncation(Some(truncation)).map_err(refused)?;
-    Ok(Some(tokenizer))
 }
 
 /// What an evaluation asks for, as far as it decides who may share its pass.
@@ -119,20 +102,11 @@ impl Drop for PendingEvaluation {
 #[derive(Debug)]
 pub struct Reader {
     /// The folder's tokenizer, where it has one.
-    pub tokenizer: Option<Arc<Tokenizer>>,
+    pub tokenizer: Option<Arc<TextReader>>,
     /// The backbone's sizes.
     pub info: BackboneInfo,
     /// Who waits for an evaluation.
     pub pending: Arc<PendingEvaluations>,
-}
-
-/// What becomes of a text that is longer than the model takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overlong {
-    /// It is cut, as in training.
-    Cut,
-    /// It is refused.
-    Refused,
 }
 
 impl Reader {
@@ -167,14 +141,7 @@ impl Reader {
             .tokenizer
             .as_ref()
             .ok_or_else(|| invalid(Place::Texts, "the model's folder has no tokenizer.json; send input_ids"))?;
-        let inputs: Vec<EncodeInput<'static>> = texts
-            .into_iter()
-            .map(|(text, pair)| match pair {
-                Some(pair) => (text, pair).into(),
-                None => text.into(),
-            })
-            .collect();
-        let encodings = tokenizer.encode_batch(inputs, true).map_err(|e| invalid(Place::Texts, e.to_string()))?;
+        let encodings = tokenizer.encode(texts, overlong).map_err(|e| invalid(Place::Texts, e.to_string()))?;
         let cut = encodings.iter().position(|one| !one.get_overflowing().is_empty());
         if let Some(input) = cut.filter(|_| overlong == Overlong::Refused) {
             let reason = format!("is longer than the {} tokens that the model takes", self.info.max_tokens);

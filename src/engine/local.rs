@@ -12,7 +12,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use tokenizers::Tokenizer;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::domain::ids::ForwardId;
@@ -24,11 +24,9 @@ use crate::engine::accelerator;
 use crate::engine::device::Device;
 use crate::engine::device_state::DeviceState;
 use crate::engine::inputs::Evaluation;
-use crate::engine::inputs::Overlong;
 use crate::engine::inputs::PendingEvaluations;
 use crate::engine::inputs::Reader;
 use crate::engine::inputs::TokenBatch;
-use crate::engine::inputs::read_tokenizer;
 use crate::engine::interface::BackwardReply;
 use crate::engine::interface::Engine;
 use crate::engine::interface::EngineError;
@@ -48,17 +46,24 @@ use crate::engine::session::Session;
 use crate::engine::settings::DeviceSettings;
 use crate::engine::settings::EngineConfig;
 use crate::engine::snapshot;
+use crate::engine::tokenizing::Overlong;
+use crate::engine::tokenizing::TextReader;
 use crate::model;
 use crate::model::BackboneInfo;
 use crate::model::Description;
 use crate::model::Placement;
 use crate::model::optim::AdamW;
 
+/// A call with so many bytes of texts is tokenized in milliseconds.
+const SMALL: usize = 64 * 1024;
+
 /// The engine on this machine: its processor, or a GPU of it.
 pub struct LocalEngine {
     device: Device,
     readers: Mutex<HashMap<JobId, Arc<Reader>>>,
-    tokenizers: Mutex<HashMap<PathBuf, Weak<Tokenizer>>>,
+    tokenizers: Mutex<HashMap<PathBuf, Weak<TextReader>>>,
+    /// Large calls whose texts are being tokenized.
+    reading: Arc<Semaphore>,
     limits: Limits,
 }
 
@@ -87,7 +92,10 @@ impl LocalEngine {
             stack_wait: config.stack_wait,
             limits: limits.clone(),
         })?;
-        Ok(Self { device, readers: Mutex::default(), tokenizers: Mutex::default(), limits })
+        // Half of the cores at most: the other half is for those who send little.
+        let reading = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+        let reading = Arc::new(Semaphore::new(reading));
+        Ok(Self { device, readers: Mutex::default(), tokenizers: Mutex::default(), reading, limits })
     }
 
     fn reader(&self, job: JobId) -> Result<Arc<Reader>, EngineError> {
@@ -102,18 +110,36 @@ impl LocalEngine {
         overlong: Overlong,
     ) -> Result<ForwardCall<TokenBatch>, EngineError> {
         let ForwardCall { keep, random, inputs, adapters, base, theta, taps } = call;
-        let limits = self.limits.clone();
-        let inputs = blocking(move || reader.read(inputs, overlong, &limits)).await?;
+        let inputs = self.read_inputs(reader, inputs, overlong).await?;
         Ok(ForwardCall { keep, random, inputs, adapters, base, theta, taps })
     }
 
+    /// Reads inputs on a blocking thread. Large ones wait for each other, and a small call does not wait for them.
+    async fn read_inputs(
+        &self,
+        reader: Arc<Reader>,
+        inputs: Inputs,
+        overlong: Overlong,
+    ) -> Result<TokenBatch, EngineError> {
+        let turn = match bytes(&inputs) <= SMALL {
+            true => None,
+            false => Arc::clone(&self.reading).acquire_owned().await.ok(), // nobody closes it
+        };
+        let limits = self.limits.clone();
+        blocking(move || {
+            let _turn = turn;
+            reader.read(inputs, overlong, &limits)
+        })
+        .await
+    }
+
     /// The folder's tokenizer, shared by the sessions on it.
-    async fn tokenizer(&self, folder: PathBuf, max_tokens: usize) -> Result<Option<Arc<Tokenizer>>, EngineError> {
+    async fn tokenizer(&self, folder: PathBuf, max_tokens: usize) -> Result<Option<Arc<TextReader>>, EngineError> {
         if let Some(tokenizer) = locked(&self.tokenizers).get(&folder).and_then(Weak::upgrade) {
             return Ok(Some(tokenizer));
         }
         let path = folder.clone();
-        let tokenizer = blocking(move || read_tokenizer(&path, max_tokens)).await?.map(Arc::new);
+        let tokenizer = blocking(move || TextReader::open(&path, max_tokens)).await?.map(Arc::new);
         let mut known = locked(&self.tokenizers);
         known.retain(|_, tokenizer| tokenizer.strong_count() > 0);
         if let Some(tokenizer) = &tokenizer {
@@ -121,6 +147,12 @@ impl LocalEngine {
         }
         Ok(tokenizer)
     }
+}
+
+/// Bytes of the texts.
+fn bytes(inputs: &Inputs) -> usize {
+    let Inputs::Texts(texts) = inputs else { return 0 };
+    texts.iter().map(|(text, pair)| text.len() + pair.as_ref().map_or(0, String::len)).sum()
 }
 
 /// The maps behind these locks are whole at every moment: a panic elsewhere does not spoil them.
@@ -205,8 +237,7 @@ impl Engine for LocalEngine {
 
     async fn count_tokens(&self, job: JobId, inputs: Inputs) -> Result<Vec<usize>, EngineError> {
         let reader = self.reader(job)?;
-        let limits = self.limits.clone();
-        let batch = blocking(move || reader.read(inputs, Overlong::Cut, &limits)).await?;
+        let batch = self.read_inputs(reader, inputs, Overlong::Cut).await?;
         Ok(batch.ids.iter().map(Vec::len).collect())
     }
 

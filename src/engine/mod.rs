@@ -25,6 +25,8 @@ mod snapshot;
 mod stack_key;
 mod stacking;
 mod taps;
+mod tokenizing;
+mod word_breaks;
 
 pub use interface::BackwardReply;
 pub use interface::Engine;

@@ -20,6 +20,8 @@ mod training;
 mod unattended;
 mod webhooks;
 
+pub use access::concurrency::Permits;
+pub use access::concurrency::Turns;
 pub use access::idempotency::AnswerRecord;
 pub use access::idempotency::GivenAnswer;
 pub use access::idempotency::Idempotency;

@@ -5,9 +5,12 @@ mod contract;
 mod isolation;
 mod keys;
 mod labels;
+mod large_json;
+mod long_texts;
 mod models;
 mod raw;
 mod safetensors_bodies;
+mod slow_bodies;
 mod tensors;
 mod uploads;
 

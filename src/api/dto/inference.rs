@@ -3,10 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde::Deserializer;
 use serde::Serialize;
 use utoipa::PartialSchema;
 use utoipa::ToSchema;
-use utoipa::openapi::ArrayBuilder;
 use utoipa::openapi::ObjectBuilder;
 use utoipa::openapi::OneOfBuilder;
 use utoipa::openapi::RefOr;
@@ -14,6 +14,9 @@ use utoipa::openapi::Schema;
 use utoipa::openapi::schema::Object;
 use utoipa::openapi::schema::Type;
 
+use crate::api::dto::forms::Form;
+use crate::api::dto::forms::no_form;
+use crate::api::dto::inputs::InputJson;
 use crate::api::dto::steps::AdaptersJson;
 use crate::api::dto::steps::TensorJson;
 use crate::api::dto::steps::TensorMap;
@@ -31,97 +34,15 @@ use crate::domain::taps::TokenPicks;
 use crate::service::ActivationsRequest;
 use crate::service::Embeddings;
 use crate::service::InferenceAnswer;
-use crate::service::Inputs;
 use crate::service::Result;
 use crate::service::ServiceError;
-
-/// One text, or a list: of texts, of pairs of texts, of token ids (one input), or of lists of token ids.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum InputJson {
-    /// A text.
-    One(String),
-    /// Inputs of one kind, or the tokens of one input.
-    Many(Vec<InputItem>),
-}
-
-/// An element of a list of inputs.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum InputItem {
-    Text(String),
-    /// A token of the one input.
-    Token(i64),
-    /// The tokens of an input.
-    Tokens(Vec<i64>),
-    /// A pair of texts.
-    Pair(Vec<String>),
-}
-
-impl PartialSchema for InputJson {
-    fn schema() -> RefOr<Schema> {
-        let tokens = || ArrayBuilder::new().items(schemas::count()).min_items(Some(1));
-        let forms = OneOfBuilder::new()
-            .item(schemas::some_text())
-            .item(schemas::some(schemas::some_text(), MOST_INPUTS))
-            .item(schemas::some(schemas::pair(), MOST_INPUTS))
-            .item(tokens())
-            .item(schemas::some(tokens(), MOST_INPUTS));
-        let description =
-            "One text, or a list: of texts, of pairs of texts, of token ids (one input), or of lists of token ids.";
-        forms.description(Some(description)).into()
-    }
-}
-
-impl ToSchema for InputJson {}
-
-/// Most inputs of a call, as `limits.batch_rows` has it by default.
-const MOST_INPUTS: usize = 1024;
 
 fn only_null() -> Object {
     schemas::only_null(Type::Integer, "Only null: an activation has the width that it has.")
 }
 
-impl InputJson {
-    /// The inputs; a list of mixed kinds is refused, by the place of the first that differs.
-    pub fn read(self) -> Result<Inputs> {
-        let items = match self {
-            Self::One(text) => return Ok(Inputs::Texts(vec![(text, None)])),
-            Self::Many(items) => items,
-        };
-        let kind = items.first().map(std::mem::discriminant);
-        let wrong = |place: usize, reason: &str| {
-            let place = format!("input[{place}]");
-            ServiceError::new(ErrorCode::InvalidInput, format!("{place}: {reason}.")).at(place)
-        };
-        // An empty list is an input without tokens as well as a pair without texts.
-        if let Some(place) = items.iter().position(|item| Some(std::mem::discriminant(item)) != kind) {
-            return Err(wrong(place, "is of another kind than the inputs before it"));
-        }
-        let mut texts = Vec::new();
-        let mut ids = Vec::new();
-        let mut one = Vec::new();
-        for (place, item) in items.into_iter().enumerate() {
-            match item {
-                InputItem::Text(text) => texts.push((text, None)),
-                InputItem::Token(id) => one.push(id),
-                InputItem::Tokens(list) => ids.push(list),
-                InputItem::Pair(pair) => match <[String; 2]>::try_from(pair) {
-                    Ok([first, second]) => texts.push((first, Some(second))),
-                    Err(_) => return Err(wrong(place, "a pair has two texts")),
-                },
-            }
-        }
-        if !one.is_empty() {
-            ids.push(one);
-        }
-        Ok(if ids.is_empty() { Inputs::Texts(texts) } else { Inputs::Tokens { ids, types: None } })
-    }
-}
-
 /// Levels of hidden states: `all`, some by number, or how many.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 pub enum LayersJson {
     /// `all`.
     Word(String),
@@ -129,6 +50,17 @@ pub enum LayersJson {
     Levels(Vec<i64>),
     /// How many, evenly spaced.
     Count(i64),
+}
+
+impl<'de> Deserialize<'de> for LayersJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        match Form::deserialize(deserializer)? {
+            Form::Text(word) => Ok(Self::Word(word)),
+            Form::Numbers(levels) => Ok(Self::Levels(levels)),
+            Form::Number(count) => Ok(Self::Count(count)),
+            _ => Err(no_form("LayersJson")),
+        }
+    }
 }
 
 impl LayersJson {
@@ -159,13 +91,23 @@ impl PartialSchema for LayersJson {
 impl ToSchema for LayersJson {}
 
 /// Whose hidden states: `all` tokens', or one pick or more.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 pub enum TokensJson {
     /// `all`, or a pick.
     Word(String),
     /// Picks.
     Words(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for TokensJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        match Form::deserialize(deserializer)? {
+            Form::Text(word) => Ok(Self::Word(word)),
+            Form::Texts(words) => Ok(Self::Words(words.kept)),
+            Form::Numbers(none) if none.is_empty() => Ok(Self::Words(Vec::new())),
+            _ => Err(no_form("TokensJson")),
+        }
+    }
 }
 
 impl TokensJson {

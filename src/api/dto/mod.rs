@@ -5,7 +5,9 @@
 pub mod account;
 pub mod batches;
 pub mod files;
+pub mod forms;
 pub mod inference;
+pub mod inputs;
 pub mod jobs;
 pub mod list;
 pub mod methods;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde::Deserializer;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::IntoParams;
@@ -18,6 +19,9 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::Type;
 
+use crate::api::dto::forms::Counted;
+use crate::api::dto::forms::Form;
+use crate::api::dto::forms::no_form;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::limits::LARGEST_NUMBER;
 use crate::domain::schemas;
@@ -86,13 +90,24 @@ pub struct ForwardQuery {
 }
 
 /// Adapter sets of a forward: `"all"`, `"none"` or a list of numbers.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 pub enum AdaptersJson {
     /// `all` or `none`.
     Word(String),
     /// Numbers of sets.
     Sets(Vec<usize>),
+}
+
+impl<'de> Deserialize<'de> for AdaptersJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let sets = |numbers: Vec<i64>| numbers.into_iter().map(usize::try_from).collect::<Result<_, _>>().ok();
+        match Form::deserialize(deserializer)? {
+            Form::Text(word) => Some(Self::Word(word)),
+            Form::Numbers(numbers) => sets(numbers).map(Self::Sets),
+            _ => None,
+        }
+        .ok_or_else(|| no_form("AdaptersJson"))
+    }
 }
 
 impl PartialSchema for AdaptersJson {
@@ -106,13 +121,23 @@ impl PartialSchema for AdaptersJson {
 impl ToSchema for AdaptersJson {}
 
 /// One input as text: a text, or a pair of texts.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 pub enum TextJson {
     /// A text.
     One(String),
     /// A pair of texts.
-    Pair(Vec<String>),
+    Pair(Counted<String>),
+}
+
+impl<'de> Deserialize<'de> for TextJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Form::deserialize(deserializer)? {
+            Form::Text(text) => Ok(Self::One(text)),
+            Form::Texts(texts) => Ok(Self::Pair(texts)),
+            Form::Numbers(none) if none.is_empty() => Ok(Self::Pair(Counted::new())),
+            _ => Err(no_form("TextJson")),
+        }
+    }
 }
 
 impl PartialSchema for TextJson {
@@ -181,14 +206,14 @@ pub struct ForwardBody {
     #[schema(schema_with = rows)]
     pub rows: Option<Vec<i64>>,
     /// Texts, or pairs of texts.
-    #[schema(example = json!(["The scan shows no change.", ["A question?", "A passage."]]), min_items = 1, max_items = 1024)]
-    pub texts: Option<Vec<TextJson>>,
+    #[schema(value_type = Option<Vec<TextJson>>, example = json!(["The scan shows no change.", ["A question?", "A passage."]]), min_items = 1, max_items = 1024)]
+    pub texts: Option<Counted<TextJson>>,
     /// Token ids, one list an input.
     #[schema(schema_with = input_ids)]
-    pub input_ids: Option<Vec<Vec<i64>>>,
+    pub input_ids: Option<Counted<Vec<i64>>>,
     /// Segment of each token, shaped as `input_ids`.
     #[schema(schema_with = token_type_ids)]
-    pub token_type_ids: Option<Vec<Vec<i64>>>,
+    pub token_type_ids: Option<Counted<Vec<i64>>>,
     /// New adapter values by set: `{"0": tensor}`, each F32 `[P]`.
     #[schema(schema_with = theta)]
     pub theta: Option<TensorMap>,

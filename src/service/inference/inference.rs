@@ -179,6 +179,12 @@ struct Run<'a> {
     call: Call<'a>,
 }
 
+/// A project's permit for one call, given back when dropped.
+pub struct InferencePermit {
+    project: ProjectId,
+    _permit: OwnedSemaphorePermit,
+}
+
 /// Use cases of inference.
 pub struct Inference {
     context: Arc<Context>,
@@ -194,9 +200,8 @@ impl Inference {
     }
 
     /// Activations of a model.
-    pub async fn activations(&self, project: ProjectId, request: ActivationsRequest) -> Result<InferenceAnswer> {
-        let _permit = self.permit(project)?;
-        self.unattended(project, request).await
+    pub async fn activations(&self, permit: InferencePermit, request: ActivationsRequest) -> Result<InferenceAnswer> {
+        self.unattended(permit.project, request).await
     }
 
     /// The same for a request that nobody waits for: it takes no permit, and does not count as somebody's call.
@@ -210,9 +215,9 @@ impl Inference {
     }
 
     /// One vector an input.
-    pub async fn embeddings(&self, project: ProjectId, model: String, inputs: Inputs) -> Result<Embeddings> {
+    pub async fn embeddings(&self, permit: InferencePermit, model: String, inputs: Inputs) -> Result<Embeddings> {
         let rows = parts::count(&inputs);
-        let answer = self.activations(project, ActivationsRequest::plain(model, inputs)).await?;
+        let answer = self.activations(permit, ActivationsRequest::plain(model, inputs)).await?;
         Embeddings::of(answer, rows)
     }
 
@@ -245,12 +250,15 @@ impl Inference {
         Ok(())
     }
 
-    fn permit(&self, project: ProjectId) -> Result<OwnedSemaphorePermit> {
+    /// Takes the project's permit for a call, before its body is read into a request.
+    pub fn enter(&self, project: ProjectId) -> Result<InferencePermit> {
         self.context.activity.touch();
         let most = self.context.limits.inference_in_flight_per_project;
         let refusal =
             || format!("A project may have {most} inference calls in flight (limits.inference_in_flight_per_project).");
-        self.permits.take(project).ok_or_else(|| ServiceError::new(ErrorCode::TooManyInferenceCalls, refusal()))
+        let permit = self.permits.take(project);
+        let permit = permit.ok_or_else(|| ServiceError::new(ErrorCode::TooManyInferenceCalls, refusal()))?;
+        Ok(InferencePermit { project, _permit: permit })
     }
 
     async fn attempt(&self, project: ProjectId, request: &ActivationsRequest) -> Result<InferenceAnswer> {

@@ -40,7 +40,7 @@ pub fn parts(inputs: &Inputs, step: usize) -> Vec<Inputs> {
     }
 }
 
-/// Refuses too many inputs, none, and empty ones.
+/// Refuses too many inputs, none, and ones that are empty or longer than anything that is run.
 pub fn check(inputs: &Inputs, limits: &Limits) -> Result<()> {
     let rows = count(inputs);
     let most = MOST_INPUTS.min(limits.batch_rows);
@@ -57,10 +57,20 @@ pub fn check(inputs: &Inputs, limits: &Limits) -> Result<()> {
         }
         Inputs::Tokens { ids, .. } => ids.iter().position(Vec::is_empty),
     };
-    match empty.map(input_path) {
-        Some(path) => Err(ServiceError::new(ErrorCode::InvalidInput, format!("{path}: is empty.")).at(path)),
-        None => Ok(()),
+    if let Some(path) = empty.map(input_path) {
+        return Err(ServiceError::new(ErrorCode::InvalidInput, format!("{path}: is empty.")).at(path));
     }
+    check_lengths(inputs, limits)
+}
+
+/// Refuses an input that no pass can take, before it is copied.
+fn check_lengths(inputs: &Inputs, limits: &Limits) -> Result<()> {
+    let Inputs::Tokens { ids, .. } = inputs else { return Ok(()) };
+    let most = limits.batch_tokens;
+    let Some((number, ids)) = ids.iter().enumerate().find(|(_, ids)| ids.len() > most) else { return Ok(()) };
+    let path = input_path(number);
+    let message = format!("{path}: has {} tokens, no pass takes more than {most} (limits.batch_tokens).", ids.len());
+    Err(ServiceError::new(ErrorCode::UnusableInput, message).at(path))
 }
 
 /// Where an input stands in a request.

@@ -11,6 +11,7 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
+use crate::domain::limits::Limits;
 use crate::domain::steps::StepKind;
 use crate::domain::steps::Verdict;
 use crate::domain::steps::judge;
@@ -69,6 +70,12 @@ struct Call<'a> {
     effect: Effect,
 }
 
+/// A project's permit for one step call, given back when dropped.
+pub struct StepPermit {
+    project: ProjectId,
+    _permit: OwnedSemaphorePermit,
+}
+
 /// Use cases of the data plane.
 pub struct Steps {
     pub(super) context: Arc<Context>,
@@ -83,18 +90,20 @@ impl Steps {
         Self { context, sessions, permits }
     }
 
-    fn permit(&self, project: ProjectId) -> Result<OwnedSemaphorePermit> {
+    /// Takes the project's permit for a step, before its body is read into a request.
+    pub fn enter(&self, project: ProjectId) -> Result<StepPermit> {
         self.context.activity.touch();
         let most = self.context.limits.steps_in_flight_per_project;
         let refusal =
             || format!("A project may have {most} step calls in flight (limits.steps_in_flight_per_project).");
-        self.permits.take(project).ok_or_else(|| ServiceError::new(ErrorCode::TooManySteps, refusal()))
+        let permit = self.permits.take(project);
+        let permit = permit.ok_or_else(|| ServiceError::new(ErrorCode::TooManySteps, refusal()))?;
+        Ok(StepPermit { project, _permit: permit })
     }
 
     /// Runs a forward: a training step when it carries a seq, an evaluation otherwise.
-    pub async fn forward(&self, project: ProjectId, job: JobId, request: ForwardRequest) -> Result<Answer> {
-        let _permit = self.permit(project)?;
-        let mut slot = self.sessions.open(project, job).await?;
+    pub async fn forward(&self, permit: StepPermit, job: JobId, request: ForwardRequest) -> Result<Answer> {
+        let mut slot = self.sessions.open(permit.project, job).await?;
         let answer = match request.seq {
             None => self.evaluate(&mut slot, job, request).await,
             Some(seq) => self.train(&mut slot, job, seq, request).await,
@@ -179,7 +188,10 @@ impl Steps {
 
     async fn inputs(&self, session: &Session, batch: &Batch) -> Result<Inputs> {
         let rows = match batch {
-            Batch::Inline(inputs) => return Ok(inputs.clone()),
+            Batch::Inline(inputs) => {
+                check_size(inputs, &self.context.limits)?;
+                return Ok(inputs.clone());
+            }
             Batch::Rows(rows) => rows,
         };
         let Some(file) = session.job.training_file else {
@@ -193,9 +205,8 @@ impl Steps {
     }
 
     /// Runs the vector-Jacobian products of the shares.
-    pub async fn backward(&self, project: ProjectId, job: JobId, request: BackwardRequest) -> Result<Answer> {
-        let _permit = self.permit(project)?;
-        let mut slot = self.sessions.open(project, job).await?;
+    pub async fn backward(&self, permit: StepPermit, job: JobId, request: BackwardRequest) -> Result<Answer> {
+        let mut slot = self.sessions.open(permit.project, job).await?;
         let answer = self.backward_in(&mut slot, job, request).await;
         self.conclude_call(job, &mut slot, answer, true).await
     }
@@ -252,7 +263,7 @@ impl Steps {
 
     /// Steps AdamW on the accumulated gradients (host custody).
     pub async fn optim_step(&self, project: ProjectId, job: JobId, request: OptimRequest) -> Result<Answer> {
-        let _permit = self.permit(project)?;
+        let _permit = self.enter(project)?;
         let mut slot = self.sessions.open(project, job).await?;
         let answer = self.optim_step_in(&mut slot, job, request).await;
         self.conclude_call(job, &mut slot, answer, true).await
@@ -409,4 +420,15 @@ fn lost(error: steps::StepWrite) -> ServiceError {
         steps::StepWrite::Store(error) => error.into(),
         _ => lease_lost(),
     }
+}
+
+/// Refuses a batch that is larger than any pass, before it is copied.
+fn check_size(inputs: &Inputs, limits: &Limits) -> Result<()> {
+    let Inputs::Tokens { ids, .. } = inputs else { return Ok(()) };
+    let (tokens, limit) = (ids.iter().map(Vec::len).sum::<usize>(), limits.batch_tokens);
+    if tokens > limit {
+        let message = format!("{tokens} tokens in one forward, batch_tokens is {limit}");
+        return Err(EngineError::TooLarge(message).into());
+    }
+    Ok(())
 }

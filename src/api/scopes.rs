@@ -1,0 +1,86 @@
+//! The scopes of each operation by its name. Owns what is known of a call before its body is read; must never take the place of a
+//! handler's own check, by the type of its [`Caller`](crate::api::auth::Caller), which must ask for the same.
+
+use crate::domain::principal::Scope;
+
+/// The scopes that an operation needs, all of them; none for one that needs no key.
+#[rustfmt::skip]
+pub fn scopes_of(operation: &str) -> &'static [Scope] {
+    match operation {
+        "get_file"
+        | "get_file_content"
+        | "list_files" => &[Scope::FilesRead],
+        "cancel_upload"
+        | "complete_upload"
+        | "create_file"
+        | "create_upload"
+        | "create_upload_part"
+        | "delete_file" => &[Scope::FilesWrite],
+        "get_model"
+        | "get_model_adapters"
+        | "list_models" => &[Scope::ModelsRead],
+        "create_model_adapters"
+        | "delete_model" => &[Scope::ModelsWrite],
+        "capabilities"
+        | "get_adapter"
+        | "get_adapters"
+        | "get_batch"
+        | "get_checkpoint"
+        | "get_checkpoint_content"
+        | "get_job"
+        | "get_usage"
+        | "get_webhook"
+        | "list_batches"
+        | "list_checkpoints"
+        | "list_deliveries"
+        | "list_events"
+        | "list_jobs"
+        | "list_ledger"
+        | "list_webhooks" => &[Scope::JobsRead],
+        "cancel_job"
+        | "complete_job"
+        | "create_job"
+        | "create_webhook"
+        | "delete_checkpoint"
+        | "delete_webhook"
+        | "pause_job"
+        | "replay_delivery"
+        | "resume_job"
+        | "test_webhook"
+        | "update_checkpoint"
+        | "update_webhook" => &[Scope::JobsWrite],
+        "backward"
+        | "cancel_batch"
+        | "create_activations"
+        | "create_checkpoint"
+        | "create_embeddings"
+        | "estimate"
+        | "forward"
+        | "optim_step"
+        | "put_adapter"
+        | "report_metrics" => &[Scope::StepsWrite],
+        "create_api_key"
+        | "get_api_key"
+        | "list_api_keys"
+        | "list_audit_log"
+        | "revoke_api_key" => &[Scope::Admin],
+        "create_batch" => &[Scope::StepsWrite, Scope::FilesRead],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api;
+    use crate::api::operations::RouteClass;
+
+    #[test]
+    fn every_operation_with_a_key_has_a_scope() {
+        let (_, _, operations) = api::routes_by_default().into_parts();
+        for operation in operations.all() {
+            let is_open = operation.class == RouteClass::Probe;
+            assert_eq!(scopes_of(&operation.name).is_empty(), is_open, "{}", operation.name);
+        }
+    }
+}
