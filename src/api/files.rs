@@ -198,10 +198,7 @@ fn refuse_purpose(purpose: Option<&str>) -> ServiceError {
 }
 
 fn read_flag(name: &str, text: &str) -> Result<bool, ApiError> {
-    // Stock clients write Python's words or JSON's.
-    text.to_ascii_lowercase()
-        .parse()
-        .map_err(|_| ApiError::new(ErrorCode::InvalidForm, format!("{name}: must be true or false.")).at(name))
+    text.parse().map_err(|_| ApiError::new(ErrorCode::InvalidForm, format!("{name}: must be true or false.")).at(name))
 }
 
 /// A field of a form that is a short text.
