@@ -21,6 +21,7 @@ use crate::api::nul::place_of_nul;
 use crate::api::pace::too_slow;
 use crate::api::whole_numbers;
 use crate::domain::error_code::ErrorCode;
+use crate::domain::json_names::first_twice;
 use crate::domain::labels::is_label_name;
 use crate::service::ServiceError;
 
@@ -56,6 +57,10 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     if let Some(place) = place_of_nul(body) {
         let message = format!("{place}: has the character U+0000, which no text may have.");
         return Err(ApiError::new(ErrorCode::InvalidText, message).at(place));
+    }
+    if let Some(place) = first_twice(body) {
+        let message = format!("{place}: this name stands twice in one object; send it once.");
+        return Err(ApiError::new(ErrorCode::InvalidJson, message).at(place));
     }
     // Rewritten only where it is needed: free values come back as they were sent.
     read_strictly(body)

@@ -52,8 +52,9 @@ use crate::service::UPLOADED;
 /// Upload a file
 ///
 /// Streams a JSONL, CSV or TSV file of inputs to the host, which checks each row; or, with purpose `batch`, a JSONL file of requests. A
-/// row that is malformed, or that carries anything that looks like a label, refuses the whole file and names the line. `purpose` comes
-/// before `file`, as stock clients send it: it says how rows are read, and without it they are read as inputs.
+/// row that is malformed, or that carries anything that looks like a label, refuses the whole file and names the line; so do values that
+/// read like labels (few short ones or numbers as `text_pair`, `__label__` before a word), unless `inputs_only` says that they are none.
+/// `purpose` comes before `file`, as stock clients send it: it says how rows are read, and without it they are read as inputs.
 #[utoipa::path(post, path = "/files", tag = "files", security(("key" = [])),
     request_body(content = FileUpload, content_type = "multipart/form-data"),
     responses(
@@ -88,6 +89,7 @@ struct Upload {
     purpose: Option<String>,
     anchor: Option<String>,
     seconds: Option<String>,
+    inputs_only: bool,
     draft: Option<Draft>,
 }
 
@@ -116,6 +118,10 @@ impl Upload {
             }
             "expires_after[seconds]" => {
                 self.seconds = Some(short_text(field).await?);
+                Ok(())
+            }
+            "inputs_only" => {
+                self.inputs_only = read_flag(&name, &short_text(field).await?)?;
                 Ok(())
             }
             label if is_label_name(label) => Err(ServiceError::label_present(label, label).into()),
@@ -156,7 +162,13 @@ impl Upload {
             return Err(ServiceError::new(ErrorCode::FileMissing, "The form has no field 'file'.").at("file").into());
         };
         match purpose {
-            Some(purpose) if purpose == draft.purpose() => Ok((draft, purpose, life)),
+            Some(purpose) if purpose == draft.purpose() => match draft.check_values(self.inputs_only) {
+                Ok(()) => Ok((draft, purpose, life)),
+                Err(refused) => {
+                    app.files.discard(draft).await?;
+                    Err(refused.into())
+                }
+            },
             wrong => {
                 app.files.discard(draft).await?;
                 Err(refuse_purpose(wrong.as_deref()).into())
@@ -184,6 +196,10 @@ fn refuse_purpose(purpose: Option<&str>) -> ServiceError {
         Some(_) => (ErrorCode::InvalidPurpose, format!("{must}; the form has another.")),
     };
     ServiceError::new(code, message).at("purpose")
+}
+
+fn read_flag(name: &str, text: &str) -> Result<bool, ApiError> {
+    text.parse().map_err(|_| ApiError::new(ErrorCode::InvalidForm, format!("{name}: must be true or false.")).at(name))
 }
 
 /// A field of a form that is a short text.

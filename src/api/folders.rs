@@ -31,6 +31,7 @@ use crate::api::once::Once;
 use crate::api::state::App;
 use crate::api::state::to_the_end;
 use crate::domain::error_code::ErrorCode;
+use crate::domain::json_names::first_twice;
 use crate::domain::labels::is_label_name;
 use crate::domain::settings::Pooling;
 use crate::service::AdapterSet;
@@ -179,6 +180,10 @@ async fn config(mut field: Field<'_>) -> Result<Bytes, ApiError> {
             let message = format!("config: at most {CONFIG_BYTES} bytes.");
             return Err(ServiceError::new(ErrorCode::InvalidAdapterConfig, message).at("config").into());
         }
+    }
+    if let Some(place) = first_twice(&json) {
+        let message = format!("config: '{place}' stands twice in one object; write it once.");
+        return Err(ServiceError::new(ErrorCode::InvalidAdapterConfig, message).at("config").into());
     }
     Ok(json.into())
 }

@@ -28,6 +28,7 @@ pub mod once;
 mod operations;
 mod pace;
 mod planning;
+mod queries;
 mod ranges;
 mod reading;
 mod scopes;
@@ -52,6 +53,8 @@ use crate::api::operations::RouteClass::DataPlane;
 use crate::api::operations::RouteClass::Inference as OfInference;
 use crate::api::operations::RouteClass::Probe;
 use crate::api::operations::Routes;
+use crate::api::queries::QueryNames;
+use crate::api::queries::check_names;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::limits::Limits;
 use crate::service::PART_BYTES;
@@ -144,7 +147,8 @@ fn probe_routes() -> Routes {
 /// The whole service. Fails where its contract cannot be put together.
 pub fn router(app: App, settings: &StackSettings) -> anyhow::Result<Router> {
     let openapi = contract_of(routes(&app.limits, settings).merge(probe_routes()))?;
-    let (v1, _, operations) = routes(&app.limits, settings).into_parts();
+    let (v1, contract, operations) = routes(&app.limits, settings).into_parts();
+    let v1 = v1.layer(from_fn_with_state(QueryNames::of(&contract), check_names));
     let v1 = v1.layer(from_fn_with_state((app.clone(), operations), govern));
     let (probes, ..) = probe_routes().into_parts();
     let docs = Router::new().merge(SwaggerUi::new("/docs").url("/openapi.json", openapi));

@@ -126,7 +126,7 @@ pub async fn complete_upload(
 ) -> Result<Json<UploadObject>, ApiError> {
     let parse = |id: &String| id.parse().map_err(|_| ServiceError::not_found("part", id).at("part_ids"));
     let parts = body.part_ids.iter().map(parse).collect::<Result<Vec<PartId>, _>>()?;
-    let completion = Completion { parts, md5: body.md5 };
+    let completion = Completion { parts, md5: body.md5, inputs_only: body.inputs_only };
     let record = once.json(|done: &CompletedUpload| completed(done.clone()));
     let done = async move { app.uploads.complete(caller.project, id, completion, record).await };
     Ok(Json(completed(to_the_end(done).await?)))

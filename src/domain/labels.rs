@@ -1,6 +1,8 @@
-//! What looks like a label. Owns the one list of names that no file, request or schema may carry; must never see values.
+//! What looks like a label. Owns which names no file, request or schema may carry, however they are written; must never see values.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::de::DeserializeSeed;
 use serde::de::Deserializer;
@@ -8,50 +10,194 @@ use serde::de::IgnoredAny;
 use serde::de::MapAccess;
 use serde::de::SeqAccess;
 use serde::de::Visitor;
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::skeleton;
 
-/// Names under which people keep labels, in lower case without separators.
-const LABEL_NAMES: &[&str] = &[
-    "label",
-    "labels",
-    "labelid",
-    "labelids",
+/// Words that say label wherever they stand in a name: `gold_labels`, `labelCount`, `ground_truth_2`.
+const ALWAYS: &[&str] = &["label", "labels", "truth", "truths", "groundtruth", "groundtruths"];
+
+/// Words that say label in a name that says nothing else, or only what kind of label: `y_train`, `class_id`, `correctAnswer`.
+const WITH_QUALIFIERS: &[&str] = &[
+    "answer",
+    "answers",
+    "categories",
+    "category",
+    "chosen",
+    "class",
+    "classes",
+    "completion",
+    "completions",
+    "diagnoses",
+    "diagnosis",
+    "gold",
+    "outcome",
+    "outcomes",
+    "preferred",
+    "rating",
+    "ratings",
+    "rejected",
+    "sentiment",
+    "sentiments",
+    "stars",
     "target",
     "targets",
     "y",
-    "ytrue",
-    "class",
-    "classes",
-    "classid",
-    "category",
-    "categories",
-    "answer",
-    "answers",
-    "completion",
-    "completions",
-    "gold",
-    "goldlabel",
-    "groundtruth",
-    "sentiment",
-    "score",
-    "scores",
-    "stars",
-    "rating",
-    "outcome",
-    "diagnosis",
-    "chosen",
-    "rejected",
-    "preferred",
-    "nonpreferred",
-    "preferredoutput",
-    "nonpreferredoutput",
-    "response",
-    "output",
+    "ys",
 ];
 
-/// Whether a key or column looks like a label: `label`, `Labels`, `gold_label`, `target`, `y`, `completion`, and so on.
+/// What may stand beside such a word, besides numbers.
+const QUALIFIERS: &[&str] = &[
+    "code",
+    "codes",
+    "col",
+    "column",
+    "correct",
+    "dev",
+    "encoded",
+    "eval",
+    "expected",
+    "field",
+    "final",
+    "hat",
+    "hot",
+    "human",
+    "id",
+    "idx",
+    "ids",
+    "index",
+    "int",
+    "is",
+    "my",
+    "name",
+    "names",
+    "one",
+    "onehot",
+    "pred",
+    "raw",
+    "str",
+    "test",
+    "the",
+    "train",
+    "training",
+    "true",
+    "val",
+    "valid",
+    "validation",
+    "value",
+    "values",
+];
+
+/// Names that say label as a whole, without what separates their words: also where nothing does, as in `ytrain`. Words of these that are
+/// common in other names (`f1_score`, `output_dir`) are no label there.
+const WHOLE: &[&str] = &[
+    "answerid",
+    "classid",
+    "classids",
+    "goldanswer",
+    "goldtarget",
+    "labelid",
+    "labelids",
+    "nonpreferred",
+    "nonpreferredoutput",
+    "output",
+    "outputs",
+    "preferredoutput",
+    "response",
+    "responses",
+    "score",
+    "scores",
+    "targetid",
+    "ydev",
+    "ytest",
+    "ytrain",
+    "ytrue",
+    "yval",
+];
+
+/// The lists, folded as names are: once for the process, for every name of every row is looked up in them.
+static LISTS: LazyLock<Lists> = LazyLock::new(|| Lists {
+    always: folded(ALWAYS),
+    with_qualifiers: folded(WITH_QUALIFIERS),
+    qualifiers: folded(QUALIFIERS),
+    whole: folded(WHOLE),
+    label: fold("label"),
+    labels: fold("labels"),
+});
+
+struct Lists {
+    always: HashSet<String>,
+    with_qualifiers: HashSet<String>,
+    qualifiers: HashSet<String>,
+    whole: HashSet<String>,
+    label: String,
+    labels: String,
+}
+
+fn folded(words: &[&str]) -> HashSet<String> {
+    words.iter().map(|word| fold(word)).collect()
+}
+
+/// Whether a key or column looks like a label: `label`, `Labels`, `goldLabel`, `target`, `y_train`, `completion`, and so on, also in letters
+/// that are wide, have accents, or only look like these.
 pub fn is_label_name(name: &str) -> bool {
-    let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
-    LABEL_NAMES.contains(&plain.as_str()) || plain.starts_with("label") || plain.ends_with("label")
+    let wide: String = if name.is_ascii() { name.to_owned() } else { name.nfkc().collect() };
+    let words: Vec<Word> = words(&wide);
+    let lists = &*LISTS;
+    let whole: String = words.iter().map(|word| word.folded.as_str()).collect();
+    let letters: String = words.iter().filter(|word| !word.is_number).map(|word| word.folded.as_str()).collect();
+    let says = |words: &HashSet<String>, word: &Word| !word.is_number && words.contains(&word.folded);
+    lists.whole.contains(&letters)
+        || [&whole, &letters].into_iter().any(|name| lists.with_qualifiers.contains(name))
+        || lists.always.contains(&whole)
+        || whole.starts_with(&lists.label)
+        || whole.ends_with(&lists.label)
+        || whole.ends_with(&lists.labels)
+        || words.iter().any(|word| says(&lists.always, word))
+        || (words.iter().any(|word| says(&lists.with_qualifiers, word))
+            && words
+                .iter()
+                .all(|word| word.is_number || says(&lists.with_qualifiers, word) || says(&lists.qualifiers, word)))
+}
+
+/// A word of a name.
+struct Word {
+    folded: String,
+    is_number: bool,
+}
+
+/// The words of a name: cut at whatever is no letter or digit, between letters and digits, and where capitals begin a word.
+fn words(name: &str) -> Vec<Word> {
+    let chars: Vec<char> = name.chars().collect();
+    let mut words = Vec::new();
+    let mut begin = 0;
+    for at in 0..=chars.len() {
+        if at == chars.len() || (at > begin && begins_a_word(&chars, at)) || !chars[at].is_alphanumeric() {
+            words.extend(word(&chars[begin..at]));
+            begin = at;
+        }
+    }
+    words
+}
+
+fn begins_a_word(chars: &[char], at: usize) -> bool {
+    let (before, here) = (chars[at - 1], chars[at]);
+    let next_is_small = chars.get(at + 1).is_some_and(|next| next.is_lowercase());
+    before.is_numeric() != here.is_numeric()
+        || (here.is_uppercase() && (before.is_lowercase() || (before.is_uppercase() && next_is_small)))
+}
+
+fn word(chars: &[char]) -> Option<Word> {
+    let text: String = chars.iter().filter(|c| c.is_alphanumeric()).collect();
+    (!text.is_empty()).then(|| Word { is_number: text.chars().all(char::is_numeric), folded: fold(&text) })
+}
+
+/// A word in small letters, with one form for all that look alike, and without accents.
+fn fold(word: &str) -> String {
+    let small = word.to_lowercase();
+    match small.is_ascii() {
+        true => small.replace('0', "o").replace('1', "l").replace('m', "rn"),
+        false => skeleton(&small).flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric()).collect(),
+    }
 }
 
 /// Where in a JSON text, at whatever depth, the first name stands that looks like a label: its path. Names that a later one of the same
@@ -148,25 +294,28 @@ mod tests {
         }
     }
 
+    const LABELS: &str = "label Label LABELS label_id gold-label is_label target y Y completion gold_labels GoldLabels ground_truths \
+        y_train yTrain ytrain y1 IDLabel classId 1abel g0ld \u{ff59} \u{ff2c}\u{ff21}\u{ff22}\u{ff25}\u{ff2c} l\u{430}bel \u{443}_true \
+        l\u{e1}bel la\u{200b}bel la\u{301}bel \u{1d4c1}abel t\u{430}rg\u{435}t";
+
+    const OTHERS: &str = "_ text text_pair input_ids id ids sentence lengths seq token_type_ids metadata f1_score eval_loss num_classes \
+        output_dir yield truthful_qa goldfish x_y_z \u{43c}\u{435}\u{442}\u{43a}\u{430}";
+
     #[test]
     fn names_of_labels_are_known_however_they_are_written() {
-        for name in [
-            "label",
-            "Label",
-            "LABELS",
-            "label_id",
-            "gold-label",
-            "is_label",
-            "target",
-            "y",
-            "Y",
-            "completion",
-            "ground truth",
-        ] {
+        for name in LABELS.split_whitespace().chain(["ground truth", "the label"]) {
             assert!(is_label_name(name), "{name}");
         }
-        for name in ["text", "text_pair", "input_ids", "id", "sentence", "lengths", "seq"] {
+        for name in OTHERS.split_whitespace().chain([""]) {
             assert!(!is_label_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn small_ascii_letters_are_folded_as_all_others_are() {
+        for letter in ('a'..='z').chain('0'..='9') {
+            let other: String = skeleton(&letter.to_string()).flat_map(char::to_lowercase).collect();
+            assert_eq!(fold(&letter.to_string()), other);
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod feature_choice;
 pub mod features;
 pub mod ids;
 pub mod job;
+pub mod json_names;
 pub mod labels;
 pub mod limits;
 pub mod principal;

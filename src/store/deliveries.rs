@@ -38,6 +38,7 @@ pub struct DeliveryRow {
 #[derive(Debug, Clone)]
 pub struct Claimed {
     pub id: DeliveryId,
+    pub project: ProjectId,
     pub webhook: WebhookId,
     /// The exact bytes to sign and send.
     pub payload: String,
@@ -46,6 +47,17 @@ pub struct Claimed {
     pub url: String,
     /// Signs it.
     pub secret: Vec<u8>,
+}
+
+/// What a host has room for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// At most so many messages.
+    pub most: i64,
+    /// None of these projects.
+    pub busy_projects: &'a [ProjectId],
+    /// None to these webhooks.
+    pub busy_webhooks: &'a [WebhookId],
 }
 
 /// What came of an attempt.
@@ -171,23 +183,27 @@ pub async fn replay(
     Ok(row)
 }
 
-/// Takes messages that are due, but none to the `busy` webhooks: until `lease` has passed no other host does.
-pub async fn claim(conn: &mut Connection, most: i64, busy: &[WebhookId], lease: Duration) -> Result<Vec<Claimed>> {
-    let busy: Vec<Uuid> = busy.iter().map(|webhook| webhook.0).collect();
+/// Takes messages that are due: until `lease` has passed no other host does.
+pub async fn claim(conn: &mut Connection, wanted: &Wanted<'_>, lease: Duration) -> Result<Vec<Claimed>> {
+    let projects: Vec<Uuid> = wanted.busy_projects.iter().map(|project| project.0).collect();
+    let webhooks: Vec<Uuid> = wanted.busy_webhooks.iter().map(|webhook| webhook.0).collect();
     let rows = sqlx::query_as!(
         Claimed,
         r#"with due as materialized (
-               select d.id, w.url, w.secret from webhook_deliveries d join webhooks w on w.id = d.webhook_id
+               select d.id, w.project_id, w.url, w.secret
+               from webhook_deliveries d join webhooks w on w.id = d.webhook_id
                where d.state = 'pending' and d.next_attempt_at <= now() and w.enabled and d.webhook_id <> all($2)
+                 and w.project_id <> all($4)
                order by d.next_attempt_at limit $1 for update of d skip locked)
            update webhook_deliveries d
            set attempts = d.attempts + 1, next_attempt_at = now() + make_interval(secs => $3)
            from due where d.id = due.id
-           returning d.id as "id: _", d.webhook_id as "webhook: _", d.payload, d.attempts, due.url as "url!",
-                     due.secret as "secret!""#,
-        most,
-        &busy,
+           returning d.id as "id: _", due.project_id as "project!: _", d.webhook_id as "webhook: _", d.payload, d.attempts,
+                     due.url as "url!", due.secret as "secret!""#,
+        wanted.most,
+        &webhooks,
         lease.as_secs_f64(),
+        &projects,
     )
     .fetch_all(conn)
     .await?;

@@ -192,6 +192,9 @@ async fn a_form_that_is_not_whole_makes_no_model() {
     let lone = Form::new().text("base_model", "tiny").part("config", Part::text(config.to_string()));
     let mut other = config.clone();
     other["lora_alpha"] = json!(3);
+    let twice = Part::text(config.to_string().replacen('{', "{\"r\": 1, ", 1));
+    let twice = Form::new().text("base_model", "tiny").part("config", twice);
+    let twice = twice.part("weights", Part::bytes(weights.clone()).file_name("adapter_model.safetensors"));
     let nine: Vec<_> = (0..9).map(|_| set()).collect();
     let cases = [
         (Form::new(), 400, "invalid_form"),
@@ -205,6 +208,7 @@ async fn a_form_that_is_not_whole_makes_no_model() {
         (form("tiny", &[set()]).text("colour", "red"), 400, "unknown_field"),
         (form("tiny", &[set(), (other, weights.clone())]), 400, "invalid_adapter_config"),
         (form("tiny", &nine), 400, "too_many_sets"),
+        (twice, 400, "invalid_adapter_config"),
     ];
     for (place, (form, status, code)) in cases.into_iter().enumerate() {
         let reply = world.client.form_to(ADAPTERS, form).await;

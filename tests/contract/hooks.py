@@ -51,7 +51,11 @@ BEYOND_SCHEMA = [
     ("uneven_sets", r"weights", "as many weights as configurations"),
     ("invalid_adapter_config", r"config", "the content of a file"),
     ("no_adapters", r"model", "a backbone is a model without adapters"),
-    ("label_present", r"(.+\.)?[^A-Za-z0-9]*[yY][^A-Za-z0-9]*", "`y` in a free name: a metric, a note, a tensor"),
+    (
+        "label_present",
+        r"(.+\.)?([^A-Za-z]*[yY][^A-Za-z]*|[^A-Za-z]+)",
+        "`y` in a free name (a metric, a note, a tensor), also in a letter that looks like it",
+    ),
     ("idempotency_conflict", r"Idempotency-Key", "the key was used with another body"),
     ("invalid_dates", r"start_date", "one date against the other"),
     ("invalid_expires_after", r"expires_after\[seconds\]", "a form's two fields come together"),

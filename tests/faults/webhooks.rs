@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -238,6 +240,31 @@ async fn attempts_end_and_a_receiver_that_is_gone_turns_its_webhook_off() {
     assert_eq!(client.get(&hook.path).await.ok_json()["enabled"], false);
     split_job(&client, json!({})).await;
     assert_eq!(hook.deliveries().await.len(), 1, "nothing is written for a webhook that is off");
+}
+
+#[tokio::test]
+async fn one_projects_hanging_receivers_hold_up_nobody_elses_messages() {
+    const HANG: Duration = Duration::from_secs(30);
+    let (host, tenant) = host_and_client(&[OPEN[0], ("BLINDTUNE_WEBHOOKS__TIMEOUT_SECS", "30")]).await;
+    let hanging = Receiver::start(&[0; 200]).await;
+    for _ in 0..20 {
+        let hook = Hook::new(&tenant, &hanging.url, &["webhook.test"]).await;
+        for _ in 0..4 {
+            hook.test().await;
+        }
+    }
+    hanging.has(20).await;
+    let neighbour = tenant.with_key(Some(&host.key("neighbour", &[]).await));
+    let quick = Receiver::start(&[]).await;
+    let hook = Hook::new(&neighbour, &quick.url, &["webhook.test"]).await;
+    for count in 1..=10 {
+        let begun = Instant::now();
+        hook.test().await;
+        quick.has(count).await;
+        assert!(begun.elapsed() < HANG / 6, "message {count} waited {:?}", begun.elapsed());
+    }
+    let before = hanging.got().len();
+    assert!(before < 80, "{before}: a project has a share of the attempts, and not all of them");
 }
 
 #[tokio::test]

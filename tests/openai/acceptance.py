@@ -75,6 +75,18 @@ async def test_file_expires(desk: Desk, host: TinyHost) -> None:
     assert refused.value.param == "training_file"
 
 
+async def test_values_that_read_like_labels(desk: Desk) -> None:
+    """files.create refuses few short second texts, until extra_body says inputs_only"""
+    rows = "".join(f'{{"text": "w{row}", "text_pair": "{row % 2}"}}\n' for row in range(60)).encode()
+    with pytest.raises(openai.BadRequestError) as refused:
+        await desk.client.files.create(file=("pairs.jsonl", rows), purpose="fine-tune")
+    assert (refused.value.code, refused.value.param) == ("label_present", "line 1: text_pair")
+    made = await desk.client.files.create(
+        file=("pairs.jsonl", rows), purpose="fine-tune", extra_body={"inputs_only": True}
+    )
+    assert made.bytes == len(rows)
+
+
 async def test_labels_are_refused(desk: Desk) -> None:
     """files.create refuses labels by line"""
     body, kept = ROWS + b'{"text": "c", "label": 1}\n', await ids(desk.client.files.list())

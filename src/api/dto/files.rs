@@ -63,6 +63,9 @@ pub struct FileUpload {
     /// `fine-tune`, or `batch`.
     #[schema(example = "fine-tune", pattern = "^(fine-tune|batch)$")]
     purpose: String,
+    /// `true`: values that read like labels, as a `text_pair` of few short values does, are inputs and no labels: your word, which the host takes.
+    #[schema(nullable = false, example = "false", pattern = "^(true|false)$")]
+    inputs_only: Option<String>,
     /// `created_at`, with `expires_after[seconds]`.
     #[schema(rename = "expires_after[anchor]", nullable = false, example = "created_at", pattern = "^created_at$")]
     expires_after_anchor: Option<String>,

@@ -28,8 +28,10 @@ use crate::service::context::known_cursor;
 use crate::service::error::ServiceError;
 use crate::service::files::row_format::BadRow;
 use crate::service::files::row_format::Format;
+use crate::service::files::row_format::Scan;
 use crate::service::files::row_format::Shape;
 use crate::service::files::row_format::scan;
+use crate::service::files::values::Suspicion;
 use crate::store::Connection;
 use crate::store::Page as PageRequest;
 use crate::store::Paged;
@@ -61,6 +63,7 @@ pub struct Draft {
     index: BlobRef,
     shape: Shape,
     rows: u64,
+    suspicion: Option<Suspicion>,
 }
 
 /// How a received file is made visible.
@@ -80,12 +83,17 @@ impl Draft {
             Format::Jsonl | Format::Csv | Format::Tsv => INPUTS,
         }
     }
-}
 
-struct Scanned {
-    shape: Shape,
-    rows: u64,
-    index: File,
+    /// Refuses values that read like labels, unless their owner has said that they are inputs.
+    pub fn check_values(&self, inputs_only: bool) -> Result<()> {
+        let Some(Suspicion { line, column, reason }) = self.suspicion.as_ref().filter(|_| !inputs_only) else {
+            return Ok(());
+        };
+        let message = format!(
+            "line {line}: {reason}. Labels stay with you: remove them and send the file again; if these are inputs and no labels, say so with inputs_only=true."
+        );
+        Err(ServiceError::new(ErrorCode::LabelPresent, message).at(format!("line {line}: {column}")))
+    }
 }
 
 /// Use cases on files.
@@ -172,7 +180,8 @@ impl Files {
         };
         let blob = writer.finish().await?;
         let index = self.store_index(scanned.index).await?;
-        Ok(Draft { filename: filename.to_owned(), blob, index, shape: scanned.shape, rows: scanned.rows })
+        let Scan { shape, rows, suspicion } = scanned.scan;
+        Ok(Draft { filename: filename.to_owned(), blob, index, shape, rows, suspicion })
     }
 
     async fn store_index(&self, index: File) -> Result<BlobRef> {
@@ -305,14 +314,19 @@ fn refused(bad: &BadRow) -> ServiceError {
     }
 }
 
+struct Scanned {
+    scan: Scan,
+    index: File,
+}
+
 fn scan_into(format: Format, reader: Chunks, row_bytes: usize) -> std::result::Result<Scanned, BadRow> {
     let failed = |error: std::io::Error| BadRow { line: 0, column: None, is_label: false, reason: error.to_string() };
     let mut index = BufWriter::new(tempfile::tempfile().map_err(failed)?);
-    let (shape, rows) = scan(format, reader, row_bytes, &mut index)?;
+    let scan = scan(format, reader, row_bytes, &mut index)?;
     index.flush().map_err(failed)?;
     let mut index = index.into_inner().map_err(|error| failed(error.into_error()))?;
     index.rewind().map_err(failed)?;
-    Ok(Scanned { shape, rows, index })
+    Ok(Scanned { scan, index })
 }
 
 /// Chunks of a body as a blocking reader.

@@ -6,7 +6,9 @@ pub mod receive;
 pub mod row_format;
 pub mod row_reader;
 pub mod sweeper;
+pub mod tensor_metadata;
 pub mod uploads;
+mod values;
 
 pub use files::Draft;
 pub use files::Files;

@@ -13,8 +13,11 @@ use serde::Serialize;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::domain::json_names::first_twice;
 use crate::domain::labels::first_label;
 use crate::domain::labels::is_label_name;
+use crate::service::files::values::Suspicion;
+use crate::service::files::values::ValueWatch;
 
 /// Bytes of one index entry: offset (u64) and length (u32) of a row, little endian.
 pub const INDEX_ENTRY_BYTES: usize = 12;
@@ -92,32 +95,38 @@ fn bad_column(name: &str) -> BadRow {
     BadRow { line: 0, column: Some(name.to_owned()), is_label, reason }
 }
 
-/// Reads a whole file once: checks every row and writes the index. Returns its shape and the number of rows.
-pub fn scan(
-    format: Format,
-    reader: impl Read,
-    row_bytes: usize,
-    index: &mut dyn Write,
-) -> Result<(Shape, u64), BadRow> {
+/// What a whole file has.
+#[derive(Debug)]
+pub struct Scan {
+    /// Its columns.
+    pub shape: Shape,
+    /// How many there are.
+    pub rows: u64,
+    /// What in its values reads like labels.
+    pub suspicion: Option<Suspicion>,
+}
+
+/// Reads a whole file once: checks every row and writes the index.
+pub fn scan(format: Format, reader: impl Read, row_bytes: usize, index: &mut dyn Write) -> Result<Scan, BadRow> {
     let fuse = Fuse::new(row_bytes as u64);
     let reader = FusedReader { inner: reader, fuse: fuse.clone() };
     let scanned = match format {
         Format::Jsonl | Format::Requests => scan_lines(format, reader, &fuse, index),
         Format::Csv | Format::Tsv => scan_table(format, reader, &fuse, index),
     }?;
-    match scanned.1 {
+    match scanned.rows {
         0 => Err(BadRow { line: 1, ..bad("the file has no rows") }),
         _ => Ok(scanned),
     }
 }
 
-fn scan_lines(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Write) -> Result<(Shape, u64), BadRow> {
+fn scan_lines(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Write) -> Result<Scan, BadRow> {
     let shape = Shape { format, columns: Vec::new() };
     let mut reader = BufReader::with_capacity(Fuse::SLACK as usize, reader);
     let mut line = 0u64;
     let mut offset = 0u64;
     let mut rows = 0u64;
-    let mut kind = None;
+    let mut check = RowCheck::default();
     let mut record = Vec::new();
     loop {
         record.clear();
@@ -125,12 +134,13 @@ fn scan_lines(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Wr
         let at = |error: BadRow| BadRow { line, ..error };
         let length = reader.read_until(b'\n', &mut record).map_err(|error| at(unreadable(&error)))?;
         if length == 0 {
-            return Ok((shape, rows));
+            return Ok(Scan { shape, rows, suspicion: check.values.found() });
         }
         if !record.trim_ascii().is_empty() {
+            each_name_once(&record).map_err(at)?;
             match format {
                 Format::Requests => check_request(&record).map_err(at)?,
-                _ => same_kind(&mut kind, &parse(&shape, &record).map_err(at)?).map_err(at)?,
+                _ => check.row(line, &parse(&shape, &record).map_err(at)?).map_err(at)?,
             }
             write_entry(index, offset, length).map_err(at)?;
             rows += 1;
@@ -140,17 +150,17 @@ fn scan_lines(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Wr
     }
 }
 
-fn scan_table(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Write) -> Result<(Shape, u64), BadRow> {
+fn scan_table(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Write) -> Result<Scan, BadRow> {
     let mut reader = csv_reader(format, reader);
     let mut shape = Shape { format, columns: Vec::new() };
     let mut record = csv::ByteRecord::new();
     let mut rows = 0u64;
-    let mut kind = None;
+    let mut check = RowCheck::default();
     loop {
         let start = reader.position().byte();
         let more = reader.read_byte_record(&mut record).map_err(|error| csv_error(&error, reader.position().line()))?;
         if !more {
-            return Ok((shape, rows));
+            return Ok(Scan { shape, rows, suspicion: check.values.found() });
         }
         let line = record.position().map_or(1, csv::Position::line);
         let at = |error: BadRow| BadRow { line, ..error };
@@ -158,7 +168,7 @@ fn scan_table(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Wr
         if shape.columns.is_empty() {
             shape.columns = header(&record).map_err(at)?;
         } else {
-            same_kind(&mut kind, &table_row(&shape.columns, &record).map_err(at)?).map_err(at)?;
+            check.row(line, &table_row(&shape.columns, &record).map_err(at)?).map_err(at)?;
             write_entry(index, start, (end - start) as usize).map_err(at)?;
             rows += 1;
         }
@@ -278,12 +288,35 @@ fn token_row(ids: impl Iterator<Item = Option<i64>>) -> Result<Row, BadRow> {
     }
 }
 
-fn same_kind(kind: &mut Option<bool>, row: &Row) -> Result<(), BadRow> {
-    let tokens = matches!(row, Row::Tokens(_));
-    if *kind.get_or_insert(tokens) != tokens {
-        return Err(bad("all rows of a file have text, or all have input_ids"));
+/// What the rows of a file have to do with each other.
+#[derive(Default)]
+struct RowCheck {
+    is_tokens: Option<bool>,
+    values: ValueWatch,
+}
+
+impl RowCheck {
+    fn row(&mut self, line: u64, row: &Row) -> Result<(), BadRow> {
+        let is_tokens = matches!(row, Row::Tokens(_));
+        if *self.is_tokens.get_or_insert(is_tokens) != is_tokens {
+            return Err(bad("all rows of a file have text, or all have input_ids"));
+        }
+        if let Row::Text(text, pair) = row {
+            self.values.see(line, text, pair.as_deref());
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Of a name that stands twice, readers keep one value, and the file would hold the other.
+fn each_name_once(record: &[u8]) -> Result<(), BadRow> {
+    match first_twice(record) {
+        None => Ok(()),
+        Some(place) => {
+            let reason = format!("'{place}' stands twice in one object; write it once");
+            Err(BadRow { line: 0, is_label: is_label_name(&place), column: Some(place), reason })
+        }
+    }
 }
 
 fn write_entry(index: &mut dyn Write, offset: u64, length: usize) -> Result<(), BadRow> {

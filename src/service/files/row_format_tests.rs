@@ -2,13 +2,13 @@ use super::*;
 
 fn scan_text(format: Format, text: &str) -> Result<(Shape, Vec<Row>), BadRow> {
     let mut index = Vec::new();
-    let (shape, rows) = scan(format, text.as_bytes(), 1000, &mut index)?;
+    let Scan { shape, rows, suspicion } = scan(format, text.as_bytes(), 1000, &mut index)?;
     let read = index.as_chunks::<INDEX_ENTRY_BYTES>().0.iter().map(|entry| {
         let (offset, length) = read_entry(entry);
         parse(&shape, &text.as_bytes()[offset as usize..(offset + length) as usize]).expect("checked before")
     });
     let read: Vec<Row> = read.collect();
-    assert_eq!(read.len() as u64, rows);
+    assert_eq!((read.len() as u64, suspicion), (rows, None));
     Ok((shape, read))
 }
 
@@ -33,12 +33,14 @@ fn rows_read_back_through_the_index() {
 
 #[test]
 fn each_bad_row_is_refused_with_its_line() {
-    let cases: [(Format, &str, u64, bool); 16] = [
+    let cases: [(Format, &str, u64, bool); 18] = [
         (Format::Jsonl, "{\"text\":\"a\"}\n{\"text\":\"b\",\"label\":1}\n", 2, true),
         (Format::Jsonl, "{\"messages\":[{\"role\":\"assistant\",\"content\":\"yes\"}]}\n", 1, true),
         (Format::Jsonl, "{\"prompt\":\"a\",\"completion\":\"b\"}", 1, true),
         (Format::Jsonl, "{\"completion\":\"b\"}", 1, true),
         (Format::Jsonl, "{\"text\":\"a\"}\n\n{\"text\":", 3, false),
+        (Format::Jsonl, "{\"text\":\"0\",\"text\":\"b\"}", 1, false),
+        (Format::Requests, "{\"a\":1}\n{\"a\":1,\"\\u0061\":2}", 2, false),
         (Format::Jsonl, "{\"text\":1}", 1, false),
         (Format::Jsonl, "[1]", 1, false),
         (Format::Jsonl, "{\"text\":\"a\"}\n{\"input_ids\":[1]}", 2, false),

@@ -73,6 +73,8 @@ pub struct Completion {
     pub parts: Vec<PartId>,
     /// Checksum of the whole, in hexadecimal.
     pub md5: Option<String>,
+    /// Values that read like labels are inputs.
+    pub inputs_only: bool,
 }
 
 /// An upload that has become a file.
@@ -210,7 +212,7 @@ impl Uploads {
             return Err(ServiceError::new(ErrorCode::SizeMismatch, message).at("part_ids"));
         }
         let files = Files(Arc::clone(&self.0));
-        let draft = self.join(&files, &upload, &parts, completion.md5.as_deref()).await?;
+        let draft = self.join(&files, &upload, &parts, &completion).await?;
         let mut transaction = self.0.begin().await?;
         pending(id, uploads::get_for_update(&mut transaction, project, id).await?)?;
         let publication = Publication { purpose: upload.purpose.clone(), seconds: upload.file_seconds };
@@ -224,15 +226,26 @@ impl Uploads {
         Ok(completed)
     }
 
-    async fn join(&self, files: &Files, upload: &UploadRow, parts: &[PartRow], md5: Option<&str>) -> Result<Draft> {
+    async fn join(
+        &self,
+        files: &Files,
+        upload: &UploadRow,
+        parts: &[PartRow],
+        completion: &Completion,
+    ) -> Result<Draft> {
         let mut hash = Md5::new();
         let paths = parts.iter().map(|part| part.blob.clone()).collect();
         let chunks = one_after_the_other(self.0.blobs.clone(), paths).inspect_ok(|chunk| hash.update(chunk));
         let draft = files.receive(&upload.filename, &upload.purpose, chunks).await?;
+        let md5 = completion.md5.as_deref();
         if md5.is_some_and(|md5| !md5.eq_ignore_ascii_case(&hex::encode(hash.finalize()))) {
             files.discard(draft).await?;
             let message = "md5: the parts, in this order, have another checksum.";
             return Err(ServiceError::new(ErrorCode::Md5Mismatch, message).at("md5"));
+        }
+        if let Err(refused) = draft.check_values(completion.inputs_only) {
+            files.discard(draft).await?;
+            return Err(refused);
         }
         Ok(draft)
     }

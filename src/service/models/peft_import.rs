@@ -22,6 +22,7 @@ use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::error::ServiceError;
 use crate::service::files::receive::receive;
+use crate::service::files::tensor_metadata::check_tensor_metadata;
 use crate::service::models::models::Models;
 use crate::service::models::peft_export::layout;
 use crate::service::models::peft_layout::AdapterLayout;
@@ -150,7 +151,8 @@ impl Models {
             return Err(pickle());
         }
         let parsed = codec::parse_safetensors(bytes, &self.context.limits.for_adapters());
-        let (tensors, _) = parsed.map_err(|error| ServiceError::from(error).at("weights"))?;
+        let (tensors, metadata) = parsed.map_err(|error| ServiceError::from(error).at("weights"))?;
+        check_tensor_metadata(&metadata)?;
         let theta = layout.flatten(set, tensors)?;
         if theta.shape() != [layout.parameters] || !theta.floats().is_some_and(|all| all.iter().all(|x| x.is_finite()))
         {

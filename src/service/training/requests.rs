@@ -16,6 +16,7 @@ use crate::engine::Share;
 use crate::engine::codec;
 use crate::service::accounting::sent::Sent;
 use crate::service::error::ServiceError;
+use crate::service::files::tensor_metadata::check_tensor_metadata;
 
 /// The batch of a forward.
 #[derive(Debug, Clone, PartialEq)]
@@ -296,9 +297,11 @@ fn split(tensor: &WireTensor, lengths: &[usize]) -> Result<Vec<Vec<i64>>, Servic
         .collect())
 }
 
-/// The tensors of a safetensors body.
+/// The tensors of a safetensors body, whose metadata says nothing.
 pub fn parse_body(body: Bytes, limits: &Limits) -> Result<Vec<WireTensor>, ServiceError> {
-    Ok(codec::parse_safetensors(body, limits)?.0)
+    let (tensors, metadata) = codec::parse_safetensors(body, limits)?;
+    check_tensor_metadata(&metadata)?;
+    Ok(tensors)
 }
 
 #[cfg(test)]

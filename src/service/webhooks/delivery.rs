@@ -1,7 +1,6 @@
-//! Sends what is in the outbox of webhooks. Owns signing, attempts and their back-off. A message goes out at least once:
+//! Sends what is in the outbox of webhooks. Owns signing, what an attempt is, and their back-off. A message goes out at least once:
 //! receivers tell repeats by `webhook-id`. No transaction and no connection is held while the network is waited for.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,23 +14,21 @@ use reqwest::StatusCode;
 use sha2::Sha256;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::ids::WebhookId;
 use crate::domain::webhooks::DeliveryState;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
+use crate::service::webhooks::attempts::Attempts;
+use crate::service::webhooks::attempts::Holder;
 use crate::service::webhooks::url_guard::Guard;
 use crate::store::deliveries;
 use crate::store::deliveries::Claimed;
 use crate::store::deliveries::Outcome;
+use crate::store::deliveries::Wanted;
 use crate::store::webhooks;
 
-/// Attempts of this host at once, and of them to one webhook: a receiver that hangs must not hold up the others.
-const MOST_ATTEMPTS: usize = 32;
-const MOST_ATTEMPTS_EACH: usize = 4;
 /// A message that is due, and of which no notice came, waits no longer.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// A host that dies amid an attempt leaves the message to others this long after the attempt's own time.
@@ -87,39 +84,48 @@ impl Delivery {
         while !closing.is_cancelled() {
             let claimed = self.claim(&attempts).await;
             let is_idle = claimed.is_empty();
-            claimed.into_iter().for_each(|claimed| attempts.begin(&self, claimed));
+            claimed.into_iter().for_each(|claimed| self.begin(claimed, &mut attempts));
             if !is_idle {
                 continue;
             }
             tokio::select! {
                 () = closing.cancelled() => {}
-                () = attempts.one_ended(), if !attempts.running.is_empty() => {}
+                () = attempts.one_ended(), if !attempts.is_empty() => {}
                 () = self.outbox.notified() => {}
                 () = tokio::time::sleep(POLL_EVERY) => {}
                 _ = sweeps.tick() => self.sweep().await,
             }
         }
-        while !attempts.running.is_empty() {
+        while !attempts.is_empty() {
             attempts.one_ended().await;
         }
     }
 
     async fn claim(&self, attempts: &Attempts) -> Vec<Claimed> {
-        let free = MOST_ATTEMPTS.saturating_sub(attempts.running.len()).min(MOST_ATTEMPTS_EACH);
-        let busy: Vec<WebhookId> =
-            attempts.each.iter().filter(|(_, count)| **count >= MOST_ATTEMPTS_EACH).map(|(id, _)| *id).collect();
-        if free == 0 {
+        let room = attempts.room();
+        if room.messages == 0 {
             return Vec::new();
         }
         let lease = self.settings.timeout + LEASE_MARGIN;
+        let wanted = Wanted {
+            most: room.messages as i64,
+            busy_projects: &room.busy_projects,
+            busy_webhooks: &room.busy_webhooks,
+        };
         let claimed = async {
             let mut connection = self.context.connection().await?;
-            Result::Ok(deliveries::claim(&mut connection, free as i64, &busy, lease).await?)
+            Result::Ok(deliveries::claim(&mut connection, &wanted, lease).await?)
         };
         claimed.await.unwrap_or_else(|error| {
             tracing::debug!(%error, "the outbox could not be read: {error}");
             Vec::new()
         })
+    }
+
+    fn begin(self: &Arc<Self>, claimed: Claimed, attempts: &mut Attempts) {
+        let holder = Holder { project: claimed.project, webhook: claimed.webhook };
+        let delivery = Arc::clone(self);
+        attempts.begin(holder, async move { delivery.attempt(&claimed).await });
     }
 
     async fn attempt(&self, claimed: &Claimed) {
@@ -187,36 +193,6 @@ impl Delivery {
         match swept.await {
             Ok(rows) => tracing::debug!(rows, "forgot {rows} old deliveries"),
             Err(error) => tracing::debug!(%error, "old deliveries were not swept: {error}"),
-        }
-    }
-}
-
-/// The attempts under way.
-#[derive(Default)]
-struct Attempts {
-    running: JoinSet<WebhookId>,
-    each: HashMap<WebhookId, usize>,
-}
-
-impl Attempts {
-    fn begin(&mut self, delivery: &Arc<Delivery>, claimed: Claimed) {
-        *self.each.entry(claimed.webhook).or_default() += 1;
-        let delivery = Arc::clone(delivery);
-        self.running.spawn(async move {
-            delivery.attempt(&claimed).await;
-            claimed.webhook
-        });
-    }
-
-    async fn one_ended(&mut self) {
-        if let Some(Ok(webhook)) = self.running.join_next().await
-            && let Some(count) = self.each.get_mut(&webhook)
-        {
-            *count -= 1;
-        }
-        self.each.retain(|_, count| *count > 0);
-        if self.running.is_empty() {
-            self.each.clear(); // also of an attempt that panicked
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What clients are told, and how. Owns webhooks, the outbox, the attempts at delivery and which addresses may be called;
 //! must never hold a transaction while the network is waited for.
 
+mod attempts;
 pub mod delivery;
 pub mod url_guard;
 mod webhooks;

@@ -144,7 +144,8 @@ class _Place:
 
 
 def _begin(source: FeatureSource, rows: dict[str, Text]) -> _Work:
-    file = source.client.files.create((UPLOAD_NAME, upload_bytes(rows.values())))
+    # Rows were read by the columns of inputs, so that a second text of few short values is one.
+    file = source.client.files.create((UPLOAD_NAME, upload_bytes(rows.values())), inputs_only=True)
     features: dict[str, Any] = {"layers": source.layers, "tokens": source.picked, "dtype": source.dtype}
     if source.project is not None:
         features["project"] = dict(source.project)

@@ -22,8 +22,11 @@ UPLOAD_NAME = "inputs.jsonl"
 
 
 def create_job(client: Client, model: str, settings: Settings, upload: bytes | None, host: int = 0) -> LiveJob:
-    """A job on host number `host`, with the label-free file if there is one."""
-    file_id = client.files.create((UPLOAD_NAME, upload)).id if upload is not None else None
+    """A job on host number `host`, with the label-free file if there is one.
+
+    Its columns were named as inputs, and the label's stayed out: a second text of few short values is one.
+    """
+    file_id = client.files.create((UPLOAD_NAME, upload), inputs_only=True).id if upload is not None else None
     how = {"seed": settings.job_seed(host), "protection": protection(settings)}
     return client.jobs.create(model, settings.split_method(), training_file=file_id, **how)  # type: ignore[arg-type]
 

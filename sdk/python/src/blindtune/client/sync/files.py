@@ -27,16 +27,24 @@ class Files(Resource):
     """`client.files`: label-free inputs, and the results of jobs."""
 
     def create(
-        self, file: tuple[str, bytes] | str | Path, purpose: str = "fine-tune", *, expires_after_s: int | None = None
+        self,
+        file: tuple[str, bytes] | str | Path,
+        purpose: str = "fine-tune",
+        *,
+        expires_after_s: int | None = None,
+        inputs_only: bool = False,
     ) -> File:
         """Upload (name, bytes) or a path. The host refuses files with a column that looks like a label.
 
         With `expires_after_s` (an hour to 30 days) the host deletes it by itself, that long after it was made.
+        `inputs_only` tells it that values which read like labels, as a `text_pair` of few short ones does, are inputs.
         """
         name, content = file if isinstance(file, tuple) else (Path(file).name, Path(file).read_bytes())
         fields = {"purpose": purpose}
         if expires_after_s is not None:
             fields |= {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_after_s)}
+        if inputs_only:
+            fields["inputs_only"] = "true"
         form = Form(fields, [("file", (name, content, OCTETS))])
         return self._client.call(op.CREATE_FILE, reads(File), form)
 
@@ -90,9 +98,14 @@ class Uploads(Resource):
         form = Form(files=[("data", ("data", data, OCTETS))])
         return self._client.call(op.CREATE_UPLOAD_PART, reads(UploadPart), form, upload_id=upload_id)
 
-    def complete(self, upload_id: str, part_ids: list[str], *, md5: str | None = None) -> Upload:
-        """Put the parts together in this order; the answer's `file` is the file. `md5` of the whole is checked."""
-        body = given({"part_ids": part_ids, "md5": md5})
+    def complete(
+        self, upload_id: str, part_ids: list[str], *, md5: str | None = None, inputs_only: bool = False
+    ) -> Upload:
+        """Put the parts together in this order; the answer's `file` is the file. `md5` of the whole is checked.
+
+        `inputs_only` is that of `client.files.create`.
+        """
+        body = given({"part_ids": part_ids, "md5": md5, "inputs_only": inputs_only or None})
         return self._client.call(op.COMPLETE_UPLOAD, reads(Upload), body, upload_id=upload_id)
 
     def cancel(self, upload_id: str) -> Upload:
@@ -107,6 +120,7 @@ class Uploads(Resource):
         mime_type: str = OCTETS,
         part_bytes: int = PART_BYTES,
         expires_after_s: int | None = None,
+        inputs_only: bool = False,
     ) -> Upload:
         """Send (name, bytes) or a path in parts, with its MD5. The upload is cancelled when it fails on the way."""
         name, size = (
@@ -120,7 +134,7 @@ class Uploads(Resource):
                     digest.update(chunk)
                     part = self.add_part(upload.id, chunk)
                     part_ids.append(part.id)
-            return self.complete(upload.id, part_ids, md5=digest.hexdigest())
+            return self.complete(upload.id, part_ids, md5=digest.hexdigest(), inputs_only=inputs_only)
         except Exception:
             self.cancel(upload.id)
             raise
