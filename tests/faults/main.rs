@@ -10,6 +10,7 @@ mod feature_jobs;
 mod host_custody;
 mod idempotency;
 mod memory;
+mod points;
 mod shutdown;
 mod streams;
 mod two_hosts;

@@ -233,11 +233,29 @@ impl Host {
     /// Kills the host and starts it again, as if its leases had ended meanwhile.
     pub async fn crash(&mut self) {
         self.kill9();
+        self.end_leases().await;
+        self.restart().await;
+    }
+
+    async fn end_leases(&self) {
         let mut connection = PgConnection::connect(&self.database).await.expect("connects");
         let end = "update jobs set lease_until = now() where lease_owner is not null;
                    update batches set lease_until = now() where lease_owner is not null";
         sqlx::raw_sql(end).execute(&mut connection).await.expect("ends");
         connection.close().await.expect("closes");
+    }
+
+    /// Starts the host again with a failpoint armed.
+    pub async fn arm(&mut self, failpoint: &str) {
+        self.settings.push(("FAILPOINTS".to_owned(), failpoint.to_owned()));
+        self.crash().await;
+    }
+
+    /// Waits for the failpoint to end the process, and starts it again without one, as if its leases had ended meanwhile.
+    pub async fn after_failpoint(&mut self) {
+        assert!(!self.ended(WITHIN).await.success(), "the failpoint was not reached");
+        self.settings.retain(|(name, _)| name != "FAILPOINTS");
+        self.end_leases().await;
         self.restart().await;
     }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::domain::ids::CheckpointId;
 use crate::engine::Snapshot;
+use crate::failpoint;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::context::Context;
 use crate::service::context::Result;
@@ -57,6 +58,7 @@ pub async fn write(
     record: &AnswerRecord<CheckpointRow>,
 ) -> Result<CheckpointRow> {
     let blob = context.blobs.put_atomic(BlobKind::Checkpoints, snapshot.bytes).await?;
+    failpoint::reach("checkpoint_blob_written");
     let id = CheckpointId(Uuid::now_v7());
     let seq = session.progress.next_seq - 1;
     let seconds = match kind {
@@ -90,6 +92,7 @@ pub async fn write(
     }
     record.write(&mut transaction, &row).await?;
     commit(transaction).await?;
+    failpoint::reach("checkpoint_committed");
     session.durable = Durable { seq, step: snapshot.optimizer_steps, at: Instant::now() };
     for row in old {
         context.blobs.delete(&row.blob).await?;

@@ -18,6 +18,7 @@ use crate::domain::settings::Custody;
 use crate::engine::EngineError;
 use crate::engine::SessionSpec;
 use crate::engine::Start;
+use crate::failpoint;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::context::Context;
 use crate::service::context::Result;
@@ -128,6 +129,7 @@ impl Sessions {
     async fn claim(&self, id: JobId) -> Result<i32> {
         let mut connection = self.context.connection().await?;
         let attempt = leases::claim(&mut connection, id, self.context.owner, self.context.jobs.lease).await?;
+        failpoint::reach("claim_committed");
         attempt.ok_or_else(|| {
             let message = "Another host runs the job; try again when its lease has expired.";
             ServiceError::new(ErrorCode::JobElsewhere, message)

@@ -22,6 +22,7 @@ use crate::engine::ForwardCall;
 use crate::engine::ForwardReply;
 use crate::engine::Inputs;
 use crate::engine::Metered;
+use crate::failpoint;
 use crate::service::access::concurrency::Permits;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::accounting::metering;
@@ -183,6 +184,7 @@ impl Steps {
         };
         let begun = Instant::now();
         let Metered { answer, device, .. } = self.context.engine.forward(session.job.id, call).await?;
+        failpoint::reach("forward_done");
         Ok((answer, Timing { engine: begun.elapsed(), device }))
     }
 
@@ -220,12 +222,14 @@ impl Steps {
             earlier => earlier,
         };
         let begun = Instant::now();
+        failpoint::reach("gradient_received");
         let done = match self.context.engine.backward(job, request.forward, request.shares).await {
             Err(EngineError::NoForward) => return Err(self.no_forward(session, request.forward).await?),
             done => done?,
         };
         let Metered { answer: reply, device, tokens } = done;
         let timing = Timing { engine: begun.elapsed(), device };
+        failpoint::reach("backward_done");
         if matches!(earlier, Earlier::Never) {
             let forward = Some(request.forward);
             let sent = &request.sent;
@@ -283,6 +287,7 @@ impl Steps {
             Earlier::Never => {}
         }
         let Metered { answer: reply, device, .. } = self.context.engine.optim_step(job, request.adamw).await?;
+        failpoint::reach("optimizer_done");
         let effect = Effect { new_adapters: true, device, ..Effect::default() };
         let call = Call { kind: StepKind::OptimStep, seq, sent: &request.sent, forward: None, effect };
         self.record(session, &call).await?;
@@ -347,7 +352,9 @@ impl Steps {
         let amounts = Amounts { steps: 1, training_tokens, ..call.effect.amounts(call.sent.bytes) };
         let metered = MeteredCall { kind, seq: Some(call.seq), sent: call.sent };
         metering::write(&mut transaction, &session.job, &metered, &amounts).await?;
+        failpoint::reach("step_written");
         commit(transaction).await?;
+        failpoint::reach("step_committed");
         session.progress.next_seq = call.seq + 1;
         if call.effect.new_adapters {
             session.adapter_version += 1;
