@@ -3,70 +3,76 @@
 
 use crate::domain::principal::Scope;
 
+/// Operations by the scopes that they need.
+const OPERATIONS: &[(&[Scope], &[&str])] = &[
+    (&[Scope::FilesRead], &["get_file", "get_file_content", "list_files"]),
+    (
+        &[Scope::FilesWrite],
+        &["cancel_upload", "complete_upload", "create_file", "create_upload", "create_upload_part", "delete_file"],
+    ),
+    (&[Scope::ModelsRead], &["get_model", "get_model_adapters", "list_models"]),
+    (&[Scope::ModelsWrite], &["create_model_adapters", "delete_model"]),
+    (
+        &[Scope::JobsRead],
+        &[
+            "capabilities",
+            "get_adapter",
+            "get_adapters",
+            "get_batch",
+            "get_checkpoint",
+            "get_checkpoint_content",
+            "get_job",
+            "get_usage",
+            "get_webhook",
+            "list_batches",
+            "list_checkpoints",
+            "list_deliveries",
+            "list_events",
+            "list_jobs",
+            "list_ledger",
+            "list_webhooks",
+        ],
+    ),
+    (
+        &[Scope::JobsWrite],
+        &[
+            "cancel_job",
+            "complete_job",
+            "create_job",
+            "create_webhook",
+            "delete_checkpoint",
+            "delete_webhook",
+            "pause_job",
+            "replay_delivery",
+            "resume_job",
+            "test_webhook",
+            "update_checkpoint",
+            "update_webhook",
+        ],
+    ),
+    (
+        &[Scope::StepsWrite],
+        &[
+            "backward",
+            "cancel_batch",
+            "create_activations",
+            "create_checkpoint",
+            "create_embeddings",
+            "estimate",
+            "forward",
+            "optim_step",
+            "put_adapter",
+            "report_metrics",
+        ],
+    ),
+    (&[Scope::Admin], &["create_api_key", "get_api_key", "list_api_keys", "list_audit_log", "revoke_api_key"]),
+    (&[Scope::StepsWrite, Scope::FilesRead], &["create_batch"]),
+];
+
 /// The scopes that an operation needs, all of them; none for one that needs no key.
-#[rustfmt::skip]
 pub fn scopes_of(operation: &str) -> &'static [Scope] {
-    match operation {
-        "get_file"
-        | "get_file_content"
-        | "list_files" => &[Scope::FilesRead],
-        "cancel_upload"
-        | "complete_upload"
-        | "create_file"
-        | "create_upload"
-        | "create_upload_part"
-        | "delete_file" => &[Scope::FilesWrite],
-        "get_model"
-        | "get_model_adapters"
-        | "list_models" => &[Scope::ModelsRead],
-        "create_model_adapters"
-        | "delete_model" => &[Scope::ModelsWrite],
-        "capabilities"
-        | "get_adapter"
-        | "get_adapters"
-        | "get_batch"
-        | "get_checkpoint"
-        | "get_checkpoint_content"
-        | "get_job"
-        | "get_usage"
-        | "get_webhook"
-        | "list_batches"
-        | "list_checkpoints"
-        | "list_deliveries"
-        | "list_events"
-        | "list_jobs"
-        | "list_ledger"
-        | "list_webhooks" => &[Scope::JobsRead],
-        "cancel_job"
-        | "complete_job"
-        | "create_job"
-        | "create_webhook"
-        | "delete_checkpoint"
-        | "delete_webhook"
-        | "pause_job"
-        | "replay_delivery"
-        | "resume_job"
-        | "test_webhook"
-        | "update_checkpoint"
-        | "update_webhook" => &[Scope::JobsWrite],
-        "backward"
-        | "cancel_batch"
-        | "create_activations"
-        | "create_checkpoint"
-        | "create_embeddings"
-        | "estimate"
-        | "forward"
-        | "optim_step"
-        | "put_adapter"
-        | "report_metrics" => &[Scope::StepsWrite],
-        "create_api_key"
-        | "get_api_key"
-        | "list_api_keys"
-        | "list_audit_log"
-        | "revoke_api_key" => &[Scope::Admin],
-        "create_batch" => &[Scope::StepsWrite, Scope::FilesRead],
-        _ => &[],
-    }
+    let row = OPERATIONS.iter().find(|(_, names)| names.contains(&operation));
+    row.map_or(&[], |(scopes, _)| scopes)
 }
 
 #[cfg(test)]

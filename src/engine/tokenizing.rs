@@ -81,7 +81,7 @@ impl TextReader {
             true => long.next().map(|text| self.encode_long(&text, overlong)),
             false => short.next().map(Ok),
         };
-        places.into_iter().map(next).flatten().collect()
+        places.into_iter().filter_map(next).collect()
     }
 
     fn is_long(&self, text: &str) -> bool {

@@ -148,7 +148,7 @@ struct Both {
 impl Both {
     fn new(name: &'static str, json: &Value, max_tokens: usize) -> Self {
         let whole = TextReader { breaks: None, ..reader(json, max_tokens, 0) };
-        Self { name, part: reader(json, max_tokens, 5 * max_tokens), whole }
+        Self { name, part: reader(json, max_tokens, 3 * max_tokens), whole }
     }
 
     /// Compares what is read of some texts with the whole of each.
@@ -178,6 +178,21 @@ fn text() -> impl Strategy<Value = String> {
         .prop_map(|(first, second, times)| [FRAGMENTS[first], FRAGMENTS[second]].concat().repeat(times));
     let any = proptest::collection::vec(any::<char>(), 0..150).prop_map(String::from_iter);
     prop_oneof![4 => mixed, 2 => dull, 1 => any]
+}
+
+/// A few words, the last of them where a text is cut first.
+fn few_words() -> impl Strategy<Value = String> {
+    proptest::collection::vec(0..FRAGMENTS.len(), 0..40)
+        .prop_map(|parts| parts.into_iter().map(|at| FRAGMENTS[at]).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn a_cut_word_changes_no_token(text in few_words(), pair in few_words()) {
+        ALL.iter().for_each(|both| both.compare(&[(text.clone(), Some(pair.clone())), (text.clone(), None)]));
+    }
 }
 
 proptest! {

@@ -27,12 +27,13 @@ pub struct Counted<T> {
     pub count: usize,
 }
 
-impl<T> Counted<T> {
-    /// None yet.
-    pub fn new() -> Self {
+impl<T> Default for Counted<T> {
+    fn default() -> Self {
         Self { kept: Vec::new(), count: 0 }
     }
+}
 
+impl<T> Counted<T> {
     /// One more.
     pub fn push(&mut self, value: T, most: usize) {
         if self.kept.len() < most {
@@ -58,7 +59,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for CountedVisitor<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Counted<T>, A::Error> {
-        let mut counted = Counted::new();
+        let mut counted = Counted::default();
         while let Some(value) = list.next_element()? {
             counted.push(value, MOST_ROWS);
         }
@@ -150,7 +151,7 @@ impl<'de> Visitor<'de> for FormVisitor {
             while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(Form::Other);
         }
-        let (mut numbers, mut texts, mut others) = (Vec::new(), Counted::new(), false);
+        let (mut numbers, mut texts, mut others) = (Vec::new(), Counted::default(), false);
         while let Some(Leaf(leaf)) = list.next_element()? {
             match leaf {
                 Form::Number(number) => numbers.push(number),

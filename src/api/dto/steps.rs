@@ -134,7 +134,7 @@ impl<'de> Deserialize<'de> for TextJson {
         match Form::deserialize(deserializer)? {
             Form::Text(text) => Ok(Self::One(text)),
             Form::Texts(texts) => Ok(Self::Pair(texts)),
-            Form::Numbers(none) if none.is_empty() => Ok(Self::Pair(Counted::new())),
+            Form::Numbers(none) if none.is_empty() => Ok(Self::Pair(Counted::default())),
             _ => Err(no_form("TextJson")),
         }
     }
