@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::hash::RandomState;
 
 use memchr::memchr3_iter;
 
@@ -13,6 +15,7 @@ const DEPTH: usize = 128;
 pub fn first_twice(json: &[u8]) -> Option<String> {
     let mut open: Vec<Object<'_>> = Vec::new();
     let mut text_ends = 0;
+    let hashes = RandomState::new();
     for at in memchr3_iter(b'"', b'{', b'}', json) {
         if at < text_ends {
             continue; // inside of a text
@@ -25,7 +28,7 @@ pub fn first_twice(json: &[u8]) -> Option<String> {
                 text_ends = end_of_text(json, at);
                 if let Some(name) = name_of(json, at..text_ends)
                     && let Some(object) = open.last_mut()
-                    && !object.take(name)
+                    && !object.take(hashes.hash_one(&name), name)
                 {
                     return Some(path(&open));
                 }
@@ -38,15 +41,16 @@ pub fn first_twice(json: &[u8]) -> Option<String> {
 /// An object whose end was not seen yet.
 #[derive(Default)]
 struct Object<'a> {
-    names: HashSet<Cow<'a, [u8]>>,
+    /// Their hashes, under a key of this look's own: a body of nothing but names must not cost many times its size.
+    names: HashSet<u64>,
     newest: Cow<'a, [u8]>,
 }
 
 impl<'a> Object<'a> {
     /// `false` where it has the name already.
-    fn take(&mut self, name: Cow<'a, [u8]>) -> bool {
-        self.newest = name.clone();
-        self.names.insert(name)
+    fn take(&mut self, hash: u64, name: Cow<'a, [u8]>) -> bool {
+        self.newest = name;
+        self.names.insert(hash)
     }
 }
 
@@ -112,6 +116,8 @@ mod tests {
         ] {
             assert_eq!(first_twice(json.as_bytes()), None, "{json}");
         }
+        let names: Vec<String> = (0..100_000).map(|number| format!("\"{number}\": 1")).collect();
+        assert_eq!(first_twice(format!("{{{}}}", names.join(",")).as_bytes()), None, "many names");
         let deep = format!("{}1", r#"{"a":"#.repeat(100_000));
         assert_eq!(first_twice(deep.as_bytes()), None, "too deep to be read");
     }

@@ -257,12 +257,15 @@ async fn one_projects_hanging_receivers_hold_up_nobody_elses_messages() {
     let neighbour = tenant.with_key(Some(&host.key("neighbour", &[]).await));
     let quick = Receiver::start(&[]).await;
     let hook = Hook::new(&neighbour, &quick.url, &["webhook.test"]).await;
-    for count in 1..=10 {
+    let mut slowest = Duration::ZERO;
+    for count in 1..=20 {
         let begun = Instant::now();
         hook.test().await;
         quick.has(count).await;
-        assert!(begun.elapsed() < HANG / 6, "message {count} waited {:?}", begun.elapsed());
+        slowest = slowest.max(begun.elapsed());
+        assert!(slowest < HANG / 6, "message {count} waited {slowest:?}");
     }
+    eprintln!("the slowest of 20 messages arrived after {slowest:?}");
     let before = hanging.got().len();
     assert!(before < 80, "{before}: a project has a share of the attempts, and not all of them");
 }
