@@ -122,11 +122,16 @@ def _classes(rows: Sequence[Row]) -> str:
     )
     measured = {name: row for name, _, row in class_legend(rows)}
     body = [(f"**{name}**", meaning, *_best(measured.get(name))) for name, meaning in MEANING.items()]
-    return f"{words}\n\n{_table(('class', 'what it means', 'most accurate setting', 'accuracy'), body)}"
+    head = ("class", "what it means", "most accurate setting", "accuracy", "worst leak, and where")
+    return f"{words}\n\n{_table(head, body)}"
 
 
-def _best(row: Row | None) -> tuple[str, str]:
-    return ("not measured", "-") if row is None else (row.name, f"{row.accuracy:.3f}")
+def _best(row: Row | None) -> tuple[str, str, str]:
+    """Its name, accuracy and worst leak: the most accurate of a class may hide the least."""
+    if row is None:
+        return "not measured", "-", "-"
+    tier, leak = max(_known(row), key=lambda known: known[1].score)
+    return row.name, f"{row.accuracy:.3f}", f"{leak.score:.2f} in tier {tier}"
 
 
 def _seen() -> str:

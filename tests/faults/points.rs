@@ -25,7 +25,7 @@ const STEPS: u64 = 7;
 const SETTINGS: [(&str, &str); 2] =
     [("BLINDTUNE_JOBS__MAX_BARREN_ATTEMPTS", "1000"), ("BLINDTUNE_JOBS__CHECKPOINT_EVERY_STEPS", "2")];
 
-fn armed((point, hit): (&str, u64)) -> String {
+fn armed(point: &str, hit: u64) -> String {
     format!("{point}=kill@{hit}")
 }
 
@@ -33,12 +33,12 @@ fn armed((point, hit): (&str, u64)) -> String {
 async fn a_kill_at_any_point_of_a_step_changes_no_adapter_of_the_hosts() {
     let (mut host, client) = host_and_client(&SETTINGS).await;
     let expected = HostRun::new(&client, 11, STEPS, &Count::default()).await.run().await.0;
-    for point in POINTS {
-        host.arm(&armed(point)).await;
+    for (point, hit) in POINTS {
+        host.arm(&armed(point, hit)).await;
         let run = HostRun::new(&client, 11, STEPS, &Count::default()).await;
         let (job, run) = (run.job.clone(), tokio::spawn(run.run()));
         host.after_failpoint().await;
-        assert!(run.await.expect("the run ends").0 == expected, "the adapters differ after {point:?}");
+        assert!(run.await.expect("the run ends").0 == expected, "the adapters differ after {point}");
         job.verb("cancel").await.ok();
     }
 }
@@ -47,12 +47,12 @@ async fn a_kill_at_any_point_of_a_step_changes_no_adapter_of_the_hosts() {
 async fn a_kill_at_any_point_of_a_step_changes_no_adapter_of_the_clients() {
     let (mut host, client) = host_and_client(&SETTINGS).await;
     let expected = ClientRun::new(&client, 11, STEPS, &Count::default()).await.run().await;
-    for point in POINTS.into_iter().filter(|(point, _)| OF_CLIENTS.contains(point)) {
-        host.arm(&armed(point)).await;
+    for (point, hit) in POINTS.into_iter().filter(|(point, _)| OF_CLIENTS.contains(point)) {
+        host.arm(&armed(point, hit)).await;
         let run = ClientRun::new(&client, 11, STEPS, &Count::default()).await;
         let (job, run) = (run.job.clone(), tokio::spawn(run.run()));
         host.after_failpoint().await;
-        assert!(run.await.expect("the run ends") == expected, "the adapters differ after {point:?}");
+        assert!(run.await.expect("the run ends") == expected, "the adapters differ after {point}");
         job.verb("cancel").await.ok();
     }
 }

@@ -72,7 +72,9 @@ async fn a_host_that_slept_amid_a_completion_completes_nothing() {
 
     first.signal("CONT");
     let late = asked.await.expect("joins").expect("an answer");
-    late.refused(503, "lease_lost");
+    // The first thing that it meets may be a connection that ended while it slept.
+    assert_eq!(late.status, 503, "{}", late.text());
+    assert!(["lease_lost", "database_unavailable"].contains(&late.code().as_str()), "{}", late.text());
     let view = job.client.get(&path).await.ok_json();
     assert_eq!((&view["status"], &view["fine_tuned_model"]), (&json!("running"), &json!(null)));
     assert_eq!(job.theta(0).await, theta, "the other host's adapters");

@@ -25,14 +25,12 @@ use crate::domain::settings::Precision;
 use crate::domain::settings::SplitSettings;
 use crate::domain::taps::BatchSize;
 use crate::domain::taps::TapChoice;
-use crate::domain::taps::TapDtype;
 use crate::domain::taps::Taps;
 use crate::domain::taps::TokenPicks;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
 use crate::engine::EngineError;
 use crate::engine::ForwardCall;
-use crate::engine::ForwardReply;
 use crate::engine::Inputs;
 use crate::engine::Metered;
 use crate::engine::SessionSpec;
@@ -328,7 +326,7 @@ impl Inference {
         tracing::debug!(tokens, jobs_in_pass, "{}: {tokens} tokens, {jobs_in_pass} calls in the pass", model.name);
         let tensors = match taps {
             None => parts::joined(replies)?,
-            Some(taps) => joined_taps(replies, taps.dtype).await?,
+            Some(taps) => parts::joined_taps_aside(replies, taps.dtype).await?,
         };
         Ok(InferenceAnswer {
             model: model.name.clone(),
@@ -468,11 +466,6 @@ struct Batch<'a> {
     step: usize,
     /// Width of a state.
     width: usize,
-}
-
-/// Joins hidden states on a thread of its own: they can be many.
-async fn joined_taps(replies: Vec<ForwardReply>, dtype: TapDtype) -> Result<Vec<WireTensor>> {
-    tokio::task::spawn_blocking(move || parts::joined_taps(replies, dtype)).await.map_err(ServiceError::internal)?
 }
 
 /// What a request asks of a model; refuses sets that the model does not have, and a request for nothing.

@@ -99,8 +99,13 @@ pub fn taps_of_each(taps: &Arc<Taps>, parts: usize) -> Arc<Taps> {
     Arc::new(Taps { dtype: TapDtype::Float32, ..Taps::clone(taps) })
 }
 
+/// Joins hidden states on a thread of its own: they can be many.
+pub async fn joined_taps_aside(replies: Vec<ForwardReply>, dtype: TapDtype) -> Result<Vec<WireTensor>> {
+    tokio::task::spawn_blocking(move || joined_taps(replies, dtype)).await.map_err(ServiceError::internal)?
+}
+
 /// The answer's tensors of what [`taps_of_each`] asked for.
-pub fn joined_taps(replies: Vec<ForwardReply>, dtype: TapDtype) -> Result<Vec<WireTensor>> {
+fn joined_taps(replies: Vec<ForwardReply>, dtype: TapDtype) -> Result<Vec<WireTensor>> {
     let mut tensors = Vec::new();
     for tensor in joined(replies)? {
         if dtype == TapDtype::Int8 && tensor.dtype() == Dtype::F32 && !tensor.name().ends_with(SCALE) {
