@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::oneshot;
 
 use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
 use crate::engine::device_state::DeviceState;
 use crate::engine::inputs::TokenBatch;
 use crate::engine::interface::BackwardReply;
@@ -41,6 +42,14 @@ pub struct Queued<C> {
     pub since: Instant,
     /// Counts it against the length of the queue until its turn comes.
     pub permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A command that was checked, and waits for its turn.
+pub struct Waiting {
+    /// Whose share of the device it takes.
+    pub project: ProjectId,
+    /// The command.
+    pub queued: Queued<Ready>,
 }
 
 /// As a caller asks.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
 use crate::domain::settings::SplitSettings;
 use crate::domain::taps::Taps;
 use crate::domain::tensor::WireTensor;
@@ -50,6 +51,8 @@ pub enum Start {
 pub struct SessionSpec {
     /// The job.
     pub job: JobId,
+    /// Whose share of the device its commands take; nobody's for a session of several projects.
+    pub project: ProjectId,
     /// Hugging Face folder of the backbone.
     pub folder: PathBuf,
     /// Seed of the adapters and of dropout.
@@ -105,6 +108,8 @@ pub struct ForwardCall<I = Inputs> {
     pub theta: Vec<(usize, WireTensor)>,
     /// Hidden states of the bare backbone, in place of activations: `keep` is then `None`, `adapters` empty, and `base` false.
     pub taps: Option<Arc<Taps>>,
+    /// Whose share of the device it takes, in a session of several projects; the session's own project otherwise.
+    pub payer: Option<ProjectId>,
 }
 
 /// Answer to a forward: `h.{i}`, `h.base` (`[B, H]`, or `[N, H]` with `lengths` `[B]` where pooling is `none`). With taps, by level l:

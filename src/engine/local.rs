@@ -109,9 +109,9 @@ impl LocalEngine {
         call: ForwardCall,
         overlong: Overlong,
     ) -> Result<ForwardCall<TokenBatch>, EngineError> {
-        let ForwardCall { keep, random, inputs, adapters, base, theta, taps } = call;
+        let ForwardCall { keep, random, inputs, adapters, base, theta, taps, payer } = call;
         let inputs = self.read_inputs(reader, inputs, overlong).await?;
-        Ok(ForwardCall { keep, random, inputs, adapters, base, theta, taps })
+        Ok(ForwardCall { keep, random, inputs, adapters, base, theta, taps, payer })
     }
 
     /// Reads inputs on a blocking thread. Large ones wait for each other, and a small call does not wait for them.
@@ -182,6 +182,7 @@ fn open_session(
         Start::Lost => session.start_without_values(),
     }
     session.pending = pending;
+    session.project = spec.project;
     let info = (session.info(), session.backbone.info().clone());
     state.discard(spec.job);
     state.sessions.insert(spec.job, session);

@@ -11,6 +11,7 @@ mod commands;
 mod device;
 mod device_state;
 mod errors;
+mod fair_shares;
 mod host_optimizer;
 mod inputs;
 mod interface;
@@ -28,6 +29,7 @@ mod taps;
 mod tokenizing;
 mod word_breaks;
 
+pub use fair_shares::NOBODY;
 pub use interface::BackwardReply;
 pub use interface::Engine;
 pub use interface::EngineError;

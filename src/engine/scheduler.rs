@@ -1,5 +1,5 @@
-//! Whose turn it is on the device. Owns the waiting commands: short passes go first as long as nobody waits for too long, and small
-//! requests of several jobs are put into one pass.
+//! Whose turn it is on the device. Owns the waiting commands: projects take turns by what they used (`fair_shares`); of one project's,
+//! short passes go first as long as none waits for too long. Small requests of several jobs are put into one pass.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -11,15 +11,19 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
 use crate::engine::accelerator;
 use crate::engine::commands::Asked;
 use crate::engine::commands::Command;
 use crate::engine::commands::Queued;
 use crate::engine::commands::Ready;
 use crate::engine::commands::Reply;
+use crate::engine::commands::Waiting;
 use crate::engine::device_state::DeviceState;
 use crate::engine::device_state::catch_panic;
 use crate::engine::device_state::guarded;
+use crate::engine::fair_shares::FairShares;
+use crate::engine::fair_shares::NOBODY;
 use crate::engine::interface::BackwardReply;
 use crate::engine::interface::EngineError;
 use crate::engine::interface::ForwardReply;
@@ -35,7 +39,7 @@ use crate::engine::stacking::Results;
 
 /// How often an idle device looks for graphs that outlived their time, and gives free memory back.
 const SWEEP: Duration = Duration::from_secs(5);
-/// Who has waited for this long goes next, however long the pass.
+/// What has waited for this long goes next of its project's, however long the pass.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A checked request that can share its pass with others of its kind.
@@ -118,6 +122,14 @@ impl Shareable for ReadyBackward {
     }
 }
 
+/// A request of a group, with the way back to who asked.
+struct Member<C: Shareable> {
+    /// Whose share of the device it takes.
+    project: ProjectId,
+    call: C,
+    reply: Reply<Metered<C::Answer>>,
+}
+
 /// What a look through the waiting commands found for a group.
 enum Candidate {
     /// This one fits, and takes so much room.
@@ -133,7 +145,8 @@ pub struct Scheduler {
     state: DeviceState,
     queue: Receiver<Queued<Asked>>,
     /// In the order in which they came.
-    waiting: VecDeque<Queued<Ready>>,
+    waiting: VecDeque<Waiting>,
+    shares: FairShares,
     settings: DeviceSettings,
     /// Whether memory was used since the last trim.
     used: bool,
@@ -142,7 +155,7 @@ pub struct Scheduler {
 impl Scheduler {
     /// Serves `queue`.
     pub fn new(state: DeviceState, queue: Receiver<Queued<Asked>>, settings: DeviceSettings) -> Self {
-        Self { state, queue, waiting: VecDeque::new(), settings, used: false }
+        Self { state, queue, waiting: VecDeque::new(), shares: FairShares::default(), settings, used: false }
     }
 
     /// Works until every handle on the device is gone.
@@ -153,7 +166,7 @@ impl Scheduler {
             }
             match self.take_next() {
                 // Commands guard themselves; this guard is for what their own cleaning up could throw.
-                Some(queued) => drop(catch_unwind(AssertUnwindSafe(|| self.run(queued)))),
+                Some(next) => drop(catch_unwind(AssertUnwindSafe(|| self.run(next)))),
                 None => match self.queue.recv_timeout(SWEEP) {
                     Ok(queued) => self.admit(queued),
                     Err(RecvTimeoutError::Timeout) => self.give_memory_back(),
@@ -161,6 +174,8 @@ impl Scheduler {
                 },
             }
             self.state.graphs.evict_unused(Instant::now());
+            let waiting = &self.waiting;
+            self.shares.forget_idle(|project| waiting.iter().any(|other| other.project == project));
         }
     }
 
@@ -173,6 +188,11 @@ impl Scheduler {
     /// Checks a command. What is refused is answered at once, and waits for nothing.
     fn admit(&mut self, Queued { job, command, since, permit }: Queued<Asked>) {
         let state = &mut self.state;
+        let payer = match &command {
+            Command::Forward(call, _) => call.payer,
+            _ => None,
+        };
+        let project = payer.or_else(|| state.sessions.get(&job).map(|session| session.project)).unwrap_or(NOBODY);
         let command = match command {
             Command::Run(run) => Command::Run(run),
             Command::Forward(call, reply) => {
@@ -189,51 +209,59 @@ impl Scheduler {
                 }
             }
         };
-        self.waiting.push_back(Queued { job, command, since, permit });
+        self.shares.enter(project);
+        self.waiting.push_back(Waiting { project, queued: Queued { job, command, since, permit } });
     }
 
-    /// The shortest pass, or whoever has waited for too long; among equals the first. So a long pass is overtaken by short ones, but
-    /// not for ever.
-    fn take_next(&mut self) -> Option<Queued<Ready>> {
-        let first_waited_long = self.waiting.front().is_some_and(|first| first.since.elapsed() >= PATIENCE);
-        let index = if first_waited_long {
-            0
+    /// Of the project that used least, its shortest pass, or what has waited for too long; among equals the first. So a long pass is
+    /// overtaken by short ones, but not for ever, and no project waits for all that another has queued.
+    fn take_next(&mut self) -> Option<Waiting> {
+        let project = self.waiting.iter().map(|next| next.project).min_by_key(|project| self.shares.used(*project))?;
+        let own = || (0..self.waiting.len()).filter(|&index| self.waiting[index].project == project);
+        let oldest = own().next()?;
+        let index = if self.waiting[oldest].queued.since.elapsed() >= PATIENCE {
+            oldest
         } else {
-            (0..self.waiting.len()).min_by_key(|&index| self.waiting[index].command.cost())?
+            own().min_by_key(|&index| self.waiting[index].queued.command.cost())?
         };
         self.waiting.remove(index)
     }
 
-    fn run(&mut self, queued: Queued<Ready>) {
+    fn run(&mut self, Waiting { project, queued }: Waiting) {
         if queued.command.has_left() {
             return;
         }
         self.used = true;
+        self.shares.begin(project);
         drop(queued.permit); // its turn has come: the next may queue
         match queued.command {
-            Command::Run(run) => run(&mut self.state),
-            Command::Forward(call, reply) => self.run_forward(call, reply),
-            Command::Backward(call, reply) => self.run_backward(call, reply),
+            Command::Run(run) => {
+                let begun = Instant::now();
+                run(&mut self.state);
+                self.shares.charge(project, begun.elapsed());
+            }
+            Command::Forward(call, reply) => self.run_forward(Member { project, call, reply }),
+            Command::Backward(call, reply) => self.run_backward(Member { project, call, reply }),
         }
     }
 
     /// Runs a forward with those that may share its pass.
-    fn run_forward(&mut self, call: ReadyForward, reply: Reply<Metered<ForwardReply>>) {
-        let mut group = vec![(call, reply)];
+    fn run_forward(&mut self, first: Member<ReadyForward>) {
+        let mut group = vec![first];
         // One that takes more than half of a pass leaves no room for its like.
         let most_tokens = self.settings.stack_tokens / 2;
-        if let Some(key) = StackKey::of(&self.state, &group[0].0, most_tokens) {
+        if let Some(key) = StackKey::of(&self.state, &group[0].call, most_tokens) {
             let wanted = key.count_compatible(&self.state);
-            let room = self.settings.stack_tokens.saturating_sub(group[0].0.tokens());
+            let room = self.settings.stack_tokens.saturating_sub(group[0].call.tokens());
             let joins = |state: &mut DeviceState, command: &Ready| match command {
                 Command::Forward(call, _) => {
                     StackKey::of(state, call, most_tokens).filter(|own| key.admits(own)).map(|_| call.tokens())
                 }
                 _ => None,
             };
-            for command in self.gather(wanted, room, joins) {
-                if let Command::Forward(call, reply) = command {
-                    group.push((call, reply));
+            for Waiting { project, queued } in self.gather(wanted, room, joins) {
+                if let Command::Forward(call, reply) = queued.command {
+                    group.push(Member { project, call, reply });
                 }
             }
         }
@@ -241,9 +269,9 @@ impl Scheduler {
     }
 
     /// Runs a backward with those whose forwards shared its forward's pass.
-    fn run_backward(&mut self, call: ReadyBackward, reply: Reply<Metered<BackwardReply>>) {
-        let mut group = vec![(call, reply)];
-        if let Some(own) = stacking::stacked_graph(&mut self.state, &group[0].0) {
+    fn run_backward(&mut self, first: Member<ReadyBackward>) {
+        let mut group = vec![first];
+        if let Some(own) = stacking::stacked_graph(&mut self.state, &group[0].call) {
             let wanted = self.state.graphs.forwards_on(&own.graph);
             let joins = |state: &mut DeviceState, command: &Ready| match command {
                 // The graph is there already: another backward on it takes no room.
@@ -252,9 +280,9 @@ impl Scheduler {
                 }
                 _ => None,
             };
-            for command in self.gather(wanted, usize::MAX, joins) {
-                if let Command::Backward(call, reply) = command {
-                    group.push((call, reply));
+            for Waiting { project, queued } in self.gather(wanted, usize::MAX, joins) {
+                if let Command::Backward(call, reply) = queued.command {
+                    group.push(Member { project, call, reply });
                 }
             }
         }
@@ -263,21 +291,24 @@ impl Scheduler {
 
     /// Runs a group in one pass, and answers each with its own result. Where there is no such pass, or it failed, each runs alone:
     /// whoever made it fail fails alone.
-    fn run_group<C: Shareable>(&mut self, group: Vec<(C, Reply<Metered<C::Answer>>)>) {
-        let (calls, replies): (Vec<C>, Vec<_>) = group.into_iter().unzip();
+    fn run_group<C: Shareable>(&mut self, group: Vec<Member<C>>) {
+        let (calls, askers): (Vec<C>, Vec<_>) =
+            group.into_iter().map(|Member { project, call, reply }| (call, (project, reply))).unzip();
         let begun = Instant::now();
         match catch_panic(|| C::run_together(&mut self.state, &calls)) {
             Ok(Some(results)) => {
                 let parts = parts_of(begun.elapsed(), &calls);
-                for (((call, reply), result), part) in calls.iter().zip(replies).zip(results).zip(parts) {
+                for (((call, (project, reply)), result), part) in calls.iter().zip(askers).zip(results).zip(parts) {
+                    self.shares.charge(project, part);
                     self.state.contain_failure(call.job(), &result);
                     answer(reply, metered(call, result, part));
                 }
             }
             Ok(None) | Err(_) => {
-                for (call, reply) in calls.iter().zip(replies) {
+                for (call, (project, reply)) in calls.iter().zip(askers) {
                     let begun = Instant::now();
                     let result = guarded(&mut self.state, call.job(), |state| call.run_alone(state));
+                    self.shares.charge(project, begun.elapsed());
                     answer(reply, metered(call, result, begun.elapsed()));
                 }
             }
@@ -291,17 +322,17 @@ impl Scheduler {
         wanted: usize,
         mut room: usize,
         joins: impl Fn(&mut DeviceState, &Ready) -> Option<usize>,
-    ) -> Vec<Ready> {
+    ) -> Vec<Waiting> {
         let deadline = Instant::now() + self.settings.stack_wait;
         let mut taken = Vec::new();
         while taken.len() + 1 < wanted {
             match self.find_candidate(room, &joins) {
                 Candidate::Fits { index, takes } => {
-                    if let Some(queued) = self.waiting.remove(index)
-                        && !queued.command.has_left()
+                    if let Some(next) = self.waiting.remove(index)
+                        && !next.queued.command.has_left()
                     {
                         room -= takes;
-                        taken.push(queued.command);
+                        taken.push(next);
                     }
                 }
                 Candidate::TooLarge => break,
@@ -319,8 +350,8 @@ impl Scheduler {
     /// The first waiting command that would join a group and has room in it.
     fn find_candidate(&mut self, room: usize, joins: &impl Fn(&mut DeviceState, &Ready) -> Option<usize>) -> Candidate {
         let mut is_any_too_large = false;
-        for (index, queued) in self.waiting.iter().enumerate() {
-            match joins(&mut self.state, &queued.command) {
+        for (index, next) in self.waiting.iter().enumerate() {
+            match joins(&mut self.state, &next.queued.command) {
                 Some(takes) if takes <= room => return Candidate::Fits { index, takes },
                 Some(_) => is_any_too_large = true,
                 None => {}

@@ -10,6 +10,7 @@ use std::time::Instant;
 use tch::Tensor;
 
 use crate::domain::families;
+use crate::domain::ids::ProjectId;
 use crate::domain::limits::Limits;
 use crate::domain::settings::Custody;
 use crate::domain::settings::Pooling;
@@ -19,6 +20,7 @@ use crate::domain::tensor::WireTensor;
 use crate::engine::adapter_values::AdapterValues;
 use crate::engine::backbones::LoadedBackbone;
 use crate::engine::errors::invalid;
+use crate::engine::fair_shares::NOBODY;
 use crate::engine::host_optimizer::HostOptimizer;
 use crate::engine::host_optimizer::check_adamw;
 use crate::engine::inputs::PendingEvaluations;
@@ -54,6 +56,8 @@ pub struct Session {
     pub trained_at: Instant,
     /// Who waits for an evaluation.
     pub pending: Arc<PendingEvaluations>,
+    /// Whose share of the device its commands take.
+    pub project: ProjectId,
 }
 
 impl Session {
@@ -87,6 +91,7 @@ impl Session {
             backbone,
             trained_at: Instant::now(),
             pending: Arc::default(),
+            project: NOBODY,
         })
     }
 

@@ -47,7 +47,16 @@ fn call(case: &Case, number: usize, adapters: &[usize], base: bool) -> ForwardCa
     let (from, count) = (number % (ids.len() - 1), 1 + number % 2);
     let cut = |lists: &Vec<Vec<i64>>| lists[from..from + count].to_vec();
     let inputs = Inputs::Tokens { ids: cut(&ids), types: types.as_ref().map(cut) };
-    ForwardCall { keep: None, random: 0, inputs, adapters: adapters.to_vec(), base, theta: Vec::new(), taps: None }
+    ForwardCall {
+        keep: None,
+        random: 0,
+        inputs,
+        adapters: adapters.to_vec(),
+        base,
+        theta: Vec::new(),
+        taps: None,
+        payer: None,
+    }
 }
 
 async fn open(config: EngineConfig, specs: Vec<SessionSpec>, case: &Case) -> LocalEngine {

@@ -7,3 +7,4 @@ mod nf4;
 mod numbers;
 mod stacking;
 mod support;
+mod turns;

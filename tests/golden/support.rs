@@ -21,6 +21,7 @@ use blindtune::engine::ForwardCall;
 use blindtune::engine::ForwardReply;
 use blindtune::engine::Inputs;
 use blindtune::engine::LocalEngine;
+use blindtune::engine::NOBODY;
 use blindtune::engine::SessionInfo;
 use blindtune::engine::SessionSpec;
 use blindtune::engine::Share;
@@ -147,7 +148,7 @@ pub fn config() -> EngineConfig {
 
 pub fn spec(job: JobId, case: &Case, custody: Custody) -> SessionSpec {
     let settings = case.settings(custody);
-    SessionSpec { job, folder: case.folder.clone(), seed: 7, settings, start: Start::Fresh }
+    SessionSpec { job, project: NOBODY, folder: case.folder.clone(), seed: 7, settings, start: Start::Fresh }
 }
 
 pub fn id(number: u128) -> ForwardId {
@@ -206,6 +207,7 @@ pub fn call(case: &Case, number: u128) -> ForwardCall {
         base: false,
         theta: Vec::new(),
         taps: None,
+        payer: None,
     }
 }
 

@@ -11,9 +11,11 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
 use crate::domain::settings::Precision;
 use crate::domain::settings::SplitSettings;
 use crate::domain::taps::Taps;
+use crate::engine;
 use crate::engine::EngineError;
 use crate::engine::ForwardCall;
 use crate::engine::ForwardReply;
@@ -47,6 +49,7 @@ impl Opened {
         context: &Context,
         inputs: &Inputs,
         taps: &Arc<Taps>,
+        payer: Option<ProjectId>,
     ) -> std::result::Result<(ForwardReply, Duration), EngineError> {
         loop {
             let call = ForwardCall {
@@ -57,6 +60,7 @@ impl Opened {
                 base: false,
                 theta: Vec::new(),
                 taps: Some(Arc::clone(taps)),
+                payer,
             };
             match context.engine.forward(self.session, call).await {
                 Err(EngineError::Busy) => tokio::time::sleep(RETRY).await,
@@ -88,7 +92,14 @@ impl FeatureSessions {
         }
         let session = JobId(Uuid::now_v7());
         let folder = PathBuf::from(backbone.folder.clone().unwrap_or_default());
-        let spec = SessionSpec { job: session, folder, seed: 0, settings: settings.clone(), start: Start::Fresh };
+        let spec = SessionSpec {
+            job: session,
+            project: engine::NOBODY,
+            folder,
+            seed: 0,
+            settings: settings.clone(),
+            start: Start::Fresh,
+        };
         let info = loop {
             match self.context.engine.load(spec.clone()).await {
                 Err(EngineError::Busy) => tokio::time::sleep(RETRY).await,

@@ -170,7 +170,7 @@ impl Run<'_> {
     /// One forward, then a pause where others use the device: they get their share.
     async fn forward(&self, inputs: Inputs, numbers: &[u64]) -> Result<(ForwardReply, Duration), Stop> {
         self.hold().await?;
-        let answer = self.opened.forward(self.context, &inputs, &self.taps).await;
+        let answer = self.opened.forward(self.context, &inputs, &self.taps, Some(self.file.project)).await;
         let (reply, took) = answer.map_err(|error| of_rows(error, numbers))?;
         self.context.rest_after(took).await;
         Ok((reply, took))

@@ -48,7 +48,7 @@ impl Features {
 
     async fn run_once(&self, plan: &Planned, inputs: Inputs) -> Result<(usize, Duration)> {
         let taps = Arc::new(plan.settings.taps());
-        let (reply, took) = plan.opened.forward(&self.context, &inputs, &taps).await?;
+        let (reply, took) = plan.opened.forward(&self.context, &inputs, &taps, None).await?;
         Ok((reply.tokens, took))
     }
 }

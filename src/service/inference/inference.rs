@@ -12,7 +12,6 @@ use tokio::sync::OnceCell;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
-use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
 use crate::domain::features::Given;
@@ -29,6 +28,7 @@ use crate::domain::taps::Taps;
 use crate::domain::taps::TokenPicks;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
+use crate::engine;
 use crate::engine::EngineError;
 use crate::engine::ForwardCall;
 use crate::engine::Inputs;
@@ -42,6 +42,9 @@ use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
 use crate::service::inference::parts;
+use crate::service::inference::request::ActivationsRequest;
+use crate::service::inference::request::Call;
+use crate::service::inference::request::asked_of;
 use crate::service::inference::runnable::Runnable;
 use crate::service::inference::runnable::rows_per_forward;
 use crate::service::inference::runnable::runnable;
@@ -51,34 +54,6 @@ use crate::store::usage::Consumer;
 
 /// Pause between two tries to get a session.
 const RETRY: Duration = Duration::from_millis(20);
-
-/// A call for activations.
-#[derive(Debug, Clone)]
-pub struct ActivationsRequest {
-    /// A backbone, or a fine-tuned model of the project.
-    pub model: String,
-    /// The inputs.
-    pub inputs: Inputs,
-    /// Adapter sets of a fine-tuned model; all when absent.
-    pub adapters: Option<AdapterSelection>,
-    /// Whether the bare backbone's activations are asked for; for a backbone they always are.
-    pub base: Option<bool>,
-    /// Another cut than the model's own.
-    pub pooling: Option<Pooling>,
-    /// Hidden states of a backbone, in place of its activations; none of the three fields above is then set.
-    pub taps: Option<TapChoice>,
-    /// The features job whose features are asked for; what it stands for are taps and a precision.
-    pub like: Option<JobId>,
-    /// Another precision than the model's own.
-    pub precision: Option<Precision>,
-}
-
-impl ActivationsRequest {
-    /// For what the model gives by itself.
-    pub fn plain(model: String, inputs: Inputs) -> Self {
-        Self { model, inputs, adapters: None, base: None, pooling: None, taps: None, like: None, precision: None }
-    }
-}
 
 /// Activations, and what they cost.
 #[derive(Debug, Clone)]
@@ -172,6 +147,7 @@ impl Slot {
 
 /// What a call runs on a session.
 struct Run<'a> {
+    project: ProjectId,
     model: &'a Runnable,
     opened: Opened,
     call: Call<'a>,
@@ -286,7 +262,7 @@ impl Inference {
                 return Err(error);
             }
         };
-        let answer = self.run(&slot, Run { model: &model, opened, call }).await;
+        let answer = self.run(&slot, Run { project, model: &model, opened, call }).await;
         slot.touch();
         if answer.as_ref().is_err_and(|error| matches!(error.code, ErrorCode::SessionLost | ErrorCode::InternalError)) {
             let ended = self.take_out(|_, other| Arc::ptr_eq(other, &slot));
@@ -296,7 +272,7 @@ impl Inference {
     }
 
     async fn run(&self, slot: &Slot, run: Run<'_>) -> Result<InferenceAnswer> {
-        let Run { model, opened, call } = run;
+        let Run { project, model, opened, call } = run;
         let begun = Instant::now();
         let (mut replies, mut device) = (Vec::new(), Duration::ZERO);
         let step = rows_per_forward(&self.context.limits, opened.most_tokens);
@@ -315,6 +291,7 @@ impl Inference {
                 base: call.base,
                 theta: Vec::new(),
                 taps: each.clone(),
+                payer: Some(project),
             };
             let reply = self.context.engine.evaluate(slot.job, forward, self.context.inference.patience).await;
             let Metered { answer, device: took, .. } = reply.map_err(|error| parts::placed(error, number * step))?;
@@ -423,7 +400,14 @@ impl Inference {
     /// Puts a model on the device. Whoever opens a session that another began to open does it anew.
     async fn open(&self, job: JobId, model: &Runnable) -> Result<Opened> {
         let settings = SplitSettings { custody: Custody::Client, ..model.settings.clone() };
-        let spec = SessionSpec { job, folder: model.folder.clone(), seed: 0, settings, start: Start::Fresh };
+        let spec = SessionSpec {
+            job,
+            project: engine::NOBODY,
+            folder: model.folder.clone(),
+            seed: 0,
+            settings,
+            start: Start::Fresh,
+        };
         let engine = &self.context.engine;
         let info = self.patiently(|| engine.load(spec.clone())).await?;
         for (set, blob) in model.adapters.0.iter().enumerate() {
@@ -449,16 +433,6 @@ impl Inference {
     }
 }
 
-/// What a call runs.
-struct Call<'a> {
-    inputs: &'a Inputs,
-    /// Adapter sets, and whether the bare backbone as well.
-    adapters: Vec<usize>,
-    base: bool,
-    /// Hidden states, in place of both.
-    taps: Option<&'a TapChoice>,
-}
-
 /// The inputs of a call, as forwards will read them.
 struct Batch<'a> {
     inputs: &'a [Inputs],
@@ -466,33 +440,4 @@ struct Batch<'a> {
     step: usize,
     /// Width of a state.
     width: usize,
-}
-
-/// What a request asks of a model; refuses sets that the model does not have, and a request for nothing.
-fn asked_of<'a>(model: &Runnable, request: &'a ActivationsRequest) -> Result<Call<'a>> {
-    let inputs = &request.inputs;
-    if let Some(taps) = &request.taps {
-        if !model.adapters.0.is_empty() {
-            let message = format!("{} is fine-tuned: hidden states are given of backbones alone.", model.name);
-            return Err(ServiceError::new(ErrorCode::UnsupportedModel, message).at("model"));
-        }
-        return Ok(Call { inputs, adapters: Vec::new(), base: false, taps: Some(taps) });
-    }
-    if model.adapters.0.is_empty() {
-        let none = matches!(&request.adapters, None | Some(AdapterSelection::All))
-            || request.adapters == Some(AdapterSelection::Some(vec![]));
-        if !none || request.base == Some(false) {
-            let message = "A backbone has no adapter sets: it gives h.base alone.";
-            let param = if none { "base" } else { "adapters" };
-            return Err(ServiceError::new(ErrorCode::InvalidAdapters, message).at(param));
-        }
-        return Ok(Call { inputs, adapters: Vec::new(), base: true, taps: None });
-    }
-    let adapters = request.adapters.as_ref().unwrap_or(&AdapterSelection::All).resolve(model.settings.adapter_sets)?;
-    let base = request.base.unwrap_or(false);
-    if adapters.is_empty() && !base {
-        let message = "Nothing is asked for: name adapter sets or base.";
-        return Err(ServiceError::new(ErrorCode::InvalidAdapters, message).at("adapters"));
-    }
-    Ok(Call { inputs, adapters, base, taps: None })
 }

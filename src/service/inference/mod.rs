@@ -3,9 +3,10 @@
 
 mod inference;
 mod parts;
+mod request;
 pub mod runnable;
 
-pub use inference::ActivationsRequest;
 pub use inference::Embeddings;
 pub use inference::Inference;
 pub use inference::InferenceAnswer;
+pub use request::ActivationsRequest;

@@ -299,6 +299,7 @@ impl Estimates {
         }
         let spec = SessionSpec {
             job: session,
+            project,
             folder: model.folder,
             seed: 0,
             settings: settings.clone(),
@@ -370,6 +371,7 @@ impl Estimates {
             base: plan.base,
             theta,
             taps: None,
+            payer: None,
         };
         let reply = engine.forward(plan.session, call).await?.answer;
         pool::probe(&self.context.pool).await?;

@@ -142,7 +142,8 @@ impl Sessions {
         let Stored { job, model } = self.read_stored(project, id, attempt, checkpoint.as_ref()).await?;
         let start = self.start(&job, checkpoint.as_ref().zip(bytes)).await?;
         let folder = PathBuf::from(model.folder.unwrap_or_default());
-        let spec = SessionSpec { job: id, folder, seed: job.seed as u64, settings: job.settings.clone(), start };
+        let spec =
+            SessionSpec { job: id, project, folder, seed: job.seed as u64, settings: job.settings.clone(), start };
         let info = self.context.engine.load(spec).await?;
         let shape = JobShape {
             hidden_size: info.hidden_size as i64,

@@ -181,6 +181,7 @@ impl Steps {
             base: request.base,
             theta: request.theta.clone(),
             taps: None,
+            payer: None,
         };
         let begun = Instant::now();
         let Metered { answer, device, .. } = self.context.engine.forward(session.job.id, call).await?;
