@@ -17,6 +17,7 @@ use axum::http::header;
 use axum::middleware::Next;
 use axum::middleware::from_fn;
 use axum::middleware::from_fn_with_state;
+use axum::middleware::map_request;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use futures::Stream;
@@ -39,6 +40,8 @@ use crate::api::pace::Pace;
 use crate::api::pace::keep_pace;
 use crate::domain::error_code::ErrorCode;
 
+/// A caller's own request id is taken up to this length; a longer one is replaced.
+const LONGEST_REQUEST_ID: usize = 128;
 /// A refused body is read on for this long.
 const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
@@ -70,6 +73,7 @@ async fn overloaded(_: BoxError) -> ApiError {
 /// What surrounds everything: request id first, so that logs, panics and errors all carry it.
 pub fn surround(router: Router) -> Router {
     let layers = ServiceBuilder::new()
+        .layer(map_request(without_odd_id))
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION, header::COOKIE]))
         .layer(TraceLayer::new_for_http().make_span_with(span))
@@ -77,6 +81,15 @@ pub fn surround(router: Router) -> Router {
         .layer(from_fn(stamp))
         .layer(CatchPanicLayer::custom(panicked));
     router.layer(layers)
+}
+
+/// Drops a caller's request id that is too long or no printable text: it goes into every line of the log about the request.
+async fn without_odd_id(mut request: Request) -> Request {
+    let is_odd = |id: &HeaderValue| id.len() > LONGEST_REQUEST_ID || id.to_str().is_err();
+    if request.headers().get_all(REQUEST_ID).iter().any(is_odd) {
+        request.headers_mut().remove(REQUEST_ID);
+    }
+    request
 }
 
 fn span(request: &Request<Body>) -> tracing::Span {

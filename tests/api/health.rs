@@ -20,6 +20,20 @@ async fn every_answer_carries_its_marks() {
 }
 
 #[tokio::test]
+async fn a_request_id_that_would_fill_the_log_is_replaced() {
+    let world = World::new().await;
+    let ask = async |id: &str| {
+        world.client.call(reqwest::Method::GET, "/healthz").header("x-request-id", id).send().await.ok()
+    };
+    let longest = "i".repeat(128);
+    assert_eq!(ask(&longest).await.header("x-request-id"), longest);
+    let own = "i".repeat(129);
+    let reply = ask(&own).await;
+    assert_ne!(reply.header("x-request-id"), own);
+    assert_eq!(reply.header("x-request-id").len(), 36, "one of the host's");
+}
+
+#[tokio::test]
 async fn a_request_id_of_the_callers_own_comes_back() {
     let world = World::new().await;
     let call = world.client.call(reqwest::Method::GET, "/v1/files/file-x").header("x-request-id", "mine-1");
