@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::domain::ids::ProjectId;
 
-/// Who is charged for what is no project's alone: opening a session that several share.
+/// In whose name things run that are no project's alone, such as opening a session: it is never charged, so that nobody waits for a
+/// backbone that was read for another.
 pub const NOBODY: ProjectId = ProjectId(Uuid::nil());
 
 /// What projects used of the device.
@@ -38,6 +39,9 @@ impl FairShares {
 
     /// A project used the device for so long.
     pub fn charge(&mut self, project: ProjectId, took: Duration) {
+        if project == NOBODY {
+            return;
+        }
         *self.used.entry(project).or_insert(self.now) += took;
     }
 
@@ -99,6 +103,17 @@ mod tests {
         shares.enter(LIGHT);
         let run = (0..100).take_while(|_| serve(&mut shares, &[HEAVY, LIGHT]) == LIGHT).count();
         assert!(run <= 11, "{run} turns in a row after a rest");
+    }
+
+    #[test]
+    fn what_is_nobodys_waits_for_nobody() {
+        let mut shares = FairShares::default();
+        shares.enter(NOBODY);
+        shares.charge(NOBODY, seconds(50));
+        shares.enter(HEAVY);
+        serve(&mut shares, &[HEAVY]);
+        shares.enter(NOBODY);
+        assert!(shares.used(NOBODY) < shares.used(HEAVY));
     }
 
     #[test]
