@@ -378,3 +378,68 @@ fn metered<C: Shareable>(
 fn answer<T>(reply: Reply<T>, result: Result<T, EngineError>) {
     let _ = reply.send(result); // the caller may have left meanwhile
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::mpsc::channel;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::limits::Limits;
+    use crate::engine::backbones::Backbones;
+    use crate::engine::retained_graphs::GraphLimits;
+    use crate::engine::retained_graphs::RetainedGraphs;
+    use crate::model::Placement;
+
+    const BUSY: ProjectId = ProjectId(Uuid::from_u128(1));
+    const NEIGHBOUR: ProjectId = ProjectId(Uuid::from_u128(2));
+
+    fn scheduler() -> Scheduler {
+        let graphs = GraphLimits { graph_bytes: 1, graphs_per_job: 1, graph_ttl: Duration::ZERO };
+        let settings = DeviceSettings {
+            threads: 1,
+            queue_len: 64,
+            placement: Placement::default(),
+            graphs,
+            stack_tokens: 0,
+            stack_wait: Duration::ZERO,
+            limits: Limits::default(),
+        };
+        let state = DeviceState {
+            graphs: RetainedGraphs::new(graphs),
+            sessions: HashMap::new(),
+            backbones: Backbones::new(Placement::default()),
+        };
+        Scheduler::new(state, channel().1, settings)
+    }
+
+    fn wait_for_turn(scheduler: &mut Scheduler, project: ProjectId) {
+        scheduler.shares.enter(project);
+        let command = Command::Run(Box::new(|_| {}));
+        let queued = Queued { job: JobId(Uuid::nil()), command, since: Instant::now(), permit: None };
+        scheduler.waiting.push_back(Waiting { project, queued });
+    }
+
+    /// Serves the next one, as if it had taken a second.
+    fn serve(scheduler: &mut Scheduler) -> Option<ProjectId> {
+        let project = scheduler.take_next()?.project;
+        scheduler.shares.begin(project);
+        scheduler.shares.charge(project, Duration::from_secs(1));
+        Some(project)
+    }
+
+    #[test]
+    fn a_neighbour_waits_for_the_pass_under_way_and_not_for_the_queue() {
+        let mut scheduler = scheduler();
+        (0..20).for_each(|_| wait_for_turn(&mut scheduler, BUSY));
+        (0..5).for_each(|_| assert_eq!(serve(&mut scheduler), Some(BUSY)));
+        wait_for_turn(&mut scheduler, NEIGHBOUR);
+        wait_for_turn(&mut scheduler, NEIGHBOUR);
+        let served: Vec<ProjectId> = std::iter::from_fn(|| serve(&mut scheduler)).collect();
+        let turns: Vec<usize> = (0..served.len()).filter(|&turn| served[turn] == NEIGHBOUR).collect();
+        assert!(turns[0] == 0 && turns[1] <= 2, "its turns among {}: {turns:?}", served.len());
+        assert_eq!(served.len(), 17, "each once");
+    }
+}

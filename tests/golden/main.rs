@@ -7,4 +7,3 @@ mod nf4;
 mod numbers;
 mod stacking;
 mod support;
-mod turns;
