@@ -142,6 +142,11 @@ fn folded(words: &[&str]) -> HashSet<String> {
 pub fn is_label_name(name: &str) -> bool {
     let wide: String = if name.is_ascii() { name.to_owned() } else { name.nfkc().collect() };
     let words: Vec<Word> = words(&wide);
+    if let [one] = words.iter().filter(|word| !word.is_number).collect::<Vec<_>>()[..]
+        && one.is_foreign_letter
+    {
+        return false; // `y` alone is a label's name; what only looks like it is one letter among thousands
+    }
     let lists = &*LISTS;
     let whole: String = words.iter().map(|word| word.folded.as_str()).collect();
     let letters: String = words.iter().filter(|word| !word.is_number).map(|word| word.folded.as_str()).collect();
@@ -163,6 +168,8 @@ pub fn is_label_name(name: &str) -> bool {
 struct Word {
     folded: String,
     is_number: bool,
+    /// A single letter that is none of a to z.
+    is_foreign_letter: bool,
 }
 
 /// The words of a name: cut at whatever is no letter or digit, between letters and digits, and where capitals begin a word.
@@ -188,7 +195,9 @@ fn begins_a_word(chars: &[char], at: usize) -> bool {
 
 fn word(chars: &[char]) -> Option<Word> {
     let text: String = chars.iter().filter(|c| c.is_alphanumeric()).collect();
-    (!text.is_empty()).then(|| Word { is_number: text.chars().all(char::is_numeric), folded: fold(&text) })
+    let is_foreign_letter = text.chars().count() == 1 && !text.is_ascii();
+    let is_number = text.chars().all(char::is_numeric);
+    (!text.is_empty()).then(|| Word { folded: fold(&text), is_number, is_foreign_letter })
 }
 
 /// A word in small letters, with one form for all that look alike, and without accents.
@@ -309,6 +318,12 @@ mod tests {
         for name in OTHERS.split_whitespace().chain([""]) {
             assert!(!is_label_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_letter_alone_that_only_looks_like_y_is_no_label() {
+        assert!(["y", "Y", "\u{ff59}", "y_train", "y1"].iter().all(|name| is_label_name(name)));
+        assert!(["\u{ff}", "\u{3b3}", "\u{443}", "\u{ff}\u{88}"].iter().all(|name| !is_label_name(name)));
     }
 
     #[test]

@@ -53,7 +53,7 @@ BEYOND_SCHEMA = [
     ("no_adapters", r"model", "a backbone is a model without adapters"),
     (
         "label_present",
-        r"(.+\.)?([^A-Za-z]*[yY][^A-Za-z]*|[^A-Za-z]+)",
+        r"(.+[.\[])?([^A-Za-z]*[yY][^A-Za-z]*|[^A-Za-z]+)",
         "`y` in a free name (a metric, a note, a tensor), also in a letter that looks like it",
     ),
     ("idempotency_conflict", r"Idempotency-Key", "the key was used with another body"),
