@@ -56,6 +56,7 @@ BEYOND_SCHEMA = [
         r"(.+[.\[])?([^A-Za-z]*[yY][^A-Za-z]*|[^A-Za-z]+)",
         "`y` in a free name (a metric, a note, a tensor), also in a letter that looks like it",
     ),
+    ("label_present", r".*[lL][aA][bB][eE][lL].*", "a free name that says label; the fuzzer knows words of our errors"),
     ("idempotency_conflict", r"Idempotency-Key", "the key was used with another body"),
     ("invalid_dates", r"start_date", "one date against the other"),
     ("invalid_expires_after", r"expires_after\[seconds\]", "a form's two fields come together"),
