@@ -21,20 +21,17 @@ pub struct FairShares {
 }
 
 impl FairShares {
-    /// A project begins to wait. What it did not use before is not saved up: it takes its place beside those who work now.
-    pub fn enter(&mut self, project: ProjectId) {
-        let used = self.used.entry(project).or_default();
-        *used = (*used).max(self.now);
-    }
-
-    /// What orders the projects: the least goes first.
+    /// What orders the projects: the least goes first. What one did not use before is not saved up: it stands beside those who work now.
     pub fn used(&self, project: ProjectId) -> Duration {
         self.used.get(&project).copied().unwrap_or(self.now)
     }
 
     /// A project's turn begins.
     pub fn begin(&mut self, project: ProjectId) {
-        self.now = self.now.max(self.used(project));
+        self.now = self.used(project);
+        // The past of the others no longer matters: they stand where one stands that never came.
+        let now = self.now;
+        self.used.retain(|_, used| *used > now);
     }
 
     /// A project used the device for so long.
@@ -43,12 +40,6 @@ impl FairShares {
             return;
         }
         *self.used.entry(project).or_insert(self.now) += took;
-    }
-
-    /// Forgets those whose past no longer matters, so that the table does not grow with every project that ever came.
-    pub fn forget_idle(&mut self, is_waiting: impl Fn(ProjectId) -> bool) {
-        let now = self.now;
-        self.used.retain(|project, used| *used > now || is_waiting(*project));
     }
 }
 
@@ -74,19 +65,15 @@ mod tests {
     #[test]
     fn a_light_project_is_served_next_however_much_waits_before_it() {
         let mut shares = FairShares::default();
-        shares.enter(HEAVY);
         for _ in 0..9 {
             serve(&mut shares, &[HEAVY; 8]);
         }
-        shares.enter(LIGHT);
         assert_eq!(serve(&mut shares, &[HEAVY, HEAVY, LIGHT]), LIGHT);
     }
 
     #[test]
     fn who_waits_all_the_time_gets_half_of_the_time() {
         let mut shares = FairShares::default();
-        shares.enter(HEAVY);
-        shares.enter(LIGHT);
         let served: Vec<ProjectId> = (0..110).map(|_| serve(&mut shares, &[HEAVY, LIGHT])).collect();
         assert_eq!(served.iter().filter(|project| **project == HEAVY).count(), 10);
     }
@@ -94,13 +81,10 @@ mod tests {
     #[test]
     fn nobody_saves_up_for_later() {
         let mut shares = FairShares::default();
-        shares.enter(LIGHT);
         serve(&mut shares, &[LIGHT]);
-        shares.enter(HEAVY);
         for _ in 0..9 {
             serve(&mut shares, &[HEAVY]);
         }
-        shares.enter(LIGHT);
         let run = (0..100).take_while(|_| serve(&mut shares, &[HEAVY, LIGHT]) == LIGHT).count();
         assert!(run <= 11, "{run} turns in a row after a rest");
     }
@@ -108,23 +92,17 @@ mod tests {
     #[test]
     fn what_is_nobodys_waits_for_nobody() {
         let mut shares = FairShares::default();
-        shares.enter(NOBODY);
         shares.charge(NOBODY, seconds(50));
-        shares.enter(HEAVY);
         serve(&mut shares, &[HEAVY]);
-        shares.enter(NOBODY);
         assert!(shares.used(NOBODY) < shares.used(HEAVY));
     }
 
     #[test]
     fn the_past_of_those_who_left_is_forgotten() {
         let mut shares = FairShares::default();
-        shares.enter(LIGHT);
         serve(&mut shares, &[LIGHT]);
-        shares.enter(HEAVY);
         serve(&mut shares, &[HEAVY]);
         serve(&mut shares, &[HEAVY]);
-        shares.forget_idle(|project| project == HEAVY);
         assert_eq!(shares.used.keys().copied().collect::<Vec<_>>(), [HEAVY]);
     }
 }

@@ -174,8 +174,6 @@ impl Scheduler {
                 },
             }
             self.state.graphs.evict_unused(Instant::now());
-            let waiting = &self.waiting;
-            self.shares.forget_idle(|project| waiting.iter().any(|other| other.project == project));
         }
     }
 
@@ -209,7 +207,6 @@ impl Scheduler {
                 }
             }
         };
-        self.shares.enter(project);
         self.waiting.push_back(Waiting { project, queued: Queued { job, command, since, permit } });
     }
 
@@ -308,8 +305,9 @@ impl Scheduler {
                 for (call, (project, reply)) in calls.iter().zip(askers) {
                     let begun = Instant::now();
                     let result = guarded(&mut self.state, call.job(), |state| call.run_alone(state));
-                    self.shares.charge(project, begun.elapsed());
-                    answer(reply, metered(call, result, begun.elapsed()));
+                    let took = begun.elapsed();
+                    self.shares.charge(project, took);
+                    answer(reply, metered(call, result, took));
                 }
             }
         }
@@ -416,7 +414,6 @@ mod tests {
     }
 
     fn wait_for_turn(scheduler: &mut Scheduler, project: ProjectId) {
-        scheduler.shares.enter(project);
         let command = Command::Run(Box::new(|_| {}));
         let queued = Queued { job: JobId(Uuid::nil()), command, since: Instant::now(), permit: None };
         scheduler.waiting.push_back(Waiting { project, queued });
