@@ -2,13 +2,10 @@
 //! calls shared the pass, and what opening the model took where this call did.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::HeaderName;
-use axum::http::HeaderValue;
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::IntoResponse;
 use axum::response::Response;
@@ -31,6 +28,9 @@ use crate::api::extract::need_json;
 use crate::api::extract::parse_json;
 use crate::api::gate::spent;
 use crate::api::reading::in_turn;
+use crate::api::server_timing::engine_and_device;
+use crate::api::server_timing::entry;
+use crate::api::server_timing::timed;
 use crate::api::state::App;
 use crate::api::steps::safetensors;
 use crate::domain::ids::ProjectId;
@@ -131,20 +131,10 @@ fn announced(headers: &HeaderMap) -> usize {
     headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
-/// What the engine took and did, in the form of `Server-Timing` (W3C): times in milliseconds, calls of the pass as a description.
+/// What the engine took and did: times, and the calls of the pass as a description.
 fn server_timing(answer: &InferenceAnswer) -> String {
-    let milliseconds = |took: Duration| took.as_secs_f64() * 1e3;
-    let (engine, device) = (milliseconds(answer.engine), milliseconds(answer.device));
-    let mut text = format!("engine;dur={engine:.3}, device;dur={device:.3}, pass;desc=\"{}\"", answer.jobs_in_pass);
-    if let Some(took) = answer.load {
-        text.push_str(&format!(", load;dur={:.3}", milliseconds(took)));
-    }
-    text
-}
-
-fn timed(mut response: Response, timing: &str) -> Response {
-    if let Ok(value) = HeaderValue::from_str(timing) {
-        response.headers_mut().insert(HeaderName::from_static("server-timing"), value);
-    }
-    response
+    let mut entries =
+        vec![engine_and_device(answer.engine, answer.device), format!("pass;desc=\"{}\"", answer.jobs_in_pass)];
+    entries.extend(answer.load.map(|took| entry("load", took)));
+    entries.join(", ")
 }

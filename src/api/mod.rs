@@ -33,6 +33,7 @@ mod ranges;
 mod reading;
 mod scopes;
 pub mod server;
+mod server_timing;
 pub mod state;
 mod steps;
 mod streams;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::Method;
 use utoipa::openapi::OpenApi;
+use utoipa::openapi::path;
 use utoipa::openapi::path::PathItem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::router::UtoipaMethodRouter;
@@ -139,16 +140,21 @@ impl Routes {
     }
 }
 
-fn operations_of(path: &str, item: &PathItem, class: RouteClass) -> Vec<((Method, String), Operation)> {
-    let by_method = [
+/// What the contract says of a path, by method.
+pub fn by_method(item: &PathItem) -> impl Iterator<Item = (Method, &path::Operation)> {
+    let all = [
         (Method::GET, &item.get),
         (Method::POST, &item.post),
         (Method::PUT, &item.put),
         (Method::PATCH, &item.patch),
         (Method::DELETE, &item.delete),
     ];
-    let named = by_method.into_iter().filter_map(|(method, operation)| {
-        let name = operation.as_ref()?.operation_id.clone()?;
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+fn operations_of(path: &str, item: &PathItem, class: RouteClass) -> Vec<((Method, String), Operation)> {
+    let named = by_method(item).filter_map(|(method, operation)| {
+        let name = operation.operation_id.clone()?;
         Some(((method, path.to_owned()), Operation { name, class }))
     });
     named.collect()

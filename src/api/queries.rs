@@ -19,6 +19,7 @@ use utoipa::openapi::path::ParameterIn;
 use utoipa::openapi::path::ParameterStyle;
 
 use crate::api::error::ApiError;
+use crate::api::operations::by_method;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::labels::is_label_name;
 use crate::service::ServiceError;
@@ -38,16 +39,7 @@ impl QueryNames {
     /// As the contract has them.
     pub fn of(contract: &OpenApi) -> Self {
         let names = contract.paths.paths.iter().flat_map(|(route, item)| {
-            let operations = [
-                (Method::GET, &item.get),
-                (Method::POST, &item.post),
-                (Method::PUT, &item.put),
-                (Method::PATCH, &item.patch),
-                (Method::DELETE, &item.delete),
-            ];
-            operations
-                .into_iter()
-                .filter_map(move |(method, operation)| Some(((method, route.clone()), in_query(operation.as_ref()?))))
+            by_method(item).map(move |(method, operation)| ((method, route.clone()), in_query(operation)))
         });
         Self(Arc::new(names.collect()))
     }

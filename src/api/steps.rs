@@ -3,13 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::RawQuery;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::HeaderName;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -46,6 +44,8 @@ use crate::api::extract::parse_query;
 use crate::api::extract::unsupported_media;
 use crate::api::gate::spent;
 use crate::api::reading::in_turn;
+use crate::api::server_timing::engine_and_device;
+use crate::api::server_timing::timed;
 use crate::api::state::App;
 use crate::api::state::to_the_end;
 use crate::domain::adapter_selection::AdapterSelection;
@@ -271,12 +271,6 @@ pub fn decode_all(map: &TensorMap, name: impl Fn(&str) -> String) -> Result<Vec<
     Ok(map.iter().map(|(key, tensor)| tensor.decode(&name(key))).collect::<Result<_, _>>()?)
 }
 
-/// `Server-Timing` (W3C), in milliseconds: the engine with its queue, and the device alone, which is billed.
-fn in_milliseconds(timing: Timing) -> String {
-    let of = |took: Duration| took.as_secs_f64() * 1e3;
-    format!("engine;dur={:.3}, device;dur={:.3}", of(timing.engine), of(timing.device))
-}
-
 /// An answer in the form asked for, with the engine's part of the time in `Server-Timing`.
 ///
 /// Answers without tensors are always JSON.
@@ -294,7 +288,7 @@ fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
         }
         Answer::Stepped { .. } => 0,
     };
-    let mut response = match answer {
+    let response = match answer {
         Answer::Forward { forward, seq, tokens, tensors, .. } => match media {
             Media::Safetensors => {
                 let mut scalars = BTreeMap::from([("tokens".to_owned(), tokens.to_string())]);
@@ -329,9 +323,10 @@ fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
         })
         .into_response()),
     }?;
-    if let Some(timing) = timing.and_then(|timing| HeaderValue::from_str(&in_milliseconds(timing)).ok()) {
-        response.headers_mut().insert(HeaderName::from_static("server-timing"), timing);
-    }
+    let response = match timing {
+        Some(Timing { engine, device }) => timed(response, &engine_and_device(engine, device)),
+        None => response,
+    };
     Ok(spent(response, cost))
 }
 
