@@ -13,15 +13,18 @@ use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::error::ServiceError;
 use crate::service::lifecycle::transitions::held;
+use crate::service::lifecycle::transitions::missing;
 use crate::service::lifecycle::transitions::note_with;
 use crate::service::training::checkpointing::read_whole;
 use crate::store::Connection;
 use crate::store::checkpoints;
 use crate::store::checkpoints::CheckpointRow;
 use crate::store::events::Level;
+use crate::store::jobs;
 use crate::store::jobs::JobRow;
 
-/// The newest whole checkpoint with its bytes; `None` where there is none, and none is needed.
+/// The newest whole checkpoint that the job can go on from, with its bytes; `None` where there is none, and none is needed. In client
+/// custody those of older values serve nobody, and are not read.
 pub async fn newest_whole(
     context: &Context,
     project: ProjectId,
@@ -30,8 +33,13 @@ pub async fn newest_whole(
 ) -> Result<Option<(CheckpointRow, Bytes)>> {
     let mut damaged = Vec::new();
     let mut whole = None;
-    let saved = checkpoints::newest_first(&mut *context.connection().await?, id).await?;
-    for row in saved {
+    let mut connection = context.connection().await?;
+    let job = jobs::get(&mut connection, project, id).await?.ok_or_else(|| missing(id))?;
+    let saved = checkpoints::newest_first(&mut connection, id).await?;
+    drop(connection);
+    let serves =
+        |row: &CheckpointRow| job.settings.custody == Custody::Host || row.adapter_version == job.adapter_version;
+    for row in saved.into_iter().filter(serves) {
         match read_whole(context, &row).await? {
             Some(bytes) => {
                 whole = Some((row, bytes));

@@ -140,7 +140,7 @@ impl Sessions {
         let saved = checkpoint_choice::newest_whole(&self.context, project, id, attempt).await?;
         let (checkpoint, bytes) = saved.unzip();
         let Stored { job, model } = self.read_stored(project, id, attempt, checkpoint.as_ref()).await?;
-        let start = self.start(&job, checkpoint.as_ref().zip(bytes)).await?;
+        let start = self.start(&job, bytes).await?;
         let folder = PathBuf::from(model.folder.unwrap_or_default());
         let spec =
             SessionSpec { job: id, project, folder, seed: job.seed as u64, settings: job.settings.clone(), start };
@@ -198,12 +198,11 @@ impl Sessions {
 
     /// The newest checkpoint where it holds the values of the job's last step; otherwise what the job began with: the adapters
     /// that it continues from, or PEFT's initialisation.
-    async fn start(&self, job: &JobRow, checkpoint: Option<(&CheckpointRow, Bytes)>) -> Result<Start> {
-        let host = job.settings.custody == Custody::Host;
+    async fn start(&self, job: &JobRow, checkpoint: Option<Bytes>) -> Result<Start> {
         match checkpoint {
-            Some((saved, bytes)) if host || saved.adapter_version == job.adapter_version => Ok(Start::Restored(bytes)),
-            _ if !host && job.adapter_version > 0 => Ok(Start::Lost),
-            _ => match &job.origin {
+            Some(bytes) => Ok(Start::Restored(bytes)),
+            None if job.settings.custody == Custody::Client && job.adapter_version > 0 => Ok(Start::Lost),
+            None => match &job.origin {
                 Some(origin) => Ok(Start::Adapters(read_adapters(&self.context, &origin.adapters).await?)),
                 None => Ok(Start::Fresh),
             },
