@@ -55,12 +55,12 @@ use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
 use crate::service::Permits;
+use crate::service::ProcessorTurns;
 use crate::service::Sessions;
 use crate::service::Steps;
 use crate::service::StreamSettings;
 use crate::service::Sweeper;
 use crate::service::Tokens;
-use crate::service::Turns;
 use crate::service::Uploads;
 use crate::service::Usage;
 use crate::service::Webhooks;
@@ -212,7 +212,7 @@ impl Host {
             webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard)),
             readiness: Arc::new(readiness(&database.pool)),
             places: Arc::new(Permits::new(places_of_a_project(&config))),
-            turns: Arc::new(Turns::new(cores())),
+            processor_turns: Arc::new(ProcessorTurns::new(cores())),
             limits: Arc::new(config.limits.clone()),
         };
         let delivery = Arc::new(delivery);

@@ -19,7 +19,7 @@ pub async fn in_turn<T: Send + 'static>(
     if bytes <= SMALL {
         return read();
     }
-    let turn = app.turns.take(project).await;
+    let turn = app.processor_turns.take(project).await;
     let reading = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         read()

@@ -19,9 +19,9 @@ use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
 use crate::service::Permits;
+use crate::service::ProcessorTurns;
 use crate::service::ServiceError;
 use crate::service::Steps;
-use crate::service::Turns;
 use crate::service::Uploads;
 use crate::service::Usage;
 use crate::service::Webhooks;
@@ -68,7 +68,7 @@ pub struct App {
     /// Requests of a project that are being worked on.
     pub places: Arc<Permits>,
     /// Bodies that are being read into requests.
-    pub turns: Arc<Turns>,
+    pub processor_turns: Arc<ProcessorTurns>,
     /// What is accepted.
     pub limits: Arc<Limits>,
 }

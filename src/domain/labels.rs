@@ -142,26 +142,25 @@ fn folded(words: &[&str]) -> HashSet<String> {
 pub fn is_label_name(name: &str) -> bool {
     let wide: String = if name.is_ascii() { name.to_owned() } else { name.nfkc().collect() };
     let words: Vec<Word> = words(&wide);
-    if let [one] = words.iter().filter(|word| !word.is_number).collect::<Vec<_>>()[..]
+    let spoken: Vec<&Word> = words.iter().filter(|word| !word.is_number).collect();
+    if let [one] = spoken[..]
         && one.is_foreign_letter
     {
         return false; // `y` alone is a label's name; what only looks like it is one letter among thousands
     }
     let lists = &*LISTS;
     let whole: String = words.iter().map(|word| word.folded.as_str()).collect();
-    let letters: String = words.iter().filter(|word| !word.is_number).map(|word| word.folded.as_str()).collect();
-    let says = |words: &HashSet<String>, word: &Word| !word.is_number && words.contains(&word.folded);
+    let letters: String = spoken.iter().map(|word| word.folded.as_str()).collect();
+    let says = |list: &HashSet<String>, word: &Word| list.contains(&word.folded);
     lists.whole.contains(&letters)
         || [&whole, &letters].into_iter().any(|name| lists.with_qualifiers.contains(name))
         || lists.always.contains(&whole)
         || whole.starts_with(&lists.label)
         || whole.ends_with(&lists.label)
         || whole.ends_with(&lists.labels)
-        || words.iter().any(|word| says(&lists.always, word))
-        || (words.iter().any(|word| says(&lists.with_qualifiers, word))
-            && words
-                .iter()
-                .all(|word| word.is_number || says(&lists.with_qualifiers, word) || says(&lists.qualifiers, word)))
+        || spoken.iter().any(|word| says(&lists.always, word))
+        || (spoken.iter().any(|word| says(&lists.with_qualifiers, word))
+            && spoken.iter().all(|word| says(&lists.with_qualifiers, word) || says(&lists.qualifiers, word)))
 }
 
 /// A word of a name.

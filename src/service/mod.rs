@@ -21,7 +21,7 @@ mod unattended;
 mod webhooks;
 
 pub use access::concurrency::Permits;
-pub use access::concurrency::Turns;
+pub use access::concurrency::ProcessorTurns;
 pub use access::idempotency::AnswerRecord;
 pub use access::idempotency::GivenAnswer;
 pub use access::idempotency::Idempotency;

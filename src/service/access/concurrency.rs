@@ -39,19 +39,19 @@ impl Permits {
 
 /// Turns at work for the processor: few at a time, and of one project at most half of them. Whoever waits for others of its own project
 /// is not in anybody else's way.
-pub struct Turns {
+pub struct ProcessorTurns {
     of_projects: Permits,
     of_all: Arc<Semaphore>,
 }
 
 /// A turn, over when dropped.
-pub struct Turn {
+pub struct ProcessorTurn {
     // Nobody closes these: there is always a permit in the end.
     _of_project: Option<OwnedSemaphorePermit>,
     _of_all: Option<OwnedSemaphorePermit>,
 }
 
-impl Turns {
+impl ProcessorTurns {
     /// So many at a time, two at least.
     pub fn new(most: usize) -> Self {
         let most = most.max(2);
@@ -59,9 +59,9 @@ impl Turns {
     }
 
     /// Waits for a turn of the project.
-    pub async fn take(&self, project: ProjectId) -> Turn {
+    pub async fn take(&self, project: ProjectId) -> ProcessorTurn {
         let of_project = self.of_projects.of(project).acquire_owned().await.ok();
         let of_all = Arc::clone(&self.of_all).acquire_owned().await.ok();
-        Turn { _of_project: of_project, _of_all: of_all }
+        ProcessorTurn { _of_project: of_project, _of_all: of_all }
     }
 }
