@@ -335,6 +335,7 @@ fn engine_config(config: &Config) -> EngineConfig {
         onednn: engine.onednn,
         stack_tokens: engine.stack_tokens,
         stack_wait: Duration::from_millis(engine.stack_wait_ms),
+        slice_tokens: engine.slice_tokens,
         threads: if engine.threads == 0 { cores() } else { engine.threads },
         queue_len: engine.queue,
         graph_bytes: engine.graph_bytes,

@@ -114,6 +114,7 @@ pub struct Engine {
     pub graph_ttl_secs: u64,
     pub stack_tokens: usize,
     pub stack_wait_ms: u64,
+    pub slice_tokens: usize,
     pub inference_sessions: usize,
     pub inference_idle_secs: u64,
     pub inference_wait_ms: u64,
@@ -247,6 +248,9 @@ impl Config {
         }
         if self.engine.stack_wait_ms > 1000 {
             problems.push("engine.stack_wait_ms: must be at most 1000".into());
+        }
+        if (1..self.engine.stack_tokens).contains(&self.engine.slice_tokens) {
+            problems.push("engine.slice_tokens: must be 0 or at least engine.stack_tokens".into());
         }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             problems.push(format!("log.format: must be text or json, not '{}'", self.log.format));

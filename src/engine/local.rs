@@ -90,6 +90,7 @@ impl LocalEngine {
             graphs: GraphLimits { graph_bytes, graphs_per_job, graph_ttl },
             stack_tokens: config.stack_tokens,
             stack_wait: config.stack_wait,
+            slice_tokens: config.slice_tokens,
             limits: limits.clone(),
         })?;
         // Half of the cores at most: the other half is for those who send little.
