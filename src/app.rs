@@ -4,6 +4,7 @@
 //! given back, the private Postgres stops. Whatever sockets do, the process is gone within `server.shutdown_secs`.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -67,6 +68,9 @@ use crate::service::Webhooks;
 use crate::store::Pool;
 use crate::store::PoolSettings;
 use crate::store::StoreError;
+use crate::store::backup;
+use crate::store::backup::Manifest;
+use crate::store::backup::Places;
 use crate::store::blobs::Blobs;
 use crate::store::local_postgres::LocalPostgres;
 use crate::store::local_postgres::LocalPostgresSettings;
@@ -85,12 +89,20 @@ const SAVE_SHARE: f32 = 0.36;
 pub struct Database {
     /// The pool.
     pub pool: Pool,
+    url: String,
     private: Option<LocalPostgres>,
 }
 
 impl Database {
     /// Connects to the configured Postgres, or to a private one, and brings its schema up to date.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let database = Self::connect(config).await?;
+        pool::migrate(&database.pool).await.map_err(|error| migration_failed(error, config))?;
+        Ok(database)
+    }
+
+    /// Connects, and leaves the schema as it is.
+    async fn connect(config: &Config) -> anyhow::Result<Self> {
         let set = config.database.url.expose();
         let private = match set {
             "" => Some(start_private(config).await?),
@@ -102,8 +114,8 @@ impl Database {
             acquire_timeout: Duration::from_millis(config.database.acquire_timeout_ms),
         };
         let pool = pool::connect(url, settings).await.context("the database cannot be reached")?;
-        pool::migrate(&pool).await.map_err(|error| migration_failed(error, config))?;
-        Ok(Self { pool, private })
+        let url = url.to_owned();
+        Ok(Self { pool, url, private })
     }
 
     /// Closes the pool and stops a Postgres of our own.
@@ -355,7 +367,7 @@ fn delivery_settings(config: &Config) -> DeliverySettings {
 }
 
 fn keys(config: &Config, pool: &Pool) -> anyhow::Result<Keys> {
-    let tokens = Tokens::open(&config.state.dir.join("keys"), &config.keys.issuer, &config.keys.audience)?;
+    let tokens = Tokens::open(&keys_folder(config), &config.keys.issuer, &config.keys.audience)?;
     Ok(Keys::new(pool.clone(), tokens, Duration::from_secs(config.keys.cache_secs)))
 }
 
@@ -391,6 +403,38 @@ impl AdminApp {
     pub async fn close(self) -> anyhow::Result<()> {
         self.database.close().await
     }
+}
+
+/// Copies everything that the host remembers into a folder; works beside a running host.
+pub async fn back_up(config: &Config, folder: &Path) -> anyhow::Result<Manifest> {
+    let database = Database::open(config).await?;
+    let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
+    let keys = keys_folder(config);
+    let places = Places { database_url: &database.url, pool: &database.pool, blobs: &blobs, keys: &keys };
+    let done = backup::write(&places, folder).await;
+    database.close().await?;
+    Ok(done?)
+}
+
+/// Makes a new host's state of a backup, and brings its schema up to date.
+pub async fn restore(config: &Config, folder: &Path) -> anyhow::Result<Manifest> {
+    let database = Database::connect(config).await?;
+    let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
+    let keys = keys_folder(config);
+    let places = Places { database_url: &database.url, pool: &database.pool, blobs: &blobs, keys: &keys };
+    let done = async {
+        let manifest = backup::restore(&places, folder).await?;
+        pool::migrate(&database.pool).await.map_err(|error| migration_failed(error, config))?;
+        anyhow::Ok(manifest)
+    };
+    let done = done.await;
+    database.close().await?;
+    done
+}
+
+/// Where the keys are that the host signs and seals with.
+fn keys_folder(config: &Config) -> PathBuf {
+    config.state.dir.join("keys")
 }
 
 /// Where the hub's downloads are kept: beside the rest of the state.

@@ -8,6 +8,7 @@
 mod columns;
 
 pub mod audit;
+pub mod backup;
 pub mod batches;
 pub mod blobs;
 pub mod checkpoints;
@@ -26,6 +27,7 @@ pub mod local_postgres;
 pub mod models;
 pub mod page;
 pub mod pool;
+mod private_files;
 pub mod projects;
 pub mod steps;
 pub mod uploads;

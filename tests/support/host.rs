@@ -80,6 +80,13 @@ impl Host {
         Self::start_in(Arc::clone(&self.folder), self.database.clone(), 0, settings).await
     }
 
+    /// A host that has nothing yet, and does not run: `restore` fills it, `restart` starts it.
+    pub async fn to_be_restored(settings: &[(&str, &str)]) -> Self {
+        let folder = Arc::new(Folder::new("host").expect("a folder"));
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { folder, database: postgres::empty_database().await, settings, port: 0, running: None }
+    }
+
     /// Starts a host on a port that no outgoing connection is given, so that a restart finds it free.
     pub async fn start_to_restart(settings: &[(&str, &str)]) -> Self {
         let database = postgres::database().await;

@@ -30,6 +30,11 @@ use crate::store::local_postgres::settings::RESTART_PAUSE;
 
 pub use settings::LocalPostgresSettings;
 
+/// Where the programs of a major version of Postgres are.
+pub async fn programs_of(major: &str) -> Result<PathBuf> {
+    binaries::find(None, Some(major)).await
+}
+
 /// How long a start may take: recovery after a crash included.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
