@@ -179,6 +179,7 @@ error_codes! {
     TooManyInferenceCalls = "too_many_inference_calls": Busy,
     TooManyUploads = "too_many_uploads": Busy,
     TooManyCalls = "too_many_calls": Busy,
+    TooMuchHeld = "too_much_held": Busy,
     InternalError = "internal_error": Internal,
     Overloaded = "overloaded": Unavailable,
     Timeout = "timeout": Unavailable,

@@ -58,6 +58,12 @@ pub struct Limits {
     pub tokens_per_minute: u64,
     /// Inference calls of one project in flight at once.
     pub inference_in_flight_per_project: usize,
+    /// Bytes that are held for one job between its calls: its session, kept answers, answers that are not read yet.
+    pub held_bytes_per_job: u64,
+    /// The same for one project: its jobs, and answers to its calls that are not read yet.
+    pub held_bytes_per_project: u64,
+    /// The same for all projects of this host.
+    pub held_bytes: u64,
     /// Page size that a client may ask for.
     pub page_rows: u32,
 }
@@ -93,6 +99,9 @@ impl Default for Limits {
             requests_per_minute: 60_000,
             tokens_per_minute: 100_000_000,
             inference_in_flight_per_project: 64,
+            held_bytes_per_job: 1024 * 1024 * 1024,
+            held_bytes_per_project: 2 * 1024 * 1024 * 1024,
+            held_bytes: 8 * 1024 * 1024 * 1024,
             page_rows: 100,
         }
     }

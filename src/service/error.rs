@@ -6,6 +6,7 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::error_code::Refusal;
 use crate::domain::expiry::BadExpiry;
 use crate::domain::feature_choice::BadTaps;
+use crate::domain::held_bytes::Exceeded;
 use crate::domain::settings::BadSetting;
 use crate::domain::steps::StepRefused;
 use crate::engine::EngineError;
@@ -54,6 +55,12 @@ impl ServiceError {
     pub fn internal(details: impl std::fmt::Display) -> Self {
         tracing::error!(error = %details, "request failed: {details}");
         Self::new(ErrorCode::InternalError, "The host could not complete the request.")
+    }
+
+    /// Bytes that would be held have no room in a budget; `hint` says what takes less, or gives room.
+    pub fn too_much_held(exceeded: Exceeded, hint: &str) -> Self {
+        let code = if exceeded.is_final() { ErrorCode::TooLarge } else { ErrorCode::TooMuchHeld };
+        Self::new(code, format!("The host would hold {exceeded}: {hint}."))
     }
 
     /// A field that looks like a label.
