@@ -28,11 +28,9 @@ pub struct WritePace {
 /// A socket whose reader is held to a pace.
 pub struct Paced<T> {
     socket: T,
-    pace: WritePace,
+    clock: Clock,
     /// Waits for the reader; set while a write is pending.
     waiting: Option<Waiting>,
-    waited_in_window: Duration,
-    bytes_in_window: u64,
 }
 
 struct Waiting {
@@ -43,38 +41,48 @@ struct Waiting {
 impl<T> Paced<T> {
     /// A socket at its beginning.
     pub fn new(socket: T, pace: WritePace) -> Self {
-        Self { socket, pace, waiting: None, waited_in_window: Duration::ZERO, bytes_in_window: 0 }
+        Self { socket, clock: Clock { pace, waited: Duration::ZERO, bytes: 0 }, waiting: None }
     }
 
     /// What became of a write: a pending one goes on until the window ends, a done one is counted.
     fn after(&mut self, written: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(done) => {
-                self.count(*done.as_ref().unwrap_or(&0));
+                let waited = self.waiting.take().map_or(Duration::ZERO, |waiting| waiting.since.elapsed());
+                self.clock.count(waited, *done.as_ref().unwrap_or(&0));
                 Poll::Ready(done)
             }
             Poll::Pending => {
-                let left = self.pace.window.saturating_sub(self.waited_in_window);
-                let waiting = self.waiting.get_or_insert_with(|| Waiting {
-                    since: Instant::now(),
-                    end: Box::pin(tokio::time::sleep(left)),
-                });
-                ready!(waiting.end.as_mut().poll(context));
+                let left = self.clock.left();
+                let begin = || Waiting { since: Instant::now(), end: Box::pin(tokio::time::sleep(left)) };
+                ready!(self.waiting.get_or_insert_with(begin).end.as_mut().poll(context));
                 Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the answer is read too slowly")))
             }
         }
     }
+}
+
+/// The time that a reader has taken in the present window.
+struct Clock {
+    pace: WritePace,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Clock {
+    /// How long the next bytes may take.
+    fn left(&self) -> Duration {
+        self.pace.window.saturating_sub(self.waited)
+    }
 
     /// Counts bytes that were taken. A window that has its bytes ends at once: what was taken early buys no pause later.
-    fn count(&mut self, bytes: usize) {
-        if let Some(waiting) = self.waiting.take() {
-            self.waited_in_window += waiting.since.elapsed();
-        }
-        self.bytes_in_window += bytes as u64;
+    fn count(&mut self, waited: Duration, bytes: usize) {
+        self.waited += waited;
+        self.bytes += bytes as u64;
         // A rate of zero bounds pauses alone.
         let least = (self.pace.bytes_per_sec as f64 * self.pace.window.as_secs_f64()).max(1.0);
-        if self.bytes_in_window as f64 >= least {
-            (self.waited_in_window, self.bytes_in_window) = (Duration::ZERO, 0);
+        if self.bytes as f64 >= least {
+            (self.waited, self.bytes) = (Duration::ZERO, 0);
         }
     }
 }
@@ -121,55 +129,45 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
 mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::io::AsyncWriteExt;
-    use tokio::io::DuplexStream;
     use tokio::io::duplex;
 
     use super::*;
 
     const PACE: WritePace = WritePace { window: Duration::from_secs(10), bytes_per_sec: 100 };
 
-    /// A paced end whose buffer takes so few bytes, and the reader's end.
-    fn pipe(buffer: usize, pace: WritePace) -> (Paced<DuplexStream>, DuplexStream) {
-        let (ours, theirs) = duplex(buffer);
-        (Paced::new(ours, pace), theirs)
-    }
-
-    /// Reads so many bytes every so many seconds, of an answer of 10,000; gives how the writing ended, and the seconds that it took.
-    async fn read_by(bytes: usize, seconds: u64, pace: WritePace) -> (io::Result<()>, u64) {
-        let (mut ours, mut theirs) = pipe(1000, pace);
-        let begun = Instant::now();
-        let reading = async {
-            let mut taken = vec![0; bytes];
-            loop {
-                tokio::time::sleep(Duration::from_secs(seconds)).await;
-                let _ = theirs.read(&mut taken).await; // the end is told by the writer
-            }
+    /// How many portions of a size a reader gets that takes each after so many seconds, of at most 1000.
+    fn taken(pace: WritePace, seconds: u64, bytes: usize) -> usize {
+        let mut clock = Clock { pace, waited: Duration::ZERO, bytes: 0 };
+        let takes = Duration::from_secs(seconds);
+        let in_time = |_: &usize| {
+            let is_in_time = takes < clock.left();
+            clock.count(takes, bytes);
+            is_in_time
         };
-        let written = tokio::select! {
-            written = ours.write_all(&[0; 10_000]) => written,
-            () = reading => unreachable!("reads for ever"),
-        };
-        (written, begun.elapsed().as_secs())
+        (0..1000).take_while(in_time).count()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_that_takes_nothing_or_little_is_ended() {
-        assert!(read_by(1000, 9, PACE).await.0.is_ok(), "keeps the pace");
-        let (ended, after) = read_by(1000, 100, PACE).await;
-        assert_eq!((ended.map_err(|error| error.kind()), after), (Err(ErrorKind::TimedOut), 10));
-        let (ended, after) = read_by(50, 1, PACE).await;
-        assert_eq!((ended.map_err(|error| error.kind()), after), (Err(ErrorKind::TimedOut), 10));
-        assert!(read_by(50, 1, WritePace { bytes_per_sec: 0, ..PACE }).await.0.is_ok(), "no rate, and no long pause");
+    #[test]
+    fn a_reader_is_ended_that_is_slower_than_the_pace() {
+        assert_eq!(taken(PACE, 0, 1), 1000, "what is taken at once takes no time");
+        assert_eq!(taken(PACE, 9, 1000), 1000);
+        assert_eq!(taken(PACE, 10, 1_000_000), 0, "a pause");
+        assert_eq!(taken(PACE, 1, 99), 9, "too slow over the window");
+        let pauses = WritePace { bytes_per_sec: 0, ..PACE };
+        assert_eq!((taken(pauses, 9, 1), taken(pauses, 10, 1000)), (1000, 0), "pauses alone are bounded");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_with_nothing_to_write_may_wait() {
-        let (mut ours, mut theirs) = pipe(1000, PACE);
-        for _ in 0..3 {
-            ours.write_all(b"ping").await.expect("is taken");
-            tokio::time::sleep(Duration::from_secs(3600)).await;
-        }
-        let mut taken = [0; 12];
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_is_ended_and_one_with_nothing_to_read_is_not() {
+        let pace = WritePace { window: Duration::from_millis(20), ..PACE };
+        let (ours, mut theirs) = duplex(1000);
+        let mut ours = Paced::new(ours, pace);
+        ours.write_all(b"ping").await.expect("is taken");
+        tokio::time::sleep(pace.window * 3).await;
+        ours.write_all(b"pong").await.expect("is taken");
+        let mut taken = [0; 8];
         theirs.read_exact(&mut taken).await.expect("is there");
+        let ended = ours.write_all(&[0; 10_000]).await.expect_err("nobody reads");
+        assert_eq!(ended.kind(), ErrorKind::TimedOut);
     }
 }

@@ -115,6 +115,7 @@ error_codes! {
     InvalidSuffix = "invalid_suffix": Invalid,
     InvalidMetadata = "invalid_metadata": Invalid,
     InvalidMetric = "invalid_metric": Invalid,
+    TooManyMetrics = "too_many_metrics": Invalid,
     InputsMissing = "inputs_missing": Invalid,
     NoTrainingFile = "no_training_file": Invalid,
     SeqMissing = "seq_missing": Invalid,

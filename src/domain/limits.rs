@@ -30,6 +30,12 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Features and answers to batches of one project, in bytes: those that are stored, and those that its open jobs are to write.
     pub feature_bytes_per_project: u64,
+    /// Everything that one project has stored, in bytes: files and their indexes, parts of uploads, results, checkpoints, adapters of models.
+    pub stored_bytes_per_project: u64,
+    /// Names of metrics that the reports of one job may have.
+    pub metric_names_per_job: usize,
+    /// Values that the reports of one job may have, each report counted as ten at least.
+    pub metric_values_per_job: u64,
     /// How many levels of a backbone's hidden states are given, evenly spaced, the last one included; 0 gives all.
     pub feature_levels: usize,
     /// Most features of a level that are given; what is wider needs a projection. 0 sets no bound.
@@ -85,6 +91,9 @@ impl Default for Limits {
             tensor_rank: 4,
             file_bytes: 512 * 1024 * 1024,
             feature_bytes_per_project: 64 * 1024 * 1024 * 1024,
+            stored_bytes_per_project: 128 * 1024 * 1024 * 1024,
+            metric_names_per_job: 256,
+            metric_values_per_job: 1_000_000,
             feature_levels: 0,
             feature_dim: 0,
             file_line_bytes: 1024 * 1024,

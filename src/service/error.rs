@@ -80,7 +80,7 @@ impl From<StoreError> for ServiceError {
                 Self::new(ErrorCode::DatabaseUnavailable, "The host's database cannot be reached; try again.")
             }
             StoreError::Full(details) => {
-                tracing::error!(error = %details, "the blob store is full: {details}");
+                tracing::error!(error = %details, "the store is full: {details}");
                 Self::new(ErrorCode::StorageFull, "The host's storage is full; try again later.")
             }
             StoreError::Damaged(path) => {

@@ -28,6 +28,7 @@ pub mod page;
 pub mod pool;
 pub mod projects;
 pub mod steps;
+pub mod storage;
 pub mod uploads;
 pub mod usage;
 pub mod webhooks;

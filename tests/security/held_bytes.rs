@@ -26,7 +26,7 @@ const MB: u64 = 1 << 20;
 
 /// The largest adapters that the tiny backbone takes: 2.4 MB a set.
 fn large(sets: usize) -> Value {
-    json!({"adapter_sets": sets, "lora": {"rank": 1024, "target_modules": "all-linear"}})
+    json!({"adapter_sets": sets, "lora": {"rank": 1024, "target_modules": ["all-linear"]}})
 }
 
 async fn host(settings: &[(&str, &str)]) -> (Host, Client) {
@@ -42,8 +42,7 @@ fn many_shares(activations: &Tensors, seed: u64) -> Tensors {
         let shares = shares_like(activations, seed * 8 + number);
         shares.into_iter().map(move |(name, tensor)| (name.replace(".0", &format!(".{number}")), tensor))
     };
-    let of_zero = |number: u64| numbered(number).map(|(name, tensor)| (name, tensor));
-    (0..8).flat_map(of_zero).collect()
+    (0..8).flat_map(numbered).collect()
 }
 
 fn backward_path(job: &Job, seq: u64, forward: &str) -> String {
@@ -96,7 +95,7 @@ async fn an_answer_that_made_room_is_never_another() {
 async fn adapters_that_do_not_fit_are_refused_before_they_are_loaded() {
     let settings = [
         ("BLINDTUNE_LIMITS__HELD_BYTES_PER_JOB", "67108864"),
-        ("BLINDTUNE_LIMITS__HELD_BYTES_PER_PROJECT", "67108864"),
+        ("BLINDTUNE_LIMITS__HELD_BYTES_PER_PROJECT", "41943040"),
     ];
     let (host, client) = host(&settings).await;
     let mut too_large = split_job(&client, large(8)).await;
@@ -135,10 +134,8 @@ async fn call_without_reading(host: &Host, client: &Client, path: &str, tensors:
 
 #[tokio::test]
 async fn an_answer_that_nobody_reads_counts_until_its_connection_is_ended() {
-    let settings = [
-        ("BLINDTUNE_LIMITS__HELD_BYTES_PER_JOB", "167772160"),
-        ("BLINDTUNE_SERVER__WRITE_TIMEOUT_SECS", "3"),
-    ];
+    let settings =
+        [("BLINDTUNE_LIMITS__HELD_BYTES_PER_JOB", "167772160"), ("BLINDTUNE_SERVER__WRITE_TIMEOUT_SECS", "3")];
     let (host, client) = host(&settings).await;
     let mut job = split_job(&client, large(2)).await;
     let (forward, activations) = job.forward_ok(&batch()).await;

@@ -78,7 +78,6 @@ pub struct InferenceAnswer {
     pub load: Option<Duration>,
 }
 
-
 impl InferenceAnswer {
     /// Bytes of its tensors.
     pub fn bytes(&self) -> u64 {

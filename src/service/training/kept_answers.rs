@@ -13,7 +13,8 @@ use crate::service::context::Result;
 use crate::service::error::ServiceError;
 use crate::service::training::answer::Answer;
 
-const HINT: &str = "send fewer inputs or shares in a call, read the answers that are under way, or end another job of the project";
+const HINT: &str =
+    "send fewer inputs or shares in a call, read the answers that are under way, or end another job of the project";
 
 struct Kept {
     digest: Digest,
@@ -65,19 +66,20 @@ impl KeptAnswers {
 
     /// Bytes for a call whose answer has so many bytes of tensors, before it is made. Older answers make room.
     pub fn room_for_call(&mut self, tensors: u64) -> Result<Held> {
-        self.room_for(kept_bytes(tensors).saturating_add(body_bytes(tensors)), None)
+        self.room_for(kept_bytes(tensors).saturating_add(body_bytes(tensors)), [None; 2])
     }
 
-    /// Bytes for a body alone. Older answers make room, but not that of `repeated`.
+    /// Bytes for a body alone. Older answers make room, but neither that of `repeated` nor the newest, whose client may not have it yet.
     pub fn room_for_body(&mut self, tensors: u64, repeated: Option<u64>) -> Result<Held> {
-        self.room_for(body_bytes(tensors), repeated)
+        let newest = self.kept.keys().next_back().copied();
+        self.room_for(body_bytes(tensors), [repeated, newest])
     }
 
-    fn room_for(&mut self, bytes: u64, spared: Option<u64>) -> Result<Held> {
+    fn room_for(&mut self, bytes: u64, spared: [Option<u64>; 2]) -> Result<Held> {
         loop {
             match self.session.beside(bytes) {
                 Ok(held) => return Ok(held),
-                Err(exceeded) if exceeded.is_final() || !self.drop_oldest(spared) => {
+                Err(exceeded) if exceeded.is_final() || !self.drop_oldest(&spared) => {
                     return Err(self.refusal(exceeded));
                 }
                 Err(_) => {}
@@ -85,8 +87,8 @@ impl KeptAnswers {
         }
     }
 
-    fn drop_oldest(&mut self, spared: Option<u64>) -> bool {
-        let Some(oldest) = self.kept.keys().copied().find(|seq| Some(*seq) != spared) else { return false };
+    fn drop_oldest(&mut self, spared: &[Option<u64>]) -> bool {
+        let Some(oldest) = self.kept.keys().copied().find(|seq| !spared.contains(&Some(*seq))) else { return false };
         self.kept.remove(&oldest);
         self.dropped = self.dropped.max(oldest);
         true

@@ -27,6 +27,8 @@ pub struct Session {
     pub answers: KeptAnswers,
     /// The newest seq and optimizer step that survive a crash, and since when.
     pub durable: Durable,
+    /// Whether the host had no room for its newest checkpoint.
+    pub is_out_of_room: bool,
     /// When the last call ended.
     pub last_used: Instant,
     /// When the lease was last known to be held.

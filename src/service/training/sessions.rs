@@ -181,6 +181,7 @@ impl Sessions {
             adapter_version: job.adapter_version,
             answers: KeptAnswers::new(held),
             durable,
+            is_out_of_room: false,
             last_used: Instant::now(),
             leased_at: Instant::now(),
             base_model: model.name,
@@ -250,6 +251,17 @@ impl Sessions {
         self.discard(job, slot).await;
         leases::release(&mut *self.context.connection().await?, job, attempt).await?;
         saved
+    }
+
+    /// Pauses a job whose checkpoint the host has no room for: what it did since the newest one is its client's to send again.
+    pub async fn pause_full(&self, job: JobId, mut slot: SessionSlot) -> Result<()> {
+        let Some(session) = slot.as_ref() else { return Ok(()) };
+        let full = Abandoned { project: session.job.project, job, attempt: session.attempt };
+        self.discard(job, &mut slot).await;
+        transitions::pause_full(&self.context, full).await?;
+        drop(slot);
+        self.forget_slot(job);
+        Ok(())
     }
 
     /// Drops the slot of a job without a session; give the slot back first.

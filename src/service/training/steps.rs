@@ -286,7 +286,11 @@ impl Steps {
         let _permit = self.enter(project)?;
         let mut slot = self.sessions.open(project, job).await?;
         let answer = self.optim_step_in(&mut slot, job, request).await;
-        self.conclude_call(job, &mut slot, answer, true).await
+        let answer = self.conclude_call(job, &mut slot, answer, true).await;
+        if slot.as_ref().is_some_and(|session| session.is_out_of_room) {
+            self.sessions.pause_full(job, slot).await?;
+        }
+        answer
     }
 
     async fn optim_step_in(&self, slot: &mut SessionSlot, job: JobId, request: OptimRequest) -> Result<Outgoing> {
@@ -311,7 +315,12 @@ impl Steps {
         let due = reply.step - session.durable.step >= self.context.jobs.checkpoint_every_steps
             || session.durable.at.elapsed() >= self.context.jobs.checkpoint_every;
         if due {
-            checkpointing::save(&self.context, session, checkpointing::Kind::Automatic, &AnswerRecord::none()).await?;
+            let (kind, record) = (checkpointing::Kind::Automatic, AnswerRecord::none());
+            match checkpointing::save(&self.context, session, kind, &record).await {
+                // The step is committed, and its answer is the client's; the job must not go further from its checkpoint.
+                Err(error) if error.code == ErrorCode::StorageFull => session.is_out_of_room = true,
+                saved => drop(saved?),
+            }
         }
         let answer = Answer::Stepped {
             seq,
