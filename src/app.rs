@@ -24,11 +24,13 @@ use crate::api::BatchEndpoints;
 use crate::api::Pace;
 use crate::api::Readiness;
 use crate::api::StackSettings;
+use crate::api::WritePace;
 use crate::api::server::ServerSettings;
 use crate::api::server::serve;
 use crate::background::Background;
 use crate::background::Loops;
 use crate::config::Config;
+use crate::domain::held_bytes::HeldBytes;
 use crate::engine::Engine;
 use crate::engine::EngineConfig;
 use crate::engine::LocalEngine;
@@ -182,6 +184,7 @@ impl Host {
             blobs: blobs.clone(),
             engine: Arc::clone(&engine),
             limits: config.limits.clone(),
+            held: HeldBytes::new(&config.limits),
             jobs: job_settings(&config),
             inference: inference_settings(&config),
             features: feature_rules(&config),
@@ -256,6 +259,10 @@ impl Host {
         let settings = ServerSettings {
             max_connections: server.max_connections,
             header_timeout: Duration::from_secs(server.header_timeout_secs),
+            write_pace: WritePace {
+                window: Duration::from_secs(server.write_timeout_secs),
+                bytes_per_sec: server.write_bytes_per_sec,
+            },
             drain: budget.mul_f32(DRAIN_SHARE),
         };
         let draining = draining(shutdown, Arc::clone(&self.app.readiness), self.closing);

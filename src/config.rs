@@ -76,6 +76,8 @@ pub struct Server {
     pub body_idle_timeout_secs: u64,
     pub body_bytes_per_sec: u64,
     pub body_total_secs: u64,
+    pub write_timeout_secs: u64,
+    pub write_bytes_per_sec: u64,
     pub control_timeout_secs: u64,
     pub max_requests_in_flight: usize,
     pub project_share: f64,
@@ -225,6 +227,7 @@ impl Config {
         positive("server.max_requests_in_flight", self.server.max_requests_in_flight as u64);
         positive("server.body_idle_timeout_secs", self.server.body_idle_timeout_secs);
         positive("server.body_total_secs", self.server.body_total_secs);
+        positive("server.write_timeout_secs", self.server.write_timeout_secs);
         positive("database.max_connections", u64::from(self.database.max_connections));
         positive("server.sse_ping_secs", self.server.sse_ping_secs);
         positive("server.max_event_streams", self.server.max_event_streams as u64);

@@ -1,6 +1,7 @@
-//! Named points at which a test kills or stops a host of its own, so that a crash falls where it is meant to. Owns how they are
-//! armed: `FAILPOINTS="name=kill@17;other=stop"` in the environment, with the hit that counts (the first without `@`). Must never
-//! be in a program that is deployed: `make release` builds none of it, and the points then cost nothing.
+//! Named points at which a test kills or stops a host of its own, or fills its disk, so that a fault falls where it is meant to. Owns how
+//! they are armed: `FAILPOINTS="name=kill@17;other=stop;third=full@/file"` in the environment, with the hit that counts (the first
+//! without `@`), or the file that fills the disk as long as it is there. Must never be in a program that is deployed: `make release`
+//! builds none of it, and the points then cost nothing.
 
 /// A test may have armed this point: then the process kills or stops itself here.
 #[inline]
@@ -11,9 +12,20 @@ pub fn reach(point: &str) {
     let _ = point;
 }
 
+/// A test may have armed this point: then there is no room on the disk.
+#[inline]
+pub fn write_at(point: &str) -> std::io::Result<()> {
+    #[cfg(debug_assertions)]
+    let is_full = armed::is_full(point);
+    #[cfg(not(debug_assertions))]
+    let (is_full, _) = (false, point);
+    if is_full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+}
+
 #[cfg(debug_assertions)]
 mod armed {
     use std::collections::BTreeMap;
+    use std::path::PathBuf;
     use std::sync::LazyLock;
     use std::sync::atomic::AtomicU64;
     use std::sync::atomic::Ordering;
@@ -23,26 +35,34 @@ mod armed {
     static ARMED: LazyLock<BTreeMap<String, Armed>> =
         LazyLock::new(|| parse(&std::env::var("FAILPOINTS").unwrap_or_default()));
 
-    /// What happens at a point, and at which hit.
-    pub(super) struct Armed {
-        pub(super) signal: Signal,
-        pub(super) at: u64,
-        hits: AtomicU64,
+    /// What happens at a point.
+    pub(super) enum Armed {
+        /// At one hit of it.
+        Signal { signal: Signal, at: u64, hits: AtomicU64 },
+        /// As long as the file is there.
+        Full(PathBuf),
     }
 
     pub(super) fn reach(point: &str) {
-        let Some(armed) = ARMED.get(point) else { return };
-        if armed.hits.fetch_add(1, Ordering::SeqCst) + 1 == armed.at {
+        let Some(Armed::Signal { signal, at, hits }) = ARMED.get(point) else { return };
+        if hits.fetch_add(1, Ordering::SeqCst) + 1 == *at {
             tracing::warn!(point, "the failpoint {point} is reached");
-            let _ = rustix::process::kill_process(rustix::process::getpid(), armed.signal);
+            let _ = rustix::process::kill_process(rustix::process::getpid(), *signal);
         }
+    }
+
+    pub(super) fn is_full(point: &str) -> bool {
+        matches!(ARMED.get(point), Some(Armed::Full(file)) if file.exists())
     }
 
     /// What is not understood ends the process: a test that believes in a point which is not armed would test nothing.
     pub(super) fn parse(text: &str) -> BTreeMap<String, Armed> {
         let entries = text.split(';').map(str::trim).filter(|entry| !entry.is_empty());
         entries
-            .map(|entry| one(entry).unwrap_or_else(|| panic!("FAILPOINTS: {entry} is not name=kill@n or name=stop@n")))
+            .map(|entry| {
+                one(entry)
+                    .unwrap_or_else(|| panic!("FAILPOINTS: {entry} is not name=kill@n, name=stop@n or name=full@file"))
+            })
             .collect()
     }
 
@@ -52,9 +72,10 @@ mod armed {
         let signal = match action {
             "kill" => Signal::KILL,
             "stop" => Signal::STOP,
+            "full" => return Some((name.to_owned(), Armed::Full(at.into()))),
             _ => return None,
         };
-        Some((name.to_owned(), Armed { signal, at: at.parse().ok()?, hits: AtomicU64::new(0) }))
+        Some((name.to_owned(), Armed::Signal { signal, at: at.parse().ok()?, hits: AtomicU64::new(0) }))
     }
 }
 
@@ -62,13 +83,15 @@ mod armed {
 mod tests {
     use rustix::process::Signal;
 
+    use super::armed::Armed;
     use super::armed::parse;
 
     #[test]
     fn points_are_read_with_the_hit_that_counts() {
-        let points = parse("a=kill@17; b=stop");
-        assert_eq!((points["a"].signal, points["a"].at), (Signal::KILL, 17));
-        assert_eq!((points["b"].signal, points["b"].at), (Signal::STOP, 1));
+        let points = parse("a=kill@17; b=stop; c=full@/tmp/x");
+        assert!(matches!(points["a"], Armed::Signal { signal: Signal::KILL, at: 17, .. }));
+        assert!(matches!(points["b"], Armed::Signal { signal: Signal::STOP, at: 1, .. }));
+        assert!(matches!(&points["c"], Armed::Full(file) if file.as_os_str() == "/tmp/x"));
         assert!(parse("").is_empty());
     }
 

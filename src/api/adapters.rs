@@ -34,10 +34,12 @@ use crate::api::state::App;
 use crate::api::state::to_the_end;
 use crate::api::steps::decode_all;
 use crate::api::steps::safetensors;
+use crate::api::unread::until_read;
 use crate::domain::ids::JobId;
 use crate::domain::limits::Limits;
 use crate::service::AdapterValues;
 use crate::service::Sent;
+use crate::service::SetOut;
 use crate::service::parse_body;
 
 /// Get the adapters' layout
@@ -77,15 +79,17 @@ pub async fn get_adapter(
     ApiQuery(query): ApiQuery<AdapterQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (theta, layout) = to_the_end(async move { app.steps.adapter(caller.project, job, set).await }).await?;
+    let SetOut { theta, layout, body } =
+        to_the_end(async move { app.steps.adapter(caller.project, job, set).await }).await?;
     let tensors = match query.format {
         AdapterForm::Flat => vec![theta],
         AdapterForm::Peft => layout.unflatten(&theta)?,
     };
-    match accepted(&headers) {
-        Media::Safetensors => safetensors(&tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())])),
-        Media::Json => Ok(Json(AdapterBody { tensors: encode_all(&tensors) }).into_response()),
-    }
+    let response = match accepted(&headers) {
+        Media::Safetensors => safetensors(&tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]))?,
+        Media::Json => Json(AdapterBody { tensors: encode_all(&tensors) }).into_response(),
+    };
+    until_read(response, body).await
 }
 
 /// Replace an adapter set

@@ -33,6 +33,7 @@ use crate::api::server_timing::entry;
 use crate::api::server_timing::timed;
 use crate::api::state::App;
 use crate::api::steps::safetensors;
+use crate::api::unread::until_read;
 use crate::domain::ids::ProjectId;
 use crate::service::InferenceAnswer;
 
@@ -66,6 +67,7 @@ pub async fn create_activations(
     let request = read.await.and_then(|body: ActivationsBody| Ok(body.try_into()?))?;
     let request = app.features.like(caller.project, request).await?;
     let answer = app.inference.activations(permit, request).await?;
+    let body = app.inference.hold(caller.project, answer.bytes())?;
     app.inference.meter(caller.project, caller.key, &answer, announced(&headers)).await?;
     let tokens = answer.tokens;
     let timing = server_timing(&answer);
@@ -78,7 +80,7 @@ pub async fn create_activations(
             safetensors(&answer.tensors, &scalars)?
         }
     };
-    Ok(spent(timed(response, &timing), tokens))
+    Ok(spent(timed(until_read(response, body).await?, &timing), tokens))
 }
 
 /// Embeddings
@@ -106,9 +108,11 @@ pub async fn create_embeddings(
     let body: EmbeddingsBody = read(&app, caller.project, Call { headers: &headers, body }).await?;
     let encoding = body.encoding()?;
     let found = app.inference.embeddings(permit, body.model, body.input.read()?).await?;
+    let held = app.inference.hold(caller.project, encoding.bytes(found.answer.bytes()))?;
     app.inference.meter(caller.project, caller.key, &found.answer, announced(&headers)).await?;
     let (timing, tokens) = (server_timing(&found.answer), found.answer.tokens);
-    Ok(spent(timed(Json(EmbeddingsAnswer::new(found, encoding)).into_response(), &timing), tokens))
+    let response = Json(EmbeddingsAnswer::new(found, encoding)).into_response();
+    Ok(spent(timed(until_read(response, held).await?, &timing), tokens))
 }
 
 /// A call as it came.

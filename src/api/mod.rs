@@ -37,9 +37,11 @@ mod server_timing;
 pub mod state;
 mod steps;
 mod streams;
+mod unread;
 mod uploads;
 mod webhooks;
 mod whole_numbers;
+mod write_pace;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -65,6 +67,7 @@ pub use middleware::StackSettings;
 pub use pace::Pace;
 pub use state::App;
 pub use state::Readiness;
+pub use write_pace::WritePace;
 
 /// What a form adds to the file in it.
 const FORM_BYTES: usize = 128 * 1024;

@@ -16,6 +16,9 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use crate::api::write_pace::Paced;
+use crate::api::write_pace::WritePace;
+
 /// Limits on sockets.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
@@ -23,6 +26,8 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// A request's headers must have come by then.
     pub header_timeout: Duration,
+    /// How fast answers must be read.
+    pub write_pace: WritePace,
     /// After the shutdown signal, requests in flight have this long.
     pub drain: Duration,
 }
@@ -55,7 +60,7 @@ pub async fn serve(listener: TcpListener, app: Router, settings: ServerSettings,
             }
         };
         pause = Duration::from_millis(10);
-        let connection = connection(&http, stream, app.clone());
+        let connection = connection(&http, stream, Serving { app: app.clone(), pace: settings.write_pace });
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {
@@ -70,14 +75,20 @@ pub async fn serve(listener: TcpListener, app: Router, settings: ServerSettings,
     }
 }
 
+/// What a connection gets: the routes, and how fast it must read.
+struct Serving {
+    app: Router,
+    pace: WritePace,
+}
+
 fn connection(
     http: &http1::Builder,
     stream: TcpStream,
-    app: Router,
-) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+    serving: Serving,
+) -> http1::Connection<TokioIo<Paced<TcpStream>>, TowerToHyperService<Router>> {
     // Small answers must not wait for the next one to fill a packet.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "nodelay was refused: {error}");
     }
-    http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+    http.serve_connection(TokioIo::new(Paced::new(stream, serving.pace)), TowerToHyperService::new(serving.app))
 }

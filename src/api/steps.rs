@@ -48,6 +48,7 @@ use crate::api::server_timing::engine_and_device;
 use crate::api::server_timing::timed;
 use crate::api::state::App;
 use crate::api::state::to_the_end;
+use crate::api::unread::until_read;
 use crate::domain::adapter_selection::AdapterSelection;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;
@@ -61,6 +62,7 @@ use crate::service::ForwardRequest;
 use crate::service::ForwardScalars;
 use crate::service::ForwardValues;
 use crate::service::OptimRequest;
+use crate::service::Outgoing;
 use crate::service::Sent;
 use crate::service::ServiceError;
 use crate::service::Timing;
@@ -102,7 +104,7 @@ pub async fn forward(
     let (bytes, limits) = (received.body.len(), Arc::clone(&app.limits));
     let request = in_turn(&app, caller.project, bytes, move || read_forward(received, &limits)).await?;
     let answer = to_the_end(async move { app.steps.forward(permit, job, request).await }).await?;
-    encode(answer, accepted(&headers))
+    send(answer, accepted(&headers)).await
 }
 
 /// A call as it came.
@@ -212,7 +214,7 @@ pub async fn backward(
     let (bytes, limits) = (received.body.len(), Arc::clone(&app.limits));
     let request = in_turn(&app, caller.project, bytes, move || read_backward(received, &limits)).await?;
     let answer = to_the_end(async move { app.steps.backward(permit, job, request).await }).await?;
-    encode(answer, accepted(&headers))
+    send(answer, accepted(&headers)).await
 }
 
 fn read_backward(received: Received, limits: &Limits) -> Result<BackwardRequest, ApiError> {
@@ -255,7 +257,7 @@ pub async fn optim_step(
     let sent = Sent::new(caller.key, "optim_step", "", &body);
     let request = OptimRequest { seq: step.seq, adamw: step.adamw()?, sent };
     let answer = to_the_end(async move { app.steps.optim_step(caller.project, job, request).await }).await?;
-    encode(answer, Media::Json)
+    send(answer, Media::Json).await
 }
 
 fn read_json<T: DeserializeOwned>(query: &str, body: &Bytes) -> Result<T, ApiError> {
@@ -269,6 +271,11 @@ fn read_json<T: DeserializeOwned>(query: &str, body: &Bytes) -> Result<T, ApiErr
 /// Tensors of a JSON body, under the names that the binary form has.
 pub fn decode_all(map: &TensorMap, name: impl Fn(&str) -> String) -> Result<Vec<WireTensor>, ApiError> {
     Ok(map.iter().map(|(key, tensor)| tensor.decode(&name(key))).collect::<Result<_, _>>()?)
+}
+
+/// An answer in the form asked for; its bytes are held until they are read.
+async fn send(outgoing: Outgoing, media: Media) -> Result<Response, ApiError> {
+    until_read(encode(outgoing.answer, media)?, outgoing.body).await
 }
 
 /// An answer in the form asked for, with the engine's part of the time in `Server-Timing`.

@@ -31,6 +31,8 @@ pub enum JobEvent {
     PauseAsked,
     /// No step call came for too long.
     IdleTooLong,
+    /// The host had no room to store its state.
+    OutOfRoom,
     /// The owner asked to resume, or sent a step to a paused job. Leads to the queue: slots are given out there alone.
     Resumed,
     /// The owner declared the job done.
@@ -57,7 +59,7 @@ impl JobState {
         use JobState::*;
         Some(match (self, event) {
             (Queued, Admitted) => Running,
-            (Queued | Running, PauseAsked) | (Running, IdleTooLong) => Paused,
+            (Queued | Running, PauseAsked) | (Running, IdleTooLong | OutOfRoom) => Paused,
             (Paused, Resumed) => Queued,
             (Running | Paused, Completed) => Succeeded,
             (Queued | Running | Paused, Broke) => Failed,
@@ -86,10 +88,11 @@ impl JobState {
 
 impl JobEvent {
     /// Every event.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Admitted,
         Self::PauseAsked,
         Self::IdleTooLong,
+        Self::OutOfRoom,
         Self::Resumed,
         Self::Completed,
         Self::Broke,
@@ -124,6 +127,7 @@ mod tests {
         (Queued, CancelAsked, Cancelled),
         (Running, PauseAsked, Paused),
         (Running, IdleTooLong, Paused),
+        (Running, OutOfRoom, Paused),
         (Running, Completed, Succeeded),
         (Running, Broke, Failed),
         (Running, CancelAsked, Cancelled),

@@ -30,6 +30,12 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Features and answers to batches of one project, in bytes: those that are stored, and those that its open jobs are to write.
     pub feature_bytes_per_project: u64,
+    /// Everything that one project has stored, in bytes: files and their indexes, parts of uploads, results, checkpoints, adapters of models.
+    pub stored_bytes_per_project: u64,
+    /// Names of metrics that the reports of one job may have.
+    pub metric_names_per_job: usize,
+    /// Values that the reports of one job may have, each report counted as ten at least.
+    pub metric_values_per_job: u64,
     /// How many levels of a backbone's hidden states are given, evenly spaced, the last one included; 0 gives all.
     pub feature_levels: usize,
     /// Most features of a level that are given; what is wider needs a projection. 0 sets no bound.
@@ -58,6 +64,12 @@ pub struct Limits {
     pub tokens_per_minute: u64,
     /// Inference calls of one project in flight at once.
     pub inference_in_flight_per_project: usize,
+    /// Bytes that are held for one job between its calls: its session, kept answers, answers that are not read yet.
+    pub held_bytes_per_job: u64,
+    /// The same for one project: its jobs, and answers to its calls that are not read yet.
+    pub held_bytes_per_project: u64,
+    /// The same for all projects of this host.
+    pub held_bytes: u64,
     /// Page size that a client may ask for.
     pub page_rows: u32,
 }
@@ -79,6 +91,9 @@ impl Default for Limits {
             tensor_rank: 4,
             file_bytes: 512 * 1024 * 1024,
             feature_bytes_per_project: 64 * 1024 * 1024 * 1024,
+            stored_bytes_per_project: 128 * 1024 * 1024 * 1024,
+            metric_names_per_job: 256,
+            metric_values_per_job: 1_000_000,
             feature_levels: 0,
             feature_dim: 0,
             file_line_bytes: 1024 * 1024,
@@ -93,6 +108,9 @@ impl Default for Limits {
             requests_per_minute: 60_000,
             tokens_per_minute: 100_000_000,
             inference_in_flight_per_project: 64,
+            held_bytes_per_job: 1024 * 1024 * 1024,
+            held_bytes_per_project: 2 * 1024 * 1024 * 1024,
+            held_bytes: 8 * 1024 * 1024 * 1024,
             page_rows: 100,
         }
     }

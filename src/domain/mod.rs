@@ -12,6 +12,7 @@ pub mod expiry;
 pub mod families;
 pub mod feature_choice;
 pub mod features;
+pub mod held_bytes;
 pub mod ids;
 pub mod job;
 pub mod json_names;

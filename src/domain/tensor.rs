@@ -146,6 +146,12 @@ impl WireTensor {
         }
     }
 
+    /// Whether no element is infinite or no number; true for elements that are not 32-bit floats.
+    pub fn is_finite(&self) -> bool {
+        let finite = |chunk: &[u8; 4]| f32::from_le_bytes(*chunk).is_finite();
+        self.dtype != Dtype::F32 || self.bytes.as_chunks::<4>().0.iter().all(finite)
+    }
+
     /// The elements of a tensor of 32-bit floats; `None` for others.
     pub fn floats(&self) -> Option<Vec<f32>> {
         match self.dtype {
@@ -177,5 +183,9 @@ mod tests {
         let tensor = WireTensor::from_f32("a", vec![2], &[1.5, -2.0]).expect("fits");
         assert_eq!(tensor.floats(), Some(vec![1.5, -2.0]));
         assert_eq!(tensor.integers(), None);
+        assert!(tensor.is_finite());
+        for bad in [f32::NAN, f32::INFINITY] {
+            assert!(!WireTensor::from_f32("a", vec![2], &[1.5, bad]).expect("fits").is_finite());
+        }
     }
 }

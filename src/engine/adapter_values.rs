@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use tch::Device;
 use tch::Tensor;
 
+use crate::domain::held_bytes::values_bytes;
 use crate::domain::tensor::Dtype;
 use crate::domain::tensor::WireTensor;
 use crate::engine::codec::to_tensor;
@@ -61,6 +62,11 @@ impl AdapterValues {
     /// Where they are.
     pub fn device(&self) -> Device {
         self.theta.device()
+    }
+
+    /// Bytes of all sets.
+    pub fn bytes(&self) -> u64 {
+        values_bytes(self.sets(), self.parameters())
     }
 
     /// Number n of sets.

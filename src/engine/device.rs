@@ -159,7 +159,7 @@ mod tests {
             threads: 1,
             queue_len,
             placement: Placement::default(),
-            graphs: GraphLimits { graph_bytes: 1, graphs_per_job: 1, graph_ttl: Duration::ZERO },
+            graphs: GraphLimits { graph_bytes: 1, graphs_per_job: 1, graph_ttl: Duration::ZERO, held_bytes_per_job: 1 },
             stack_tokens: 0,
             stack_wait: Duration::ZERO,
             slice_tokens: 0,

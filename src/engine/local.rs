@@ -43,6 +43,7 @@ use crate::engine::interface::Start;
 use crate::engine::passes::BackwardCall;
 use crate::engine::retained_graphs::GraphLimits;
 use crate::engine::session::Session;
+use crate::engine::session::SessionPlan;
 use crate::engine::settings::DeviceSettings;
 use crate::engine::settings::EngineConfig;
 use crate::engine::snapshot;
@@ -87,7 +88,12 @@ impl LocalEngine {
             threads,
             queue_len,
             placement,
-            graphs: GraphLimits { graph_bytes, graphs_per_job, graph_ttl },
+            graphs: GraphLimits {
+                graph_bytes,
+                graphs_per_job,
+                graph_ttl,
+                held_bytes_per_job: limits.held_bytes_per_job,
+            },
             stack_tokens: config.stack_tokens,
             stack_wait: config.stack_wait,
             slice_tokens: config.slice_tokens,
@@ -175,7 +181,9 @@ fn open_session(
     limits: &Limits,
 ) -> Result<(SessionInfo, BackboneInfo), EngineError> {
     let backbone = state.backbones.get(&spec.folder, &spec.settings)?;
-    let mut session = Session::fresh(backbone, spec.settings, spec.seed, limits)?;
+    let planned = SessionPlan::new(backbone, spec.settings, limits)?;
+    let info = planned.info();
+    let mut session = Session::fresh(planned, spec.seed)?;
     match spec.start {
         Start::Fresh => {}
         Start::Restored(bytes) => snapshot::restore(&mut session, bytes)?,
@@ -184,10 +192,11 @@ fn open_session(
     }
     session.pending = pending;
     session.project = spec.project;
-    let info = (session.info(), session.backbone.info().clone());
+    let optimizer_steps = session.host_optimizer.as_ref().map_or(0, |optimizer| optimizer.steps);
+    let backbone = session.backbone.info().clone();
     state.discard(spec.job);
     state.sessions.insert(spec.job, session);
-    Ok(info)
+    Ok((SessionInfo { optimizer_steps, ..info }, backbone))
 }
 
 #[async_trait]
@@ -197,7 +206,7 @@ impl Engine for LocalEngine {
         let nobody = JobId(Uuid::new_v4()); // a failure must not cost a job its session
         let work = move |state: &mut DeviceState| {
             let backbone = state.backbones.get(&folder, &settings)?;
-            Ok(Session::fresh(backbone, settings, 0, &limits)?.info())
+            Ok(SessionPlan::new(backbone, settings, &limits)?.info())
         };
         self.device.call(nobody, work).await
     }

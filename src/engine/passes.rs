@@ -107,6 +107,10 @@ pub fn finish_forward(
     call: &ReadyForward,
     mut tensors: Vec<WireTensor>,
 ) -> Result<ForwardReply, EngineError> {
+    if let Some(tensor) = tensors.iter().find(|tensor| !tensor.is_finite()) {
+        let reason = "is not finite: the adapters' values are too large, or the backbone overflows on these inputs";
+        return Err(invalid(Place::Tensor(tensor.name().to_owned()), reason));
+    }
     if let Some(session) = state.sessions.get_mut(&call.job) {
         if call.brings_values {
             session.values = Rc::clone(&call.inputs.values);

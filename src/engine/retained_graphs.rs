@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use tch::Tensor;
 
+use crate::domain::held_bytes::retained_forwards;
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
 use crate::domain::settings::Pooling;
@@ -18,9 +19,6 @@ use crate::engine::backbones::LoadedBackbone;
 use crate::engine::inputs::TokenBatch;
 use crate::model::error::TchResult;
 use crate::model::lora_pass::LoraPass;
-
-/// Retained forwards of one job; the oldest makes room.
-const FORWARDS_PER_JOB: usize = 8;
 
 /// All that the pass of a forward depends on. Running it twice gives the same bits.
 #[derive(Debug, Clone)]
@@ -148,6 +146,8 @@ pub struct GraphLimits {
     pub graphs_per_job: usize,
     /// How long a graph may go unused.
     pub graph_ttl: Duration,
+    /// Bytes that are held for one job; the adapter values that its retained forwards pin take a part of them.
+    pub held_bytes_per_job: u64,
 }
 
 type Key = (JobId, ForwardId);
@@ -187,13 +187,14 @@ impl RetainedGraphs {
     /// Retains a forward under an id, in place of what was there. The oldest forwards of the job beyond a few are forgotten.
     pub fn retain(&mut self, job: JobId, id: ForwardId, inputs: PassInputs) {
         self.retained += 1;
+        let most = retained_forwards(inputs.values.bytes(), self.limits.held_bytes_per_job) as usize;
         let forward =
             RetainedForward { inputs, graph: None, bytes: 0, number: self.retained, last_used: Instant::now() };
         self.forwards.insert((job, id), forward);
         let of_job = self.forwards.iter().filter(|((of, _), _)| *of == job);
         let mut of_job: Vec<(u64, Key)> = of_job.map(|(key, forward)| (forward.number, *key)).collect();
         of_job.sort_unstable();
-        for (_, key) in of_job.iter().take(of_job.len().saturating_sub(FORWARDS_PER_JOB)) {
+        for (_, key) in of_job.iter().take(of_job.len().saturating_sub(most)) {
             self.forwards.remove(key);
         }
     }

@@ -361,7 +361,8 @@ mod tests {
     const NEIGHBOUR: ProjectId = ProjectId(Uuid::from_u128(2));
 
     fn scheduler() -> Scheduler {
-        let graphs = GraphLimits { graph_bytes: 1, graphs_per_job: 1, graph_ttl: Duration::ZERO };
+        let graphs =
+            GraphLimits { graph_bytes: 1, graphs_per_job: 1, graph_ttl: Duration::ZERO, held_bytes_per_job: 1 };
         let settings = DeviceSettings {
             threads: 1,
             queue_len: 64,

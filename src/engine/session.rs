@@ -60,14 +60,16 @@ pub struct Session {
     pub project: ProjectId,
 }
 
-impl Session {
-    /// A session with PEFT's initial values.
-    pub fn fresh(
-        backbone: Rc<LoadedBackbone>,
-        settings: SplitSettings,
-        seed: u64,
-        limits: &Limits,
-    ) -> Result<Self, EngineError> {
+/// What a session would be: settings that its backbone can run, before a value is made.
+pub struct SessionPlan {
+    backbone: Rc<LoadedBackbone>,
+    settings: SplitSettings,
+    plan: LoraPlan,
+}
+
+impl SessionPlan {
+    /// Checks the settings against the backbone.
+    pub fn new(backbone: Rc<LoadedBackbone>, settings: SplitSettings, limits: &Limits) -> Result<Self, EngineError> {
         settings.check(limits)?;
         let settings = families::settle(&backbone.info().family, settings)?;
         let plan =
@@ -78,6 +80,31 @@ impl Session {
             let reason = format!("an adapter set of {bytes} bytes does not fit a body (tensor_body_bytes is {limit})");
             return Err(invalid(Place::Setting("lora.rank".to_owned()), reason));
         }
+        Ok(Self { backbone, settings, plan })
+    }
+
+    /// What the session would turn out to be.
+    pub fn info(&self) -> SessionInfo {
+        let backbone = self.backbone.info();
+        SessionInfo {
+            hidden_size: backbone.hidden_size,
+            levels: backbone.levels,
+            adapter_parameters: self.plan.parameters,
+            layout: self.plan.layout().cloned().collect(),
+            target_modules: self.plan.targets.clone(),
+            max_tokens: backbone.max_tokens,
+            vocab_size: backbone.vocab_size,
+            eos: backbone.eos,
+            linear_parameters: self.backbone.linears().iter().map(|site| (site.inputs * site.outputs) as u64).sum(),
+            optimizer_steps: 0,
+        }
+    }
+}
+
+impl Session {
+    /// A session with PEFT's initial values.
+    pub fn fresh(planned: SessionPlan, seed: u64) -> Result<Self, EngineError> {
+        let SessionPlan { backbone, settings, plan } = planned;
         let theta = plan.initial(seed, settings.adapter_sets)?.f_to_device(backbone.device)?;
         let host_optimizer = match settings.custody {
             Custody::Client => None,
@@ -93,23 +120,6 @@ impl Session {
             pending: Arc::default(),
             project: NOBODY,
         })
-    }
-
-    /// What the session turned out to be.
-    pub fn info(&self) -> SessionInfo {
-        let backbone = self.backbone.info();
-        SessionInfo {
-            hidden_size: backbone.hidden_size,
-            levels: backbone.levels,
-            adapter_parameters: self.plan.parameters,
-            layout: self.plan.layout().cloned().collect(),
-            target_modules: self.plan.targets.clone(),
-            max_tokens: backbone.max_tokens,
-            vocab_size: backbone.vocab_size,
-            eos: backbone.eos,
-            linear_parameters: self.backbone.linears().iter().map(|site| (site.inputs * site.outputs) as u64).sum(),
-            optimizer_steps: self.host_optimizer.as_ref().map_or(0, |optimizer| optimizer.steps),
-        }
     }
 
     /// Bytes of the graph of a training pass over `tokens` tokens of `sets` sets, by estimate.

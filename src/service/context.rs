@@ -10,6 +10,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::domain::error_code::ErrorCode;
+use crate::domain::held_bytes::HeldBytes;
 use crate::domain::limits::Limits;
 use crate::engine::Engine;
 use crate::service::error::ServiceError;
@@ -114,6 +115,8 @@ pub struct Context {
     pub engine: Arc<dyn Engine>,
     /// What is accepted.
     pub limits: Limits,
+    /// What is held between calls.
+    pub held: HeldBytes,
     /// Life of jobs.
     pub jobs: JobSettings,
     /// Activations and embeddings.

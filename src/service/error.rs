@@ -6,6 +6,7 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::error_code::Refusal;
 use crate::domain::expiry::BadExpiry;
 use crate::domain::feature_choice::BadTaps;
+use crate::domain::held_bytes::Exceeded;
 use crate::domain::settings::BadSetting;
 use crate::domain::steps::StepRefused;
 use crate::engine::EngineError;
@@ -56,6 +57,12 @@ impl ServiceError {
         Self::new(ErrorCode::InternalError, "The host could not complete the request.")
     }
 
+    /// Bytes that would be held have no room in a budget; `hint` says what takes less, or gives room.
+    pub fn too_much_held(exceeded: Exceeded, hint: &str) -> Self {
+        let code = if exceeded.is_final() { ErrorCode::TooLarge } else { ErrorCode::TooMuchHeld };
+        Self::new(code, format!("The host would hold {exceeded}: {hint}."))
+    }
+
     /// A field that looks like a label.
     pub fn label_present(name: &str, place: impl Into<String>) -> Self {
         let message = format!(
@@ -73,7 +80,7 @@ impl From<StoreError> for ServiceError {
                 Self::new(ErrorCode::DatabaseUnavailable, "The host's database cannot be reached; try again.")
             }
             StoreError::Full(details) => {
-                tracing::error!(error = %details, "the blob store is full: {details}");
+                tracing::error!(error = %details, "the store is full: {details}");
                 Self::new(ErrorCode::StorageFull, "The host's storage is full; try again later.")
             }
             StoreError::Damaged(path) => {

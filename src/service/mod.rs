@@ -95,8 +95,10 @@ pub use planning::estimate::MethodSettings;
 pub use planning::estimate::Source;
 pub use training::adapters::AdapterValues;
 pub use training::adapters::NewCheckpoint;
+pub use training::adapters::SetOut;
 pub use training::answer::Answer;
 pub use training::answer::Timing;
+pub use training::kept_answers::Outgoing;
 pub use training::requests::BackwardRequest;
 pub use training::requests::ForwardRequest;
 pub use training::requests::ForwardScalars;
@@ -111,6 +113,7 @@ pub use webhooks::delivery::Delivery;
 pub use webhooks::delivery::DeliverySettings;
 pub use webhooks::url_guard::Guard;
 
+pub use crate::domain::held_bytes::Held;
 pub use crate::engine::AdamW;
 pub use crate::engine::AdapterMatrix;
 pub use crate::engine::Inputs;

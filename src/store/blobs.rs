@@ -33,6 +33,7 @@ use tokio::io::AsyncWriteExt;
 use url::Url;
 use uuid::Uuid;
 
+use crate::failpoint;
 use crate::store::error::Result;
 use crate::store::error::StoreError;
 
@@ -151,6 +152,7 @@ impl Blobs {
             Some(folder) => {
                 let target = folder.join(&path);
                 let staged = Staged(staged_path(&target));
+                failpoint::write_at("blob_write")?;
                 let file = tokio::fs::File::options().write(true).create_new(true).open(&staged.0).await?;
                 Sink::Local { file, staged, target }
             }
@@ -259,6 +261,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
 }
 
 fn write_whole(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    failpoint::write_at("blob_write")?;
     let staged = Staged(staged_path(target));
     let mut file = std::fs::File::options().write(true).create_new(true).open(&staged.0)?;
     std::io::Write::write_all(&mut file, bytes)?;

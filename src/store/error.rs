@@ -17,8 +17,8 @@ pub enum StoreError {
         /// Name of the constraint, `projects_name_key` for example.
         String,
     ),
-    /// The place for blobs has no room left.
-    #[error("the blob store is full: {0}")]
+    /// The place for blobs, or the database's disk, has no room left.
+    #[error("the store is full: {0}")]
     Full(#[source] Box<dyn Error + Send + Sync>),
     /// The row or the blob is not there.
     #[error("not found")]
@@ -56,6 +56,7 @@ impl StoreError {
 #[derive(Debug, PartialEq, Eq)]
 enum Meaning {
     Unavailable,
+    Full,
     Conflict,
     Broken,
 }
@@ -67,7 +68,9 @@ fn meaning(sqlstate: &str) -> Meaning {
         // serialization_failure, deadlock_detected, lock_not_available, idle_in_transaction_session_timeout,
         // read_only_sql_transaction (a standby after a failover), io_error
         "40001" | "40P01" | "55P03" | "25P03" | "25006" | "58030" => Meaning::Unavailable,
-        // connection_exception, insufficient_resources (disk full, too many connections), operator_intervention (shutdown,
+        // disk_full
+        "53100" => Meaning::Full,
+        // connection_exception, insufficient_resources (too many connections), operator_intervention (shutdown,
         // statement_timeout)
         code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => Meaning::Unavailable,
         _ => Meaning::Broken,
@@ -86,6 +89,7 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(db) => match meaning(&db.code().unwrap_or_default()) {
                 Meaning::Conflict => Self::Conflict(db.constraint().unwrap_or_default().to_owned()),
                 Meaning::Unavailable => Self::unavailable(error),
+                Meaning::Full => Self::Full(error.into()),
                 Meaning::Broken => Self::broken(error),
             },
             _ => Self::broken(error),
@@ -130,7 +134,7 @@ mod tests {
             ("57014", Meaning::Unavailable),
             ("57P01", Meaning::Unavailable),
             ("57P03", Meaning::Unavailable),
-            ("53100", Meaning::Unavailable),
+            ("53100", Meaning::Full),
             ("53300", Meaning::Unavailable),
             ("08006", Meaning::Unavailable),
             ("", Meaning::Broken),

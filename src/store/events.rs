@@ -186,11 +186,42 @@ pub async fn since(
     Ok(rows)
 }
 
-/// Names of the scalars that the job's client reported, sorted, at most `limit` of them.
+/// What a job's client has reported, the newest report included.
+#[derive(Debug, Clone, Copy)]
+pub struct Reported {
+    /// Values, each report counted as some at least.
+    pub values: i64,
+    /// Distinct names.
+    pub names: i64,
+}
+
+/// Counts a report of scalars of these names, as so many values. The job's row must be held.
+pub async fn count_metrics(conn: &mut Connection, job: JobId, names: &[String], values: i64) -> Result<Reported> {
+    let row = sqlx::query!(
+        r#"insert into job_metrics as known (job_id, reported, names) values ($1, $3, $2)
+           on conflict (job_id) do update set reported = known.reported + excluded.reported,
+               names = case when known.names @> excluded.names then known.names
+                            else (select array_agg(distinct name order by name) from unnest(known.names || excluded.names) name) end
+           returning reported, cardinality(names)::bigint as "names!""#,
+        job.0,
+        names,
+        values,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Reported { values: row.reported, names: row.names })
+}
+
+/// Names of the scalars that the job's client reported, sorted, at most `limit` of them. Of reports from before they were counted, those
+/// of the first two hundred.
 pub async fn metric_names(conn: &mut Connection, job: JobId, limit: i64) -> Result<Vec<String>> {
     let names = sqlx::query_scalar!(
-        r#"select distinct name as "name!" from events, jsonb_object_keys(data) as name
-           where job_id = $1 and type = 'metrics' and name <> 'step' order by 1 limit $2"#,
+        r#"select distinct name as "name!" from (
+               select unnest(names) as name from job_metrics where job_id = $1
+               union all
+               select jsonb_object_keys(data) from (
+                   select data from events where job_id = $1 and type = 'metrics' order by n limit 200) early
+           ) known where name <> 'step' order by 1 limit $2"#,
         job.0,
         limit,
     )

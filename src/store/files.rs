@@ -55,6 +55,8 @@ pub struct NewFile<'a> {
     pub blob: &'a str,
     /// Blob with the byte offset of every row.
     pub index_blob: &'a str,
+    /// Size of that blob; 0 where the file has no index of its own.
+    pub index_bytes: i64,
     /// How rows are written down: the format and the columns of the header.
     pub shape: &'a Value,
     /// How long it lives; for ever when `None`.
@@ -78,8 +80,9 @@ macro_rules! file_rows {
 /// Stores a new file.
 pub async fn insert(conn: &mut Connection, file: &NewFile<'_>) -> Result<FileRow> {
     let row = file_rows!(
-        "insert into files (id, project_id, filename, purpose, bytes, rows, sha256, blob, index_blob, shape, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now() + make_interval(secs => $11))
+        "insert into files (id, project_id, filename, purpose, bytes, rows, sha256, blob, index_blob, shape, expires_at,
+                            index_bytes)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now() + make_interval(secs => $11), $12)
          returning",
         "",
         file.id.0,
@@ -93,6 +96,7 @@ pub async fn insert(conn: &mut Connection, file: &NewFile<'_>) -> Result<FileRow
         file.index_blob,
         file.shape,
         file.seconds.map(|seconds| seconds as f64),
+        file.index_bytes,
     )
     .fetch_one(conn)
     .await?;

@@ -397,7 +397,7 @@ pub async fn set_state(
 ) -> Result<bool> {
     // A lease that is still alive ends in good order here, so its attempt does not count as barren.
     let done = sqlx::query!(
-        "update jobs set status = $4, error = coalesce($5, error),
+        "update jobs set status = $4, error = case when $4 in ('queued', 'running') then null else coalesce($5, error) end,
              started_at = case when $4 = 'running' then coalesce(started_at, now()) else started_at end,
              finished_at = case when $6 then now() end,
              barren_attempts = case when $4 <> 'running' and lease_until > now() then greatest(barren_attempts - 1, 0)

@@ -30,6 +30,7 @@ pub mod pool;
 mod private_files;
 pub mod projects;
 pub mod steps;
+pub mod storage;
 pub mod uploads;
 pub mod usage;
 pub mod webhooks;

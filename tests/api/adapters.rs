@@ -218,3 +218,16 @@ async fn a_form_that_is_not_whole_makes_no_model() {
     }
     assert!(!world.client.get("/v1/models").await.ok().text().contains("ft:"), "none was made");
 }
+
+#[tokio::test]
+async fn adapters_whose_activations_are_not_finite_become_no_model() {
+    let world = World::new().await;
+    let (config, weights) = folder(&world).await;
+    let (matrices, _) = unpack(&weights);
+    let huge = |tensor: &Tensor| Tensor::f32(&tensor.shape, &vec![1e38; tensor.shape.iter().product()]);
+    let huge: Tensors = matrices.iter().map(|(name, tensor)| (name.clone(), huge(tensor))).collect();
+    let error = world.client.form_to(ADAPTERS, form("tiny", &[(config.clone(), pack(&huge))])).await;
+    let error = error.refused(422, "tensor_invalid");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("No model is made")), "{error}");
+    world.client.form_to(ADAPTERS, form("tiny", &[(config, weights)])).await.ok();
+}

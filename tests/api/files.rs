@@ -4,8 +4,12 @@ use reqwest::multipart::Part;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::client::Client;
+use crate::host::Host;
 use crate::world::World;
+use crate::world::add_tiny;
 use crate::world::id;
+use crate::world::make_job;
 
 const THREE_ROWS: &str = "{\"text\": \"w5 w6\"}\n{\"text\": \"w7\", \"text_pair\": \"w8\"}\n\n{\"text\": \"w9\"}\n";
 
@@ -168,4 +172,27 @@ async fn equal_files_are_deleted_one_at_a_time() {
     world.client.delete(&format!("/v1/files/{first}")).await.ok();
     let content = world.client.get(&format!("/v1/files/{second}/content")).await.ok();
     assert_eq!(content.text(), THREE_ROWS);
+}
+
+#[tokio::test]
+async fn what_a_project_stores_has_a_quota_that_counts_indexes_and_checkpoints() {
+    let host = Host::start(&[("BLINDTUNE_LIMITS__STORED_BYTES_PER_PROJECT", "60000")]).await;
+    add_tiny(&host).await;
+    let client = Client::new(&host.base(), Some(&host.key("stores", &[]).await));
+    // 3,000 rows of 14 bytes, and 12 bytes of index for each.
+    let rows = "{\"text\":\"w5\"}\n".repeat(3000);
+    let error = client.upload("large.jsonl", rows).await.refused(413, "storage_exceeded");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("limits.stored_bytes_per_project")), "{error}");
+    let file = client.upload("rows.jsonl", "{\"text\":\"w5\"}\n".repeat(1000)).await.ok_json();
+    let mut job = make_job(&client, json!({})).await;
+    job.step_ok().await;
+    client.post(&job.path("/checkpoints"), &json!({})).await.ok(); // 8 KB of adapters
+    let second = || client.upload("more.jsonl", "{\"text\":\"w5\"}\n".repeat(1900));
+    second().await.refused(413, "storage_exceeded");
+    let other = Client::new(&host.base(), Some(&host.key("other", &[]).await));
+    other.upload("rows.jsonl", "{\"text\":\"w5\"}\n".repeat(1000)).await.ok();
+    client.delete(&format!("/v1/files/{}", file["id"].as_str().expect("an id"))).await.ok();
+    second().await.ok();
+    client.post(&job.path("/checkpoints"), &json!({})).await.refused(413, "storage_exceeded");
+    job.step_ok().await;
 }

@@ -1,7 +1,11 @@
 use serde_json::json;
 
+use crate::client::Client;
 use crate::client::JSON;
+use crate::host::Host;
 use crate::world::World;
+use crate::world::add_tiny;
+use crate::world::make_job;
 
 #[tokio::test]
 async fn scalars_become_an_event() {
@@ -47,4 +51,42 @@ async fn a_job_that_is_over_takes_none() {
     job.verb("cancel").await.ok();
     let body = json!({"step": 1, "metrics": {"loss": 0.5}});
     job.client.post(&job.path("/metrics"), &body).await.refused(409, "job_not_running");
+}
+
+#[tokio::test]
+async fn names_of_metrics_are_bounded_and_a_job_with_many_reports_completes() {
+    let world = World::new().await;
+    let mut job = world.job(json!({})).await;
+    job.step_ok().await;
+    let report = |step: u64, names: std::ops::Range<u64>| {
+        let metrics: serde_json::Map<_, _> = names.map(|name| (format!("loss_{name}"), json!(step))).collect();
+        json!({"step": step, "metrics": metrics})
+    };
+    let error = job.client.post(&job.path("/metrics"), &report(0, 0..3500)).await.refused(400, "too_many_metrics");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("limits.metric_names_per_job")), "{error}");
+    for step in 1..=60 {
+        job.client.post(&job.path("/metrics"), &report(step, 0..200)).await.ok();
+    }
+    job.client.post(&job.path("/metrics"), &report(61, 200..300)).await.refused(400, "too_many_metrics");
+    let done = job.verb("complete").await.ok_json();
+    let file = done["result_files"][0].as_str().expect("a file").to_owned();
+    let csv = job.client.get(&format!("/v1/files/{file}/content")).await.ok().text();
+    assert_eq!(csv.lines().count(), 61, "the refused reports are not in it");
+    assert!(csv.lines().all(|line| line.split(',').count() == 201), "a column for each name");
+}
+
+#[tokio::test]
+async fn values_of_metrics_are_bounded_over_all_reports_of_a_job() {
+    let host = Host::start(&[("BLINDTUNE_LIMITS__METRIC_VALUES_PER_JOB", "40")]).await;
+    add_tiny(&host).await;
+    let client = Client::new(&host.base(), Some(&host.key("reports", &[]).await));
+    let mut job = make_job(&client, json!({})).await;
+    job.step_ok().await;
+    let report = json!({"step": 1, "metrics": {"loss": 0.5}});
+    for _ in 0..4 {
+        client.post(&job.path("/metrics"), &report).await.ok();
+    }
+    let error = client.post(&job.path("/metrics"), &report).await.refused(400, "too_many_metrics");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("limits.metric_values_per_job")), "{error}");
+    job.verb("complete").await.ok();
 }

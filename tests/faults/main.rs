@@ -13,6 +13,7 @@ mod idempotency;
 mod memory;
 mod points;
 mod shutdown;
+mod storage;
 mod streams;
 mod two_hosts;
 mod webhooks;

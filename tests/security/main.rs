@@ -2,6 +2,7 @@
 
 mod canary;
 mod contract;
+mod held_bytes;
 mod isolation;
 mod keys;
 mod labels;

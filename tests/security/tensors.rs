@@ -150,3 +150,31 @@ async fn json_tensors_go_through_the_same_door() {
         harmless(&mut job, reply, &expected).await;
     }
 }
+
+#[tokio::test]
+async fn adapters_that_give_no_finite_activations_are_refused_and_no_model_is_made_of_them() {
+    let world = World::new().await;
+    let mut job = world.job(json!({})).await;
+    let theta = job.theta(0).await;
+    let huge = Tensor::f32(&theta.shape, &vec![1e38; theta.shape[0]]);
+    let (_, expected) = job.forward_ok(&batch()).await;
+
+    let mut sent = batch();
+    sent.insert("theta.0".to_owned(), huge.clone());
+    let seq = job.seq;
+    let reply = job.forward(&sent).await;
+    assert_eq!(reply.refused(422, "tensor_invalid")["param"], "h.0");
+    assert_eq!((job.seq, job.next_seq().await), (seq, seq), "a refused forward is no step");
+    assert_eq!(job.theta(0).await, theta, "the values that were sent with it are not taken over");
+    world.client.post_tensors(&job.path("/forward?train=false"), &sent).await.refused(422, "tensor_invalid");
+    assert_eq!(job.forward_ok(&batch()).await.1["h.0"], expected["h.0"]);
+
+    world.client.put_tensors(&job.path("/adapters/0"), &one("theta.0", huge)).await.ok();
+    let error = job.verb("complete").await.refused(422, "tensor_invalid");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("No model is made")), "{error}");
+    let models = world.client.get("/v1/models").await.ok_json();
+    let made = models["data"].as_array().expect("a list").iter();
+    assert_eq!(made.filter(|model| model["id"].as_str().is_some_and(|id| id.starts_with("ft:"))).count(), 0);
+    world.client.put_tensors(&job.path("/adapters/0"), &one("theta.0", theta)).await.ok();
+    job.verb("complete").await.ok();
+}

@@ -98,6 +98,7 @@ fn file(project: ProjectId, blob: &str) -> NewFile<'_> {
         sha256: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         blob,
         index_blob: "files/index",
+        index_bytes: 0,
         shape: &SHAPE,
         seconds: None,
     }

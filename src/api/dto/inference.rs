@@ -303,6 +303,19 @@ pub enum Encoding {
     Base64,
 }
 
+/// Bytes that a 32-bit float takes in JSON, at most, by the four that it has.
+const DECIMAL: u64 = 4;
+
+impl Encoding {
+    /// Bytes of tensors that take as much room in a body as vectors of so many bytes.
+    pub fn bytes(self, vectors: u64) -> u64 {
+        match self {
+            Self::Float => vectors.saturating_mul(DECIMAL),
+            Self::Base64 => vectors,
+        }
+    }
+}
+
 impl EmbeddingsBody {
     /// How the vectors are wanted; refuses what OpenAI's models can do and activations cannot.
     pub fn encoding(&self) -> Result<Encoding> {

@@ -135,6 +135,10 @@ pub struct EstimateObject {
     /// Bytes of features that a features job leaves in its result files, headers left out; null for other methods.
     #[schema(required, example = json!(null))]
     pub result_bytes: Option<u64>,
+    /// Bytes that the host holds for the job between its calls, at most, of `limits.held_bytes_per_job`: its adapters, as often as forwards
+    /// that are retained pin them, in host custody the optimizer's state, and a step's answers. Null for other methods.
+    #[schema(required, example = 6193152)]
+    pub held_bytes: Option<u64>,
     /// Seconds that this host works on the steps under its present load. Network and the client's own work come on top.
     #[schema(example = 12.5)]
     pub seconds: f64,
@@ -163,6 +167,7 @@ impl From<Estimate> for EstimateObject {
             bytes_up,
             bytes_down,
             result_bytes: estimate.result_bytes,
+            held_bytes: estimate.held_bytes,
             seconds: estimate.seconds,
             seconds_per_step: estimate.seconds_per_step,
             device: estimate.device,

@@ -2,6 +2,8 @@
 //! on them; must never decide whether a call may run.
 
 pub mod audit_log;
+pub mod holding;
 pub mod metering;
 pub mod sent;
+pub mod storage;
 pub mod usage;

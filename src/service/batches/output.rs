@@ -131,6 +131,7 @@ async fn insert(work: &Work<'_>, transaction: &mut Tx, part: Part, blob: Option<
         sha256: &blob.sha256,
         blob: &blob.path,
         index_blob: &blob.path, // no batch reads rows of it, so it has no index of its own
+        index_bytes: 0,
         shape: &json!({}),
         seconds: Some(work.batch.output_seconds),
     };

@@ -130,6 +130,7 @@ fn new_file<'a>(turn: &Turn, finished: &'a Finished, blob: &'a BlobRef, shape: &
         sha256: &blob.sha256,
         blob: &blob.path,
         index_blob: &blob.path, // no step reads rows of it, so it has no index of its own
+        index_bytes: 0,
         shape,
         seconds: Some(finished.seconds),
     }
@@ -174,6 +175,19 @@ pub async fn pause(context: &Context, turn: &Turn, budget: &str) -> Result<()> {
         let message = format!("The budget for this month is spent ({budget}); resume the job when there is more");
         note_with(&mut transaction, &job, Level::Warn, &message, None).await?;
         end(context, &mut transaction, &job, JobEvent::PauseAsked, None).await?;
+        commit(transaction).await?;
+    }
+    Ok(())
+}
+
+/// Pauses the job of a turn that found no room for its shard; its `error` says so until its owner resumes it.
+pub async fn pause_full(context: &Context, turn: &Turn, failure: JobFailure) -> Result<()> {
+    let mut transaction = context.begin().await?;
+    let job = held(&mut transaction, turn).await?;
+    if still_works(&job, turn) {
+        let message = "The host's storage is full; resume the job when there is room";
+        note_with(&mut transaction, &job, Level::Warn, message, None).await?;
+        end(context, &mut transaction, &job, JobEvent::OutOfRoom, Some(failure)).await?;
         commit(transaction).await?;
     }
     Ok(())

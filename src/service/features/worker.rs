@@ -128,6 +128,9 @@ impl Features {
         tracing::warn!(job.id = %turn.job, %error, "a shard of {} failed: {error}", turn.job);
         if turn.barren_attempts >= self.context.jobs.max_barren_attempts || !may_pass(&error) {
             let failure = JobFailure { code: error.code.as_str().into(), message: error.message, param: error.param };
+            if error.code == ErrorCode::StorageFull {
+                return commit::pause_full(&self.context, turn, failure).await;
+            }
             return commit::fail(&self.context, turn, failure).await;
         }
         features::pass_turn(&mut *self.context.connection().await?, turn.job, turn.attempt).await?;

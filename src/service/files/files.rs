@@ -21,6 +21,7 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::FileId;
 use crate::domain::ids::ProjectId;
 use crate::service::access::idempotency::AnswerRecord;
+use crate::service::accounting::storage::check_room;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -230,6 +231,7 @@ impl Files {
         draft: &Draft,
         publication: &Publication,
     ) -> Result<FileRow> {
+        check_room(&self.0, connection, project, draft.blob.bytes + draft.index.bytes).await?;
         let shape = serde_json::to_value(&draft.shape).map_err(ServiceError::internal)?;
         let new = NewFile {
             id: FileId(Uuid::now_v7()),
@@ -241,6 +243,7 @@ impl Files {
             sha256: &draft.blob.sha256,
             blob: &draft.blob.path,
             index_blob: &draft.index.path,
+            index_bytes: draft.index.bytes.cast_signed(),
             shape: &shape,
             seconds: publication.seconds,
         };

@@ -20,6 +20,7 @@ use crate::domain::ids::ProjectId;
 use crate::domain::ids::UploadId;
 use crate::domain::limits::LARGEST_WHOLE;
 use crate::service::access::idempotency::AnswerRecord;
+use crate::service::accounting::storage::check_room;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -147,8 +148,10 @@ impl Uploads {
     where
         ServiceError: From<E>,
     {
-        let found = uploads::get(&mut *self.0.connection().await?, project, id).await?;
-        pending(id, found)?;
+        let mut connection = self.0.connection().await?;
+        pending(id, uploads::get(&mut connection, project, id).await?)?;
+        check_room(&self.0, &mut connection, project, 0).await?;
+        drop(connection); // the body may take its time
         receive(&self.0, BlobKind::Parts, body, PART_BYTES).await
     }
 
@@ -188,6 +191,7 @@ impl Uploads {
             let message = format!("An upload has at most {PARTS} parts and {most} bytes in all (limits.file_bytes).");
             return Err(ServiceError::new(ErrorCode::TooLarge, message).at("data"));
         }
+        check_room(&self.0, &mut transaction, project, blob.bytes).await?;
         let part = uploads::insert_part(&mut transaction, PartId(Uuid::now_v7()), id, blob).await?;
         record.write(&mut transaction, &part).await?;
         commit(transaction).await?;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
 use crate::domain::features::Given;
+use crate::domain::held_bytes::Held;
 use crate::domain::ids::JobId;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
@@ -36,6 +37,7 @@ use crate::engine::Metered;
 use crate::engine::SessionSpec;
 use crate::engine::Start;
 use crate::service::access::concurrency::Permits;
+use crate::service::accounting::holding::hold_body;
 use crate::service::accounting::metering::Effect;
 use crate::service::accounting::metering::size;
 use crate::service::context::Context;
@@ -77,6 +79,11 @@ pub struct InferenceAnswer {
 }
 
 impl InferenceAnswer {
+    /// Bytes of its tensors.
+    pub fn bytes(&self) -> u64 {
+        size(&self.tensors) as u64
+    }
+
     /// What it used, for a body of so many bytes.
     pub fn amounts(&self, bytes_in: usize) -> Amounts {
         let effect = Effect { device: self.device, bytes_out: size(&self.tensors), ..Effect::default() };
@@ -207,6 +214,11 @@ impl Inference {
         let ended = self.take_out(|(id, ..), _| *id == model);
         self.close(ended).await;
         Ok(())
+    }
+
+    /// Takes the bytes of a body with so many bytes of tensors, which go back when it was read.
+    pub fn hold(&self, project: ProjectId, tensors: u64) -> Result<Held> {
+        hold_body(&self.context, project, tensors)
     }
 
     /// Counts what an answer cost, for the key that asked.

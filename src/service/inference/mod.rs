@@ -3,6 +3,7 @@
 
 mod inference;
 mod parts;
+pub mod probing;
 mod request;
 pub mod runnable;
 

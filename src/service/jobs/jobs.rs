@@ -1,30 +1,23 @@
-//! Fine-tuning jobs. Owns what a client may do with one after its creation: look, pause, resume, cancel, complete, report;
+//! Fine-tuning jobs. Owns what a client may do with one after its creation: look, pause, resume, cancel, complete (reports are `metrics`');
 //! the rules of each change of state are `lifecycle`'s.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::domain::error_code::ErrorCode;
-use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::job::JobEvent;
-use crate::domain::labels::is_label_name;
-use crate::domain::limits::LARGEST_NUMBER;
-use crate::domain::limits::LARGEST_WHOLE;
 use crate::failpoint;
 use crate::service::access::idempotency::AnswerRecord;
-use crate::service::accounting::metering::MeteredCall;
-use crate::service::accounting::sent::Sent;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::context::known_cursor;
-use crate::service::error::ServiceError;
 use crate::service::features::Features;
+use crate::service::inference::probing::check_session;
 use crate::service::lifecycle::result_file;
 use crate::service::lifecycle::transitions::admit;
 use crate::service::lifecycle::transitions::admit_next;
@@ -42,17 +35,14 @@ use crate::store::Page as PageRequest;
 use crate::store::Paged;
 use crate::store::blobs::BlobKind;
 use crate::store::events;
-use crate::store::events::EventKind;
 use crate::store::events::EventRow;
 use crate::store::events::Level;
-use crate::store::events::NewEvent;
 use crate::store::jobs;
 use crate::store::jobs::Completion;
 use crate::store::jobs::JobRow;
 use crate::store::jobs::Metadata;
 use crate::store::jobs::MetadataFilter;
 use crate::store::ledger;
-use crate::store::ledger::LedgerKind;
 use crate::store::ledger::LedgerRow;
 use crate::store::models;
 use crate::store::models::AdapterBlobs;
@@ -60,17 +50,6 @@ use crate::store::models::TunedModel;
 
 /// A job as its project sees it.
 pub type JobView = JobRow;
-
-/// Scalars that a client chose to report.
-#[derive(Debug, Clone)]
-pub struct MetricsReport {
-    /// The client's own step.
-    pub step: u64,
-    /// By name.
-    pub metrics: BTreeMap<String, f64>,
-    /// For the ledger.
-    pub sent: Sent,
-}
 
 /// A change of state that a client asks for.
 #[derive(Debug, Clone, Copy)]
@@ -182,6 +161,7 @@ impl Jobs {
         record: &AnswerRecord<JobRow>,
     ) -> Result<JobRow> {
         let Some(session) = slot.as_mut() else { return Err(missing(id)) };
+        check_session(&self.context, id, &session.info, session.job.settings.adapter_sets).await?;
         let saved =
             checkpointing::save(&self.context, session, checkpointing::Kind::Asked(None), &AnswerRecord::none())
                 .await?;
@@ -252,53 +232,5 @@ impl Jobs {
     pub async fn ledger(&self, project: ProjectId, id: JobId, after: i64, limit: u32) -> Result<Paged<LedgerRow>> {
         self.get(project, id).await?;
         Ok(ledger::list(&mut *self.context.connection().await?, project, id, after, limit).await?)
-    }
-
-    /// Takes scalars that the client chose to report, as an event.
-    pub async fn metrics(
-        &self,
-        project: ProjectId,
-        id: JobId,
-        report: MetricsReport,
-        record: AnswerRecord<EventRow>,
-    ) -> Result<EventRow> {
-        let MetricsReport { step, metrics, sent } = report;
-        let job = self.get(project, id).await?;
-        if job.status.is_final() {
-            return Err(ServiceError::new(ErrorCode::JobNotRunning, format!("The job is {}.", job.status)));
-        }
-        if step > LARGEST_WHOLE.unsigned_abs() {
-            return Err(ServiceError::new(ErrorCode::InvalidMetric, "step: at most 9007199254740991.").at("step"));
-        }
-        for (name, value) in &metrics {
-            let param = format!("metrics.{name}");
-            if is_label_name(name) {
-                return Err(ServiceError::label_present(name, param));
-            }
-            if name.is_empty() || name.chars().count() > 64 || value.is_nan() || value.abs() > LARGEST_NUMBER {
-                return Err(ServiceError::new(
-                    ErrorCode::InvalidMetric,
-                    format!("{param}: a name of 1 to 64 characters and a number of at most 1e300."),
-                )
-                .at(param));
-            }
-        }
-        let mut transaction = self.context.begin().await?;
-        let call = MeteredCall { kind: LedgerKind::Metrics, seq: None, sent: &sent };
-        ledger::append(&mut transaction, &call.entry(id)).await?;
-        let mut data = json!(metrics);
-        data["step"] = json!(step);
-        let event = NewEvent {
-            id: EventId(Uuid::now_v7()),
-            job: id,
-            level: Level::Info,
-            kind: EventKind::Metrics,
-            message: &format!("Step {step}"),
-            data: Some(&data),
-        };
-        let event = events::append(&mut transaction, &event).await?;
-        record.write(&mut transaction, &event).await?;
-        commit(transaction).await?;
-        Ok(event)
     }
 }

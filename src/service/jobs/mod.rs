@@ -5,7 +5,8 @@ pub mod checkpoints;
 pub mod creation;
 pub mod event_streams;
 mod jobs;
+mod metrics;
 
 pub use jobs::JobView;
 pub use jobs::Jobs;
-pub use jobs::MetricsReport;
+pub use metrics::MetricsReport;

@@ -20,20 +20,20 @@ use crate::store::files::NewFile;
 use crate::store::jobs;
 use crate::store::jobs::JobRow;
 
-/// Most columns: a client that gives each report a name of its own would otherwise write a square.
-const COLUMNS: usize = 256;
 /// Reports in memory at once.
-const PAGE: i64 = 1000;
+const PAGE: i64 = 100;
 
 /// Gives a job that has just ended its file, where its client reported metrics; in the transaction that ends the job.
 pub async fn attach(context: &Context, connection: &mut Connection, job: JobRow) -> Result<JobRow> {
-    let mut names = events::metric_names(connection, job.id, COLUMNS as i64 + 1).await?;
+    // Reports from before names were bounded may have more.
+    let columns = context.limits.metric_names_per_job;
+    let mut names = events::metric_names(connection, job.id, columns as i64 + 1).await?;
     if names.is_empty() {
         return Ok(job);
     }
-    if names.len() > COLUMNS {
-        names.truncate(COLUMNS);
-        let message = format!("step_metrics.csv has the first {COLUMNS} metrics by name; there are more");
+    if names.len() > columns {
+        names.truncate(columns);
+        let message = format!("step_metrics.csv has the first {columns} metrics by name; there are more");
         note(connection, &job, Level::Warn, &message).await?;
     }
     let mut writer = context.blobs.writer(BlobKind::Files).await?;
@@ -59,6 +59,7 @@ pub async fn attach(context: &Context, connection: &mut Connection, job: JobRow)
         sha256: &blob.sha256,
         blob: &blob.path,
         index_blob: &blob.path, // no step reads rows of it, so it has no index of its own
+        index_bytes: 0,
         shape: &json!({}),
         seconds: None,
     };

@@ -92,7 +92,7 @@ pub async fn apply(
 /// What the event would make of a job, for "it cannot be ...".
 fn participle(event: JobEvent) -> &'static str {
     match event {
-        JobEvent::PauseAsked | JobEvent::IdleTooLong => "paused",
+        JobEvent::PauseAsked | JobEvent::IdleTooLong | JobEvent::OutOfRoom => "paused",
         JobEvent::Resumed => "resumed",
         JobEvent::CancelAsked => "cancelled",
         JobEvent::Completed => "completed",
@@ -117,6 +117,23 @@ pub async fn admit(connection: &mut Connection, limits: &Limits, job: JobRow) ->
         return Ok(job);
     }
     apply(connection, &job, JobEvent::Admitted, None).await
+}
+
+/// Pauses a job whose state the host has no room to store; its `error` says so until it runs again.
+pub async fn pause_full(context: &Context, full: Abandoned) -> Result<()> {
+    let mut transaction = context.begin().await?;
+    let job = held(&mut transaction, full.project, full.job, full.attempt).await?;
+    let failure = JobFailure {
+        code: ErrorCode::StorageFull.as_str().into(),
+        message: "The host has no room for the job's checkpoint. It is paused, and goes on from its newest checkpoint: once there is \
+                  room, send the steps after durable_seq again."
+            .into(),
+        param: None,
+    };
+    apply(&mut transaction, &job, JobEvent::OutOfRoom, Some(failure)).await?;
+    note(&mut transaction, &job, Level::Warn, "Paused: the host's storage is full").await?;
+    admit_next(&mut transaction, &context.limits, full.project).await?;
+    commit(transaction).await
 }
 
 /// Pauses a job that nobody called for long, unless a host has taken it up since.

@@ -1,6 +1,8 @@
 //! Adapters on their way in: PEFT folders that become a fine-tuned model. Owns which LoRA configurations this host computes
 //! exactly; all others are refused by name, and so is anything that could run code.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use futures::Stream;
 use serde_json::Map;
@@ -14,15 +16,20 @@ use crate::domain::settings::BadSetting;
 use crate::domain::settings::LoraSettings;
 use crate::domain::settings::Pooling;
 use crate::domain::settings::SplitSettings;
+use crate::domain::tensor::Dtype;
+use crate::domain::tensor::WireTensor;
 use crate::engine::EngineError;
 use crate::engine::codec;
 use crate::service::access::idempotency::AnswerRecord;
+use crate::service::accounting::storage::check_room;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::error::ServiceError;
 use crate::service::files::receive::receive;
 use crate::service::files::tensor_metadata::check_tensor_metadata;
+use crate::service::inference::probing::Candidate;
+use crate::service::inference::probing::check_candidate;
 use crate::service::models::models::Models;
 use crate::service::models::peft_export::layout;
 use crate::service::models::peft_layout::AdapterLayout;
@@ -122,10 +129,18 @@ impl Models {
         let name = tuned_name(&backbone.name, project, new.suffix.as_deref(), Uuid::now_v7());
         let settings = settings(&self.context, &backbone, &new)?;
         let layout = layout_of(&self.context, &backbone, &settings).await?;
-        let mut adapters = AdapterBlobs::default();
+        let mut values = Vec::new();
         for (set, folder) in new.sets.iter().enumerate() {
-            let theta = self.flat(&layout, set, &folder.weights).await?;
-            adapters.0.push(self.context.blobs.put_atomic(BlobKind::Adapters, theta).await?);
+            values.push(self.flat(&layout, set, &folder.weights).await?);
+        }
+        let folder = PathBuf::from(backbone.folder.clone().unwrap_or_default());
+        let candidate = Candidate { project, folder, settings: settings.clone(), values: values.clone() };
+        check_candidate(&self.context, candidate).await?;
+        let bytes = values.iter().map(|theta| theta.bytes().len() as u64).sum();
+        check_room(&self.context, &mut *self.context.connection().await?, project, bytes).await?;
+        let mut adapters = AdapterBlobs::default();
+        for theta in values {
+            adapters.0.push(self.context.blobs.put_atomic(BlobKind::Adapters, theta.bytes().clone()).await?);
         }
         let tuned = TunedModel {
             project,
@@ -144,7 +159,7 @@ impl Models {
     }
 
     /// The flat vector of a weights file, checked as a client's body is.
-    async fn flat(&self, layout: &AdapterLayout, set: usize, weights: &BlobRef) -> Result<Bytes> {
+    async fn flat(&self, layout: &AdapterLayout, set: usize, weights: &BlobRef) -> Result<WireTensor> {
         let bytes = self.context.blobs.get_verified(weights).await?;
         // PyTorch's own files are a zip or a bare pickle, whatever their name; safetensors has its header from byte 8 on.
         if bytes.get(8) != Some(&b'{') && (bytes.starts_with(b"PK") || bytes.starts_with(&[0x80])) {
@@ -154,12 +169,11 @@ impl Models {
         let (tensors, metadata) = parsed.map_err(|error| ServiceError::from(error).at("weights"))?;
         check_tensor_metadata(&metadata)?;
         let theta = layout.flatten(set, tensors)?;
-        if theta.shape() != [layout.parameters] || !theta.floats().is_some_and(|all| all.iter().all(|x| x.is_finite()))
-        {
+        if theta.shape() != [layout.parameters] || theta.dtype() != Dtype::F32 || !theta.is_finite() {
             let message = format!("weights: set {set} needs {} finite F32 values.", layout.parameters);
             return Err(ServiceError::new(ErrorCode::TensorInvalid, message).at("weights"));
         }
-        Ok(theta.bytes().clone())
+        Ok(theta)
     }
 }
 

@@ -12,6 +12,8 @@ use uuid::Uuid;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::families;
 use crate::domain::features::FeatureSettings;
+use crate::domain::held_bytes::Held;
+use crate::domain::held_bytes::Holder;
 use crate::domain::ids::FileId;
 use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
@@ -31,6 +33,7 @@ use crate::engine::SessionSpec;
 use crate::engine::Share;
 use crate::engine::Start;
 use crate::engine::codec::write_safetensors;
+use crate::service::accounting::holding::hold_session;
 use crate::service::accounting::sent::Sent;
 use crate::service::context::Context;
 use crate::service::context::Result;
@@ -126,6 +129,8 @@ pub struct Estimate {
     pub bytes_down: u64,
     /// Bytes of features that a features job leaves.
     pub result_bytes: Option<u64>,
+    /// Bytes that the host holds for the job between its calls, at most; none for a features job.
+    pub held_bytes: Option<u64>,
     /// Seconds that this host works on it, with what else it does at the moment.
     pub seconds: f64,
     /// Seconds of one step of average length.
@@ -149,6 +154,8 @@ struct Plan {
     settings: SplitSettings,
     session: JobId,
     info: SessionInfo,
+    /// What its session holds.
+    held: Held,
     file: Option<FileRow>,
     rows: u64,
     base: bool,
@@ -247,6 +254,7 @@ impl Estimates {
             bytes_up: bytes.up,
             bytes_down: bytes.down,
             result_bytes: None,
+            held_bytes: Some(plan.held.bytes() + shape.held_bytes()),
             seconds: seconds_per_step * steps as f64,
             seconds_per_step,
             device: self.context.device.clone(),
@@ -269,6 +277,7 @@ impl Estimates {
             bytes_up: 0,
             bytes_down: plan.bytes,
             result_bytes: Some(plan.bytes),
+            held_bytes: None,
             seconds: timed.seconds_per_token * read as f64,
             seconds_per_step: 0.0,
             device: self.context.device.clone(),
@@ -297,6 +306,9 @@ impl Estimates {
         if rows == 0 {
             return Err(ServiceError::new(ErrorCode::EmptyFile, "training_file: has no rows.").at("training_file"));
         }
+        let shape = self.context.engine.describe(model.folder.clone(), settings.clone()).await?;
+        let holder = Holder { project, job: Some(session) };
+        let held = hold_session(&self.context, holder, &settings, shape.adapter_parameters)?;
         let spec = SessionSpec {
             job: session,
             project,
@@ -313,7 +325,7 @@ impl Estimates {
             return Err(ServiceError::new(ErrorCode::RowTooLong, message).at("tokens_per_row"));
         }
         let base = request.base.unwrap_or(settings.custody == Custody::Client);
-        Ok(Plan { request, settings, session, info, file, rows, base })
+        Ok(Plan { request, settings, session, info, held, file, rows, base })
     }
 
     /// Tokens of all rows, or of an even sample of them.

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use crate::domain::settings::Custody;
 use crate::domain::tensor::Dtype;
 use crate::engine::codec::safetensors_bytes;
+use crate::service::accounting::holding::body_bytes;
+use crate::service::accounting::holding::kept_bytes;
 use crate::service::context::Result;
 
 /// One step as it travels.
@@ -66,6 +68,19 @@ fn size(tensors: Vec<Named>, scalars: &[(&str, String)]) -> Result<u64> {
 }
 
 impl StepShape {
+    /// Bytes that a step's answers hold, at most: those that are kept for repeats, and the larger one on its way out.
+    pub fn held_bytes(&self) -> u64 {
+        let floats = |count: usize| (count * Dtype::F32.size()) as u64;
+        let forward = floats(self.rows * self.hidden * (self.sets + usize::from(self.base)))
+            + if self.lengths { (self.batch * Dtype::I64.size()) as u64 } else { 0 };
+        let backward = match self.custody {
+            Custody::Client => floats(self.sets * self.shares * self.parameters),
+            Custody::Host => 0,
+        };
+        let others = kept_bytes(0) * (self.calls() - 2);
+        kept_bytes(forward) + kept_bytes(backward) + others + body_bytes(forward.max(backward))
+    }
+
     /// Numbered calls of a step.
     fn calls(&self) -> u64 {
         match self.custody {

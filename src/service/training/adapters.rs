@@ -4,6 +4,8 @@
 use std::time::Instant;
 
 use crate::domain::expiry::ExpiresAfter;
+use crate::domain::held_bytes::Held;
+use crate::domain::held_bytes::values_bytes;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::tensor::WireTensor;
@@ -29,6 +31,16 @@ pub struct AdapterValues {
     pub sent: Sent,
 }
 
+/// An adapter set on its way out.
+pub struct SetOut {
+    /// Its flat vector.
+    pub theta: WireTensor,
+    /// How it is laid out.
+    pub layout: AdapterLayout,
+    /// They go back when the body was read.
+    pub body: Held,
+}
+
 /// A checkpoint that a client asks for.
 #[derive(Debug, Clone)]
 pub struct NewCheckpoint {
@@ -40,12 +52,13 @@ pub struct NewCheckpoint {
 
 impl Steps {
     /// One adapter set's flat vector.
-    pub async fn adapter(&self, project: ProjectId, job: JobId, set: usize) -> Result<(WireTensor, AdapterLayout)> {
+    pub async fn adapter(&self, project: ProjectId, job: JobId, set: usize) -> Result<SetOut> {
         let mut slot = self.sessions.open(project, job).await?;
         let session = open(&mut slot)?;
         check_set(session, set)?;
+        let body = session.answers.room_for_body(values_bytes(1, session.info.adapter_parameters), None)?;
         let theta = self.context.engine.adapter(job, set).await?;
-        Ok((theta, layout_of(session)))
+        Ok(SetOut { theta, layout: layout_of(session), body })
     }
 
     /// How a job's adapters are laid out.

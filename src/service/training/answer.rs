@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::ids::ForwardId;
 use crate::domain::tensor::WireTensor;
+use crate::service::accounting::metering::size;
 
 /// What the engine took for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,16 @@ pub struct Timing {
     pub engine: Duration,
     /// The device alone: what is billed.
     pub device: Duration,
+}
+
+impl Answer {
+    /// Bytes of its tensors.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Forward { tensors, .. } | Self::Gradients { tensors, .. } => size(tensors) as u64,
+            Self::Accumulated { .. } | Self::Stepped { .. } => 0,
+        }
+    }
 }
 
 /// The answer to a step call.

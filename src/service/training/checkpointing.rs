@@ -11,6 +11,7 @@ use crate::domain::ids::CheckpointId;
 use crate::engine::Snapshot;
 use crate::failpoint;
 use crate::service::access::idempotency::AnswerRecord;
+use crate::service::accounting::storage::check_room;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -57,6 +58,10 @@ pub async fn write(
     snapshot: Snapshot,
     record: &AnswerRecord<CheckpointRow>,
 ) -> Result<CheckpointRow> {
+    if kind != Kind::Automatic {
+        let (project, bytes) = (session.job.project, snapshot.bytes.len() as u64);
+        check_room(context, &mut *context.connection().await?, project, bytes).await?;
+    }
     let blob = context.blobs.put_atomic(BlobKind::Checkpoints, snapshot.bytes).await?;
     failpoint::reach("checkpoint_blob_written");
     let id = CheckpointId(Uuid::now_v7());

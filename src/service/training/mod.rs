@@ -3,8 +3,10 @@
 
 pub mod adapters;
 pub mod answer;
+pub mod answer_size;
 pub mod checkpoint_choice;
 pub mod checkpointing;
+pub mod kept_answers;
 pub mod requests;
 pub mod session;
 pub mod sessions;

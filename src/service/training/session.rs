@@ -1,14 +1,12 @@
 //! A job with its adapters on the device. Owns what this host knows of it between two calls; must never call the engine or
 //! the database.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::domain::settings::Custody;
-use crate::domain::steps::Digest;
 use crate::domain::steps::Progress;
 use crate::engine::SessionInfo;
-use crate::service::training::answer::Answer;
+use crate::service::training::kept_answers::KeptAnswers;
 use crate::store::jobs::JobRow;
 
 /// A job with its adapters on the device.
@@ -26,9 +24,11 @@ pub struct Session {
     /// Counts changes of adapter values.
     pub adapter_version: i64,
     /// Answers since the newest training forward, by seq.
-    pub answers: BTreeMap<u64, (Digest, Answer)>,
+    pub answers: KeptAnswers,
     /// The newest seq and optimizer step that survive a crash, and since when.
     pub durable: Durable,
+    /// Whether the host had no room for its newest checkpoint.
+    pub is_out_of_room: bool,
     /// When the last call ended.
     pub last_used: Instant,
     /// When the lease was last known to be held.

@@ -1,7 +1,6 @@
 //! Open sessions: a job whose adapters are on the device and whose lease this host holds. Owns opening, idling, losing and
 //! closing them; a session is driven by one call at a time, and a lost lease forgets it without writing.
 
-use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::domain::error_code::ErrorCode;
+use crate::domain::held_bytes::Held;
+use crate::domain::held_bytes::Holder;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::settings::Custody;
@@ -20,6 +21,7 @@ use crate::engine::SessionSpec;
 use crate::engine::Start;
 use crate::failpoint;
 use crate::service::access::idempotency::AnswerRecord;
+use crate::service::accounting::holding::hold_session;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -30,6 +32,7 @@ use crate::service::lifecycle::transitions;
 use crate::service::models::tuned::read_adapters;
 use crate::service::training::checkpoint_choice;
 use crate::service::training::checkpointing;
+use crate::service::training::kept_answers::KeptAnswers;
 use crate::service::training::session::Durable;
 use crate::service::training::session::Session;
 use crate::store;
@@ -114,15 +117,30 @@ impl Sessions {
     /// Opens a session: the job runs, this host holds its lease, and the device its adapters. A session that cannot be opened gives
     /// the lease back, so that the attempt does not count as one that died.
     async fn begin(&self, project: ProjectId, id: JobId) -> Result<Session> {
-        bring_to_running(&self.context, project, id).await?;
+        let job = bring_to_running(&self.context, project, id).await?;
+        let held = self.hold(&job).await?;
         let leased_at = Instant::now();
         let attempt = self.claim(id).await?;
-        let opened = self.load(project, id, attempt).await.map(|session| Session { leased_at, ..session });
+        let opened = self.load(&job, attempt, held).await.map(|session| Session { leased_at, ..session });
         if opened.is_err() {
             leases::release(&mut *self.context.connection().await?, id, attempt).await?;
         }
         tracing::info!(job.id = %id, attempt, opened = opened.is_ok(), "session of {id} opened: {}", opened.is_ok());
         opened
+    }
+
+    /// Takes the bytes that the session will hold, before anything of it is loaded.
+    async fn hold(&self, job: &JobRow) -> Result<Held> {
+        let parameters = match job.adapter_parameters {
+            Some(known) => known.unsigned_abs() as usize,
+            None => {
+                let model = models::get(&mut *self.context.connection().await?, job.model).await?;
+                let folder = PathBuf::from(model.and_then(|model| model.folder).unwrap_or_default());
+                self.context.engine.describe(folder, job.settings.clone()).await?.adapter_parameters
+            }
+        };
+        let holder = Holder { project: job.project, job: Some(job.id) };
+        hold_session(&self.context, holder, &job.settings, parameters)
     }
 
     /// Takes the job's lease; gives the fencing token that every write of the session carries.
@@ -136,7 +154,8 @@ impl Sessions {
         })
     }
 
-    async fn load(&self, project: ProjectId, id: JobId, attempt: i32) -> Result<Session> {
+    async fn load(&self, job: &JobRow, attempt: i32, held: Held) -> Result<Session> {
+        let (project, id) = (job.project, job.id);
         let saved = checkpoint_choice::newest_whole(&self.context, project, id, attempt).await?;
         let (checkpoint, bytes) = saved.unzip();
         let Stored { job, model } = self.read_stored(project, id, attempt, checkpoint.as_ref()).await?;
@@ -160,8 +179,9 @@ impl Sessions {
             attempt,
             progress,
             adapter_version: job.adapter_version,
-            answers: BTreeMap::new(),
+            answers: KeptAnswers::new(held),
             durable,
+            is_out_of_room: false,
             last_used: Instant::now(),
             leased_at: Instant::now(),
             base_model: model.name,
@@ -231,6 +251,17 @@ impl Sessions {
         self.discard(job, slot).await;
         leases::release(&mut *self.context.connection().await?, job, attempt).await?;
         saved
+    }
+
+    /// Pauses a job whose checkpoint the host has no room for: what it did since the newest one is its client's to send again.
+    pub async fn pause_full(&self, job: JobId, mut slot: SessionSlot) -> Result<()> {
+        let Some(session) = slot.as_ref() else { return Ok(()) };
+        let full = Abandoned { project: session.job.project, job, attempt: session.attempt };
+        self.discard(job, &mut slot).await;
+        transitions::pause_full(&self.context, full).await?;
+        drop(slot);
+        self.forget_slot(job);
+        Ok(())
     }
 
     /// Drops the slot of a job without a session; give the slot back first.

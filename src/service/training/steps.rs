@@ -38,7 +38,9 @@ use crate::service::error::ServiceError;
 use crate::service::files::row_reader::read_rows;
 use crate::service::training::answer::Answer;
 use crate::service::training::answer::Timing;
+use crate::service::training::answer_size;
 use crate::service::training::checkpointing;
+use crate::service::training::kept_answers::Outgoing;
 use crate::service::training::requests::BackwardRequest;
 use crate::service::training::requests::Batch;
 use crate::service::training::requests::ForwardRequest;
@@ -103,7 +105,7 @@ impl Steps {
     }
 
     /// Runs a forward: a training step when it carries a seq, an evaluation otherwise.
-    pub async fn forward(&self, permit: StepPermit, job: JobId, request: ForwardRequest) -> Result<Answer> {
+    pub async fn forward(&self, permit: StepPermit, job: JobId, request: ForwardRequest) -> Result<Outgoing> {
         let mut slot = self.sessions.open(permit.project, job).await?;
         let answer = match request.seq {
             None => self.evaluate(&mut slot, job, request).await,
@@ -112,9 +114,11 @@ impl Steps {
         self.conclude_call(job, &mut slot, answer, false).await
     }
 
-    async fn evaluate(&self, slot: &mut SessionSlot, job: JobId, request: ForwardRequest) -> Result<Answer> {
+    async fn evaluate(&self, slot: &mut SessionSlot, job: JobId, request: ForwardRequest) -> Result<Outgoing> {
         let session = open(slot)?;
-        let (reply, timing) = self.run_forward(session, &request, None, 0).await?;
+        let run = self.prepare(session, &request).await?;
+        let body = session.answers.room_for_body(run.answer_bytes, None)?;
+        let (reply, timing) = self.run_forward(session, &request, run, Place::default()).await?;
         let effect = Effect {
             tokens: reply.tokens,
             new_adapters: !request.theta.is_empty(),
@@ -123,18 +127,22 @@ impl Steps {
         };
         self.record_unnumbered(session, LedgerKind::Evaluate, &request.sent, effect).await?;
         tracing::debug!(job.id = %job, tokens = reply.tokens, "{job} evaluated {} tokens", reply.tokens);
-        Ok(Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors, timing })
+        let answer = Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors, timing };
+        Ok(Outgoing { answer, body })
     }
 
-    async fn train(&self, slot: &mut SessionSlot, job: JobId, seq: u64, request: ForwardRequest) -> Result<Answer> {
+    async fn train(&self, slot: &mut SessionSlot, job: JobId, seq: u64, request: ForwardRequest) -> Result<Outgoing> {
         let session = open(slot)?;
         let earlier = match self.judge(session, seq, &request.sent).await? {
-            Earlier::Answered(answer) => return Ok(answer),
+            Earlier::Answered(answer) => return again(session, seq, answer),
+            Earlier::Done { .. } if session.answers.is_lost(seq, session.adapter_version) => return Err(answer_lost()),
             Earlier::Done { forward } => Some(forward.unwrap_or(ForwardId(Uuid::now_v7()))),
             Earlier::Never => None,
         };
         let forward = earlier.unwrap_or(ForwardId(Uuid::now_v7()));
-        let (reply, timing) = self.run_forward(session, &request, Some(forward), seq).await?;
+        let run = self.prepare(session, &request).await?;
+        let room = session.answers.room_for_call(run.answer_bytes)?;
+        let (reply, timing) = self.run_forward(session, &request, run, Place { keep: Some(forward), seq }).await?;
         if earlier.is_none() {
             let call = Call {
                 kind: StepKind::Forward,
@@ -149,23 +157,17 @@ impl Steps {
                 },
             };
             self.record(session, &call).await?;
-            session.answers.clear();
+            session.answers.begin(session.adapter_version);
             session.progress.forward_seq = seq;
         }
         tracing::debug!(job.id = %job, seq, tokens = reply.tokens, "{job} forward {seq}: {} tokens", reply.tokens);
         let ForwardReply { tensors, tokens, .. } = reply;
         let answer = Answer::Forward { forward: Some(forward), seq: Some(seq), tokens, tensors, timing };
-        session.answers.insert(seq, (request.sent.digest, answer.clone()));
-        Ok(answer)
+        Ok(session.answers.keep(seq, request.sent.digest, answer, room))
     }
 
-    async fn run_forward(
-        &self,
-        session: &Session,
-        request: &ForwardRequest,
-        keep: Option<ForwardId>,
-        seq: u64,
-    ) -> Result<(ForwardReply, Timing)> {
+    /// Reads the inputs of a forward, and says how large its answer can be, before the device is asked.
+    async fn prepare(&self, session: &Session, request: &ForwardRequest) -> Result<Prepared> {
         let settings = &session.job.settings;
         let adapters = request.adapters.resolve(settings.adapter_sets)?;
         if session.is_host_custody() && !request.theta.is_empty() {
@@ -173,11 +175,24 @@ impl Steps {
             return Err(ServiceError::new(ErrorCode::ThetaNotAccepted, message).at("theta"));
         }
         let inputs = self.inputs(session, &request.batch).await?;
+        let rows = answer_size::rows(&self.context, session, &inputs).await?;
+        let tensors = adapters.len() + usize::from(request.base);
+        let answer_bytes = answer_size::of_forward(rows, session.info.hidden_size, tensors);
+        Ok(Prepared { inputs, adapters, answer_bytes })
+    }
+
+    async fn run_forward(
+        &self,
+        session: &Session,
+        request: &ForwardRequest,
+        prepared: Prepared,
+        place: Place,
+    ) -> Result<(ForwardReply, Timing)> {
         let call = ForwardCall {
-            keep,
-            random: (session.job.seed as u64) ^ seq.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            inputs,
-            adapters,
+            keep: place.keep,
+            random: (session.job.seed as u64) ^ place.seq.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            inputs: prepared.inputs,
+            adapters: prepared.adapters,
             base: request.base,
             theta: request.theta.clone(),
             taps: None,
@@ -208,20 +223,21 @@ impl Steps {
     }
 
     /// Runs the vector-Jacobian products of the shares.
-    pub async fn backward(&self, permit: StepPermit, job: JobId, request: BackwardRequest) -> Result<Answer> {
+    pub async fn backward(&self, permit: StepPermit, job: JobId, request: BackwardRequest) -> Result<Outgoing> {
         let mut slot = self.sessions.open(permit.project, job).await?;
         let answer = self.backward_in(&mut slot, job, request).await;
         self.conclude_call(job, &mut slot, answer, true).await
     }
 
-    async fn backward_in(&self, slot: &mut SessionSlot, job: JobId, request: BackwardRequest) -> Result<Answer> {
+    async fn backward_in(&self, slot: &mut SessionSlot, job: JobId, request: BackwardRequest) -> Result<Outgoing> {
         let session = open(slot)?;
         let seq = request.seq;
         let earlier = match self.judge(session, seq, &request.sent).await? {
-            Earlier::Answered(answer) => return Ok(answer),
+            Earlier::Answered(answer) => return again(session, seq, answer),
             Earlier::Done { .. } if session.is_host_custody() => return Err(answer_lost()),
             earlier => earlier,
         };
+        let room = session.answers.room_for_call(answer_size::of_backward(session, request.shares.len()))?;
         let begun = Instant::now();
         failpoint::reach("gradient_received");
         let done = match self.context.engine.backward(job, request.forward, request.shares).await {
@@ -246,8 +262,7 @@ impl Steps {
             BackwardReply::Gradients(tensors) => Answer::Gradients { seq, tensors, timing, tokens },
             BackwardReply::Accumulated(norms) => Answer::Accumulated { seq, norms, timing, tokens },
         };
-        session.answers.insert(seq, (request.sent.digest, answer.clone()));
-        Ok(answer)
+        Ok(session.answers.keep(seq, request.sent.digest, answer, room))
     }
 
     /// Tells a forward that a restart lost from one that never was.
@@ -267,14 +282,18 @@ impl Steps {
     }
 
     /// Steps AdamW on the accumulated gradients (host custody).
-    pub async fn optim_step(&self, project: ProjectId, job: JobId, request: OptimRequest) -> Result<Answer> {
+    pub async fn optim_step(&self, project: ProjectId, job: JobId, request: OptimRequest) -> Result<Outgoing> {
         let _permit = self.enter(project)?;
         let mut slot = self.sessions.open(project, job).await?;
         let answer = self.optim_step_in(&mut slot, job, request).await;
-        self.conclude_call(job, &mut slot, answer, true).await
+        let answer = self.conclude_call(job, &mut slot, answer, true).await;
+        if slot.as_ref().is_some_and(|session| session.is_out_of_room) {
+            self.sessions.pause_full(job, slot).await?;
+        }
+        answer
     }
 
-    async fn optim_step_in(&self, slot: &mut SessionSlot, job: JobId, request: OptimRequest) -> Result<Answer> {
+    async fn optim_step_in(&self, slot: &mut SessionSlot, job: JobId, request: OptimRequest) -> Result<Outgoing> {
         let session = open(slot)?;
         if !session.is_host_custody() {
             let message =
@@ -283,10 +302,11 @@ impl Steps {
         }
         let seq = request.seq;
         match self.judge(session, seq, &request.sent).await? {
-            Earlier::Answered(answer) => return Ok(answer),
+            Earlier::Answered(answer) => return again(session, seq, answer),
             Earlier::Done { .. } => return Err(answer_lost()),
             Earlier::Never => {}
         }
+        let room = session.answers.room_for_call(0)?;
         let Metered { answer: reply, device, .. } = self.context.engine.optim_step(job, request.adamw).await?;
         failpoint::reach("optimizer_done");
         let effect = Effect { new_adapters: true, device, ..Effect::default() };
@@ -295,7 +315,12 @@ impl Steps {
         let due = reply.step - session.durable.step >= self.context.jobs.checkpoint_every_steps
             || session.durable.at.elapsed() >= self.context.jobs.checkpoint_every;
         if due {
-            checkpointing::save(&self.context, session, checkpointing::Kind::Automatic, &AnswerRecord::none()).await?;
+            let (kind, record) = (checkpointing::Kind::Automatic, AnswerRecord::none());
+            match checkpointing::save(&self.context, session, kind, &record).await {
+                // The step is committed, and its answer is the client's; the job must not go further from its checkpoint.
+                Err(error) if error.code == ErrorCode::StorageFull => session.is_out_of_room = true,
+                saved => drop(saved?),
+            }
         }
         let answer = Answer::Stepped {
             seq,
@@ -305,13 +330,12 @@ impl Steps {
             durable_step: session.durable.step,
             durable_seq: session.durable.seq,
         };
-        session.answers.insert(seq, (request.sent.digest, answer.clone()));
-        Ok(answer)
+        Ok(session.answers.keep(seq, request.sent.digest, answer, room))
     }
 
     /// Whether the call was made before, by the rule of `domain::steps`.
     async fn judge(&self, session: &Session, seq: u64, sent: &Sent) -> Result<Earlier> {
-        let stored = session.answers.get(&seq);
+        let stored = session.answers.get(seq);
         let row = match stored {
             None if seq > 0 && seq < session.progress.next_seq => {
                 steps::get(&mut *self.context.connection().await?, session.job.id, seq).await?
@@ -387,9 +411,9 @@ impl Steps {
         &self,
         job: JobId,
         slot: &mut SessionSlot,
-        answer: Result<Answer>,
+        answer: Result<Outgoing>,
         changes_state: bool,
-    ) -> Result<Answer> {
+    ) -> Result<Outgoing> {
         let Some(session) = slot.as_mut() else { return answer };
         session.last_used = Instant::now();
         self.context.activity.touch();
@@ -412,6 +436,27 @@ enum Earlier {
     Answered(Answer),
     /// It was done; its answer must be computed again.
     Done { forward: Option<ForwardId> },
+}
+
+/// A forward whose inputs were read.
+struct Prepared {
+    inputs: Inputs,
+    adapters: Vec<usize>,
+    /// Of its answer's tensors, at most.
+    answer_bytes: u64,
+}
+
+/// Where a forward stands among a job's steps; nowhere where it evaluates.
+#[derive(Default)]
+struct Place {
+    keep: Option<ForwardId>,
+    seq: u64,
+}
+
+/// A stored answer once more.
+fn again(session: &mut Session, seq: u64, answer: Answer) -> Result<Outgoing> {
+    let body = session.answers.room_for_body(answer.bytes(), Some(seq))?;
+    Ok(Outgoing { answer, body })
 }
 
 /// The session in a slot that was just opened.

@@ -1,0 +1,144 @@
+//! A place for blobs that is full: it is called by its name, costs no job more than the steps since its checkpoint, and passes.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::client::Client;
+use crate::driver::Count;
+use crate::driver::HostRun;
+use crate::host::Host;
+use crate::host::until;
+use crate::world::add_tiny;
+use crate::world::id;
+use crate::world::make_job;
+
+/// Checkpoints by steps alone.
+const EVERY: [(&str, &str); 2] =
+    [("BLINDTUNE_JOBS__CHECKPOINT_EVERY_STEPS", "2"), ("BLINDTUNE_JOBS__CHECKPOINT_EVERY_SECS", "3600")];
+
+/// A disk of 16 MB for a host's blobs. Where this account may mount none, a failpoint of the host acts as one.
+struct SmallDisk {
+    folder: tempfile::TempDir,
+    is_mounted: bool,
+}
+
+impl SmallDisk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("disk");
+        std::fs::create_dir(&place).expect("a folder");
+        let mut mount = Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&place).status();
+        Self { folder, is_mounted: mounted.is_ok_and(|status| status.success()) }
+    }
+
+    fn place(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
+    fn filler(&self) -> PathBuf {
+        match self.is_mounted {
+            true => self.place().join("filler"),
+            false => self.folder.path().join("filler"),
+        }
+    }
+
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.filler()).expect("a file");
+        while self.is_mounted && file.write_all(&[0; 4096]).is_ok() {}
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.filler()).expect("is there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        if self.is_mounted {
+            let _ = Command::new("umount").arg("--lazy").arg(self.place()).status();
+        }
+    }
+}
+
+async fn host_on(disk: &SmallDisk) -> (Host, Client) {
+    let (place, full) = (disk.place(), format!("blob_write=full@{}", disk.filler().display()));
+    let mut settings = EVERY.to_vec();
+    settings.push(("BLINDTUNE_STATE__BLOBS", place.to_str().expect("a text")));
+    if !disk.is_mounted {
+        settings.push(("FAILPOINTS", &full));
+    }
+    let host = Host::start(&settings).await;
+    add_tiny(&host).await;
+    let client = Client::new(&host.base(), Some(&host.key("full", &[]).await));
+    (host, client)
+}
+
+#[tokio::test]
+async fn a_full_disk_pauses_a_job_which_goes_on_from_its_checkpoint_once_there_is_room() {
+    let disk = SmallDisk::new();
+    let (_host, client) = host_on(&disk).await;
+    let expected = HostRun::new(&client, 6, 7, &Count::default()).await.run().await.0;
+    let mut run = HostRun::new(&client, 6, 7, &Count::default()).await;
+    run.run_to(3).await;
+    disk.fill();
+    run.run_to(4).await;
+    let view = run.job.view().await;
+    assert_eq!((&view["status"], &view["error"]["code"]), (&json!("paused"), &json!("storage_full")), "{view}");
+    assert_eq!(
+        (&view["split"]["next_seq"], &view["split"]["durable_seq"]),
+        (&json!(13), &json!(6)),
+        "the step is kept"
+    );
+    let events = client.get(&run.job.path("/events")).await.ok_json();
+    assert!(events.to_string().contains("the host's storage is full"), "{events}");
+
+    // Still full: the old checkpoint loads, and steps are taken up to the next one that is due.
+    let told = run.job.client.post(&run.job.path("/optim_step"), &json!({"seq": 13, "lr": 0.01})).await;
+    assert_eq!(told.refused(409, "step_out_of_order")["expected_seq"], 7);
+    let view = run.job.view().await;
+    assert_eq!((&view["status"], &view["error"]), (&json!("running"), &json!(null)), "{view}");
+
+    disk.free();
+    let (theta, replays) = run.run().await;
+    assert!(theta == expected, "the adapters differ");
+    assert_eq!(replays, 1, "a run is told once where to go on");
+}
+
+#[tokio::test]
+async fn what_needs_room_is_refused_by_name_and_taken_once_there_is_some() {
+    let disk = SmallDisk::new();
+    let (_host, client) = host_on(&disk).await;
+    let mut job = make_job(&client, json!({})).await;
+    job.step_ok().await;
+    disk.fill();
+    let rows = "{\"text\":\"w5\"}\n".repeat(2000);
+    client.upload("rows.jsonl", rows.clone()).await.refused(503, "storage_full");
+    client.post(&job.path("/checkpoints"), &json!({})).await.refused(503, "storage_full");
+    job.verb("complete").await.refused(503, "storage_full");
+    job.step_ok().await;
+    assert_eq!(job.status().await, "running");
+    disk.free();
+    client.upload("rows.jsonl", rows).await.ok();
+    client.post(&job.path("/checkpoints"), &json!({})).await.ok();
+    job.verb("complete").await.ok();
+}
+
+#[tokio::test]
+async fn a_features_job_without_room_pauses_and_its_owner_resumes_it() {
+    let disk = SmallDisk::new();
+    let (_host, client) = host_on(&disk).await;
+    let rows = id(&client.upload("rows.jsonl", "{\"text\":\"w5\"}\n".repeat(20)).await.ok_json());
+    disk.fill();
+    let fields = json!({"training_file": rows, "method": {"type": "features", "features": {}}});
+    let job = make_job(&client, fields).await;
+    until("the job pauses", async || job.status().await == "paused").await;
+    assert_eq!(job.view().await["error"]["code"], "storage_full");
+    disk.free();
+    job.verb("resume").await.ok();
+    until("the job ends", async || job.status().await == "succeeded").await;
+    assert_eq!(job.view().await["error"], json!(null));
+}
