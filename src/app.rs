@@ -190,6 +190,7 @@ impl Host {
         let streams = StreamSettings {
             ping: Duration::from_secs(config.server.sse_ping_secs),
             most: config.server.max_event_streams,
+            most_of_project: share_of_a_project(&config, config.server.max_event_streams),
         };
         let delivery = Delivery::new(Arc::clone(&context), guard, delivery_settings(&config), Arc::clone(&outbox))?;
         let app = App {
@@ -211,7 +212,7 @@ impl Host {
             events: Arc::new(Events::new(Arc::clone(&context), streams, closing.clone(), outbox)),
             webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard)),
             readiness: Arc::new(readiness(&database.pool)),
-            places: Arc::new(Permits::new(places_of_a_project(&config))),
+            places: Arc::new(Permits::new(share_of_a_project(&config, config.server.max_requests_in_flight))),
             processor_turns: Arc::new(ProcessorTurns::new(cores())),
             limits: Arc::new(config.limits.clone()),
         };
@@ -290,9 +291,8 @@ fn stack_settings(config: &Config) -> StackSettings {
 }
 
 /// At least one, however small the share is.
-fn places_of_a_project(config: &Config) -> usize {
-    let server = &config.server;
-    ((server.max_requests_in_flight as f64 * server.project_share) as usize).max(1)
+fn share_of_a_project(config: &Config, most: usize) -> usize {
+    ((most as f64 * config.server.project_share) as usize).max(1)
 }
 
 fn job_settings(config: &Config) -> JobSettings {
