@@ -1,11 +1,8 @@
 //! API keys. Owns making, listing, revoking and checking them; a key is shown once and kept as a hash.
 
 use std::collections::BTreeSet;
-use std::collections::HashMap;
 use std::time::Duration;
-use std::time::Instant;
 
-use parking_lot::Mutex;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -15,6 +12,7 @@ use crate::domain::ids::ProjectId;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::domain::quota::Quota;
+use crate::service::access::checked_keys::CheckedKeys;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::access::tokens::Tokens;
 use crate::service::access::tokens::token_hash;
@@ -32,9 +30,6 @@ use crate::store::keys;
 use crate::store::keys::KeyRow;
 use crate::store::projects;
 use crate::store::projects::ProjectRow;
-
-/// Checked keys are remembered for `Keys::cache` each; more than this many are forgotten together.
-const CACHED_KEYS: usize = 10_000;
 
 /// What a new key shall be.
 #[derive(Debug, Clone)]
@@ -54,13 +49,13 @@ pub struct Keys {
     pool: Pool,
     tokens: Tokens,
     cache: Duration,
-    checked: Mutex<HashMap<[u8; 32], (Instant, Principal)>>,
+    checked: CheckedKeys,
 }
 
 impl Keys {
     /// Keys signed and read by `tokens`; a revoked key stops working after at most `cache`.
     pub fn new(pool: Pool, tokens: Tokens, cache: Duration) -> Self {
-        Self { pool, tokens, cache, checked: Mutex::default() }
+        Self { pool, tokens, cache, checked: CheckedKeys::default() }
     }
 
     /// Makes a key for the project of that name, which is made when it does not exist. The key's text is returned once and
@@ -129,7 +124,7 @@ impl Keys {
         if !keys::revoke(&mut *connection(&self.pool).await?, project, key).await? {
             return Err(ServiceError::not_found("key", key));
         }
-        self.checked.lock().retain(|_, (_, principal)| principal.key != key);
+        self.checked.forget(key);
         Ok(())
     }
 
@@ -148,14 +143,13 @@ impl Keys {
     /// Who holds this key, when it is valid; `None` for every other text, whatever is wrong with it.
     pub async fn check(&self, token: &str) -> Result<Option<Principal>> {
         let hash = token_hash(token);
-        let known = self.checked.lock().get(&hash).cloned();
-        if let Some((at, principal)) = known {
-            let fresh = at.elapsed() < self.cache;
-            if fresh && self.tokens.read(token, unix_now()).is_ok() {
-                return Ok(Some(principal));
-            }
+        if let Some(principal) = self.checked.get(&hash)
+            && self.tokens.read(token, unix_now()).is_ok()
+        {
+            return Ok(Some(principal));
         }
         let Ok(claims) = self.tokens.read(token, unix_now()) else { return Ok(None) };
+        let began = self.checked.generation();
         let mut connection = connection(&self.pool).await?;
         let Some(row) = keys::get(&mut connection, claims.jti).await? else { return Ok(None) };
         let alive = row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > OffsetDateTime::now_utc());
@@ -171,16 +165,8 @@ impl Keys {
             quota: row.quota,
             project_quota: project.map(|project| project.quota).unwrap_or_default(),
         };
-        self.remember(hash, &principal);
+        self.checked.remember(began, hash, &principal, self.cache);
         Ok(Some(principal))
-    }
-
-    fn remember(&self, hash: [u8; 32], principal: &Principal) {
-        let mut checked = self.checked.lock();
-        if checked.len() >= CACHED_KEYS {
-            checked.clear();
-        }
-        checked.insert(hash, (Instant::now(), principal.clone()));
     }
 }
 
