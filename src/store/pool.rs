@@ -11,6 +11,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::postgres::PgPoolOptions;
+use time::OffsetDateTime;
 
 use crate::store::error::Result;
 use crate::store::error::StoreError;
@@ -84,6 +85,11 @@ fn migration_error(error: MigrateError) -> StoreError {
 pub async fn ping(pool: &Pool) -> Result<()> {
     sqlx::query_scalar!(r#"select 1 as "one!""#).fetch_one(pool).await?;
     Ok(())
+}
+
+/// What time it is, by the clock that all hosts share: the database's, now and not when a transaction began.
+pub async fn clock(conn: &mut Connection) -> Result<OffsetDateTime> {
+    Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(conn).await?)
 }
 
 /// Opens the transaction of a use case.

@@ -1,4 +1,5 @@
-//! API keys. Owns making, listing, revoking and checking them; a key is shown once and kept as a hash.
+//! API keys. Owns making, listing, revoking and checking them; a key is shown once and kept as a hash. Their times are the
+//! database's: several hosts have one, and this process's clock may be set.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::store::Paged;
 use crate::store::Pool;
 use crate::store::keys;
 use crate::store::keys::KeyRow;
+use crate::store::pool::clock;
 use crate::store::projects;
 use crate::store::projects::ProjectRow;
 
@@ -85,11 +87,11 @@ impl Keys {
     async fn insert(&self, connection: &mut Connection, project: ProjectId, new: NewKey) -> Result<(KeyRow, String)> {
         check(&new)?;
         let id = KeyId(Uuid::now_v7());
-        let now = OffsetDateTime::now_utc();
+        let now = clock(connection).await?;
         let expires = now + Duration::from_secs(u64::from(new.days) * 86_400);
         let token = self
             .tokens
-            .sign(project, id, now.unix_timestamp() as u64, expires.unix_timestamp() as u64)
+            .sign(project, id, unix(now), unix(expires))
             .map_err(ServiceError::internal)?;
         let row = keys::NewKey {
             id,
@@ -143,17 +145,17 @@ impl Keys {
     /// Who holds this key, when it is valid; `None` for every other text, whatever is wrong with it.
     pub async fn check(&self, token: &str) -> Result<Option<Principal>> {
         let hash = token_hash(token);
-        if let Some(principal) = self.checked.get(&hash)
-            && self.tokens.read(token, unix_now()).is_ok()
-        {
+        if let Some(principal) = self.checked.get(&hash) {
             return Ok(Some(principal));
         }
-        let Ok(claims) = self.tokens.read(token, unix_now()) else { return Ok(None) };
+        let Ok(claims) = self.tokens.read(token) else { return Ok(None) };
         let began = self.checked.generation();
         let mut connection = connection(&self.pool).await?;
         let Some(row) = keys::get(&mut connection, claims.jti).await? else { return Ok(None) };
-        let alive = row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > OffsetDateTime::now_utc());
-        if !alive || row.token_sha256 != hash || row.project != claims.sub {
+        let now = clock(&mut connection).await?;
+        let is_alive = row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > now);
+        let Some(left) = claims.life_left(unix(now)).filter(|_| is_alive) else { return Ok(None) };
+        if row.token_sha256 != hash || row.project != claims.sub {
             return Ok(None);
         }
         keys::touch_last_used(&mut connection, row.id).await?;
@@ -165,7 +167,7 @@ impl Keys {
             quota: row.quota,
             project_quota: project.map(|project| project.quota).unwrap_or_default(),
         };
-        self.checked.remember(began, hash, &principal, self.cache);
+        self.checked.remember(began, hash, &principal, self.cache.min(Duration::from_secs(left)));
         Ok(Some(principal))
     }
 }
@@ -196,6 +198,6 @@ fn check_quota(quota: &Quota) -> Result<()> {
     }
 }
 
-fn unix_now() -> u64 {
-    OffsetDateTime::now_utc().unix_timestamp().max(0) as u64
+fn unix(time: OffsetDateTime) -> u64 {
+    time.unix_timestamp().max(0) as u64
 }
