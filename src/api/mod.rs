@@ -15,6 +15,7 @@ mod examples;
 pub mod extract;
 mod files;
 mod folders;
+mod form_hash;
 pub mod gate;
 mod health;
 mod inference;

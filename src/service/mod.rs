@@ -23,6 +23,7 @@ mod webhooks;
 pub use access::concurrency::Permits;
 pub use access::concurrency::ProcessorTurns;
 pub use access::idempotency::AnswerRecord;
+pub use access::idempotency::BodyHash;
 pub use access::idempotency::GivenAnswer;
 pub use access::idempotency::Idempotency;
 pub use access::idempotency::IdempotencyKey;
