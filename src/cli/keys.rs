@@ -69,7 +69,7 @@ impl KeysCommand {
                     scopes.into_iter().flat_map(|scopes| scopes.0).collect()
                 };
                 let days = days.unwrap_or(config.keys.default_days);
-                let new = NewKey { name, scopes, days, quota: limits.into() };
+                let new = NewKey { name, scopes, days: Some(days), quota: limits.into() };
                 let (row, key) = admin.keys.create_for(&project, new).await?;
                 let id = row.id;
                 eprintln!("{id}: store this key; it is not shown again");

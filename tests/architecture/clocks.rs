@@ -6,7 +6,10 @@ use crate::layer;
 /// Files that read the wall clock of their machine.
 const READ_THE_CLOCK: &[(&str, &str)] = &[
     ("service/accounting/usage.rs", "the day up to which a report goes, where the caller names none"),
-    ("service/webhooks/delivery.rs", "the time that a receiver compares with its own clock; what is old enough to be forgotten"),
+    (
+        "service/webhooks/delivery.rs",
+        "the time that a receiver compares with its own clock; what is old enough to be forgotten",
+    ),
     ("service/webhooks/webhooks.rs", "the same, of a test message"),
     ("store/blobs.rs", "ages of files, by the clock that dated them"),
 ];
@@ -36,7 +39,8 @@ fn leases_are_set_and_judged_by_the_databases_clock() {
         for text in source.text.split('"').filter(|text| text.contains("lease_until")) {
             for (at, name) in text.match_indices("lease_until") {
                 let rest = text[at + name.len()..].trim_start();
-                let value = |rest: &str| rest.trim_start().split([',', '\n', ' ', ')']).next().unwrap_or_default().to_owned();
+                let value =
+                    |rest: &str| rest.trim_start().split([',', '\n', ' ', ')']).next().unwrap_or_default().to_owned();
                 if let Some(rest) = ["<= ", "< ", ">= ", "> "].iter().find_map(|sign| rest.strip_prefix(sign)) {
                     assert!(rest.starts_with("now()"), "{}: a lease is judged by `{}`", source.name, value(rest));
                     judged += 1;

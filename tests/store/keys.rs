@@ -7,7 +7,6 @@ use std::time::Duration;
 use blindtune::domain::ids::ProjectId;
 use blindtune::domain::principal::Scope;
 use blindtune::domain::quota::Quota;
-use blindtune::service::AnswerRecord;
 use blindtune::service::Keys;
 use blindtune::service::NewKey;
 use blindtune::service::Tokens;
@@ -27,7 +26,12 @@ fn keys(world: &World, folder: &Folder) -> TestResult<Arc<Keys>> {
 }
 
 fn new_key() -> NewKey {
-    NewKey { name: "night".to_owned(), scopes: BTreeSet::from([Scope::JobsRead]), days: 1, quota: Quota::default() }
+    NewKey {
+        name: "night".to_owned(),
+        scopes: BTreeSet::from([Scope::JobsRead]),
+        days: Some(1),
+        quota: Quota::default(),
+    }
 }
 
 /// Waits until a statement of this database waits for a lock.
@@ -44,7 +48,7 @@ async fn until_blocked(admin: &mut PgConnection) -> TestResult {
 async fn a_key_that_is_revoked_amid_a_check_is_refused_from_then_on() -> TestResult {
     let (world, folder) = (World::new().await, Folder::new("keys")?);
     let keys = keys(&world, &folder)?;
-    let (row, token) = keys.create(world.project, new_key(), AnswerRecord::none()).await?;
+    let (row, token) = keys.create_for("acme", new_key()).await?;
     let mut admin = PgConnection::connect(&world.url).await?;
     let mut holding = PgConnection::connect(&world.url).await?;
     // The check has read the key when it comes to the project, and waits there while the key is revoked.
@@ -66,10 +70,10 @@ async fn a_key_that_is_revoked_amid_a_check_is_refused_from_then_on() -> TestRes
 async fn a_key_that_was_checked_is_remembered_until_it_is_revoked() -> TestResult {
     let (world, folder) = (World::new().await, Folder::new("keys")?);
     let keys = keys(&world, &folder)?;
-    let (row, token) = keys.create(world.project, new_key(), AnswerRecord::none()).await?;
+    let (row, token) = keys.create_for("acme", new_key()).await?;
     let known = |found: Option<blindtune::domain::principal::Principal>| found.map(|principal| principal.project);
     assert_eq!(known(keys.check(&token).await?), Some(world.project));
-    let hidden = "update api_keys set expires_at = now() - interval '1 day'";
+    let hidden = "update api_keys set token_sha256 = decode(repeat('00', 32), 'hex')";
     sqlx::raw_sql(hidden).execute(&mut PgConnection::connect(&world.url).await?).await?;
     assert_eq!(known(keys.check(&token).await?), Some(world.project), "remembered");
     assert!(keys.revoke(Some(ProjectId(uuid::Uuid::nil())), row.id).await.is_err(), "another project's key");

@@ -33,6 +33,9 @@ use crate::store::pool::clock;
 use crate::store::projects;
 use crate::store::projects::ProjectRow;
 
+/// Life of a key whose maker did not say.
+const DEFAULT_DAYS: u32 = 90;
+
 /// What a new key shall be.
 #[derive(Debug, Clone)]
 pub struct NewKey {
@@ -40,8 +43,8 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub scopes: BTreeSet<Scope>,
-    /// How long it lives.
-    pub days: u32,
+    /// How long it lives; 90 days where it is not said, or less, where the key that makes it ends before.
+    pub days: Option<u32>,
     /// Its limits.
     pub quota: Quota,
 }
@@ -65,34 +68,34 @@ impl Keys {
     pub async fn create_for(&self, project: &str, new: NewKey) -> Result<(KeyRow, String)> {
         let mut transaction = begin(&self.pool).await?;
         let project = projects::find_or_create(&mut transaction, project).await?.id;
-        let made = self.insert(&mut transaction, project, new).await?;
+        let made = self.insert(&mut transaction, project, new, None).await?;
         commit(transaction).await?;
         Ok(made)
     }
 
-    /// Makes a key for a project. The key's text is returned once and never stored.
-    pub async fn create(
-        &self,
-        project: ProjectId,
-        new: NewKey,
-        record: AnswerRecord<KeyRow>,
-    ) -> Result<(KeyRow, String)> {
+    /// Makes a key by the key `maker`, for its project and within its limits: whoever holds a key must not get more by making another.
+    /// The new key's text is returned once and never stored.
+    pub async fn create(&self, maker: KeyId, new: NewKey, record: AnswerRecord<KeyRow>) -> Result<(KeyRow, String)> {
         let mut transaction = begin(&self.pool).await?;
-        let (row, token) = self.insert(&mut transaction, project, new).await?;
+        let maker = keys::get(&mut transaction, maker).await?.ok_or_else(|| ServiceError::not_found("key", maker))?;
+        let (row, token) = self.insert(&mut transaction, maker.project, new, Some(&maker)).await?;
         record.write(&mut transaction, &row).await?;
         commit(transaction).await?;
         Ok((row, token))
     }
 
-    async fn insert(&self, connection: &mut Connection, project: ProjectId, new: NewKey) -> Result<(KeyRow, String)> {
+    async fn insert(
+        &self,
+        connection: &mut Connection,
+        project: ProjectId,
+        new: NewKey,
+        maker: Option<&KeyRow>,
+    ) -> Result<(KeyRow, String)> {
         check(&new)?;
         let id = KeyId(Uuid::now_v7());
         let now = clock(connection).await?;
-        let expires = now + Duration::from_secs(u64::from(new.days) * 86_400);
-        let token = self
-            .tokens
-            .sign(project, id, unix(now), unix(expires))
-            .map_err(ServiceError::internal)?;
+        let expires = end(&new, now, maker)?;
+        let token = self.tokens.sign(project, id, unix(now), unix(expires)).map_err(ServiceError::internal)?;
         let row = keys::NewKey {
             id,
             project,
@@ -100,7 +103,7 @@ impl Keys {
             token_sha256: &token_hash(&token),
             scopes: &new.scopes.into_iter().collect::<Vec<_>>(),
             expires_at: Some(expires),
-            quota: new.quota,
+            quota: maker.map_or(Ok(new.quota), |maker| inherited(&new.quota, maker))?,
         };
         Ok((keys::insert(connection, &row).await?, token))
     }
@@ -173,7 +176,7 @@ impl Keys {
 }
 
 fn check(new: &NewKey) -> Result<()> {
-    if !(1..=366).contains(&new.days) {
+    if new.days.is_some_and(|days| !(1..=366).contains(&days)) {
         return Err(ServiceError::new(ErrorCode::InvalidDays, "A key lives from 1 to 366 days.").at("days"));
     }
     if new.name.is_empty() || new.name.chars().count() > 200 {
@@ -185,6 +188,31 @@ fn check(new: &NewKey) -> Result<()> {
         );
     }
     check_quota(&new.quota)
+}
+
+/// When a new key ends: not after the key that makes it.
+fn end(new: &NewKey, now: OffsetDateTime, maker: Option<&KeyRow>) -> Result<OffsetDateTime> {
+    let end = now + Duration::from_secs(u64::from(new.days.unwrap_or(DEFAULT_DAYS)) * 86_400);
+    match maker.and_then(|maker| maker.expires_at) {
+        Some(makers_end) if end > makers_end && new.days.is_some() => {
+            let left = (makers_end - now).whole_days();
+            let message =
+                format!("days: the key that makes it ends in {left} days, and a new key does not outlive it.");
+            Err(ServiceError::new(ErrorCode::InvalidDays, message).at("days"))
+        }
+        Some(makers_end) => Ok(end.min(makers_end)),
+        None => Ok(end),
+    }
+}
+
+/// The limits of a new key under those of the key that makes it.
+fn inherited(quota: &Quota, maker: &KeyRow) -> Result<Quota> {
+    quota.within(&maker.quota).map_err(|field| {
+        let message = format!(
+            "{field}: is above that of the key that makes it; give at most as much, or leave it out to inherit."
+        );
+        ServiceError::new(ErrorCode::InvalidLimit, message).at(field)
+    })
 }
 
 fn check_quota(quota: &Quota) -> Result<()> {

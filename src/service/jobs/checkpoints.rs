@@ -1,7 +1,6 @@
 //! A job's checkpoints, as its project sees them. Owns what a client may do with them: list, give a time to live, take out,
 //! delete; a session writes them (`training::checkpointing`).
 
-
 use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::Anchor;
 use crate::domain::expiry::ExpiresAfter;

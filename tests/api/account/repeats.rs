@@ -214,7 +214,8 @@ async fn a_part_with_a_key_is_compared_by_its_bytes() {
     let id = world.client.post("/v1/uploads", &upload).await.ok_json()["id"].as_str().expect("an id").to_owned();
     let part = async |bytes: &str| {
         let body = format!("--x\r\ncontent-disposition: form-data; name=\"data\"\r\n\r\n{bytes}\r\n--x--\r\n");
-        let call = world.client.call(Method::POST, &format!("/v1/uploads/{id}/parts")).header("idempotency-key", "part");
+        let call =
+            world.client.call(Method::POST, &format!("/v1/uploads/{id}/parts")).header("idempotency-key", "part");
         call.body("multipart/form-data; boundary=x", body.into_bytes()).send().await
     };
     let first = part("abcd").await.ok();
