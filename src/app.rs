@@ -244,6 +244,7 @@ impl Host {
         let budget = Duration::from_secs(server.shutdown_secs);
         let settings = ServerSettings {
             max_connections: server.max_connections,
+            per_address: server.connections_per_address,
             header_timeout: Duration::from_secs(server.header_timeout_secs),
             drain: budget.mul_f32(DRAIN_SHARE),
         };

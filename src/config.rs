@@ -72,6 +72,7 @@ pub struct Server {
     pub host: String,
     pub port: u16,
     pub max_connections: usize,
+    pub connections_per_address: usize,
     pub header_timeout_secs: u64,
     pub body_idle_timeout_secs: u64,
     pub body_bytes_per_sec: u64,

@@ -179,6 +179,7 @@ error_codes! {
     TooManyInferenceCalls = "too_many_inference_calls": Busy,
     TooManyUploads = "too_many_uploads": Busy,
     TooManyCalls = "too_many_calls": Busy,
+    TooManyConnections = "too_many_connections": Busy,
     TooManyProjectStreams = "too_many_project_streams": Busy,
     InternalError = "internal_error": Internal,
     Overloaded = "overloaded": Unavailable,

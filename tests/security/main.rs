@@ -10,6 +10,7 @@ mod long_texts;
 mod models;
 mod raw;
 mod safetensors_bodies;
+mod sieges;
 mod slow_bodies;
 mod tensors;
 mod uploads;
