@@ -2,6 +2,7 @@
 
 mod canary;
 mod contract;
+mod foreign_jobs;
 mod isolation;
 mod keys;
 mod labels;
