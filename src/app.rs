@@ -67,7 +67,10 @@ use crate::service::Webhooks;
 use crate::store::Pool;
 use crate::store::PoolSettings;
 use crate::store::StoreError;
+use crate::store::batches;
 use crate::store::blobs::Blobs;
+use crate::store::host_lock::HostLock;
+use crate::store::leases;
 use crate::store::local_postgres::LocalPostgres;
 use crate::store::local_postgres::LocalPostgresSettings;
 use crate::store::pool;
@@ -116,6 +119,27 @@ impl Database {
     }
 }
 
+/// This process as the owner of leases. Where the last host of the state folder is dead, its leases end: the machine that was killed
+/// goes on with its jobs at once, and the token of the next attempt fences off what might be left of it.
+async fn own_state(config: &Config, pool: &Pool) -> anyhow::Result<(HostLock, Uuid)> {
+    let owner = Uuid::new_v4();
+    std::fs::create_dir_all(&config.state.dir)
+        .with_context(|| format!("{} cannot be made", config.state.dir.display()))?;
+    let mut lock = HostLock::take(&config.state.dir).context("the state folder cannot be locked")?;
+    if let Some(dead) = lock.dead_owner() {
+        let mut connection = pool.acquire().await.context("the database cannot be reached")?;
+        let jobs = leases::expire(&mut connection, dead).await?;
+        let batches = batches::expire(&mut connection, dead).await?;
+        tracing::info!(
+            jobs,
+            batches,
+            "the last host of this state folder left {jobs} jobs and {batches} batches; they are free"
+        );
+    }
+    lock.record(owner).context("the state folder's lock cannot be written")?;
+    Ok((lock, owner))
+}
+
 /// Says what to do about a database that this program must not touch.
 fn migration_failed(error: StoreError, config: &Config) -> anyhow::Error {
     let failed = "the database's schema cannot be brought up to date";
@@ -155,6 +179,7 @@ pub struct Host {
     blobs: Blobs,
     delivery: Arc<Delivery>,
     closing: CancellationToken,
+    _lock: HostLock,
     /// The routes' state.
     pub app: App,
 }
@@ -163,6 +188,7 @@ impl Host {
     /// Puts the host together: database, blobs, engine, use cases.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let database = Database::open(&config).await?;
+        let (lock, owner) = own_state(&config, &database.pool).await?;
         let engine: Arc<dyn Engine> = Arc::new(LocalEngine::start(engine_config(&config))?);
         let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
         let context = Arc::new(Context {
@@ -177,7 +203,7 @@ impl Host {
             activity: Activity::default(),
             batch_turn: tokio::sync::Mutex::new(()),
             device: config.engine.device.clone(),
-            owner: Uuid::new_v4(),
+            owner,
         });
         let inference = Arc::new(Inference::new(Arc::clone(&context)));
         let sessions = Arc::new(Sessions::new(Arc::clone(&context)));
@@ -218,7 +244,7 @@ impl Host {
         };
         let delivery = Arc::new(delivery);
         let sweeper = Sweeper(context);
-        Ok(Self { config, database, engine, sessions, features, sweeper, blobs, delivery, closing, app })
+        Ok(Self { config, database, engine, sessions, features, sweeper, blobs, delivery, closing, _lock: lock, app })
     }
 
     /// Listens, and says where through `ready`, until `shutdown` resolves; then ends in order.

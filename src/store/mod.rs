@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 pub mod features;
 pub mod files;
+pub mod host_lock;
 pub mod idempotency;
 pub mod jobs;
 pub mod keys;

@@ -108,3 +108,48 @@ async fn two_hosts_may_start_on_an_empty_database_at_once() {
         crate::client::Client::new(&host.base(), None).get("/readyz").await.ok();
     }
 }
+
+/// Leases that no test waits for.
+const LONG: [(&str, &str); 1] = [("BLINDTUNE_JOBS__LEASE_SECS", "600")];
+
+#[tokio::test]
+async fn a_host_that_was_killed_goes_on_with_its_own_jobs_at_once() {
+    let (mut host, client) = host_and_client(&LONG).await;
+    let mut job = split_job(&client, json!({"custody": "host"})).await;
+    job.step_ok().await;
+    job.optim_step(0.01).await.ok_json();
+    job.client.post(&job.path("/checkpoints"), &json!({})).await.ok_json();
+    let theta = job.theta(0).await;
+    host.kill9();
+    host.restart().await;
+    assert_eq!(job.theta(0).await, theta, "no lease of its own is waited for");
+    job.step_ok().await;
+}
+
+#[tokio::test]
+async fn hosts_on_one_state_folder_take_over_the_dead_ones_jobs_alone() {
+    let (mut first, client) = host_and_client(&LONG).await;
+    let mut second = first.start_beside(&LONG).await;
+    let there = client.at(&second.base());
+    let job = split_job(&client, json!({"custody": "host"})).await;
+    let mut theirs = split_job(&there, json!({"custody": "host"})).await;
+    let theta = job.theta(0).await;
+    theirs.step_ok().await;
+    let refused = async |client: &crate::client::Client, path: String| {
+        client.call(Method::GET, &path).header("accept", OCTETS).send().await.refused(503, "job_elsewhere");
+    };
+    let (of_job, of_theirs) = (job.path("/adapters/0?format=flat"), theirs.path("/adapters/0?format=flat"));
+
+    second.kill9();
+    second.restart().await;
+    refused(&client.at(&second.base()), of_job.clone()).await;
+    assert_eq!(job.theta(0).await, theta, "the first host lives, and keeps its job");
+
+    first.kill9();
+    let third = second.start_beside(&LONG).await;
+    let last = client.at(&third.base());
+    let heir = crate::world::Job { client: last.clone(), ..job.clone() };
+    assert_eq!(heir.theta(0).await, theta, "the dead one's job is free at once");
+    // The second host never had the folder's lock, so that nobody can tell that it died.
+    refused(&last, of_theirs).await;
+}
