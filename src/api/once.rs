@@ -42,6 +42,7 @@ use crate::service::Repeat;
 use crate::service::Reservation;
 use crate::service::Reserved;
 use crate::service::ServiceError;
+use crate::service::with_the_same_wait;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
@@ -174,7 +175,7 @@ async fn carry_out(app: &App, reservation: Reservation, mut request: Request, ne
         keep(&idempotency, &reservation, answer).await
     };
     let span = tracing::Span::current();
-    tokio::spawn(tracing::Instrument::instrument(work, span)).await.unwrap_or_else(|_| failed())
+    tokio::spawn(tracing::Instrument::instrument(with_the_same_wait(work), span)).await.unwrap_or_else(|_| failed())
 }
 
 /// Gives the answer that another host gave meanwhile; `refused` where it cannot be read.

@@ -54,6 +54,8 @@ pub use context::FeatureRules;
 pub use context::InferenceSettings;
 pub use context::JobSettings;
 pub use context::Result;
+pub use context::with_one_wait;
+pub use context::with_the_same_wait;
 pub use error::ServiceError;
 pub use features::Features;
 pub use files::Draft;
