@@ -74,6 +74,7 @@ use crate::store::leases;
 use crate::store::local_postgres::LocalPostgres;
 use crate::store::local_postgres::LocalPostgresSettings;
 use crate::store::pool;
+use crate::store::state_folder;
 
 /// Left-over blobs of a crash are removed when they are older than this.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
@@ -119,12 +120,22 @@ impl Database {
     }
 }
 
+/// Makes the folder of the host's state, which is for this account alone: keys and everybody's files lie in it. A private Postgres
+/// of a host that is root runs under another account, and has a folder of its own in it.
+fn make_state_folder(config: &Config) -> anyhow::Result<()> {
+    let folder = &config.state.dir;
+    let others_pass = config.database.url.expose().is_empty() && LocalPostgres::runs_as_another()?;
+    let own = ["keys", "blobs", "hub"].map(|name| folder.join(name));
+    state_folder::make(folder, others_pass)
+        .and_then(|()| own.iter().try_for_each(|own| state_folder::make_private(own)))
+        .with_context(|| format!("{} cannot be made a folder for this account alone", folder.display()))
+}
+
 /// This process as the owner of leases. Where the last host of the state folder is dead, its leases end: the machine that was killed
 /// goes on with its jobs at once, and the token of the next attempt fences off what might be left of it.
 async fn own_state(config: &Config, pool: &Pool) -> anyhow::Result<(HostLock, Uuid)> {
     let owner = Uuid::new_v4();
-    std::fs::create_dir_all(&config.state.dir)
-        .with_context(|| format!("{} cannot be made", config.state.dir.display()))?;
+    make_state_folder(config)?;
     let mut lock = HostLock::take(&config.state.dir).context("the state folder cannot be locked")?;
     if let Some(dead) = lock.dead_owner() {
         let mut connection = pool.acquire().await.context("the database cannot be reached")?;
@@ -157,8 +168,7 @@ fn migration_failed(error: StoreError, config: &Config) -> anyhow::Error {
 }
 
 async fn start_private(config: &Config) -> anyhow::Result<LocalPostgres> {
-    std::fs::create_dir_all(&config.state.dir)
-        .with_context(|| format!("{} cannot be made", config.state.dir.display()))?;
+    make_state_folder(config)?;
     let settings = LocalPostgresSettings {
         data_dir: config.state.dir.join("postgres"),
         bin_dir: None,
