@@ -64,6 +64,7 @@ use crate::service::Tokens;
 use crate::service::Uploads;
 use crate::service::Usage;
 use crate::service::Webhooks;
+use crate::service::own_pair;
 use crate::store::Pool;
 use crate::store::PoolSettings;
 use crate::store::StoreError;
@@ -198,6 +199,8 @@ impl Host {
     /// Puts the host together: database, blobs, engine, use cases.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let database = Database::open(&config).await?;
+        let keys = keys(&config, &database.pool)?;
+        check_signing_key(&config, &keys).await?;
         let (lock, owner) = own_state(&config, &database.pool).await?;
         let engine: Arc<dyn Engine> = Arc::new(LocalEngine::start(engine_config(&config))?);
         let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
@@ -230,7 +233,7 @@ impl Host {
         };
         let delivery = Delivery::new(Arc::clone(&context), guard, delivery_settings(&config), Arc::clone(&outbox))?;
         let app = App {
-            keys: Arc::new(keys(&config, &database.pool)?),
+            keys: Arc::new(keys),
             files: Arc::new(Files(Arc::clone(&context))),
             uploads: Arc::new(Uploads(Arc::clone(&context))),
             models: Arc::new(Models::new(Arc::clone(&context), Arc::clone(&inference))),
@@ -391,8 +394,25 @@ fn delivery_settings(config: &Config) -> DeliverySettings {
 }
 
 fn keys(config: &Config, pool: &Pool) -> anyhow::Result<Keys> {
-    let tokens = Tokens::open(&config.state.dir.join("keys"), &config.keys.issuer, &config.keys.audience)?;
+    make_state_folder(config)?;
+    let tokens = Tokens::open(&key_folder(config), &config.keys.issuer, &config.keys.audience)?;
     Ok(Keys::new(pool.clone(), tokens, Duration::from_secs(config.keys.cache_secs)))
+}
+
+fn key_folder(config: &Config) -> PathBuf {
+    config.state.dir.join("keys")
+}
+
+/// Refuses to start beside hosts that sign with another key: each would answer 401 to the other's keys.
+async fn check_signing_key(config: &Config, keys: &Keys) -> anyhow::Result<()> {
+    let Some(foreign) = keys.foreign_signing_key().await? else { return Ok(()) };
+    let path = own_pair(&key_folder(config));
+    anyhow::bail!(
+        "the keys of this database are signed by another key pair ({foreign}) than {}: every key would be refused. Copy \
+         keys/signing_key.pem there from the state folder of a host that works. Where it is lost, `blindtuned keys \
+         adopt-signing-key` makes this host's the database's; every key made so far then stops working",
+        path.display()
+    )
 }
 
 fn readiness(pool: &Pool) -> Readiness {
@@ -415,8 +435,20 @@ pub struct AdminApp {
 }
 
 impl AdminApp {
-    /// Opens the database.
+    /// Opens the database, with the signing key that its hosts have.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let admin = Self::open_with_any_key(config).await?;
+        match check_signing_key(config, &admin.keys).await {
+            Ok(()) => Ok(admin),
+            Err(refused) => {
+                admin.close().await?;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Opens the database, to agree on a signing key.
+    pub async fn open_with_any_key(config: &Config) -> anyhow::Result<Self> {
         let database = Database::open(config).await?;
         let keys = keys(config, &database.pool)?;
         let backbones = Backbones(database.pool.clone());

@@ -36,6 +36,7 @@ pub use access::rate_limits::Denied;
 pub use access::rate_limits::Governor;
 pub use access::rate_limits::Standing;
 pub use access::tokens::Tokens;
+pub use access::tokens::own_pair;
 pub use accounting::audit_log::AuditEntry;
 pub use accounting::audit_log::AuditLog;
 pub use accounting::sent::Sent;

@@ -28,6 +28,7 @@ pub mod models;
 pub mod page;
 pub mod pool;
 pub mod projects;
+pub mod signing_key;
 pub mod state_folder;
 pub mod steps;
 pub mod uploads;

@@ -103,7 +103,7 @@ async fn a_host_that_ends_in_good_order_leaves_its_jobs_at_once() {
 #[tokio::test]
 async fn two_hosts_may_start_on_an_empty_database_at_once() {
     let database = crate::postgres::empty_database().await;
-    let (a, b) = tokio::join!(crate::host::Host::start_on(&database, &[]), crate::host::Host::start_on(&database, &[]));
+    let (a, b) = crate::host::Host::start_two_on(&database).await;
     for host in [a, b] {
         crate::client::Client::new(&host.base(), None).get("/readyz").await.ok();
     }
@@ -152,4 +152,35 @@ async fn hosts_on_one_state_folder_take_over_the_dead_ones_jobs_alone() {
     assert_eq!(heir.theta(0).await, theta, "the dead one's job is free at once");
     // The second host never had the folder's lock, so that nobody can tell that it died.
     refused(&last, of_theirs).await;
+}
+
+#[tokio::test]
+async fn a_host_that_would_refuse_every_key_does_not_start_and_says_what_to_do() {
+    let (first, client) = host_and_client(&[]).await;
+    let Err(said) = first.start_apart(|_| {}).await else { panic!("it started, and would answer 401 to every key") };
+    for hint in ["signed by another key pair", "keys/signing_key.pem", "blindtuned keys adopt-signing-key"] {
+        assert!(said.contains(hint), "{hint} in {said}");
+    }
+    let copied = first.start_apart(|state| {
+        let keys = state.join("keys");
+        std::fs::create_dir_all(&keys).expect("a folder");
+        std::fs::copy(first.state().join("keys/signing_key.pem"), keys.join("signing_key.pem")).expect("copies");
+    });
+    let second = copied.await.unwrap_or_else(|said| panic!("{said}"));
+    client.at(&second.base()).get("/v1/models").await.ok();
+}
+
+#[tokio::test]
+async fn a_signing_key_that_is_lost_is_given_up_by_name_alone() {
+    let (mut first, client) = host_and_client(&[]).await;
+    first.kill9();
+    std::fs::remove_file(first.state().join("keys/signing_key.pem")).expect("removes");
+    let refused = first.cli(&["keys", "create", "--project", "faults"]).await;
+    assert!(!refused.status.success(), "a key was made that no host takes");
+    let adopted = first.cli(&["keys", "adopt-signing-key"]).await;
+    assert!(adopted.status.success(), "{}", crate::host::text(&adopted.stderr));
+    first.restart().await;
+    let client = client.at(&first.base());
+    client.get("/v1/models").await.refused(401, "invalid_api_key");
+    client.with_key(Some(&first.key("faults", &[]).await)).get("/v1/models").await.ok();
 }

@@ -32,6 +32,7 @@ use crate::store::keys::KeyRow;
 use crate::store::pool::clock;
 use crate::store::projects;
 use crate::store::projects::ProjectRow;
+use crate::store::signing_key;
 
 /// Life of a key whose maker did not say.
 const DEFAULT_DAYS: u32 = 90;
@@ -61,6 +62,19 @@ impl Keys {
     /// Keys signed and read by `tokens`; a revoked key stops working after at most `cache`.
     pub fn new(pool: Pool, tokens: Tokens, cache: Duration) -> Self {
         Self { pool, tokens, cache, checked: CheckedKeys::default() }
+    }
+
+    /// The fingerprint of the database's signing key, where it is another than this host's: then this host would refuse every key. A
+    /// database without one gets this host's.
+    pub async fn foreign_signing_key(&self) -> Result<Option<String>> {
+        let agreed = signing_key::agreed(&mut *connection(&self.pool).await?, self.tokens.kid()).await?;
+        Ok((agreed != self.tokens.kid()).then_some(agreed))
+    }
+
+    /// Makes this host's signing key the database's: keys that another one signed end.
+    pub async fn adopt_signing_key(&self) -> Result<String> {
+        signing_key::set(&mut *connection(&self.pool).await?, self.tokens.kid()).await?;
+        Ok(self.tokens.kid().to_owned())
     }
 
     /// Makes a key for the project of that name, which is made when it does not exist. The key's text is returned once and

@@ -7,6 +7,7 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -78,10 +79,15 @@ pub struct Tokens {
     audience: String,
 }
 
+/// Where a host's own key pair lies in the folder of its keys.
+pub fn own_pair(folder: &Path) -> PathBuf {
+    folder.join("signing_key.pem")
+}
+
 impl Tokens {
     /// Reads the host's key pair from `folder`, or makes it at first start (mode 0600).
     pub fn open(folder: &Path, issuer: &str, audience: &str) -> anyhow::Result<Self> {
-        let path = folder.join("signing_key.pem");
+        let path = own_pair(folder);
         if !path.exists() {
             std::fs::create_dir_all(folder)?;
             let pem = SigningKey::generate(&mut rand_core_os()).to_pkcs8_pem(LineEnding::LF)?;
@@ -111,6 +117,11 @@ impl Tokens {
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
         })
+    }
+
+    /// The fingerprint of the key pair that signs.
+    pub fn kid(&self) -> &str {
+        &self.kid
     }
 
     /// Signs a key for `project` that lives from `now` to `exp` (seconds since 1970).
@@ -147,10 +158,18 @@ fn rand_core_os() -> impl ed25519_dalek::ed25519::signature::rand_core::CryptoRn
     ed25519_dalek::ed25519::signature::rand_core::OsRng
 }
 
+/// Writes a file that is there whole or not at all. Where another process was first, its file stays.
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let staged = path.with_extension(format!("{}.tmp", std::process::id()));
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    let linked = std::fs::hard_link(&staged, path);
+    std::fs::remove_file(&staged)?;
+    match linked {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    }
 }
 
 /// SHA-256 of a key, which is all that is stored of it.
