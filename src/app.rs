@@ -395,7 +395,11 @@ fn delivery_settings(config: &Config) -> DeliverySettings {
 
 fn keys(config: &Config, pool: &Pool) -> anyhow::Result<Keys> {
     make_state_folder(config)?;
-    let tokens = Tokens::open(&key_folder(config), &config.keys.issuer, &config.keys.audience)?;
+    let (issuer, audience) = (&config.keys.issuer, &config.keys.audience);
+    let tokens = match config.keys.signing_keys.as_slice() {
+        [] => Tokens::open(&key_folder(config), issuer, audience)?,
+        named => Tokens::read_from(named, issuer, audience)?,
+    };
     Ok(Keys::new(pool.clone(), tokens, Duration::from_secs(config.keys.cache_secs)))
 }
 
@@ -406,7 +410,7 @@ fn key_folder(config: &Config) -> PathBuf {
 /// Refuses to start beside hosts that sign with another key: each would answer 401 to the other's keys.
 async fn check_signing_key(config: &Config, keys: &Keys) -> anyhow::Result<()> {
     let Some(foreign) = keys.foreign_signing_key().await? else { return Ok(()) };
-    let path = own_pair(&key_folder(config));
+    let path = config.keys.signing_keys.first().cloned().unwrap_or_else(|| own_pair(&key_folder(config)));
     anyhow::bail!(
         "the keys of this database are signed by another key pair ({foreign}) than {}: every key would be refused. Copy \
          keys/signing_key.pem there from the state folder of a host that works. Where it is lost, `blindtuned keys \

@@ -160,6 +160,7 @@ pub struct Keys {
     pub issuer: String,
     pub audience: String,
     pub default_days: u32,
+    pub signing_keys: Vec<PathBuf>,
     pub cache_secs: u64,
 }
 

@@ -184,3 +184,33 @@ async fn a_signing_key_that_is_lost_is_given_up_by_name_alone() {
     client.get("/v1/models").await.refused(401, "invalid_api_key");
     client.with_key(Some(&first.key("faults", &[]).await)).get("/v1/models").await.ok();
 }
+
+#[tokio::test]
+async fn the_signing_key_is_replaced_host_by_host_and_no_call_is_refused() {
+    let (mut first, client) = host_and_client(&[]).await;
+    let mut second = first.start_beside(&[]).await;
+    let old = first.state().join("keys/signing_key.pem");
+    let made = first.scratch("new-pair");
+    blindtune::service::Tokens::open(&made, "blindtune", "blindtune-api").expect("a key pair");
+    let new = made.join("signing_key.pem");
+    let list = |paths: &[&std::path::Path]| {
+        let quoted: Vec<String> = paths.iter().map(|path| format!("{:?}", path.display().to_string())).collect();
+        format!("[{}]", quoted.join(", "))
+    };
+    let mut keys = vec![client.key().to_owned()];
+    for (step, paths) in [[old.as_path(), new.as_path()], [new.as_path(), old.as_path()]].iter().enumerate() {
+        first.restart_with("BLINDTUNE_KEYS__SIGNING_KEYS", &list(paths)).await;
+        keys.push(first.key("faults", &[]).await);
+        for _ in 0..2 {
+            for (host, key) in [&first, &second].iter().flat_map(|host| keys.iter().map(move |key| (host, key))) {
+                client.at(&host.base()).with_key(Some(key)).get("/v1/models").await.ok();
+            }
+            second.restart_with("BLINDTUNE_KEYS__SIGNING_KEYS", &list(paths)).await;
+        }
+        assert_eq!(keys.len(), step + 2);
+    }
+    second.restart_with("BLINDTUNE_KEYS__SIGNING_KEYS", &list(&[&new])).await;
+    let there = client.at(&second.base());
+    there.with_key(Some(&keys[2])).get("/v1/models").await.ok();
+    there.with_key(Some(&keys[0])).get("/v1/models").await.refused(401, "invalid_api_key");
+}

@@ -119,6 +119,14 @@ impl Host {
         host
     }
 
+    /// Kills the host and starts it again with a further setting.
+    pub async fn restart_with(&mut self, name: &str, value: &str) {
+        self.kill9();
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self.restart().await;
+    }
+
     /// Starts the host again, on the port that it had.
     pub async fn restart(&mut self) {
         assert!(self.running.is_none(), "the host runs already");

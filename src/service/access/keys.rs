@@ -64,11 +64,19 @@ impl Keys {
         Self { pool, tokens, cache, checked: CheckedKeys::default() }
     }
 
-    /// The fingerprint of the database's signing key, where it is another than this host's: then this host would refuse every key. A
-    /// database without one gets this host's.
+    /// The fingerprint of the database's signing key, where this host does not take its keys: then it would refuse every key. A database
+    /// without one gets this host's, and so does one whose own this host takes beside: it is being replaced.
     pub async fn foreign_signing_key(&self) -> Result<Option<String>> {
-        let agreed = signing_key::agreed(&mut *connection(&self.pool).await?, self.tokens.kid()).await?;
-        Ok((agreed != self.tokens.kid()).then_some(agreed))
+        let mut connection = connection(&self.pool).await?;
+        let own = self.tokens.kid();
+        let agreed = signing_key::agreed(&mut connection, own).await?;
+        if !self.tokens.takes(&agreed) {
+            return Ok(Some(agreed));
+        }
+        if agreed != own {
+            signing_key::set(&mut connection, own).await?;
+        }
+        Ok(None)
     }
 
     /// Makes this host's signing key the database's: keys that another one signed end.

@@ -4,11 +4,13 @@
 //! The rules are RFC 8725's: one algorithm, an explicit type, required issuer, audience, subject and expiry, no header that
 //! names a key of the sender's choice. Times are the database's: this reads no clock.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
@@ -73,7 +75,8 @@ pub struct BadToken;
 pub struct Tokens {
     kid: String,
     encoding: EncodingKey,
-    decoding: DecodingKey,
+    /// What keys are read by, by the fingerprint in their header: that of the pair that signs, and others while pairs are rotated.
+    decoding: BTreeMap<String, DecodingKey>,
     validation: Validation,
     issuer: String,
     audience: String,
@@ -93,15 +96,21 @@ impl Tokens {
             let pem = SigningKey::generate(&mut rand_core_os()).to_pkcs8_pem(LineEnding::LF)?;
             write_new(&path, pem.as_bytes())?;
         }
-        let pem = std::fs::read_to_string(&path)?;
-        let pair = SigningKey::from_pkcs8_pem(&pem).map_err(|_| {
-            anyhow::anyhow!("{} is not an Ed25519 key; move it away to have a new one made", path.display())
-        })?;
-        Self::new(&pair, issuer, audience)
+        Self::new(&[read_pair(&path)?], issuer, audience)
     }
 
-    fn new(pair: &SigningKey, issuer: &str, audience: &str) -> anyhow::Result<Self> {
-        let public = pair.verifying_key();
+    /// Reads key pairs: the first signs, and keys that any of them signed are taken. So that a pair can be replaced while hosts run.
+    pub fn read_from(paths: &[PathBuf], issuer: &str, audience: &str) -> anyhow::Result<Self> {
+        let pairs = paths.iter().map(|path| read_pair(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        Self::new(&pairs, issuer, audience)
+    }
+
+    fn new(pairs: &[SigningKey], issuer: &str, audience: &str) -> anyhow::Result<Self> {
+        let signs = pairs.first().ok_or_else(|| anyhow::anyhow!("there is no key pair to sign with"))?;
+        let decoding = pairs.iter().map(|pair| {
+            let public = pair.verifying_key().to_public_key_pem(LineEnding::LF)?;
+            Ok((fingerprint(pair), DecodingKey::from_ed_pem(public.as_bytes())?))
+        });
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         validation.set_audience(&[audience]);
@@ -110,9 +119,9 @@ impl Tokens {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         Ok(Self {
-            kid: URL_SAFE_NO_PAD.encode(&Sha256::digest(public.as_bytes())[..9]),
-            encoding: EncodingKey::from_ed_pem(pair.to_pkcs8_pem(LineEnding::LF)?.as_bytes())?,
-            decoding: DecodingKey::from_ed_pem(public.to_public_key_pem(LineEnding::LF)?.as_bytes())?,
+            kid: fingerprint(signs),
+            encoding: EncodingKey::from_ed_pem(signs.to_pkcs8_pem(LineEnding::LF)?.as_bytes())?,
+            decoding: decoding.collect::<anyhow::Result<_>>()?,
             validation,
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
@@ -122,6 +131,11 @@ impl Tokens {
     /// The fingerprint of the key pair that signs.
     pub fn kid(&self) -> &str {
         &self.kid
+    }
+
+    /// Whether keys are taken that the pair of this fingerprint signed.
+    pub fn takes(&self, kid: &str) -> bool {
+        self.decoding.contains_key(kid)
     }
 
     /// Signs a key for `project` that lives from `now` to `exp` (seconds since 1970).
@@ -139,19 +153,29 @@ impl Tokens {
             return Err(BadToken);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| BadToken)?;
-        let ours = header.typ.as_deref() == Some(TOKEN_TYPE) && header.kid.as_deref() == Some(self.kid.as_str());
         let foreign_key = header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() || header.x5c.is_some();
-        if !ours || foreign_key {
+        if header.typ.as_deref() != Some(TOKEN_TYPE) || foreign_key {
             return Err(BadToken);
         }
-        let claims =
-            jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation).map_err(|_| BadToken)?.claims;
+        let pair = header.kid.and_then(|kid| self.decoding.get(&kid)).ok_or(BadToken)?;
+        let claims = jsonwebtoken::decode::<Claims>(token, pair, &self.validation).map_err(|_| BadToken)?.claims;
         let life = claims.exp.checked_sub(claims.iat).ok_or(BadToken)?;
         if life > LONGEST_LIFE_SECS {
             return Err(BadToken);
         }
         Ok(claims)
     }
+}
+
+fn read_pair(path: &Path) -> anyhow::Result<SigningKey> {
+    let pem = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    SigningKey::from_pkcs8_pem(&pem)
+        .map_err(|_| anyhow::anyhow!("{} is not an Ed25519 key; move it away to have a new one made", path.display()))
+}
+
+/// Names a key pair: the beginning of the hash of its public half.
+fn fingerprint(pair: &SigningKey) -> String {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(pair.verifying_key().as_bytes())[..9])
 }
 
 fn rand_core_os() -> impl ed25519_dalek::ed25519::signature::rand_core::CryptoRngCore {
@@ -185,7 +209,12 @@ mod tests {
     use super::*;
 
     fn tokens(byte: u8) -> Tokens {
-        Tokens::new(&SigningKey::from_bytes(&[byte; 32]), "blindtune", "blindtune-api").expect("a key pair")
+        rotated(&[byte])
+    }
+
+    fn rotated(bytes: &[u8]) -> Tokens {
+        let pairs: Vec<_> = bytes.iter().map(|byte| SigningKey::from_bytes(&[*byte; 32])).collect();
+        Tokens::new(&pairs, "blindtune", "blindtune-api").expect("key pairs")
     }
 
     /// Some second of 2026; no clock is read.
@@ -228,6 +257,26 @@ mod tests {
             assert_eq!(accepts(&tokens, &token, now), is_accepted, "{} s after it was made", now as i64 - NOW as i64);
         }
         assert_eq!(tokens.read(&token).expect("reads").life_left(NOW + day - 7), Some(7));
+    }
+
+    #[test]
+    fn a_pair_is_replaced_step_by_step_and_every_host_takes_the_others_keys() {
+        let signed = |tokens: &Tokens| {
+            let key = tokens.sign(ProjectId(Uuid::nil()), KeyId(Uuid::nil()), NOW, NOW + 60).expect("signs");
+            let kid = jsonwebtoken::decode_header(&key).expect("a header").kid;
+            assert_eq!(kid.as_deref(), Some(tokens.kid()), "the header names the pair");
+            key
+        };
+        let steps: [&[u8]; 4] = [&[1], &[1, 2], &[2, 1], &[2]];
+        let hosts = steps.map(rotated);
+        for (at, host) in hosts.iter().enumerate() {
+            // Hosts are one step apart at most while they are restarted one by one.
+            for beside in &hosts[at.saturating_sub(1)..(at + 2).min(hosts.len())] {
+                assert!(accepts(beside, &signed(host), NOW) && beside.takes(host.kid()), "{:?}", steps[at]);
+            }
+        }
+        assert!(!accepts(&hosts[3], &signed(&hosts[0]), NOW), "the first pair's keys end with it");
+        assert!(!hosts[0].takes(hosts[3].kid()));
     }
 
     #[test]
