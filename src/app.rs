@@ -249,7 +249,7 @@ impl Host {
             audit_log: Arc::new(AuditLog(Arc::clone(&context))),
             idempotency: Arc::new(Idempotency::new(Arc::clone(&context))),
             events: Arc::new(Events::new(Arc::clone(&context), streams, closing.clone(), outbox)),
-            webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard)),
+            webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard, overlap(&config))),
             readiness: Arc::new(readiness(&database.pool)),
             places: Arc::new(Permits::new(share_of_a_project(&config, config.server.max_requests_in_flight))),
             processor_turns: Arc::new(ProcessorTurns::new(cores())),
@@ -382,6 +382,11 @@ fn engine_config(config: &Config) -> EngineConfig {
         graph_ttl: Duration::from_secs(engine.graph_ttl_secs),
         limits: config.limits.clone(),
     }
+}
+
+/// For how long a webhook's old secret signs beside a new one.
+fn overlap(config: &Config) -> Duration {
+    Duration::from_secs(config.webhooks.secret_overlap_hours * 3600)
 }
 
 fn delivery_settings(config: &Config) -> DeliverySettings {

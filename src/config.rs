@@ -150,6 +150,7 @@ pub struct Batches {
 pub struct Webhooks {
     pub allow_private: bool,
     pub timeout_secs: u64,
+    pub secret_overlap_hours: u64,
     pub backoff_secs: Vec<u64>,
     pub keep_days: u64,
 }

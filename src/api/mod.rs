@@ -103,6 +103,7 @@ fn quick_routes() -> Routes {
         .add(Control, routes!(webhooks::create_webhook, webhooks::list_webhooks))
         .add(Control, routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
         .add(Control, routes!(webhooks::test_webhook))
+        .add(Control, routes!(webhooks::rotate_webhook_secret))
         .add(Control, routes!(webhooks::list_deliveries))
         .add(Control, routes!(webhooks::replay_delivery))
         .add(DataPlane, routes!(steps::optim_step))
