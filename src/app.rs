@@ -226,11 +226,7 @@ impl Host {
         let guard = Guard { allow_private: config.webhooks.allow_private };
         let closing = CancellationToken::new();
         let outbox = Arc::new(Notify::new());
-        let streams = StreamSettings {
-            ping: Duration::from_secs(config.server.sse_ping_secs),
-            most: config.server.max_event_streams,
-            most_of_project: share_of_a_project(&config, config.server.max_event_streams),
-        };
+        let streams = stream_settings(&config);
         let delivery = Delivery::new(Arc::clone(&context), guard, delivery_settings(&config), Arc::clone(&outbox))?;
         let app = App {
             keys: Arc::new(keys),
@@ -327,6 +323,14 @@ fn stack_settings(config: &Config) -> StackSettings {
             total: Duration::from_secs(server.body_total_secs),
         },
         control_timeout: Duration::from_secs(server.control_timeout_secs),
+    }
+}
+
+fn stream_settings(config: &Config) -> StreamSettings {
+    StreamSettings {
+        ping: Duration::from_secs(config.server.sse_ping_secs),
+        most: config.server.max_event_streams,
+        most_of_project: share_of_a_project(config, config.server.max_event_streams),
     }
 }
 
