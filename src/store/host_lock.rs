@@ -32,7 +32,11 @@ impl HostLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Self { file: None, dead: None }),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
+            // A file system without locks: leases are waited for, as on another machine.
+            Err(TryLockError::Error(error)) => {
+                tracing::warn!(%error, "the state folder cannot be locked: {error}");
+                return Ok(Self { file: None, dead: None });
+            }
         }
         let mut text = String::new();
         // What cannot be read names nobody: then the leases are waited for.
