@@ -72,6 +72,7 @@ pub struct Server {
     pub host: String,
     pub port: u16,
     pub max_connections: usize,
+    pub connections_per_address: usize,
     pub header_timeout_secs: u64,
     pub body_idle_timeout_secs: u64,
     pub body_bytes_per_sec: u64,
@@ -152,6 +153,7 @@ pub struct Batches {
 pub struct Webhooks {
     pub allow_private: bool,
     pub timeout_secs: u64,
+    pub secret_overlap_hours: u64,
     pub backoff_secs: Vec<u64>,
     pub keep_days: u64,
 }
@@ -162,6 +164,7 @@ pub struct Keys {
     pub issuer: String,
     pub audience: String,
     pub default_days: u32,
+    pub signing_keys: Vec<PathBuf>,
     pub cache_secs: u64,
 }
 

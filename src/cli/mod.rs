@@ -72,6 +72,8 @@ pub fn main() -> anyhow::Result<()> {
         print!("{}", crate::api::openapi_yaml()?);
         return Ok(());
     }
+    // What the host writes is for its own account alone: keys, and everybody's files.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let config = load(&cli)?;
     let quiet = !matches!(cli.command, Command::Serve(_));
     telemetry::start(&config.log.format, if quiet { "warn" } else { &config.log.filter })?;

@@ -11,6 +11,8 @@ use sqlx::migrate::MigrateError;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::postgres::PgPoolOptions;
+use time::OffsetDateTime;
+use time::OffsetDateTime;
 
 use crate::store::error::Result;
 use crate::store::error::StoreError;
@@ -62,6 +64,8 @@ pub async fn connect(url: &str, settings: PoolSettings) -> Result<Pool> {
 pub struct Moment {
     /// What another session reads the same rows by (`pg_export_snapshot`).
     pub snapshot: String,
+    /// When it is.
+    pub at: OffsetDateTime,
     /// Reads them too.
     pub transaction: Tx,
 }
@@ -72,9 +76,9 @@ pub async fn moment(pool: &Pool) -> Result<Moment> {
     sqlx::raw_sql("set local idle_in_transaction_session_timeout = 0; set local statement_timeout = 0")
         .execute(&mut *transaction)
         .await?;
-    let snapshot = sqlx::query_scalar!(r#"select pg_export_snapshot() as "snapshot!""#);
-    let snapshot = snapshot.fetch_one(&mut *transaction).await?;
-    Ok(Moment { snapshot, transaction })
+    let moment = sqlx::query!(r#"select pg_export_snapshot() as "snapshot!", now() as "at!""#);
+    let moment = moment.fetch_one(&mut *transaction).await?;
+    Ok(Moment { snapshot: moment.snapshot, at: moment.at, transaction })
 }
 
 /// Whether the database has any table.
@@ -117,6 +121,11 @@ fn migration_error(error: MigrateError) -> StoreError {
 pub async fn ping(pool: &Pool) -> Result<()> {
     sqlx::query_scalar!(r#"select 1 as "one!""#).fetch_one(pool).await?;
     Ok(())
+}
+
+/// What time it is, by the clock that all hosts share: the database's, now and not when a transaction began.
+pub async fn clock(conn: &mut Connection) -> Result<OffsetDateTime> {
+    Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(conn).await?)
 }
 
 /// Opens the transaction of a use case.

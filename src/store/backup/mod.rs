@@ -67,15 +67,15 @@ pub async fn write(places: &Places<'_>, folder: &Path) -> Result<Manifest> {
         )));
     }
     let tools = PostgresTools::find(places.pool).await?;
-    let mut entries = None;
+    let mut copied = None;
     for _ in 0..TRIES {
-        entries = copy_at_one_moment(places, &tools, folder).await?;
-        if entries.is_some() {
+        copied = copy_at_one_moment(places, &tools, folder).await?;
+        if copied.is_some() {
             break;
         }
     }
     let changed = || StoreError::unavailable("blobs were deleted while they were copied, again and again: try later");
-    let mut entries = entries.ok_or_else(changed)?;
+    let Copied { at, mut entries } = copied.ok_or_else(changed)?;
     private_files::make_folder(&folder.join(KEYS))?;
     for key in names_in(places.keys)? {
         let name = format!("{KEYS}/{key}");
@@ -83,19 +83,26 @@ pub async fn write(places: &Places<'_>, folder: &Path) -> Result<Manifest> {
         private_files::write(&folder.join(&name), &bytes)?;
         entries.push(Entry::of(&name, &bytes));
     }
-    let manifest = Manifest::new(OffsetDateTime::now_utc(), tools.version(), entries);
+    let manifest = Manifest::new(at, tools.version(), entries);
     manifest.write(folder)?;
     Ok(manifest)
 }
 
+/// Rows and blobs of one moment.
+struct Copied {
+    at: OffsetDateTime,
+    entries: Vec<Entry>,
+}
+
 /// The dump, and the blobs that its rows name; `None` where one of them was deleted meanwhile.
-async fn copy_at_one_moment(places: &Places<'_>, tools: &PostgresTools, folder: &Path) -> Result<Option<Vec<Entry>>> {
+async fn copy_at_one_moment(places: &Places<'_>, tools: &PostgresTools, folder: &Path) -> Result<Option<Copied>> {
     let mut moment = pool::moment(places.pool).await?;
     let dump = folder.join(DUMP);
     drop(private_files::create(&dump)?); // pg_dump would make it for everybody to read
     tools.dump(places.database_url, &moment.snapshot, &dump).await?;
     let named = files::named_blobs(&mut moment.transaction).await?;
     moment.transaction.rollback().await?;
+    let at = moment.at;
     let mut entries = vec![hash_of(folder, DUMP).await?];
     for path in named {
         let name = format!("{BLOBS}/{path}");
@@ -105,7 +112,7 @@ async fn copy_at_one_moment(places: &Places<'_>, tools: &PostgresTools, folder: 
         }
         entries.push(hash_of(folder, &name).await?);
     }
-    Ok(Some(entries))
+    Ok(Some(Copied { at, entries }))
 }
 
 /// Copies a blob into a file; whether it was there.
