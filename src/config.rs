@@ -270,6 +270,13 @@ impl Config {
         if self.limits.batch_rows > MOST_ROWS {
             problems.push(format!("limits.batch_rows: must be at most {MOST_ROWS}"));
         }
+        let held = [self.limits.held_bytes_per_job, self.limits.held_bytes_per_project, self.limits.held_bytes];
+        if held[0] == 0 || !held.is_sorted() {
+            problems.push(
+                "limits.held_bytes_per_job, held_bytes_per_project, held_bytes: each at least 1 and at most the next"
+                    .into(),
+            );
+        }
         if self.limits.share_norm <= 0.0 {
             problems.push("limits.share_norm: must be positive".into());
         }

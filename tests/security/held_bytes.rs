@@ -40,7 +40,8 @@ async fn host(settings: &[(&str, &str)]) -> (Host, Client) {
 fn many_shares(activations: &Tensors, seed: u64) -> Tensors {
     let numbered = |number: u64| {
         let shares = shares_like(activations, seed * 8 + number);
-        shares.into_iter().map(move |(name, tensor)| (name.replace(".0", &format!(".{number}")), tensor))
+        let named = move |name: String| format!("{}.{number}", name.strip_suffix(".0").expect("the first share"));
+        shares.into_iter().map(move |(name, tensor)| (named(name), tensor))
     };
     (0..8).flat_map(numbered).collect()
 }
@@ -94,7 +95,7 @@ async fn an_answer_that_made_room_is_never_another() {
 #[tokio::test]
 async fn adapters_that_do_not_fit_are_refused_before_they_are_loaded() {
     let settings = [
-        ("BLINDTUNE_LIMITS__HELD_BYTES_PER_JOB", "67108864"),
+        ("BLINDTUNE_LIMITS__HELD_BYTES_PER_JOB", "41943040"),
         ("BLINDTUNE_LIMITS__HELD_BYTES_PER_PROJECT", "41943040"),
     ];
     let (host, client) = host(&settings).await;

@@ -1,5 +1,5 @@
-//! Who may call, how fast, how much at once, and a call that is sent again. Owns keys, rates and budgets, permits and
-//! repeated requests; must never know what a call does.
+//! Who may call, how fast, how much at once, and a call that is sent again. Owns keys, rates and budgets, the quota of stored bytes, permits
+//! and repeated requests; must never know what a call does.
 
 pub mod budgets;
 pub mod checked_keys;
@@ -7,4 +7,5 @@ pub mod concurrency;
 pub mod idempotency;
 pub mod keys;
 pub mod rate_limits;
+pub mod stored_bytes;
 pub mod tokens;

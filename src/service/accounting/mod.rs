@@ -5,5 +5,4 @@ pub mod audit_log;
 pub mod holding;
 pub mod metering;
 pub mod sent;
-pub mod storage;
 pub mod usage;

@@ -21,7 +21,7 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::FileId;
 use crate::domain::ids::ProjectId;
 use crate::service::access::idempotency::AnswerRecord;
-use crate::service::accounting::storage::check_room;
+use crate::service::access::stored_bytes::check_room;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;

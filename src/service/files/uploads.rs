@@ -20,7 +20,7 @@ use crate::domain::ids::ProjectId;
 use crate::domain::ids::UploadId;
 use crate::domain::limits::LARGEST_WHOLE;
 use crate::service::access::idempotency::AnswerRecord;
-use crate::service::accounting::storage::check_room;
+use crate::service::access::stored_bytes::check_room;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;

@@ -21,7 +21,7 @@ use crate::domain::tensor::WireTensor;
 use crate::engine::EngineError;
 use crate::engine::codec;
 use crate::service::access::idempotency::AnswerRecord;
-use crate::service::accounting::storage::check_room;
+use crate::service::access::stored_bytes::check_room;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;

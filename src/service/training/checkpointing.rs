@@ -11,7 +11,7 @@ use crate::domain::ids::CheckpointId;
 use crate::engine::Snapshot;
 use crate::failpoint;
 use crate::service::access::idempotency::AnswerRecord;
-use crate::service::accounting::storage::check_room;
+use crate::service::access::stored_bytes::check_room;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;

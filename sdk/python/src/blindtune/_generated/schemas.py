@@ -571,6 +571,10 @@ class EstimateObject(Answer):
     """Bodies of the steps' answers (safetensors), in bytes; of a features job its results."""
     result_bytes: int | None = None
     """Bytes of features that a features job leaves in its result files, headers left out; null for other methods."""
+    held_bytes: int | None = None
+    """Bytes that the host holds for the job between its calls, at most, of `limits.held_bytes_per_job`: its adapters,
+    as often as forwards that are retained pin them, in host custody the optimizer's state, and a step's answers. Null
+    for other methods."""
     seconds: float = 0.0
     """Seconds that this host works on the steps under its present load. Network and the client's own work come on
     top."""
