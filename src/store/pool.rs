@@ -12,7 +12,6 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::postgres::PgPoolOptions;
 use time::OffsetDateTime;
-use time::OffsetDateTime;
 
 use crate::store::error::Result;
 use crate::store::error::StoreError;
