@@ -252,12 +252,6 @@ impl Config {
         if self.webhooks.backoff_secs.len() > 100 {
             problems.push("webhooks.backoff_secs: must be at most 100 pauses".into());
         }
-        if self.engine.stack_wait_ms > 1000 {
-            problems.push("engine.stack_wait_ms: must be at most 1000".into());
-        }
-        if (1..self.engine.stack_tokens).contains(&self.engine.slice_tokens) {
-            problems.push("engine.slice_tokens: must be 0 or at least engine.stack_tokens".into());
-        }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             problems.push(format!("log.format: must be text or json, not '{}'", self.log.format));
         }
@@ -280,7 +274,17 @@ impl Config {
         if self.limits.share_norm <= 0.0 {
             problems.push("limits.share_norm: must be positive".into());
         }
+        self.check_engine(problems);
         self.check_features(problems);
+    }
+
+    fn check_engine(&self, problems: &mut Vec<String>) {
+        if self.engine.stack_wait_ms > 1000 {
+            problems.push("engine.stack_wait_ms: must be at most 1000".into());
+        }
+        if (1..self.engine.stack_tokens).contains(&self.engine.slice_tokens) {
+            problems.push("engine.slice_tokens: must be 0 or at least engine.stack_tokens".into());
+        }
     }
 
     fn check_features(&self, problems: &mut Vec<String>) {
