@@ -122,9 +122,9 @@ pub async fn ping(pool: &Pool) -> Result<()> {
     Ok(())
 }
 
-/// What time it is, by the clock that all hosts share: the database's, now and not when a transaction began.
+/// What time it is, by the clock that all hosts share: the database's. In a transaction that is when it began, as its rows have it.
 pub async fn clock(conn: &mut Connection) -> Result<OffsetDateTime> {
-    Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(conn).await?)
+    Ok(sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(conn).await?)
 }
 
 /// Opens the transaction of a use case.

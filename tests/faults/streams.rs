@@ -67,13 +67,14 @@ async fn a_silent_stream_is_pinged_and_holds_nothing_that_requests_need() {
         ("BLINDTUNE_SERVER__MAX_EVENT_STREAMS", "12"),
         ("BLINDTUNE_SERVER__PROJECT_SHARE", "1"),
     ];
-    let (_host, client) = host_and_client(&settings).await;
-    let job = split_job(&client, json!({})).await;
+    let (host, client) = host_and_client(&settings).await;
+    let other = Client::new(&host.base(), Some(&host.key("other", &[]).await));
+    let (job, theirs) = (split_job(&client, json!({})).await, split_job(&other, json!({})).await);
     let mut streams = Vec::new();
     for _ in 0..12 {
         streams.push(follow(&client, &job).await);
     }
-    client.get(&job.path("/events?stream=true")).await.refused(503, "too_many_streams");
+    other.get(&theirs.path("/events?stream=true")).await.refused(503, "too_many_streams");
     for _ in 0..5 {
         client.get(&job.path("")).await.ok();
     }
