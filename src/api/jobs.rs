@@ -10,6 +10,7 @@ use axum::extract::State;
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::auth::JobsWrite;
+use crate::api::dto::files::DeletedJob;
 use crate::api::dto::jobs::CreateJob;
 use crate::api::dto::jobs::JobObject;
 use crate::api::dto::list::List;
@@ -162,6 +163,25 @@ pub async fn get_job(
     ApiId(id): ApiId<JobId>,
 ) -> Result<Json<JobObject>, ApiError> {
     Ok(Json(app.jobs.get(caller.project, id).await?.into()))
+}
+
+/// Delete a job
+///
+/// A job that is over, with its record of steps, its ledger, its events and its checkpoints; the answer is the receipt. Its model and
+/// its result files stay, and are deleted by their own calls. What was used stays counted, and the audit log says who deleted it.
+#[utoipa::path(delete, path = "/fine_tuning/jobs/{job_id}", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job")), responses(
+        (status = 200, description = "Deleted, and what went with it", body = DeletedJob),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+        (status = 409, description = "The job is not over", body = ErrorEnvelope),
+    ))]
+pub async fn delete_job(
+    State(app): State<App>,
+    caller: Caller<JobsWrite>,
+    ApiId(id): ApiId<JobId>,
+) -> Result<Json<DeletedJob>, ApiError> {
+    let erased = to_the_end(async move { app.jobs.delete(caller.project, id).await }).await?;
+    Ok(Json(DeletedJob::new(id, &erased)))
 }
 
 #[cfg(test)]

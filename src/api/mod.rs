@@ -83,7 +83,7 @@ fn quick_routes() -> Routes {
         .add(Control, routes!(models::list_models))
         .add(Control, routes!(models::get_model, models::delete_model))
         .add(Control, routes!(jobs::create_job, jobs::list_jobs))
-        .add(Control, routes!(jobs::get_job))
+        .add(Control, routes!(jobs::get_job, jobs::delete_job))
         .add(Control, routes!(jobs::cancel_job))
         .add(Control, routes!(jobs::pause_job))
         .add(Control, routes!(jobs::resume_job))

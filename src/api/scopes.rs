@@ -41,6 +41,7 @@ const OPERATIONS: &[(&[Scope], &[&str])] = &[
             "create_job",
             "create_webhook",
             "delete_checkpoint",
+            "delete_job",
             "delete_webhook",
             "pause_job",
             "replay_delivery",

@@ -131,6 +131,7 @@ pub use crate::store::batches::BatchRow;
 pub use crate::store::blobs::BlobRef;
 pub use crate::store::checkpoints::CheckpointRow;
 pub use crate::store::deliveries::DeliveryRow;
+pub use crate::store::erasure::ErasedJob;
 pub use crate::store::events::EventRow;
 pub use crate::store::files::FileRow;
 pub use crate::store::keys::KeyRow;

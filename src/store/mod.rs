@@ -13,6 +13,7 @@ pub mod batches;
 pub mod blobs;
 pub mod checkpoints;
 pub mod deliveries;
+pub mod erasure;
 pub mod error;
 pub mod events;
 pub mod features;

@@ -75,6 +75,15 @@ pub async fn tuned(world: &World, split: Value) -> (String, Tensors) {
     (done["fine_tuned_model"].as_str().expect("a name").to_owned(), expected)
 }
 
+/// The same but for rounding: without AVX-512 oneDNN adds up a row in another order when there are more rows or sets beside it.
+fn same(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(0_f32, |largest, value| largest.max(value.abs()));
+    for (a, b) in found.iter().zip(expected) {
+        assert!((a - b).abs() <= 1e-5 * largest, "{found:?} and {expected:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_backbone_gives_what_a_job_gives_for_it() {
     let world = World::new().await;
@@ -83,7 +92,7 @@ async fn a_backbone_gives_what_a_job_gives_for_it() {
     assert_eq!(got, one("h.base", expected["h.base"].clone()));
     let call = world.client.call(reqwest::Method::POST, "/v1/activations").header("accept", OCTETS);
     let reply = call.json(&json!({"model": MODEL, "input": [[2, 5, 6, 3], [2, 7, 3]]})).send().await;
-    assert_eq!(reply.tensors()["h.base"].floats(), expected["h.base"].floats()[..2 * WIDTH]);
+    same(&reply.tensors()["h.base"].floats(), &expected["h.base"].floats()[..2 * WIDTH]);
     let scalars = reply.scalars();
     assert_eq!((scalars["model"].as_str(), scalars["prompt_tokens"].as_str()), (MODEL, "7"));
     let timing = timing(&reply);
@@ -100,7 +109,9 @@ async fn a_fine_tuned_model_gives_what_its_job_gave() {
     assert_eq!(got, expected);
     assert_ne!(got["h.0"], got["h.base"], "the adapters do something");
     let some = json!({"model": model, "input": TEXTS, "adapters": [2]});
-    assert_eq!(activations(&world.client, some).await, one("h.2", expected["h.2"].clone()));
+    let some = activations(&world.client, some).await;
+    assert_eq!(some.keys().collect::<Vec<_>>(), ["h.2"]);
+    same(&some["h.2"].floats(), &expected["h.2"].floats());
     let other_cut = json!({"model": model, "input": TEXTS, "adapters": [0], "pooling": "cls"});
     assert_ne!(activations(&world.client, other_cut).await["h.0"], expected["h.0"]);
     let vectors = embed(&world.client, json!({"model": model, "input": TEXTS})).await;
@@ -108,7 +119,7 @@ async fn a_fine_tuned_model_gives_what_its_job_gave() {
         let side_by_side: Vec<f32> = (0..3)
             .flat_map(|set| expected[&format!("h.{set}")].floats()[row * WIDTH..(row + 1) * WIDTH].to_vec())
             .collect();
-        assert_eq!(*vector, side_by_side);
+        same(vector, &side_by_side);
     }
 }
 
@@ -124,7 +135,9 @@ async fn embeddings_come_as_stock_clients_expect_them() {
         (json!([[2, 5, 6, 3], [2, 7, 3]]), rows[..2].to_vec()),
     ];
     for (input, rows) in forms {
-        assert_eq!(embed(&world.client, json!({"model": MODEL, "input": input, "user": "me"})).await, rows, "{input}");
+        let found = embed(&world.client, json!({"model": MODEL, "input": input, "user": "me"})).await;
+        assert_eq!(found.len(), rows.len(), "{input}");
+        found.iter().zip(&rows).for_each(|(found, row)| same(found, row));
     }
     let body = json!({"model": MODEL, "input": TEXTS, "encoding_format": "base64", "dimensions": null});
     let answer = world.client.post("/v1/embeddings", &body).await.ok_json();
@@ -132,7 +145,7 @@ async fn embeddings_come_as_stock_clients_expect_them() {
     for (object, row) in answer["data"].as_array().expect("a list").iter().zip(&rows) {
         let bytes = STANDARD.decode(object["embedding"].as_str().expect("text")).expect("base64");
         let floats: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
-        assert_eq!(floats, *row);
+        same(&floats, row);
     }
 }
 

@@ -162,6 +162,7 @@ fn of_jobs(name: &str, ids: &Ids) -> Option<Row> {
         "list_jobs" => (get, fixed("fine_tuning/jobs"), none(), false, "jobs:read"),
         "create_job" => (post, fixed("fine_tuning/jobs"), of_file(), true, "jobs:write"),
         "get_job" => (get, ids.of_job(""), none(), true, "jobs:read"),
+        "delete_job" => (Method::DELETE, ids.of_job(""), none(), true, "jobs:write"),
         "cancel_job" => (post, ids.of_job("/cancel"), none(), true, "jobs:write"),
         "pause_job" => (post, ids.of_job("/pause"), none(), true, "jobs:write"),
         "resume_job" => (post, ids.of_job("/resume"), none(), true, "jobs:write"),

@@ -7,6 +7,8 @@ use utoipa::ToSchema;
 
 use crate::api::dto::list::Order;
 use crate::domain::expiry::ExpiresAfter;
+use crate::domain::ids::JobId;
+use crate::service::ErasedJob;
 use crate::service::FileRow;
 
 /// An uploaded file.
@@ -106,6 +108,43 @@ pub struct FileListQuery {
     pub order: Option<Order>,
     /// Files of this purpose only.
     pub purpose: Option<String>,
+}
+
+/// What was deleted with a job: the receipt.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeletedJob {
+    /// The job's id.
+    pub id: String,
+    /// `fine_tuning.job`.
+    pub object: &'static str,
+    /// Always true.
+    pub deleted: bool,
+    /// What went with it.
+    pub erased: Erased,
+}
+
+/// How much was deleted for good.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Erased {
+    /// Records of step calls.
+    pub steps: i64,
+    /// Entries of the ledger.
+    pub ledger_entries: i64,
+    /// Events.
+    pub events: i64,
+    /// Checkpoints, with their state.
+    pub checkpoints: i64,
+    /// Bytes of the checkpoints.
+    pub bytes: i64,
+}
+
+impl DeletedJob {
+    /// The receipt for a job.
+    pub fn new(id: JobId, erased: &ErasedJob) -> Self {
+        let ErasedJob { steps, ledger_entries, events, checkpoints, bytes, .. } = *erased;
+        let erased = Erased { steps, ledger_entries, events, checkpoints, bytes };
+        Self { id: id.to_string(), object: "fine_tuning.job", deleted: true, erased }
+    }
 }
 
 /// A deleted object.

@@ -3,6 +3,7 @@
 
 pub mod checkpoints;
 pub mod creation;
+mod deletion;
 pub mod event_streams;
 mod jobs;
 mod metrics;

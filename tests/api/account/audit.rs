@@ -17,6 +17,7 @@ async fn who_changed_what_is_written_down_and_reading_is_not() {
     job.verb("cancel").await.ok();
     job.verb("cancel").await.refused(409, "invalid_job_state");
     world.client.get(&job.path("")).await.ok();
+    world.client.delete(&job.path("")).await.ok();
 
     let log = admin.get("/v1/audit_log?limit=100").await.ok_json();
     let entries = log["data"].as_array().expect("a list");
@@ -24,11 +25,12 @@ async fn who_changed_what_is_written_down_and_reading_is_not() {
         entries.iter().map(|entry| (&entry["action"], &entry["resource"], &entry["status"])).collect();
     let id = json!(job.id);
     let (ok, conflict) = (json!(200), json!(409));
-    let names = ["cancel_job", "cancel_job", "resume_job", "pause_job", "create_job"].map(|name| json!(name));
+    let names =
+        ["delete_job", "cancel_job", "cancel_job", "resume_job", "pause_job", "create_job"].map(|name| json!(name));
     let expected: Vec<_> =
-        names.iter().enumerate().map(|(place, name)| (name, &id, if place == 0 { &conflict } else { &ok })).collect();
+        names.iter().enumerate().map(|(place, name)| (name, &id, if place == 1 { &conflict } else { &ok })).collect();
     assert_eq!(told, expected, "newest first");
-    assert_eq!(entries[3]["request_id"], paused.header("x-request-id"));
+    assert_eq!(entries[4]["request_id"], paused.header("x-request-id"));
     assert!(entries.iter().all(|entry| entry["key_id"] == entries[0]["key_id"]));
 
     let first = admin.get("/v1/audit_log?limit=2").await.ok_json();

@@ -51,6 +51,9 @@ fn step(dtype: Dtype, value: f32) -> f32 {
     }
 }
 
+/// Rows of a larger pass may differ so much: without AVX-512 oneDNN adds up a row in another order when there are more.
+const ROUNDING: f32 = 1e-5;
+
 /// The largest difference of two tables of tensors with the same names and shapes, beyond a step of their element type.
 fn distance(a: &Tensors, b: &Tensors) -> f32 {
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
@@ -74,7 +77,7 @@ async fn every_row_has_the_hidden_states_that_activations_gives() {
         assert_eq!(contents.len(), 3, "8, 8 and 4 rows");
         let expected = activations(&world.client, 20, &settings_or_all(&settings)).await;
         let found = joined(&contents);
-        assert!(distance(&found, &expected) <= 1e-6, "{settings}: {}", distance(&found, &expected));
+        assert!(distance(&found, &expected) <= ROUNDING, "{settings}: {}", distance(&found, &expected));
     }
 }
 
@@ -359,7 +362,7 @@ async fn other_texts_get_the_features_of_a_job_by_its_name() {
         }
         let found = activations(&world.client, 20, &json!({"like": job.id})).await;
         let apart = distance(&found, &expected);
-        assert!(apart <= 1e-6, "{settings}: {apart}");
+        assert!(apart <= ROUNDING, "{settings}: {apart}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod continued;
+mod deletion;
 mod events;
 mod features;
 mod features_refused;

@@ -49,6 +49,7 @@ ESTIMATE = Operation(name="estimate", method="POST", path="fine_tuning/estimate"
 LIST_JOBS = Operation(name="list_jobs", method="GET", path="fine_tuning/jobs", query=("after", "limit", "metadata"))
 CREATE_JOB = Operation(name="create_job", method="POST", path="fine_tuning/jobs", body="json", creates=True)
 GET_JOB = Operation(name="get_job", method="GET", path="fine_tuning/jobs/{job_id}")
+DELETE_JOB = Operation(name="delete_job", method="DELETE", path="fine_tuning/jobs/{job_id}")
 GET_ADAPTERS = Operation(name="get_adapters", method="GET", path="fine_tuning/jobs/{job_id}/adapters")
 GET_ADAPTER = Operation(
     name="get_adapter",

@@ -109,6 +109,21 @@ class EmbeddingsAnswer(TypedDict):
     """Tokens of the call."""
 
 
+class Erased(TypedDict):
+    """How much was deleted for good."""
+
+    steps: int
+    """Records of step calls."""
+    ledger_entries: int
+    """Entries of the ledger."""
+    events: int
+    """Events."""
+    checkpoints: int
+    """Checkpoints, with their state."""
+    bytes: int
+    """Bytes of the checkpoints."""
+
+
 class FeatureSettings(TypedDict):
     """Settings of method `features`."""
 
@@ -515,6 +530,20 @@ class CheckpointObject(Answer):
     """SHA-256 of the state, in hex."""
     expires_at: int | None = None
     """When it expires; null when it is kept as long as its job."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DeletedJob(Answer):
+    """What was deleted with a job: the receipt."""
+
+    id: str
+    """The job's id."""
+    object: str = ""
+    """`fine_tuning.job`."""
+    deleted: bool = False
+    """Always true."""
+    erased: Erased = field(default_factory=_absent)
+    """What went with it."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
