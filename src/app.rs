@@ -4,6 +4,7 @@
 //! given back, the private Postgres stops. Whatever sockets do, the process is gone within `server.shutdown_secs`.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,6 +30,7 @@ use crate::api::server::serve;
 use crate::background::Background;
 use crate::background::Loops;
 use crate::config::Config;
+use crate::database::make_state_folder;
 use crate::domain::held_bytes::HeldBytes;
 use crate::engine::Engine;
 use crate::engine::EngineConfig;
@@ -66,13 +68,18 @@ use crate::service::Tokens;
 use crate::service::Uploads;
 use crate::service::Usage;
 use crate::service::Webhooks;
+use crate::service::own_pair;
 use crate::store::Pool;
-use crate::store::PoolSettings;
-use crate::store::StoreError;
+use crate::store::backup;
+use crate::store::backup::Manifest;
+use crate::store::backup::Places;
+use crate::store::batches;
 use crate::store::blobs::Blobs;
-use crate::store::local_postgres::LocalPostgres;
-use crate::store::local_postgres::LocalPostgresSettings;
+use crate::store::host_lock::HostLock;
+use crate::store::leases;
 use crate::store::pool;
+
+pub use crate::database::Database;
 
 /// Left-over blobs of a crash are removed when they are older than this.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
@@ -83,67 +90,24 @@ const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
 const DRAIN_SHARE: f32 = 0.6;
 const SAVE_SHARE: f32 = 0.36;
 
-/// Postgres, ours or the operator's, with a pool on it.
-pub struct Database {
-    /// The pool.
-    pub pool: Pool,
-    private: Option<LocalPostgres>,
-}
-
-impl Database {
-    /// Connects to the configured Postgres, or to a private one, and brings its schema up to date.
-    pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let set = config.database.url.expose();
-        let private = match set {
-            "" => Some(start_private(config).await?),
-            _ => None,
-        };
-        let url = private.as_ref().map_or(set, LocalPostgres::url);
-        let settings = PoolSettings {
-            max_connections: config.database.max_connections,
-            acquire_timeout: Duration::from_millis(config.database.acquire_timeout_ms),
-        };
-        let pool = pool::connect(url, settings).await.context("the database cannot be reached")?;
-        pool::migrate(&pool).await.map_err(|error| migration_failed(error, config))?;
-        Ok(Self { pool, private })
+/// This process as the owner of leases. Where the last host of the state folder is dead, its leases end: the machine that was killed
+/// goes on with its jobs at once, and the token of the next attempt fences off what might be left of it.
+async fn own_state(config: &Config, pool: &Pool) -> anyhow::Result<(HostLock, Uuid)> {
+    let owner = Uuid::new_v4();
+    make_state_folder(config)?;
+    let mut lock = HostLock::take(&config.state.dir).context("the state folder cannot be locked")?;
+    if let Some(dead) = lock.dead_owner() {
+        let mut connection = pool.acquire().await.context("the database cannot be reached")?;
+        let jobs = leases::expire(&mut connection, dead).await?;
+        let batches = batches::expire(&mut connection, dead).await?;
+        tracing::info!(
+            jobs,
+            batches,
+            "the last host of this state folder left {jobs} jobs and {batches} batches; they are free"
+        );
     }
-
-    /// Closes the pool and stops a Postgres of our own.
-    pub async fn close(self) -> anyhow::Result<()> {
-        self.pool.close().await;
-        if let Some(private) = self.private {
-            private.stop().await?;
-        }
-        Ok(())
-    }
-}
-
-/// Says what to do about a database that this program must not touch.
-fn migration_failed(error: StoreError, config: &Config) -> anyhow::Error {
-    let failed = "the database's schema cannot be brought up to date";
-    if !matches!(error, StoreError::OtherVersion { .. }) {
-        return anyhow::Error::new(error).context(failed);
-    }
-    let remedy = match config.database.url.expose() {
-        "" => format!("remove the folder {} (state.dir)", config.state.dir.display()),
-        _ => "make an empty database and name it in database.url".to_owned(),
-    };
-    anyhow::Error::new(error).context(format!(
-        "{failed}. A database of a newer release needs that release. One from before 0.2.0 was for development and is not carried \
-         over: {remedy}, and start again; its keys, files and jobs are lost"
-    ))
-}
-
-async fn start_private(config: &Config) -> anyhow::Result<LocalPostgres> {
-    std::fs::create_dir_all(&config.state.dir)
-        .with_context(|| format!("{} cannot be made", config.state.dir.display()))?;
-    let settings = LocalPostgresSettings {
-        data_dir: config.state.dir.join("postgres"),
-        bin_dir: None,
-        durable: config.database.durable,
-        log: config.state.dir.join("postgres.log"),
-    };
-    LocalPostgres::start(settings).await.context("the private Postgres cannot be started")
+    lock.record(owner).context("the state folder's lock cannot be written")?;
+    Ok((lock, owner))
 }
 
 /// The host, put together.
@@ -157,6 +121,7 @@ pub struct Host {
     blobs: Blobs,
     delivery: Arc<Delivery>,
     closing: CancellationToken,
+    _lock: HostLock,
     /// The routes' state.
     pub app: App,
 }
@@ -165,6 +130,9 @@ impl Host {
     /// Puts the host together: database, blobs, engine, use cases.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let database = Database::open(&config).await?;
+        let keys = keys(&config, &database.pool)?;
+        check_signing_key(&config, &keys).await?;
+        let (lock, owner) = own_state(&config, &database.pool).await?;
         let engine: Arc<dyn Engine> = Arc::new(LocalEngine::start(engine_config(&config))?);
         let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
         let context = Arc::new(Context {
@@ -180,7 +148,7 @@ impl Host {
             activity: Activity::default(),
             batch_turn: tokio::sync::Mutex::new(()),
             device: config.engine.device.clone(),
-            owner: Uuid::new_v4(),
+            owner,
         });
         let inference = Arc::new(Inference::new(Arc::clone(&context)));
         let sessions = Arc::new(Sessions::new(Arc::clone(&context)));
@@ -190,13 +158,10 @@ impl Host {
         let guard = Guard { allow_private: config.webhooks.allow_private };
         let closing = CancellationToken::new();
         let outbox = Arc::new(Notify::new());
-        let streams = StreamSettings {
-            ping: Duration::from_secs(config.server.sse_ping_secs),
-            most: config.server.max_event_streams,
-        };
+        let streams = stream_settings(&config);
         let delivery = Delivery::new(Arc::clone(&context), guard, delivery_settings(&config), Arc::clone(&outbox))?;
         let app = App {
-            keys: Arc::new(keys(&config, &database.pool)?),
+            keys: Arc::new(keys),
             files: Arc::new(Files(Arc::clone(&context))),
             uploads: Arc::new(Uploads(Arc::clone(&context))),
             models: Arc::new(Models::new(Arc::clone(&context), Arc::clone(&inference))),
@@ -212,15 +177,15 @@ impl Host {
             audit_log: Arc::new(AuditLog(Arc::clone(&context))),
             idempotency: Arc::new(Idempotency::new(Arc::clone(&context))),
             events: Arc::new(Events::new(Arc::clone(&context), streams, closing.clone(), outbox)),
-            webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard)),
+            webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard, overlap(&config))),
             readiness: Arc::new(readiness(&database.pool)),
-            places: Arc::new(Permits::new(places_of_a_project(&config))),
+            places: Arc::new(Permits::new(share_of_a_project(&config, config.server.max_requests_in_flight))),
             processor_turns: Arc::new(ProcessorTurns::new(cores())),
             limits: Arc::new(config.limits.clone()),
         };
         let delivery = Arc::new(delivery);
         let sweeper = Sweeper(context);
-        Ok(Self { config, database, engine, sessions, features, sweeper, blobs, delivery, closing, app })
+        Ok(Self { config, database, engine, sessions, features, sweeper, blobs, delivery, closing, _lock: lock, app })
     }
 
     /// Listens, and says where through `ready`, until `shutdown` resolves; then ends in order.
@@ -246,6 +211,7 @@ impl Host {
         let budget = Duration::from_secs(server.shutdown_secs);
         let settings = ServerSettings {
             max_connections: server.max_connections,
+            per_address: server.connections_per_address,
             header_timeout: Duration::from_secs(server.header_timeout_secs),
             write_pace: WritePace {
                 window: Duration::from_secs(server.write_timeout_secs),
@@ -296,10 +262,17 @@ fn stack_settings(config: &Config) -> StackSettings {
     }
 }
 
+fn stream_settings(config: &Config) -> StreamSettings {
+    StreamSettings {
+        ping: Duration::from_secs(config.server.sse_ping_secs),
+        most: config.server.max_event_streams,
+        most_of_project: share_of_a_project(config, config.server.max_event_streams),
+    }
+}
+
 /// At least one, however small the share is.
-fn places_of_a_project(config: &Config) -> usize {
-    let server = &config.server;
-    ((server.max_requests_in_flight as f64 * server.project_share) as usize).max(1)
+fn share_of_a_project(config: &Config, most: usize) -> usize {
+    ((most as f64 * config.server.project_share) as usize).max(1)
 }
 
 fn job_settings(config: &Config) -> JobSettings {
@@ -342,6 +315,7 @@ fn engine_config(config: &Config) -> EngineConfig {
         onednn: engine.onednn,
         stack_tokens: engine.stack_tokens,
         stack_wait: Duration::from_millis(engine.stack_wait_ms),
+        slice_tokens: engine.slice_tokens,
         threads: if engine.threads == 0 { cores() } else { engine.threads },
         queue_len: engine.queue,
         graph_bytes: engine.graph_bytes,
@@ -349,6 +323,11 @@ fn engine_config(config: &Config) -> EngineConfig {
         graph_ttl: Duration::from_secs(engine.graph_ttl_secs),
         limits: config.limits.clone(),
     }
+}
+
+/// For how long a webhook's old secret signs beside a new one.
+fn overlap(config: &Config) -> Duration {
+    Duration::from_secs(config.webhooks.secret_overlap_hours * 3600)
 }
 
 fn delivery_settings(config: &Config) -> DeliverySettings {
@@ -361,8 +340,29 @@ fn delivery_settings(config: &Config) -> DeliverySettings {
 }
 
 fn keys(config: &Config, pool: &Pool) -> anyhow::Result<Keys> {
-    let tokens = Tokens::open(&config.state.dir.join("keys"), &config.keys.issuer, &config.keys.audience)?;
+    make_state_folder(config)?;
+    let (issuer, audience) = (&config.keys.issuer, &config.keys.audience);
+    let tokens = match config.keys.signing_keys.as_slice() {
+        [] => Tokens::open(&key_folder(config), issuer, audience)?,
+        named => Tokens::read_from(named, issuer, audience)?,
+    };
     Ok(Keys::new(pool.clone(), tokens, Duration::from_secs(config.keys.cache_secs)))
+}
+
+fn key_folder(config: &Config) -> PathBuf {
+    config.state.dir.join("keys")
+}
+
+/// Refuses to start beside hosts that sign with another key: each would answer 401 to the other's keys.
+async fn check_signing_key(config: &Config, keys: &Keys) -> anyhow::Result<()> {
+    let Some(foreign) = keys.foreign_signing_key().await? else { return Ok(()) };
+    let path = config.keys.signing_keys.first().cloned().unwrap_or_else(|| own_pair(&key_folder(config)));
+    anyhow::bail!(
+        "the keys of this database are signed by another key pair ({foreign}) than {}: every key would be refused. Copy \
+         keys/signing_key.pem there from the state folder of a host that works. Where it is lost, `blindtuned keys \
+         adopt-signing-key` makes this host's the database's; every key made so far then stops working",
+        path.display()
+    )
 }
 
 fn readiness(pool: &Pool) -> Readiness {
@@ -385,8 +385,20 @@ pub struct AdminApp {
 }
 
 impl AdminApp {
-    /// Opens the database.
+    /// Opens the database, with the signing key that its hosts have.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let admin = Self::open_with_any_key(config).await?;
+        match check_signing_key(config, &admin.keys).await {
+            Ok(()) => Ok(admin),
+            Err(refused) => {
+                admin.close().await?;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Opens the database, to agree on a signing key.
+    pub async fn open_with_any_key(config: &Config) -> anyhow::Result<Self> {
         let database = Database::open(config).await?;
         let keys = keys(config, &database.pool)?;
         let backbones = Backbones(database.pool.clone());
@@ -397,6 +409,33 @@ impl AdminApp {
     pub async fn close(self) -> anyhow::Result<()> {
         self.database.close().await
     }
+}
+
+/// Copies everything that the host remembers into a folder; works beside a running host.
+pub async fn back_up(config: &Config, folder: &Path) -> anyhow::Result<Manifest> {
+    let database = Database::open(config).await?;
+    let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
+    let keys = key_folder(config);
+    let places = Places { database_url: &database.url, pool: &database.pool, blobs: &blobs, keys: &keys };
+    let done = backup::write(&places, folder).await;
+    database.close().await?;
+    Ok(done?)
+}
+
+/// Makes a new host's state of a backup, and brings its schema up to date.
+pub async fn restore(config: &Config, folder: &Path) -> anyhow::Result<Manifest> {
+    let database = Database::connect(config).await?;
+    let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
+    let keys = key_folder(config);
+    let places = Places { database_url: &database.url, pool: &database.pool, blobs: &blobs, keys: &keys };
+    let done = async {
+        let manifest = backup::restore(&places, folder).await?;
+        database.migrate(config).await?;
+        anyhow::Ok(manifest)
+    };
+    let done = done.await;
+    database.close().await?;
+    done
 }
 
 /// Where the hub's downloads are kept: beside the rest of the state.

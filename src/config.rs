@@ -72,6 +72,7 @@ pub struct Server {
     pub host: String,
     pub port: u16,
     pub max_connections: usize,
+    pub connections_per_address: usize,
     pub header_timeout_secs: u64,
     pub body_idle_timeout_secs: u64,
     pub body_bytes_per_sec: u64,
@@ -116,6 +117,7 @@ pub struct Engine {
     pub graph_ttl_secs: u64,
     pub stack_tokens: usize,
     pub stack_wait_ms: u64,
+    pub slice_tokens: usize,
     pub inference_sessions: usize,
     pub inference_idle_secs: u64,
     pub inference_wait_ms: u64,
@@ -151,6 +153,7 @@ pub struct Batches {
 pub struct Webhooks {
     pub allow_private: bool,
     pub timeout_secs: u64,
+    pub secret_overlap_hours: u64,
     pub backoff_secs: Vec<u64>,
     pub keep_days: u64,
 }
@@ -161,6 +164,7 @@ pub struct Keys {
     pub issuer: String,
     pub audience: String,
     pub default_days: u32,
+    pub signing_keys: Vec<PathBuf>,
     pub cache_secs: u64,
 }
 
@@ -248,9 +252,6 @@ impl Config {
         if self.webhooks.backoff_secs.len() > 100 {
             problems.push("webhooks.backoff_secs: must be at most 100 pauses".into());
         }
-        if self.engine.stack_wait_ms > 1000 {
-            problems.push("engine.stack_wait_ms: must be at most 1000".into());
-        }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             problems.push(format!("log.format: must be text or json, not '{}'", self.log.format));
         }
@@ -273,7 +274,17 @@ impl Config {
         if self.limits.share_norm <= 0.0 {
             problems.push("limits.share_norm: must be positive".into());
         }
+        self.check_engine(problems);
         self.check_features(problems);
+    }
+
+    fn check_engine(&self, problems: &mut Vec<String>) {
+        if self.engine.stack_wait_ms > 1000 {
+            problems.push("engine.stack_wait_ms: must be at most 1000".into());
+        }
+        if (1..self.engine.stack_tokens).contains(&self.engine.slice_tokens) {
+            problems.push("engine.slice_tokens: must be 0 or at least engine.stack_tokens".into());
+        }
     }
 
     fn check_features(&self, problems: &mut Vec<String>) {

@@ -12,6 +12,7 @@ mod background;
 pub mod cli;
 
 pub mod config;
+mod database;
 pub mod domain;
 pub mod engine;
 pub mod failpoint;

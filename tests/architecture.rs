@@ -1,5 +1,7 @@
 //! Rules about structure, read from the sources.
 
+#[path = "architecture/clocks.rs"]
+mod clocks;
 #[path = "architecture/documentation.rs"]
 mod documentation;
 #[path = "architecture/fencing.rs"]

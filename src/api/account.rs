@@ -46,7 +46,8 @@ pub async fn list_api_keys(
 
 /// Create an API key
 ///
-/// For the caller's own project. The key's secret is in this response and nowhere else. Needs the scope `admin`.
+/// For the caller's own project, within the limits of the caller's key: rates and budgets that are left out are its own, higher ones are
+/// refused, and the new key does not outlive it. The key's secret is in this response and nowhere else. Needs the scope `admin`.
 #[utoipa::path(post, path = "/api_keys", tag = "governance", security(("key" = [])), request_body = CreateApiKey, responses(
     (status = 200, description = "The key, shown only once", body = NewApiKey),
     (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
@@ -61,7 +62,7 @@ pub async fn create_api_key(
     once: Once,
     ApiJson(body): ApiJson<CreateApiKey>,
 ) -> Result<Json<NewApiKey>, ApiError> {
-    let (row, key) = app.keys.create(caller.project, body.try_into()?, once.secret()).await?;
+    let (row, key) = app.keys.create(caller.key, body.try_into()?, once.secret()).await?;
     Ok(Json(NewApiKey { shown: row.into(), key }))
 }
 

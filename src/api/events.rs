@@ -65,6 +65,7 @@ pub struct LastEvent {
             content((List<EventObject> = "application/json"), (EventMessage = "text/event-stream"))),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
         (status = 404, description = "No such job", body = ErrorEnvelope),
+        (status = 429, description = "`too_many_project_streams`, or a rate is over its limit", body = ErrorEnvelope),
         (status = 503, description = "`too_many_streams`, or a part of the host is away", body = ErrorEnvelope),
     ))]
 pub async fn list_events(

@@ -110,7 +110,8 @@ impl<S: Send + Sync> FromRequest<S> for ApiBytes {
     }
 }
 
-fn broken_off() -> ApiError {
+/// 400 for a body that has no end.
+pub fn broken_off() -> ApiError {
     ApiError::new(ErrorCode::BodyUnreadable, "The body broke off before its end.")
 }
 

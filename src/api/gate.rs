@@ -34,6 +34,7 @@ use crate::service::AuditEntry;
 use crate::service::Denied;
 use crate::service::ServiceError;
 use crate::service::Standing;
+use crate::service::with_one_wait;
 
 /// The header that names a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -55,10 +56,22 @@ pub async fn govern(
     State((app, operations)): State<(App, Operations)>,
     path: MatchedPath,
     params: Result<RawPathParams, RawPathParamsRejection>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    let caller = match check(&app, request.headers()).await {
+    let route = Route { path, params: params.ok() };
+    with_one_wait(pass(&app, &operations, route, request, next)).await
+}
+
+/// Where a request goes.
+struct Route {
+    path: MatchedPath,
+    params: Option<RawPathParams>,
+}
+
+async fn pass(app: &App, operations: &Operations, route: Route, mut request: Request, next: Next) -> Response {
+    let Route { path, params } = route;
+    let caller = match check(app, request.headers()).await {
         Ok(caller) => caller,
         Err(refused) => return refused.into_response(),
     };
@@ -75,7 +88,7 @@ pub async fn govern(
         Err(error) => return ApiError::from(error).into_response(),
     }
     let Some(_place) = app.places.take(caller.project) else {
-        return shown(no_place(&app).into_response(), &app.governor.standing(&caller));
+        return shown(no_place(app).into_response(), &app.governor.standing(&caller));
     };
     let refused = operation.and_then(|operation| check_operation(&caller, operation, &mut request).err());
     request.extensions_mut().insert(caller.clone());
@@ -86,9 +99,9 @@ pub async fn govern(
             None => next.run(request).await,
         },
         Some(operation) => {
-            let resource = params.ok().and_then(|params| last(&params));
+            let resource = params.and_then(|params| last(&params));
             let change = Change { operation, path: path.as_str(), resource, refused };
-            carry_out(&app, &caller, change, request, next).await
+            carry_out(app, &caller, change, request, next).await
         }
     };
     if let Some(Spent(tokens)) = response.extensions().get() {

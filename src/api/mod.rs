@@ -7,6 +7,7 @@ pub mod auth;
 mod batch_endpoints;
 mod batches;
 mod checkpoints;
+mod connections;
 mod contract;
 pub mod dto;
 pub mod error;
@@ -15,6 +16,7 @@ mod examples;
 pub mod extract;
 mod files;
 mod folders;
+mod form_hash;
 pub mod gate;
 mod health;
 mod inference;
@@ -104,6 +106,7 @@ fn quick_routes() -> Routes {
         .add(Control, routes!(webhooks::create_webhook, webhooks::list_webhooks))
         .add(Control, routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
         .add(Control, routes!(webhooks::test_webhook))
+        .add(Control, routes!(webhooks::rotate_webhook_secret))
         .add(Control, routes!(webhooks::list_deliveries))
         .add(Control, routes!(webhooks::replay_delivery))
         .add(DataPlane, routes!(steps::optim_step))

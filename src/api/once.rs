@@ -1,5 +1,6 @@
 //! POSTs that are sent again. Owns how a repeat is told from a new request: by the Idempotency-Key header, or, for the stock
-//! client's silent retries, by its retry count, the route and the body.
+//! client's silent retries, by its retry count, the route and the body. A repeat has the same body: that of a form is compared by its
+//! parts, which are hashed as they stream.
 
 use std::sync::Arc;
 
@@ -17,16 +18,23 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use futures::StreamExt;
 use serde::Serialize;
 use sha2::Digest;
 use sha2::Sha256;
 
 use crate::api::error::ApiError;
 use crate::api::extract::ApiBytes;
+use crate::api::extract::body_too_large;
+use crate::api::extract::broken_off;
+use crate::api::form_hash::hash_form;
+use crate::api::pace::too_slow;
 use crate::api::state::App;
 use crate::domain::error_code::ErrorCode;
+use crate::domain::limits::Limits;
 use crate::domain::principal::Principal;
 use crate::service::AnswerRecord;
+use crate::service::BodyHash;
 use crate::service::GivenAnswer;
 use crate::service::Idempotency;
 use crate::service::IdempotencyKey;
@@ -34,12 +42,15 @@ use crate::service::Repeat;
 use crate::service::Reservation;
 use crate::service::Reserved;
 use crate::service::ServiceError;
+use crate::service::with_the_same_wait;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// An answer of this size is kept whole.
 const ANSWER_BYTES: usize = 1024 * 1024;
+/// What a form adds to the files in it.
+const FORM_BYTES: u64 = 1024 * 1024;
 
 /// The reservation of a request that may be repeated, if it is one: a handler makes of it what its use case writes down.
 #[derive(Clone, Default)]
@@ -74,7 +85,10 @@ pub async fn run(app: &App, caller: &Principal, path: &str, request: Request, ne
     };
     match app.idempotency.reserve(key).await {
         Ok(Reserved::New(reservation)) => carry_out(app, reservation, request, next).await,
-        Ok(Reserved::Answered(answer)) => replay(answer),
+        Ok(Reserved::Answered(earlier)) => match read_over(&app.limits, request).await {
+            Ok(()) => earlier.answer().map_or_else(|refused| ApiError::from(refused).into_response(), replay),
+            Err(refused) => refused.into_response(),
+        },
         Err(error) => ApiError::from(error).into_response(),
     }
 }
@@ -97,30 +111,41 @@ async fn identify(
         (None, Some(_)) => Repeat::SilentRetry,
         (None, None) => return Ok((request, None)),
     };
-    let is_form = is_form(request.headers());
-    if is_form && name.is_none() {
-        return Ok((request, None)); // too large to be compared; a second file harms nobody
-    }
-    let url = format!("{} {}", path, request.uri());
-    let (request, body) = if is_form {
-        // Too large to be read before it is handled: known by its length.
-        let length = request.headers().get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes).unwrap_or_default();
-        let length = Bytes::copy_from_slice(length);
-        (request, length)
-    } else {
-        whole(request).await?
-    };
     let key = caller.key.0;
-    let token = match &name {
-        Some(name) => hash(&[key.as_bytes(), url.as_bytes(), b"named", name]),
-        None => hash(&[key.as_bytes(), url.as_bytes(), b"silent", &body]),
+    let url = format!("{} {}", path, request.uri());
+    let named = |name: &[u8]| hash(&[key.as_bytes(), url.as_bytes(), b"named", name]);
+    let (request, token, body) = match (boundary(request.headers()), &name) {
+        // Too large to be read twice; a second file harms nobody.
+        (Some(_), None) => return Ok((request, None)),
+        (Some(boundary), Some(name)) => {
+            let body = BodyHash::default();
+            (hash_form(request, &boundary, body.clone()), named(name), body)
+        }
+        (None, name) => {
+            let (request, bytes) = whole(request).await?;
+            let silent = || hash(&[key.as_bytes(), url.as_bytes(), b"silent", &bytes]);
+            let token = name.as_ref().map_or_else(silent, |name| named(name));
+            (request, token, BodyHash::of(hash(&[&bytes])))
+        }
     };
-    Ok((request, Some(IdempotencyKey { project: caller.project, token, body: hash(&[&body]), repeat })))
+    Ok((request, Some(IdempotencyKey { project: caller.project, token, body, repeat })))
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
-    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    media.to_ascii_lowercase().starts_with("multipart/")
+/// What delimits the parts of a body that is a form.
+fn boundary(headers: &HeaderMap) -> Option<String> {
+    multer::parse_boundary(headers.get(header::CONTENT_TYPE)?.to_str().ok()?).ok()
+}
+
+/// Reads a body that nobody needs for anything but its hash.
+async fn read_over(limits: &Limits, request: Request) -> Result<(), ApiError> {
+    let largest = (limits.adapter_sets.saturating_mul(limits.tensor_body_bytes) as u64).max(limits.file_bytes);
+    let mut left = largest.saturating_add(FORM_BYTES);
+    let mut body = request.into_body().into_data_stream();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| too_slow(&error).map_or_else(broken_off, ApiError::from))?;
+        left = left.checked_sub(chunk.len() as u64).ok_or_else(body_too_large)?;
+    }
+    Ok(())
 }
 
 async fn whole(request: Request) -> Result<(Request, Bytes), ApiError> {
@@ -150,7 +175,7 @@ async fn carry_out(app: &App, reservation: Reservation, mut request: Request, ne
         keep(&idempotency, &reservation, answer).await
     };
     let span = tracing::Span::current();
-    tokio::spawn(tracing::Instrument::instrument(work, span)).await.unwrap_or_else(|_| failed())
+    tokio::spawn(tracing::Instrument::instrument(with_the_same_wait(work), span)).await.unwrap_or_else(|_| failed())
 }
 
 /// Gives the answer that another host gave meanwhile; `refused` where it cannot be read.

@@ -45,6 +45,7 @@ const OPERATIONS: &[(&[Scope], &[&str])] = &[
             "pause_job",
             "replay_delivery",
             "resume_job",
+            "rotate_webhook_secret",
             "test_webhook",
             "update_checkpoint",
             "update_webhook",

@@ -3,6 +3,7 @@
 //! Our own instead of `axum::serve`, because a half-sent header would otherwise hold a socket, and a shutdown, for ever.
 
 use std::future::Future;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use crate::api::connections::Connections;
 use crate::api::write_pace::Paced;
 use crate::api::write_pace::WritePace;
 
@@ -24,6 +26,8 @@ use crate::api::write_pace::WritePace;
 pub struct ServerSettings {
     /// Open sockets; more wait in the listen queue.
     pub max_connections: usize,
+    /// And those from one address; 0: no bound. Those beyond are closed at once.
+    pub per_address: usize,
     /// A request's headers must have come by then.
     pub header_timeout: Duration,
     /// How fast answers must be read.
@@ -38,6 +42,7 @@ pub async fn serve(listener: TcpListener, app: Router, settings: ServerSettings,
     http.timer(TokioTimer::new()).header_read_timeout(settings.header_timeout).keep_alive(true);
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(settings.max_connections));
+    let connections = Connections::new(settings.per_address);
     let mut shutdown = std::pin::pin!(shutdown);
     let mut pause = Duration::from_millis(10);
     loop {
@@ -50,8 +55,8 @@ pub async fn serve(listener: TcpListener, app: Router, settings: ServerSettings,
             next = next => next,
             () = &mut shutdown => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted: {error}");
                 tokio::time::sleep(pause).await; // out of file descriptors, most likely: give some back first
@@ -60,19 +65,29 @@ pub async fn serve(listener: TcpListener, app: Router, settings: ServerSettings,
             }
         };
         pause = Duration::from_millis(10);
+        let Some(counted) = connections.count(from.ip()) else {
+            refuse(stream, &connections.refusal());
+            continue;
+        };
         let connection = connection(&http, stream, Serving { app: app.clone(), pace: settings.write_pace });
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {
                 tracing::debug!(%error, "a connection ended early: {error}");
             }
-            drop(place);
+            drop((counted, place));
         });
     }
     drop(listener);
     if tokio::time::timeout(settings.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("some connections did not end in time and are cut");
     }
+}
+
+/// Says why, as far as the socket takes it at once, and closes it.
+fn refuse(stream: TcpStream, answer: &[u8]) {
+    let said = stream.into_std().and_then(|mut stream| stream.write_all(answer));
+    tracing::debug!(said = said.is_ok(), "a connection was refused: its address has too many");
 }
 
 /// What a connection gets: the routes, and how fast it must read.

@@ -25,6 +25,7 @@ use crate::service::Steps;
 use crate::service::Uploads;
 use crate::service::Usage;
 use crate::service::Webhooks;
+use crate::service::with_the_same_wait;
 
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -86,6 +87,6 @@ pub async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = crate::service::Result<T>> + Send + 'static,
 ) -> Result<T, ApiError> {
     let span = tracing::Span::current();
-    let task = tokio::spawn(tracing::Instrument::instrument(work, span));
+    let task = tokio::spawn(tracing::Instrument::instrument(with_the_same_wait(work), span));
     Ok(task.await.map_err(ServiceError::internal)??)
 }

@@ -103,6 +103,26 @@ pub async fn update_webhook(
     Ok(Json(app.webhooks.update(caller.project, id, body.into()).await?.into()))
 }
 
+/// Rotate a webhook's secret
+///
+/// The new secret is in this response and nowhere else. For a day messages carry two signatures, one by each secret, so that the receiver can
+/// change over in between; then the old one signs no more.
+#[utoipa::path(post, path = "/webhooks/{webhook_id}/rotate_secret", tag = "webhooks", security(("key" = [])),
+    params(("webhook_id" = String, Path, description = "Id of the webhook")), responses(
+        (status = 200, description = "The webhook, with its new secret", body = CreatedWebhook),
+        (status = 404, description = "No such webhook", body = ErrorEnvelope),
+        (status = 409, description = "An earlier request with this Idempotency-Key did it", body = ErrorEnvelope),
+    ))]
+pub async fn rotate_webhook_secret(
+    State(app): State<App>,
+    caller: Caller<JobsWrite>,
+    ApiId(id): ApiId<WebhookId>,
+    once: Once,
+) -> Result<Json<CreatedWebhook>, ApiError> {
+    let (row, secret) = app.webhooks.rotate_secret(caller.project, id, once.secret()).await?;
+    Ok(Json(CreatedWebhook { webhook: row.into(), secret }))
+}
+
 /// Delete a webhook
 ///
 /// Pending messages are dropped.

@@ -40,6 +40,8 @@ pub enum KeysCommand {
         /// Its id, `key-...`
         id: String,
     },
+    /// Sign with the key pair of this state folder from now on; every key that another pair signed stops working
+    AdoptSigningKey,
 }
 
 /// What one word of `--scopes` stands for.
@@ -54,7 +56,10 @@ fn known_scopes(text: &str) -> Result<Scopes, String> {
 impl KeysCommand {
     /// Runs the command; works beside a running host.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let admin = AdminApp::open(config).await?;
+        let admin = match self {
+            Self::AdoptSigningKey => AdminApp::open_with_any_key(config).await?,
+            _ => AdminApp::open(config).await?,
+        };
         let done = self.run_at(&admin, config).await;
         admin.close().await?;
         done
@@ -69,13 +74,19 @@ impl KeysCommand {
                     scopes.into_iter().flat_map(|scopes| scopes.0).collect()
                 };
                 let days = days.unwrap_or(config.keys.default_days);
-                let new = NewKey { name, scopes, days, quota: limits.into() };
+                let new = NewKey { name, scopes, days: Some(days), quota: limits.into() };
                 let (row, key) = admin.keys.create_for(&project, new).await?;
                 let id = row.id;
                 eprintln!("{id}: store this key; it is not shown again");
                 println!("{key}");
             }
             Self::List => list(admin).await?,
+            Self::AdoptSigningKey => {
+                let kid = admin.keys.adopt_signing_key().await?;
+                println!(
+                    "the keys of this database are signed by {kid} from now on; hosts with another key pair do not start"
+                );
+            }
             Self::Revoke { id } => {
                 let key: KeyId = id.parse().map_err(|_| anyhow::anyhow!("'{id}' is not a key's id (key-...)"))?;
                 admin.keys.revoke(None, key).await?;

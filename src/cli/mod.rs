@@ -1,5 +1,6 @@
 //! The command line. Owns flags and what is printed; must never hold a rule.
 
+mod backup;
 mod hub;
 mod keys;
 mod models;
@@ -54,6 +55,10 @@ enum Command {
     /// Backbones
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Copy everything that the host remembers into a folder: rows, blobs and keys
+    Backup(backup::Backup),
+    /// Make a new host's state of a backup
+    Restore(backup::Backup),
     /// Bring the database's schema up to date
     Migrate,
     /// Print the API's contract (OpenAPI, YAML)
@@ -67,6 +72,8 @@ pub fn main() -> anyhow::Result<()> {
         print!("{}", crate::api::openapi_yaml()?);
         return Ok(());
     }
+    // What the host writes is for its own account alone: keys, and everybody's files.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let config = load(&cli)?;
     let quiet = !matches!(cli.command, Command::Serve(_));
     telemetry::start(&config.log.format, if quiet { "warn" } else { &config.log.filter })?;
@@ -97,6 +104,8 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Keys(keys) => keys.run(&config).await,
         Command::Projects(projects) => projects.run(&config).await,
         Command::Models(models) => models.run(&config).await,
+        Command::Backup(backup) => backup.make(&config).await,
+        Command::Restore(backup) => backup.restore(&config).await,
         Command::Migrate => {
             let database = Database::open(&config).await?;
             println!("the schema is up to date");

@@ -181,6 +181,8 @@ error_codes! {
     TooManyUploads = "too_many_uploads": Busy,
     TooManyCalls = "too_many_calls": Busy,
     TooMuchHeld = "too_much_held": Busy,
+    TooManyConnections = "too_many_connections": Busy,
+    TooManyProjectStreams = "too_many_project_streams": Busy,
     InternalError = "internal_error": Internal,
     Overloaded = "overloaded": Unavailable,
     Timeout = "timeout": Unavailable,

@@ -36,6 +36,24 @@ impl Quota {
         .find_map(|(name, wrong)| wrong.then_some(name))
     }
 
+    /// These limits under those of `most`: what has none of its own takes that one's. Names the field that is above it.
+    pub fn within(&self, most: &Self) -> Result<Self, &'static str> {
+        let inherit = |name, own: Option<i64>, most: Option<i64>| match (own, most) {
+            (Some(own), Some(most)) if own > most => Err(name),
+            (own, most) => Ok(own.or(most)),
+        };
+        Ok(Self {
+            requests_per_minute: inherit("requests_per_minute", self.requests_per_minute, most.requests_per_minute)?,
+            tokens_per_minute: inherit("tokens_per_minute", self.tokens_per_minute, most.tokens_per_minute)?,
+            monthly_tokens: inherit("monthly_tokens", self.monthly_tokens, most.monthly_tokens)?,
+            monthly_device_seconds: inherit(
+                "monthly_device_seconds",
+                self.monthly_device_seconds,
+                most.monthly_device_seconds,
+            )?,
+        })
+    }
+
     /// Whether a month's use is over a budget; names the budget.
     pub fn exceeded(&self, used: &Used) -> Option<&'static str> {
         let over = |budget: Option<i64>, used: i64| budget.is_some_and(|budget| used >= budget);
@@ -128,6 +146,29 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_inherited_and_never_widened() {
+        let none = Quota::default();
+        let most = Quota { requests_per_minute: Some(60), monthly_tokens: Some(0), ..none };
+        assert_eq!(none.within(&most), Ok(most));
+        let tighter = Quota { requests_per_minute: Some(6), tokens_per_minute: Some(7), ..none };
+        assert_eq!(tighter.within(&most), Ok(Quota { monthly_tokens: Some(0), ..tighter }));
+        assert_eq!(tighter.within(&none), Ok(tighter));
+        for (wider, field) in [
+            (Quota { requests_per_minute: Some(61), ..none }, "requests_per_minute"),
+            (Quota { monthly_tokens: Some(1), ..none }, "monthly_tokens"),
+        ] {
+            assert_eq!(wider.within(&most), Err(field));
+        }
+        let all = Quota {
+            requests_per_minute: Some(1),
+            tokens_per_minute: Some(2),
+            monthly_tokens: Some(3),
+            monthly_device_seconds: Some(4),
+        };
+        assert_eq!(none.within(&all), Ok(all));
+    }
 
     #[test]
     fn a_bucket_gives_a_minutes_worth_and_refills_evenly() {

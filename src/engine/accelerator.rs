@@ -1,5 +1,5 @@
 //! Where the engine computes: the processor, or a GPU whose half of LibTorch is opened when it is there. Owns what follows from that
-//! for memory: the budget for graphs, and giving back what is free.
+//! for memory and time: the budget for graphs, giving back what is free, and how long a slice of a pass is.
 
 use tch::Cuda;
 use tch::Device;
@@ -12,6 +12,9 @@ use crate::model::native;
 
 /// Retained graphs on the processor, where the configuration leaves it to the host.
 const PROCESSOR_GRAPH_BYTES: usize = 2 << 30;
+/// Tokens of a slice, where the configuration leaves it to the host: what fills the device's products well.
+const PROCESSOR_SLICE_TOKENS: usize = 2048;
+const GPU_SLICE_TOKENS: usize = 32_768;
 
 /// `cpu`, `cuda` or `cuda:1`.
 pub fn parse(name: &str) -> Result<Device, EngineError> {
@@ -25,22 +28,25 @@ pub fn parse(name: &str) -> Result<Device, EngineError> {
     }
 }
 
-/// Opens the device, and fills in what depends on its memory.
+/// Opens the device, and fills in what depends on it.
 pub fn open_device(mut settings: DeviceSettings) -> Result<DeviceSettings, EngineError> {
     native::memory_settings();
-    let budget = match settings.placement.device {
+    let (budget, slice_tokens) = match settings.placement.device {
         Device::Cuda(index) => {
             open_cuda(index)?;
             // The first tensor there is what starts CUDA and its allocator.
             let _started = Tensor::f_zeros([1], (Kind::Float, Device::Cuda(index)))?;
             let (free, total) = native::device_memory(index)?;
             tracing::info!(free, total, "computing on cuda:{index}, {free} of {total} bytes free");
-            gpu_graph_bytes(free)
+            (gpu_graph_bytes(free), GPU_SLICE_TOKENS)
         }
-        _ => PROCESSOR_GRAPH_BYTES,
+        _ => (PROCESSOR_GRAPH_BYTES, PROCESSOR_SLICE_TOKENS),
     };
     if settings.graphs.graph_bytes == 0 {
         settings.graphs.graph_bytes = budget;
+    }
+    if settings.slice_tokens == 0 {
+        settings.slice_tokens = slice_tokens.max(settings.stack_tokens);
     }
     Ok(settings)
 }

@@ -1,35 +1,37 @@
 //! What waits for the device: commands, with the way back to their callers. Owns their one shape at its two stages, as asked and
 //! checked; must never run one.
 
+use std::convert::Infallible;
 use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::oneshot;
 
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::engine::device_state::DeviceState;
 use crate::engine::inputs::TokenBatch;
 use crate::engine::interface::BackwardReply;
-use crate::engine::interface::EngineError;
 use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
 use crate::engine::interface::Metered;
 use crate::engine::passes::BackwardCall;
 use crate::engine::passes::ReadyBackward;
 use crate::engine::passes::ReadyForward;
+use crate::engine::reply::Reply;
+use crate::engine::slices::Sliceable;
+use crate::engine::slices::UnderWay;
 
-/// Where an answer goes.
-pub type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
-
-/// What can be asked of the device. `F` is a forward and `B` a backward, as asked or checked against their session.
-pub enum Command<F, B> {
+/// What can be asked of the device. `F` is a forward and `B` a backward, as asked or checked against their session; `S` is one that
+/// runs in slices.
+pub enum Command<F, B, S> {
     /// Anything short. It guards itself, and answers by itself.
     Run(Box<dyn FnOnce(&mut DeviceState) + Send>),
     /// A forward.
     Forward(F, Reply<Metered<ForwardReply>>),
     /// A backward.
     Backward(B, Reply<Metered<BackwardReply>>),
+    /// A forward or a backward that is longer than one slice, as far as it has come. It answers by itself.
+    Sliced(S),
 }
 
 /// A command on its way to the device.
@@ -53,10 +55,10 @@ pub struct Waiting {
 }
 
 /// As a caller asks.
-pub type Asked = Command<ForwardCall<TokenBatch>, BackwardCall>;
+pub type Asked = Command<ForwardCall<TokenBatch>, BackwardCall, Infallible>;
 
 /// Checked against its session: what it refuses was refused, and it can run.
-pub type Ready = Command<ReadyForward, ReadyBackward>;
+pub type Ready = Command<ReadyForward, ReadyBackward, Box<dyn UnderWay>>;
 
 impl Ready {
     /// Tokens that its pass reads.
@@ -65,6 +67,7 @@ impl Ready {
             Self::Run(_) => 0,
             Self::Forward(call, _) => call.tokens(),
             Self::Backward(call, _) => call.tokens(),
+            Self::Sliced(pass) => pass.tokens_left(),
         }
     }
 
@@ -74,6 +77,7 @@ impl Ready {
             Self::Run(_) => false,
             Self::Forward(_, reply) => reply.is_closed(),
             Self::Backward(_, reply) => reply.is_closed(),
+            Self::Sliced(pass) => pass.has_left(),
         }
     }
 }

@@ -19,7 +19,6 @@ use crate::engine::backbones::Backbones;
 use crate::engine::commands::Asked;
 use crate::engine::commands::Command;
 use crate::engine::commands::Queued;
-use crate::engine::commands::Reply;
 use crate::engine::device_state::DeviceState;
 use crate::engine::device_state::guarded;
 use crate::engine::inputs::TokenBatch;
@@ -29,6 +28,7 @@ use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
 use crate::engine::interface::Metered;
 use crate::engine::passes::BackwardCall;
+use crate::engine::reply::Reply;
 use crate::engine::retained_graphs::RetainedGraphs;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::settings::DeviceSettings;
@@ -162,6 +162,7 @@ mod tests {
             graphs: GraphLimits { graph_bytes: 1, graphs_per_job: 1, graph_ttl: Duration::ZERO, held_bytes_per_job: 1 },
             stack_tokens: 0,
             stack_wait: Duration::ZERO,
+            slice_tokens: 0,
             limits: Limits::default(),
         };
         Device::start(settings).expect("starts")

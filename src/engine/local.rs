@@ -96,6 +96,7 @@ impl LocalEngine {
             },
             stack_tokens: config.stack_tokens,
             stack_wait: config.stack_wait,
+            slice_tokens: config.slice_tokens,
             limits: limits.clone(),
         })?;
         // Half of the cores at most: the other half is for those who send little.

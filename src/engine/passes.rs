@@ -1,5 +1,5 @@
-//! Forward and backward as the device runs them for one job: checks against the session, the pass, and the graph that is retained.
-//! `stacking` runs several jobs' at once, with the same checks.
+//! What every pass begins and ends with: a request is checked against its session, and what the pass gave becomes its answer. Owns
+//! both; must never run a pass: `slices` runs one request's, `stacking` several jobs' at once.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -28,13 +28,9 @@ use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
 use crate::engine::interface::Place;
 use crate::engine::interface::Share;
-use crate::engine::retained_graphs::BatchRows;
-use crate::engine::retained_graphs::ForwardGraph;
-use crate::engine::retained_graphs::Graph;
 use crate::engine::retained_graphs::PassInputs;
 use crate::engine::session::Session;
 use crate::engine::taps;
-use crate::engine::taps::TappedPass;
 use crate::model::optim;
 
 /// A backward.
@@ -53,6 +49,8 @@ pub struct ReadyForward {
     pub keep: Option<ForwardId>,
     /// All that the pass depends on; retained as it is, so that the backward can run it again.
     pub inputs: PassInputs,
+    /// Whether it came with adapter values, which the session takes over when the pass has succeeded.
+    pub brings_values: bool,
     /// Whether the bare backbone is asked for.
     pub base: bool,
     /// Hidden states that are asked for, in place of activations.
@@ -62,10 +60,9 @@ pub struct ReadyForward {
 }
 
 impl ReadyForward {
-    /// Tokens that it adds to a pass, each counted once a set, and once for the bare backbone.
-    pub fn tokens(&self) -> usize {
-        let runs_bare = self.base || self.taps.is_some();
-        self.inputs.batch.tokens() * (self.inputs.sets.len() + usize::from(runs_bare))
+    /// How often its pass reads the batch: once a set, and once for the bare backbone.
+    pub fn runs(&self) -> usize {
+        self.inputs.sets.len() + usize::from(self.base || self.taps.is_some())
     }
 }
 
@@ -97,54 +94,11 @@ pub fn ready_forward(
         let text = format!("a forward of {tokens} tokens needs {bytes} bytes on the device, graph_bytes is {budget}");
         return Err(EngineError::TooLarge(text));
     }
+    let brings_values = !call.theta.is_empty();
     let values = session.values_with(&call.theta)?;
     values.check_held(call.adapters.iter().copied())?;
     let inputs = PassInputs { batch: Arc::new(call.inputs), values, sets: call.adapters, random: call.random };
-    Ok(ReadyForward { job, keep: call.keep, inputs, base: call.base, taps: call.taps, bytes })
-}
-
-/// Runs a forward. New adapter values are taken over only if all of it succeeds.
-pub fn forward(state: &mut DeviceState, call: &ReadyForward) -> Result<ForwardReply, EngineError> {
-    let session = state.session(call.job)?;
-    if let Some(taps) = &call.taps {
-        let batch = &call.inputs.batch;
-        let tensors = TappedPass::run(session, batch, taps)?.cut_out(BatchRows::whole(batch))?;
-        return finish_forward(state, call, tensors);
-    }
-    let base = call.base.then(|| session.base(&call.inputs.batch)).transpose()?;
-    let mut tensors = match call.keep {
-        Some(id) => run_training(state, call, id)?,
-        None if call.inputs.sets.is_empty() => Vec::new(),
-        None => activations(&session.evaluate(&call.inputs)?, &call.inputs.sets)?,
-    };
-    if let Some(base) = base {
-        tensors.push(to_wire("h.base", &base.f_select(1, 0)?)?);
-    }
-    finish_forward(state, call, tensors)
-}
-
-fn run_training(state: &mut DeviceState, call: &ReadyForward, id: ForwardId) -> Result<Vec<WireTensor>, EngineError> {
-    let ReadyForward { job, inputs, bytes, .. } = call;
-    if inputs.sets.is_empty() {
-        state.graphs.retain(*job, id, inputs.clone());
-        return Ok(Vec::new());
-    }
-    let graph = build_graph(state, *job, inputs, *bytes)?;
-    let tensors = activations(&graph.output, &inputs.sets)?;
-    state.graphs.retain(*job, id, inputs.clone());
-    state.graphs.attach(*job, id, ForwardGraph::Alone(graph), *bytes);
-    Ok(tensors)
-}
-
-/// Runs a training pass of one job. Others' graphs make room before it, so that the budget holds at its peak.
-fn build_graph(
-    state: &mut DeviceState,
-    job: JobId,
-    inputs: &PassInputs,
-    bytes: usize,
-) -> Result<Rc<Graph>, EngineError> {
-    state.graphs.make_room(job, bytes);
-    Ok(Rc::new(state.session(job)?.train(inputs)?))
+    Ok(ReadyForward { job, keep: call.keep, inputs, brings_values, base: call.base, taps: call.taps, bytes })
 }
 
 /// Takes the new adapter values over, and puts the reply together.
@@ -158,7 +112,9 @@ pub fn finish_forward(
         return Err(invalid(Place::Tensor(tensor.name().to_owned()), reason));
     }
     if let Some(session) = state.sessions.get_mut(&call.job) {
-        session.values = Rc::clone(&call.inputs.values);
+        if call.brings_values {
+            session.values = Rc::clone(&call.inputs.values);
+        }
         if call.keep.is_some() {
             session.trained_at = Instant::now();
         }
@@ -178,12 +134,6 @@ fn lengths(batch: &TokenBatch) -> Result<WireTensor, EngineError> {
     let bytes: Vec<u8> = batch.ids.iter().flat_map(|ids| (ids.len() as i64).to_le_bytes()).collect();
     let tensor = WireTensor::new("lengths", Dtype::I64, vec![batch.ids.len()], bytes.into());
     tensor.map_err(|error| EngineError::Internal(error.to_string()))
-}
-
-/// `h.{i}` of each set, from `[B, S, H]` or `[N, S, H]`.
-fn activations(output: &Tensor, sets: &[usize]) -> Result<Vec<WireTensor>, EngineError> {
-    let one = |index: usize, set: &usize| Ok(to_wire(format!("h.{set}"), &output.f_select(1, index as i64)?)?);
-    sets.iter().enumerate().map(|(index, set)| one(index, set)).collect()
 }
 
 fn check_sets(session: &Session, sets: &[usize]) -> Result<(), EngineError> {
@@ -216,13 +166,6 @@ pub struct ReadyBackward {
     pub cotangents: BTreeMap<usize, Tensor>,
 }
 
-impl ReadyBackward {
-    /// Tokens that its products go through, each counted once a set and share number.
-    pub fn tokens(&self) -> usize {
-        self.inputs.tokens() * self.cotangents.len()
-    }
-}
-
 /// Checks a backward. Changes nothing.
 pub fn ready_backward(
     state: &DeviceState,
@@ -235,28 +178,6 @@ pub fn ready_backward(
     let cotangents = cotangents(session, &inputs, &call.shares, limits)?;
     let shares = call.shares.iter().map(|share| (share.set, share.share)).collect();
     Ok(ReadyBackward { job, forward: call.forward, inputs, shares, cotangents })
-}
-
-/// Runs one vector-Jacobian product a share number, over all sets that have a share of that number.
-pub fn backward(state: &mut DeviceState, call: &ReadyBackward) -> Result<BackwardReply, EngineError> {
-    let graph = match state.graphs.graph(call.job, call.forward) {
-        Some(ForwardGraph::Alone(graph)) => graph,
-        // Evicted, or of a pass that others share, whose products would cost all of their tokens: the forward runs again.
-        Some(ForwardGraph::Stacked(_)) | None => rebuild_graph(state, call)?,
-    };
-    let mut gradients = BTreeMap::new();
-    for (number, cotangent) in &call.cotangents {
-        gradients.insert(*number, graph.lora.vjp(&graph.output, cotangent)?); // (s, p)
-    }
-    finish_backward(state, call, &gradients)
-}
-
-fn rebuild_graph(state: &mut DeviceState, call: &ReadyBackward) -> Result<Rc<Graph>, EngineError> {
-    let ReadyBackward { job, forward, inputs, .. } = call;
-    let bytes = state.session(*job)?.graph_bytes(inputs.batch.tokens(), inputs.sets.len());
-    let graph = build_graph(state, *job, inputs, bytes)?;
-    state.graphs.attach(*job, *forward, ForwardGraph::Alone(Rc::clone(&graph)), bytes);
-    Ok(graph)
 }
 
 /// What the gradients `[S, P]` by share number become, by custody.

@@ -1,6 +1,7 @@
 //! Retained forwards and their graphs. Owns what a backward needs to run, or to run again: what a forward's pass depended on, and its
 //! graph as long as the byte budget allows. An evicted graph is not an error, only a recomputation.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -110,8 +111,8 @@ pub struct StackedGraph {
 /// The graph of a retained forward.
 #[derive(Clone)]
 pub enum ForwardGraph {
-    /// The forward had its pass to itself.
-    Alone(Rc<Graph>),
+    /// The forward had its pass to itself: one graph, or one a slice of a long pass.
+    Alone(Vec<Rc<Graph>>),
     /// It shared its pass.
     Stacked(StackedGraph),
 }
@@ -119,7 +120,7 @@ pub enum ForwardGraph {
 impl ForwardGraph {
     fn is_of(&self, graph: &Rc<Graph>) -> bool {
         match self {
-            Self::Alone(own) => Rc::ptr_eq(own, graph),
+            Self::Alone(own) => own.iter().any(|own| Rc::ptr_eq(own, graph)),
             Self::Stacked(own) => Rc::ptr_eq(&own.graph, graph),
         }
     }
@@ -156,12 +157,26 @@ pub struct RetainedGraphs {
     limits: GraphLimits,
     forwards: HashMap<Key, RetainedForward>,
     retained: u64,
+    /// Bytes kept free for graphs that are not whole yet.
+    held: Rc<Cell<usize>>,
+}
+
+/// Room for a graph that is not whole yet; given back when this is dropped.
+pub struct HeldRoom {
+    held: Rc<Cell<usize>>,
+    bytes: usize,
+}
+
+impl Drop for HeldRoom {
+    fn drop(&mut self) {
+        self.held.set(self.held.get() - self.bytes);
+    }
 }
 
 impl RetainedGraphs {
     /// None retained.
     pub fn new(limits: GraphLimits) -> Self {
-        Self { limits, forwards: HashMap::new(), retained: 0 }
+        Self { limits, forwards: HashMap::new(), retained: 0, held: Rc::default() }
     }
 
     /// Bytes that all graphs together may take.
@@ -208,9 +223,17 @@ impl RetainedGraphs {
         }
     }
 
+    /// Makes room for a graph that is built in several turns, and keeps it free until then.
+    pub fn hold_room(&mut self, job: JobId, bytes: usize) -> HeldRoom {
+        self.make_room(job, bytes);
+        self.held.set(self.held.get() + bytes);
+        HeldRoom { held: Rc::clone(&self.held), bytes }
+    }
+
     fn next_to_evict(&self, job: JobId, bytes: usize) -> Option<Key> {
         let of_job = || self.live().filter(|((of, _), _)| *of == job);
-        let total: usize = self.forwards.values().map(|forward| forward.bytes).sum();
+        let retained: usize = self.forwards.values().map(|forward| forward.bytes).sum();
+        let total = retained + self.held.get();
         if of_job().count() >= self.limits.graphs_per_job.max(1) {
             least_recently_used(of_job())
         } else if total.saturating_add(bytes) > self.limits.graph_bytes {

@@ -1,5 +1,6 @@
 //! Whose turn it is on the device. Owns the waiting commands: projects take turns by what they used (`fair_shares`); of one project's,
-//! short passes go first as long as none waits for too long. Small requests of several jobs are put into one pass.
+//! short passes go first as long as none waits for too long. Small requests of several jobs are put into one pass, and a long pass runs in
+//! slices, between which others have their turns.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -10,14 +11,12 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::engine::accelerator;
 use crate::engine::commands::Asked;
 use crate::engine::commands::Command;
 use crate::engine::commands::Queued;
 use crate::engine::commands::Ready;
-use crate::engine::commands::Reply;
 use crate::engine::commands::Waiting;
 use crate::engine::device_state::DeviceState;
 use crate::engine::device_state::catch_panic;
@@ -31,8 +30,13 @@ use crate::engine::interface::Metered;
 use crate::engine::passes;
 use crate::engine::passes::ReadyBackward;
 use crate::engine::passes::ReadyForward;
+use crate::engine::reply::Reply;
+use crate::engine::reply::answer;
 use crate::engine::retained_graphs::StackedGraph;
 use crate::engine::settings::DeviceSettings;
+use crate::engine::slices;
+use crate::engine::slices::Sliceable;
+use crate::engine::slices::Whole;
 use crate::engine::stack_key::StackKey;
 use crate::engine::stacking;
 use crate::engine::stacking::Results;
@@ -43,68 +47,21 @@ const SWEEP: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A checked request that can share its pass with others of its kind.
-trait Shareable: Sized {
-    /// What its caller gets.
-    type Answer;
-
-    /// Whose it is.
-    fn job(&self) -> JobId;
-
-    /// Its part of a pass that others share: tokens, by set and share number.
-    fn weight(&self) -> usize;
-
-    /// Tokens that it is billed for.
-    fn billed_tokens(&self) -> usize;
-
+trait Shareable: Sliceable + Sized {
     /// Runs a group in one pass; `None` where it cannot share one, or had better not.
     fn run_together(state: &mut DeviceState, group: &[Self]) -> Result<Option<Results<Self::Answer>>, EngineError>;
-
-    /// Runs it alone.
-    fn run_alone(&self, state: &mut DeviceState) -> Result<Self::Answer, EngineError>;
 }
 
 impl Shareable for ReadyForward {
-    type Answer = ForwardReply;
-
-    fn job(&self) -> JobId {
-        self.job
-    }
-
-    fn weight(&self) -> usize {
-        self.tokens()
-    }
-
-    fn billed_tokens(&self) -> usize {
-        self.inputs.batch.tokens()
-    }
-
     fn run_together(state: &mut DeviceState, group: &[Self]) -> Result<Option<Results<ForwardReply>>, EngineError> {
         if group.len() < 2 {
             return Ok(None);
         }
         stacking::forward(state, group).map(Some)
     }
-
-    fn run_alone(&self, state: &mut DeviceState) -> Result<ForwardReply, EngineError> {
-        passes::forward(state, self)
-    }
 }
 
 impl Shareable for ReadyBackward {
-    type Answer = BackwardReply;
-
-    fn job(&self) -> JobId {
-        self.job
-    }
-
-    fn weight(&self) -> usize {
-        self.tokens()
-    }
-
-    fn billed_tokens(&self) -> usize {
-        self.inputs.batch.tokens() * self.cotangents.len()
-    }
-
     fn run_together(state: &mut DeviceState, group: &[Self]) -> Result<Option<Results<BackwardReply>>, EngineError> {
         // One of them may have lost its graph while others were waited for: then there is no common one.
         let graphs =
@@ -115,10 +72,6 @@ impl Shareable for ReadyBackward {
             }
             _ => Ok(None),
         }
-    }
-
-    fn run_alone(&self, state: &mut DeviceState) -> Result<BackwardReply, EngineError> {
-        passes::backward(state, self)
     }
 }
 
@@ -185,6 +138,7 @@ impl Scheduler {
 
     /// Checks a command. What is refused is answered at once, and waits for nothing.
     fn admit(&mut self, Queued { job, command, since, permit }: Queued<Asked>) {
+        let most_tokens = self.settings.slice_tokens;
         let state = &mut self.state;
         let payer = match &command {
             Command::Forward(call, _) => call.payer,
@@ -195,17 +149,20 @@ impl Scheduler {
             Command::Run(run) => Command::Run(run),
             Command::Forward(call, reply) => {
                 match guarded(state, job, |state| passes::ready_forward(state, job, call)) {
-                    Ok(call) => Command::Forward(call, reply),
+                    Ok(call) => slices::cut(call, reply, most_tokens)
+                        .map_or_else(|Whole { call, reply }| Command::Forward(call, reply), Command::Sliced),
                     Err(error) => return answer(reply, Err(error)),
                 }
             }
             Command::Backward(call, reply) => {
                 let limits = &self.settings.limits;
                 match guarded(state, job, |state| passes::ready_backward(state, job, call, limits)) {
-                    Ok(call) => Command::Backward(call, reply),
+                    Ok(call) => slices::cut(call, reply, most_tokens)
+                        .map_or_else(|Whole { call, reply }| Command::Backward(call, reply), Command::Sliced),
                     Err(error) => return answer(reply, Err(error)),
                 }
             }
+            Command::Sliced(never) => match never {},
         };
         self.waiting.push_back(Waiting { project, queued: Queued { job, command, since, permit } });
     }
@@ -225,13 +182,14 @@ impl Scheduler {
     }
 
     fn run(&mut self, Waiting { project, queued }: Waiting) {
-        if queued.command.has_left() {
+        let Queued { job, command, since, permit } = queued;
+        if command.has_left() {
             return;
         }
         self.used = true;
         self.shares.begin(project);
-        drop(queued.permit); // its turn has come: the next may queue
-        match queued.command {
+        drop(permit); // its turn has come: the next may queue
+        match command {
             Command::Run(run) => {
                 let begun = Instant::now();
                 run(&mut self.state);
@@ -239,6 +197,16 @@ impl Scheduler {
             }
             Command::Forward(call, reply) => self.run_forward(Member { project, call, reply }),
             Command::Backward(call, reply) => self.run_backward(Member { project, call, reply }),
+            Command::Sliced(mut pass) => {
+                let begun = Instant::now();
+                let goes_on = pass.step(&mut self.state);
+                self.shares.charge(project, begun.elapsed());
+                if goes_on {
+                    // Before what came later: among its own project's it is still the oldest.
+                    let queued = Queued { job, command: Command::Sliced(pass), since, permit: None };
+                    self.waiting.push_front(Waiting { project, queued });
+                }
+            }
         }
     }
 
@@ -291,6 +259,7 @@ impl Scheduler {
     fn run_group<C: Shareable>(&mut self, group: Vec<Member<C>>) {
         let (calls, askers): (Vec<C>, Vec<_>) =
             group.into_iter().map(|Member { project, call, reply }| (call, (project, reply))).unzip();
+        let most_tokens = self.settings.slice_tokens;
         let begun = Instant::now();
         match catch_panic(|| C::run_together(&mut self.state, &calls)) {
             Ok(Some(results)) => {
@@ -304,7 +273,7 @@ impl Scheduler {
             Ok(None) | Err(_) => {
                 for (call, (project, reply)) in calls.iter().zip(askers) {
                     let begun = Instant::now();
-                    let result = guarded(&mut self.state, call.job(), |state| call.run_alone(state));
+                    let result = guarded(&mut self.state, call.job(), |state| call.run_whole(state, most_tokens));
                     let took = begun.elapsed();
                     self.shares.charge(project, took);
                     answer(reply, metered(call, result, took));
@@ -361,8 +330,8 @@ impl Scheduler {
 
 /// What a pass took, divided among those who shared it.
 fn parts_of<C: Shareable>(took: Duration, calls: &[C]) -> Vec<Duration> {
-    let all = calls.iter().map(Shareable::weight).sum::<usize>().max(1) as f64;
-    calls.iter().map(|call| took.mul_f64(call.weight() as f64 / all)).collect()
+    let all = calls.iter().map(Sliceable::tokens).sum::<usize>().max(1) as f64;
+    calls.iter().map(|call| took.mul_f64(call.tokens() as f64 / all)).collect()
 }
 
 fn metered<C: Shareable>(
@@ -372,19 +341,16 @@ fn metered<C: Shareable>(
 ) -> Result<Metered<C::Answer>, EngineError> {
     result.map(|answer| Metered { answer, device, tokens: call.billed_tokens() })
 }
-
-fn answer<T>(reply: Reply<T>, result: Result<T, EngineError>) {
-    let _ = reply.send(result); // the caller may have left meanwhile
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::collections::HashMap;
     use std::sync::mpsc::channel;
 
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::ids::JobId;
     use crate::domain::limits::Limits;
     use crate::engine::backbones::Backbones;
     use crate::engine::retained_graphs::GraphLimits;
@@ -404,6 +370,7 @@ mod tests {
             graphs,
             stack_tokens: 0,
             stack_wait: Duration::ZERO,
+            slice_tokens: usize::MAX,
             limits: Limits::default(),
         };
         let state = DeviceState {
@@ -439,5 +406,47 @@ mod tests {
         let turns: Vec<usize> = (0..served.len()).filter(|&turn| served[turn] == NEIGHBOUR).collect();
         assert!(turns[0] == 0 && turns[1] <= 2, "its turns among {}: {turns:?}", served.len());
         assert_eq!(served.len(), 17, "each once");
+    }
+
+    /// A long pass that says in `steps` when it runs.
+    struct Long {
+        slices: usize,
+        steps: Rc<RefCell<Vec<&'static str>>>,
+    }
+
+    impl slices::UnderWay for Long {
+        fn step(&mut self, _: &mut DeviceState) -> bool {
+            std::thread::sleep(Duration::from_millis(2)); // used more than one that only writes its name
+            self.steps.borrow_mut().push("slice");
+            self.slices -= 1;
+            self.slices > 0
+        }
+
+        fn tokens_left(&self) -> usize {
+            self.slices
+        }
+
+        fn has_left(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_neighbour_waits_for_a_slice_and_not_for_the_pass() {
+        let mut scheduler = scheduler();
+        let steps = Rc::new(RefCell::new(Vec::new()));
+        let long = Command::Sliced(Box::new(Long { slices: 3, steps: Rc::clone(&steps) }) as Box<dyn slices::UnderWay>);
+        let queued = Queued { job: JobId(Uuid::nil()), command: long, since: Instant::now(), permit: None };
+        scheduler.waiting.push_back(Waiting { project: BUSY, queued });
+        let first = scheduler.take_next().expect("the long pass waits");
+        scheduler.run(first);
+        wait_for_turn(&mut scheduler, NEIGHBOUR);
+        let next = scheduler.take_next().expect("two wait");
+        assert_eq!(next.project, NEIGHBOUR);
+        scheduler.run(next);
+        while let Some(next) = scheduler.take_next() {
+            scheduler.run(next);
+        }
+        assert_eq!(*steps.borrow(), ["slice", "slice", "slice"], "it goes on where it was");
     }
 }

@@ -17,6 +17,8 @@ pub struct EngineConfig {
     pub stack_tokens: usize,
     /// How long a small request waits for others to share its pass.
     pub stack_wait: Duration,
+    /// Most tokens of a pass that runs in one go; a longer one gives the device back between two slices. 0 leaves it to the host.
+    pub slice_tokens: usize,
     /// LibTorch threads. The same number gives the same bits.
     pub threads: usize,
     /// Commands that may wait for the device; one more is refused with `EngineError::Busy`.
@@ -39,6 +41,7 @@ impl Default for EngineConfig {
             onednn: true,
             stack_tokens: 256,
             stack_wait: Duration::from_millis(2),
+            slice_tokens: 0,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             queue_len: 64,
             graph_bytes: 0,
@@ -64,6 +67,8 @@ pub struct DeviceSettings {
     pub stack_tokens: usize,
     /// How long a small request waits for others to share its pass.
     pub stack_wait: Duration,
+    /// Most tokens of a pass that runs in one go; a longer one gives the device back between two slices. 0 leaves it to the host.
+    pub slice_tokens: usize,
     /// What the host accepts.
     pub limits: Limits,
 }

@@ -15,6 +15,7 @@ use crate::engine::device_state::DeviceState;
 use crate::engine::inputs::Evaluation;
 use crate::engine::passes::ReadyForward;
 use crate::engine::session::Session;
+use crate::engine::slices::Sliceable;
 
 /// A job that trained nothing for so long is not waited for.
 const ACTIVE: Duration = Duration::from_secs(1);

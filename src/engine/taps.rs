@@ -88,6 +88,19 @@ impl TappedPass {
         })
     }
 
+    /// The slices of one pass, their rows one below the other.
+    pub fn joined(mut slices: Vec<Self>) -> Result<Self, EngineError> {
+        let mut whole = slices.pop().ok_or_else(|| EngineError::Internal("a pass without slices".to_owned()))?;
+        for (index, (_, states)) in whole.kept.iter_mut().enumerate() {
+            let before = slices.iter().filter_map(|slice| slice.kept.get(index)).map(|(_, states)| states);
+            let rows: Vec<&Tensor> = before.chain([&*states]).collect();
+            if rows.len() > 1 {
+                *states = Tensor::f_cat(&rows, 0)?;
+            }
+        }
+        Ok(whole)
+    }
+
     /// The states of one call's rows, as its answer has them.
     pub fn cut_out(&self, rows: BatchRows) -> Result<Vec<WireTensor>, EngineError> {
         let RowRange { first, count } = if self.by_token { rows.tokens } else { rows.inputs };

@@ -2,6 +2,7 @@
 //! words of what any use case may refuse; must never know a use case.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -155,14 +156,43 @@ impl Context {
     }
 }
 
+tokio::task_local! {
+    /// Whether the request that a task works for has waited for the database in vain.
+    static IN_VAIN: Arc<AtomicBool>;
+}
+
+/// Works for one request, which waits for a database that is away once: where a use case was refused for that, what follows it (the
+/// audit log, a lease that is given back) is refused at once. Otherwise each would wait for `database.acquire_timeout_ms` by itself.
+pub async fn with_one_wait<T>(request: impl Future<Output = T>) -> T {
+    IN_VAIN.scope(Arc::default(), request).await
+}
+
+/// The same request's work, for a task of its own.
+pub fn with_the_same_wait<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    IN_VAIN.scope(IN_VAIN.try_with(Arc::clone).unwrap_or_default(), work)
+}
+
+/// Waits for the database on behalf of the task's request, unless that has waited in vain before.
+async fn wait<T>(asked: impl Future<Output = store::Result<T>>) -> Result<T> {
+    let in_vain = IN_VAIN.try_with(Arc::clone).ok();
+    if in_vain.as_ref().is_some_and(|in_vain| in_vain.load(Ordering::Relaxed)) {
+        return Err(StoreError::unavailable("the request has waited for it already").into());
+    }
+    let got = asked.await;
+    if let (Some(in_vain), Err(StoreError::Unavailable(_))) = (&in_vain, &got) {
+        in_vain.store(true, Ordering::Relaxed);
+    }
+    Ok(got?)
+}
+
 /// A connection for reads and single writes, for a use case that needs nothing but the database.
 pub(crate) async fn connection(pool: &Pool) -> Result<PooledConnection> {
-    Ok(pool.acquire().await.map_err(StoreError::from)?)
+    wait(async { Ok(pool.acquire().await?) }).await
 }
 
 /// A transaction, for the same.
 pub(crate) async fn begin(pool: &Pool) -> Result<Tx> {
-    Ok(store::pool::begin(pool).await?)
+    wait(store::pool::begin(pool)).await
 }
 
 /// Commits, so that whoever reads after the answer sees what was written.

@@ -390,3 +390,9 @@ pub async fn release(conn: &mut Connection, owner: Uuid) -> Result<()> {
     .await?;
     Ok(())
 }
+
+/// Ends the leases of an owner that is dead, as `leases::expire` does those on jobs.
+pub async fn expire(conn: &mut Connection, owner: Uuid) -> Result<u64> {
+    let done = sqlx::query!("update batches set lease_owner = null, lease_until = null where lease_owner = $1", owner);
+    Ok(done.execute(conn).await?.rows_affected())
+}

@@ -143,7 +143,11 @@ impl Blobs {
 
     /// Begins a blob that is written piece by piece. Its name is an id, since its hash is not known yet.
     pub async fn writer(&self, kind: BlobKind) -> Result<BlobWriter> {
-        let path = format!("{}/{}", kind.as_str(), Uuid::now_v7().simple());
+        self.writer_at(format!("{}/{}", kind.as_str(), Uuid::now_v7().simple())).await
+    }
+
+    /// Begins a blob under the name that it had elsewhere.
+    pub async fn writer_at(&self, path: String) -> Result<BlobWriter> {
         let sink = match &self.folder {
             Some(folder) => {
                 let target = folder.join(&path);
@@ -202,6 +206,12 @@ impl Blobs {
             Err(StoreError::Missing) => Ok(()),
             done => done,
         }
+    }
+
+    /// Names of the kind's blobs.
+    pub async fn list(&self, kind: BlobKind) -> Result<Vec<String>> {
+        let found: Vec<_> = self.store.list(Some(&BlobPath::from(kind.as_str()))).try_collect().await?;
+        Ok(found.into_iter().map(|blob| blob.location.to_string()).filter(|path| !path.ends_with(STAGED)).collect())
     }
 
     /// Names of the kind's blobs that were written longer than `age` ago: what a sweep compares with the rows.

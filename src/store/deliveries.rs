@@ -47,6 +47,8 @@ pub struct Claimed {
     pub url: String,
     /// Signs it.
     pub secret: Vec<u8>,
+    /// Signs it as well, while the secret is being replaced.
+    pub previous_secret: Option<Vec<u8>>,
 }
 
 /// What a host has room for.
@@ -190,7 +192,8 @@ pub async fn claim(conn: &mut Connection, wanted: &Wanted<'_>, lease: Duration) 
     let rows = sqlx::query_as!(
         Claimed,
         r#"with due as materialized (
-               select d.id, w.project_id, w.url, w.secret
+               select d.id, w.project_id, w.url, w.secret,
+                      case when w.previous_until > now() then w.previous_secret end as previous_secret
                from webhook_deliveries d join webhooks w on w.id = d.webhook_id
                where d.state = 'pending' and d.next_attempt_at <= now() and w.enabled and d.webhook_id <> all($2)
                  and w.project_id <> all($4)
@@ -199,7 +202,7 @@ pub async fn claim(conn: &mut Connection, wanted: &Wanted<'_>, lease: Duration) 
            set attempts = d.attempts + 1, next_attempt_at = now() + make_interval(secs => $3)
            from due where d.id = due.id
            returning d.id as "id: _", due.project_id as "project!: _", d.webhook_id as "webhook: _", d.payload, d.attempts,
-                     due.url as "url!", due.secret as "secret!""#,
+                     due.url as "url!", due.secret as "secret!", due.previous_secret"#,
         wanted.most,
         &webhooks,
         lease.as_secs_f64(),

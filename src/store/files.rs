@@ -203,3 +203,22 @@ pub async fn unused_blobs(conn: &mut Connection, paths: &[String]) -> Result<Vec
     .await?;
     Ok(unused)
 }
+
+/// Every blob that a row of any table names: what [`unused_blobs`] leaves.
+pub async fn named_blobs(conn: &mut Connection) -> Result<Vec<String>> {
+    let named = sqlx::query_scalar!(
+        r#"select blob as "path!" from files
+           union select index_blob from files
+           union select blob from checkpoints where set_aside_at is null
+           union select blob from upload_parts
+           union select blob from batch_pieces
+           union select adapter ->> 'path' from jobs, jsonb_array_elements(origin -> 'adapters') as adapter
+                 where finished_at is null and origin is not null
+           union select adapter ->> 'path' from models, jsonb_array_elements(adapters) as adapter
+                 where deleted_at is null and adapters is not null
+           order by 1"#,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(named)
+}

@@ -55,3 +55,10 @@ pub async fn release(conn: &mut Connection, job: JobId, attempt: i32) -> Result<
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Ends every lease of an owner that is dead, and says how many jobs are free now. Their attempts stay barren, and their token is no
+/// longer the newest as soon as somebody claims them: should the owner live after all, it writes nothing from then on.
+pub async fn expire(conn: &mut Connection, owner: Uuid) -> Result<u64> {
+    let done = sqlx::query!("update jobs set lease_owner = null, lease_until = null where lease_owner = $1", owner);
+    Ok(done.execute(conn).await?.rows_affected())
+}

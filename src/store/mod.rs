@@ -8,6 +8,7 @@
 mod columns;
 
 pub mod audit;
+pub mod backup;
 pub mod batches;
 pub mod blobs;
 pub mod checkpoints;
@@ -16,6 +17,7 @@ pub mod error;
 pub mod events;
 pub mod features;
 pub mod files;
+pub mod host_lock;
 pub mod idempotency;
 pub mod jobs;
 pub mod keys;
@@ -26,7 +28,10 @@ pub mod local_postgres;
 pub mod models;
 pub mod page;
 pub mod pool;
+mod private_files;
 pub mod projects;
+pub mod signing_key;
+pub mod state_folder;
 pub mod steps;
 pub mod storage;
 pub mod uploads;

@@ -11,6 +11,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::postgres::PgPoolOptions;
+use time::OffsetDateTime;
 
 use crate::store::error::Result;
 use crate::store::error::StoreError;
@@ -58,6 +59,41 @@ pub async fn connect(url: &str, settings: PoolSettings) -> Result<Pool> {
     Ok(pool)
 }
 
+/// All rows as they are at one moment, for as long as this lives.
+pub struct Moment {
+    /// What another session reads the same rows by (`pg_export_snapshot`).
+    pub snapshot: String,
+    /// When it is.
+    pub at: OffsetDateTime,
+    /// Reads them too.
+    pub transaction: Tx,
+}
+
+/// Holds on to this moment; longer than other transactions may.
+pub async fn moment(pool: &Pool) -> Result<Moment> {
+    let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
+    sqlx::raw_sql("set local idle_in_transaction_session_timeout = 0; set local statement_timeout = 0")
+        .execute(&mut *transaction)
+        .await?;
+    let moment = sqlx::query!(r#"select pg_export_snapshot() as "snapshot!", now() as "at!""#);
+    let moment = moment.fetch_one(&mut *transaction).await?;
+    Ok(Moment { snapshot: moment.snapshot, at: moment.at, transaction })
+}
+
+/// Whether the database has any table.
+pub async fn has_tables(pool: &Pool) -> Result<bool> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (select 1 from pg_tables where schemaname not in ('pg_catalog', 'information_schema')) as "found!""#
+    );
+    Ok(found.fetch_one(pool).await?)
+}
+
+/// The server's version, `15.18 (Debian 15.18-0+deb12u1)` for example.
+pub async fn server_version(pool: &Pool) -> Result<String> {
+    let version = sqlx::query_scalar!(r#"select current_setting('server_version') as "version!""#);
+    Ok(version.fetch_one(pool).await?)
+}
+
 /// Brings the schema up to this release. Several hosts may do so at once: an advisory lock lets one go first.
 pub async fn migrate(pool: &Pool) -> Result<()> {
     // A connection of its own: waiting for another host's migration is not bounded by a session's time-outs.
@@ -84,6 +120,11 @@ fn migration_error(error: MigrateError) -> StoreError {
 pub async fn ping(pool: &Pool) -> Result<()> {
     sqlx::query_scalar!(r#"select 1 as "one!""#).fetch_one(pool).await?;
     Ok(())
+}
+
+/// What time it is, by the clock that all hosts share: the database's. In a transaction that is when it began, as its rows have it.
+pub async fn clock(conn: &mut Connection) -> Result<OffsetDateTime> {
+    Ok(sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(conn).await?)
 }
 
 /// Opens the transaction of a use case.

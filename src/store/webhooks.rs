@@ -1,5 +1,7 @@
 //! URLs that are told what happens to a project's jobs. Owns table `webhooks`; must never send anything.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 
 use crate::domain::ids::ProjectId;
@@ -125,6 +127,28 @@ pub async fn update(
         change.url,
         events.as_deref(),
         change.enabled,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row)
+}
+
+/// Gives the project's webhook a new secret; the one that it has signs beside it for `overlap`.
+pub async fn replace_secret(
+    conn: &mut Connection,
+    project: ProjectId,
+    id: WebhookId,
+    secret: &[u8],
+    overlap: Duration,
+) -> Result<Option<WebhookRow>> {
+    let row = webhook_rows!(
+        "update webhooks set previous_secret = secret, previous_until = now() + make_interval(secs => $4), secret = $3
+         where project_id = $1 and id = $2 returning",
+        "",
+        project.0,
+        id.0,
+        secret,
+        overlap.as_secs_f64(),
     )
     .fetch_optional(conn)
     .await?;

@@ -16,6 +16,7 @@ mod ledger;
 mod metrics;
 mod models;
 mod planning;
+mod state;
 mod steps;
 mod uploads;
 mod webhooks;

@@ -8,6 +8,8 @@ use crate::layer;
 const WITHOUT_TOKEN: &[(&str, &str, &str)] = &[
     ("store/leases.rs", "claim", "gives the token out"),
     ("store/leases.rs", "heartbeat", "of leases that its owner still holds, by owner"),
+    ("store/leases.rs", "expire", "of an owner that is dead, by owner; whoever claims the job next gets a new token"),
+    ("store/batches.rs", "expire", "of an owner that is dead, by owner; whoever takes the batch next gets a new token"),
     ("store/features.rs", "take_turn", "gives the token out"),
     ("store/features.rs", "release", "of leases that its owner still holds, by owner"),
     ("store/batches.rs", "take_turn", "gives the token out"),

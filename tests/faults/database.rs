@@ -3,6 +3,8 @@ use std::time::Duration;
 use std::time::Instant;
 
 use blindtune::store::local_postgres::LocalPostgres;
+use futures::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 use sqlx::Connection;
 use sqlx::PgConnection;
@@ -15,6 +17,7 @@ use crate::driver::HostRun;
 use crate::host::Host;
 use crate::host::until;
 use crate::postgres::Folder;
+use crate::world::MODEL;
 use crate::world::add_tiny;
 use crate::world::batch;
 use crate::world::split_job;
@@ -55,6 +58,63 @@ async fn without_its_database_the_host_says_when_to_try_again_and_then_goes_on()
     job.step_ok().await;
     drop(host);
     postgres.stop().await.expect("stops");
+}
+
+/// A wait for the database, longer than anything else that a call does.
+const WAIT: (&str, &str) = ("BLINDTUNE_DATABASE__ACQUIRE_TIMEOUT_MS", "6000");
+
+/// With a Postgres that is gone, and with one that hangs.
+#[tokio::test]
+async fn a_call_waits_for_a_database_that_is_away_once() {
+    for is_gone in [true, false] {
+        let folder = Folder::new("away").expect("a folder");
+        let postgres = LocalPostgres::start(folder.postgres()).await.expect("starts");
+        let pid = std::fs::read_to_string(postgres.home().join("cluster/postmaster.pid")).expect("it runs");
+        let pid = pid.lines().next().expect("a process").to_owned();
+        // The key stays checked: it is not what is waited for.
+        let host = Host::start_on(postgres.url(), &[WAIT, ("BLINDTUNE_KEYS__CACHE_SECS", "600")]).await;
+        add_tiny(&host).await;
+        let client = Client::new(&host.base(), Some(&host.key("faults", &[]).await));
+        let mut job = split_job(&client, json!({"custody": "host"})).await;
+        job.step_ok().await;
+        let kept = match is_gone {
+            true => {
+                postgres.stop().await.expect("stops");
+                None
+            }
+            false => {
+                signal("STOP", &pid);
+                Some(postgres)
+            }
+        };
+        let make = || client.call(Method::POST, "/v1/fine_tuning/jobs").json(&json!({"model": MODEL}));
+        let verb = job.path("/pause");
+        let calls = [
+            make().send(),
+            make().header("idempotency-key", "once").send(),
+            make().header("x-stainless-retry-count", "0").send(),
+            client.call(Method::POST, &verb).json(&json!({})).send(),
+        ];
+        let asked = Instant::now();
+        for reply in join_all(calls).await {
+            reply.refused(503, "database_unavailable");
+        }
+        let took = asked.elapsed();
+        if let Some(postgres) = kept {
+            signal("CONT", &pid);
+            postgres.stop().await.expect("stops");
+        }
+        // Two waits are 12 s.
+        assert!(took < Duration::from_secs(10), "{took:?}: the calls waited more than once (gone: {is_gone})");
+        drop(host);
+    }
+}
+
+/// Signals a Postgres and what it has started.
+fn signal(name: &str, postmaster: &str) {
+    let send = "for process in \"$2\" $(cat /proc/\"$2\"/task/*/children); do kill -s \"$1\" \"$process\"; done";
+    let sent = std::process::Command::new("/bin/sh").args(["-c", send, "sh", name, postmaster]).status();
+    assert!(sent.expect("a shell").success(), "signal {name}");
 }
 
 #[tokio::test]

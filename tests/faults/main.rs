@@ -1,6 +1,7 @@
 //! What goes wrong around a job: hosts that are killed, stopped or doubled, a database that goes away. Afterwards the
 //! adapters must be, bit for bit, those of a run that nothing disturbed.
 
+mod backup;
 mod batches;
 mod client_custody;
 mod crash_loop;

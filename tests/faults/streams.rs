@@ -4,6 +4,7 @@
 use std::time::Duration;
 use std::time::Instant;
 
+use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
 use sqlx::Connection;
@@ -12,6 +13,7 @@ use sqlx::PgConnection;
 use crate::client::Client;
 use crate::client_custody::host_and_client;
 use crate::host::POLL;
+use crate::host::until;
 use crate::stream::Stream;
 use crate::world::Job;
 use crate::world::split_job;
@@ -63,14 +65,16 @@ async fn a_silent_stream_is_pinged_and_holds_nothing_that_requests_need() {
         ("BLINDTUNE_SERVER__MAX_REQUESTS_IN_FLIGHT", "2"),
         ("BLINDTUNE_DATABASE__MAX_CONNECTIONS", "2"),
         ("BLINDTUNE_SERVER__MAX_EVENT_STREAMS", "12"),
+        ("BLINDTUNE_SERVER__PROJECT_SHARE", "1"),
     ];
-    let (_host, client) = host_and_client(&settings).await;
-    let job = split_job(&client, json!({})).await;
+    let (host, client) = host_and_client(&settings).await;
+    let other = Client::new(&host.base(), Some(&host.key("other", &[]).await));
+    let (job, theirs) = (split_job(&client, json!({})).await, split_job(&other, json!({})).await);
     let mut streams = Vec::new();
     for _ in 0..12 {
         streams.push(follow(&client, &job).await);
     }
-    client.get(&job.path("/events?stream=true")).await.refused(503, "too_many_streams");
+    other.get(&theirs.path("/events?stream=true")).await.refused(503, "too_many_streams");
     for _ in 0..5 {
         client.get(&job.path("")).await.ok();
     }
@@ -85,9 +89,32 @@ async fn a_silent_stream_is_pinged_and_holds_nothing_that_requests_need() {
         until_step(stream, 1).await;
     }
     drop(streams);
-    crate::host::until("places are given back", async || client.get(&job.path("")).await.status == 200).await;
+    let path = job.path("/events?stream=true");
+    until("places are given back", async || {
+        client.call(Method::GET, &path).start().await.is_ok_and(|answer| answer.status() == 200)
+    })
+    .await;
     let mut again = follow(&client, &job).await;
     until_step(&mut again, 1).await;
+}
+
+#[tokio::test]
+async fn one_projects_streams_leave_room_for_anothers() {
+    let (host, client) = host_and_client(&[RARE, ("BLINDTUNE_SERVER__MAX_EVENT_STREAMS", "4")]).await;
+    let neighbour = Client::new(&host.base(), Some(&host.key("neighbour", &[]).await));
+    let (job, theirs) = (split_job(&client, json!({})).await, split_job(&neighbour, json!({})).await);
+    let mut streams = vec![follow(&client, &job).await, follow(&client, &job).await];
+    let path = job.path("/events?stream=true");
+    let reply = client.get(&path).await;
+    let error = reply.refused(429, "too_many_project_streams");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("server.project_share")), "{error}");
+    assert!(!reply.header("retry-after").is_empty());
+    let _theirs = [follow(&neighbour, &theirs).await, follow(&neighbour, &theirs).await];
+    streams.pop();
+    until("the share is given back", async || {
+        client.call(Method::GET, &path).start().await.is_ok_and(|answer| answer.status() == 200)
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use serde_json::Value;
 use serde_json::json;
 use sha2::Digest;
 use sha2::Sha256;
+use sqlx::Connection;
 use tokio::net::TcpListener;
 
 use crate::batch::EMBEDDINGS;
@@ -53,14 +54,18 @@ impl Got {
     }
 
     /// HMAC-SHA256 by its definition (RFC 2104), and not by the crate that the host uses.
-    fn is_signed_with(&self, secret: &str) -> bool {
+    fn signed_with(&self, secret: &str) -> String {
         let key = STANDARD.decode(secret.strip_prefix("whsec_").expect("a prefix")).expect("base64");
         let pad = |byte: u8| -> Vec<u8> { (0..64).map(|at| key.get(at).copied().unwrap_or(0) ^ byte).collect() };
         let hash =
             |parts: [&[u8]; 2]| parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize();
         let text = format!("{}.{}.{}", self.id, self.timestamp, self.body);
         let mac = hash([&pad(0x5c), &hash([&pad(0x36), text.as_bytes()])]);
-        self.signature == format!("v1,{}", STANDARD.encode(mac))
+        format!("v1,{}", STANDARD.encode(mac))
+    }
+
+    fn is_signed_with(&self, secret: &str) -> bool {
+        self.signature == self.signed_with(secret)
     }
 }
 
@@ -331,4 +336,28 @@ async fn the_end_of_a_batch_is_told() {
     told.sort();
     let expected = [("batch.cancelled", given_up), ("batch.completed", good), ("batch.failed", bad)];
     assert_eq!(told, expected.map(|(event, batch)| (event.to_owned(), batch)));
+}
+
+#[tokio::test]
+async fn a_secret_that_is_replaced_signs_beside_the_new_one_for_a_while() {
+    let (host, client) = host_and_client(&OPEN).await;
+    let receiver = Receiver::start(&[]).await;
+    let made = client.post(PATH, &json!({"url": receiver.url})).await.ok_json();
+    let secret = |webhook: &Value| webhook["secret"].as_str().expect("a secret").to_owned();
+    let (path, old) = (format!("{PATH}/{}", id(&made)), secret(&made));
+    let rotated = client.verb(&format!("{path}/rotate_secret")).await.ok_json();
+    let new = secret(&rotated);
+    assert!(new != old && rotated["id"] == made["id"]);
+    assert!(client.get(&path).await.ok_json().get("secret").is_none(), "it is shown once");
+
+    client.verb(&format!("{path}/test")).await.ok();
+    let got = receiver.has(1).await;
+    assert_eq!(got[0].signature, format!("{} {}", got[0].signed_with(&new), got[0].signed_with(&old)));
+
+    let mut connection = sqlx::PgConnection::connect(host.database()).await.expect("connects");
+    let over = "update webhooks set previous_until = now()";
+    sqlx::raw_sql(over).execute(&mut connection).await.expect("ends");
+    client.verb(&format!("{path}/test")).await.ok();
+    assert!(receiver.has(2).await[1].is_signed_with(&new), "the old secret signs no more");
+    client.verb(&format!("{PATH}/wh_{}/rotate_secret", uuid::Uuid::now_v7().simple())).await.refused(404, "not_found");
 }

@@ -5,5 +5,6 @@ mod callers;
 mod hidden;
 mod nf4;
 mod numbers;
+mod slices;
 mod stacking;
 mod support;

@@ -1,6 +1,7 @@
 //! Control requests at a fixed rate, with and without open event streams. Open loop: a request's time counts from when it was
 //! due, so that a host that stalls cannot slow its own measurement down. `make load` runs the long form.
 
+mod fair;
 mod figures;
 mod listeners;
 mod requests;
@@ -19,6 +20,7 @@ mod world;
 use std::time::Duration;
 
 use client::Client;
+use fair::Heavy;
 use figures::Load;
 use host::Host;
 use listeners::Listeners;
@@ -28,6 +30,9 @@ use world::split_job;
 /// Limits are not what is measured.
 const SETTINGS: [(&str, &str); 2] =
     [("BLINDTUNE_LIMITS__JOBS_PER_PROJECT", "100000"), ("BLINDTUNE_LIMITS__RUNNING_PER_PROJECT", "1000")];
+
+/// The default of `engine.slice_tokens` on the processor.
+const SLICE_TOKENS: usize = 2048;
 
 /// What is asked of a host.
 struct Plan {
@@ -100,4 +105,27 @@ async fn five_hundred_requests_a_second_are_answered_within_100_ms() {
     host.signal("TERM");
     assert!(host.ended(Duration::from_secs(25)).await.success(), "{}", host.log());
     loads.iter().for_each(|load| load.check(Duration::from_millis(100)));
+}
+
+/// The heavy tenant's shortest call is dozens of slices long: who waits for slices is below it, whoever waits for passes is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_light_tenant_does_not_wait_for_a_heavy_ones_passes() {
+    let host = Host::start(&[("BLINDTUNE_ENGINE__SLICE_TOKENS", "256")]).await;
+    fair::add_backbone(&host).await;
+    let heavy = Heavy { callers: 3, rows: 64, tokens: 128 };
+    let figures = fair::measure(&host, heavy, 256, Duration::from_secs(4)).await;
+    println!("{figures}");
+    assert!(figures.beside.quantile(0.5) < figures.heavy.quantile(0.0) / 4, "{figures}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[ignore = "minutes long and wants an idle machine: make load-fair"]
+async fn a_light_tenants_p95_beside_a_hostile_one_is_a_slice_over_its_own() {
+    let secs = std::env::var("LOAD_SECONDS").ok().and_then(|secs| secs.parse().ok()).unwrap_or(60);
+    let host = Host::start(&[]).await;
+    fair::add_backbone(&host).await;
+    let heavy = Heavy { callers: 4, rows: 128, tokens: 512 }; // all that the limits let in
+    let figures = fair::measure(&host, heavy, SLICE_TOKENS, Duration::from_secs(secs)).await;
+    println!("{figures}");
+    assert!(figures.beside.quantile(0.95) <= figures.goal(), "{figures}");
 }

@@ -225,6 +225,7 @@ fn of_account(name: &str, ids: &Ids) -> Option<Row> {
         "get_webhook" => (get, webhook(""), none(), true, "jobs:read"),
         "update_webhook" => (Method::PATCH, webhook(""), text(json!({"enabled": false})), true, "jobs:write"),
         "delete_webhook" => (delete, webhook(""), none(), true, "jobs:write"),
+        "rotate_webhook_secret" => (post, webhook("/rotate_secret"), none(), true, "jobs:write"),
         "test_webhook" => (post, webhook("/test"), none(), true, "jobs:write"),
         "list_deliveries" => (get, webhook("/deliveries"), none(), true, "jobs:read"),
         "replay_delivery" => (post, replay(), none(), true, "jobs:write"),

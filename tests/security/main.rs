@@ -2,6 +2,7 @@
 
 mod canary;
 mod contract;
+mod foreign_jobs;
 mod held_bytes;
 mod isolation;
 mod keys;
@@ -11,6 +12,7 @@ mod long_texts;
 mod models;
 mod raw;
 mod safetensors_bodies;
+mod sieges;
 mod slow_bodies;
 mod tensors;
 mod uploads;

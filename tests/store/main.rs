@@ -5,6 +5,7 @@ mod blobs;
 mod features;
 mod fencing;
 mod idempotency;
+mod keys;
 mod leases;
 mod lists;
 mod local_postgres;

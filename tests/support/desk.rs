@@ -38,7 +38,7 @@ fn open(state: PathBuf, database: String) -> mpsc::UnboundedSender<Order> {
             let admin = AdminApp::open(&config).await.expect("the administration opens");
             while let Some((project, answer)) = orders.recv().await {
                 let scopes = Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin).collect();
-                let new = NewKey { name: "test".into(), scopes, days: 1, quota: Quota::default() };
+                let new = NewKey { name: "test".into(), scopes, days: Some(1), quota: Quota::default() };
                 let (_, key) = admin.keys.create_for(&project, new).await.expect("a key");
                 // A test that ended meanwhile needs no key.
                 let _ = answer.send(key);

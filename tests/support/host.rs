@@ -75,9 +75,40 @@ impl Host {
         Self::start_in(folder, database.to_owned(), 0, settings).await
     }
 
+    /// Starts two hosts at once on this database, with one state.
+    pub async fn start_two_on(database: &str) -> (Self, Self) {
+        let folder = Arc::new(Folder::new("host").expect("a folder"));
+        let start = || Self::start_in(Arc::clone(&folder), database.to_owned(), 0, &[]);
+        tokio::join!(start(), start())
+    }
+
+    /// Starts another host on the same database, with a state of its own; gives what it said, if it ended instead.
+    pub async fn start_apart(&self, prepare: impl FnOnce(&Path)) -> Result<Self, String> {
+        let folder = Arc::new(Folder::new("host").expect("a folder"));
+        let mut host = Self { folder, database: self.database.clone(), settings: Vec::new(), port: 0, running: None };
+        std::fs::create_dir_all(host.state()).expect("a folder");
+        prepare(&host.state());
+        let probe = host.cli(&["keys", "list"]).await;
+        if !probe.status.success() {
+            let mut child = host.spawn();
+            let status = tokio::task::spawn_blocking(move || child.wait()).await.expect("joins").expect("ends");
+            assert!(!status.success(), "the command line was refused and the host was not");
+            return Err(host.log());
+        }
+        host.restart().await;
+        Ok(host)
+    }
+
     /// Starts another host on the same database and the same state.
     pub async fn start_beside(&self, settings: &[(&str, &str)]) -> Self {
         Self::start_in(Arc::clone(&self.folder), self.database.clone(), 0, settings).await
+    }
+
+    /// A host that has nothing yet, and does not run: `restore` fills it, `restart` starts it.
+    pub async fn to_be_restored(settings: &[(&str, &str)]) -> Self {
+        let folder = Arc::new(Folder::new("host").expect("a folder"));
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { folder, database: postgres::empty_database().await, settings, port: 0, running: None }
     }
 
     /// Starts a host on a port that no outgoing connection is given, so that a restart finds it free.
@@ -93,6 +124,14 @@ impl Host {
         let mut host = Self { folder, database, settings, port, running: None };
         host.restart().await;
         host
+    }
+
+    /// Kills the host and starts it again with a further setting.
+    pub async fn restart_with(&mut self, name: &str, value: &str) {
+        self.kill9();
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self.restart().await;
     }
 
     /// Starts the host again, on the port that it had.

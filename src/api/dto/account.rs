@@ -48,7 +48,7 @@ pub struct CreateApiKey {
     /// Its scopes; all but `admin` when absent. `files:*` stands for all scopes of a kind.
     #[schema(schema_with = scopes)]
     pub scopes: Option<Vec<String>>,
-    /// Life in days; 90 when absent.
+    /// Life in days; when absent 90, or until the caller's key ends.
     #[schema(minimum = 1, maximum = 366, example = 30)]
     pub days: Option<u32>,
     /// Requests a minute.
@@ -64,9 +64,6 @@ pub struct CreateApiKey {
     #[schema(minimum = 0)]
     pub monthly_device_seconds: Option<i64>,
 }
-
-/// Life of a key whose maker did not say.
-const DEFAULT_DAYS: u32 = 90;
 
 impl TryFrom<CreateApiKey> for NewKey {
     type Error = ServiceError;
@@ -88,7 +85,7 @@ impl TryFrom<CreateApiKey> for NewKey {
             monthly_tokens: body.monthly_tokens,
             monthly_device_seconds: body.monthly_device_seconds,
         };
-        Ok(Self { name: body.name, scopes, days: body.days.unwrap_or(DEFAULT_DAYS), quota })
+        Ok(Self { name: body.name, scopes, days: body.days, quota })
     }
 }
 

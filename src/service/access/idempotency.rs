@@ -54,22 +54,53 @@ impl Repeat {
     }
 }
 
+/// Hash of a request's body. That of a form comes with its last part, since a form is too large to be read before it is handled.
+#[derive(Debug, Clone, Default)]
+pub struct BodyHash(Arc<OnceLock<[u8; 32]>>);
+
+impl BodyHash {
+    /// Of a body that was read.
+    pub fn of(hash: [u8; 32]) -> Self {
+        Self(Arc::new(OnceLock::from(hash)))
+    }
+
+    /// Says what it is, once: a body has one end.
+    pub fn set(&self, hash: [u8; 32]) {
+        self.0.get_or_init(|| hash);
+    }
+
+    fn get(&self) -> Option<&[u8; 32]> {
+        self.0.get()
+    }
+}
+
+/// Stands for the hash of a form whose end has not come.
+const NOT_READ: [u8; 32] = [0; 32];
+
 /// The request as it is told from others.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct IdempotencyKey {
     /// The tenant.
     pub project: ProjectId,
     /// Hash over key, route and name (or body).
     pub token: [u8; 32],
     /// Hash of the body.
-    pub body: [u8; 32],
+    pub body: BodyHash,
     /// How it says that it may be a repeat.
     pub repeat: Repeat,
 }
 
 impl IdempotencyKey {
     fn request(&self) -> RequestKey<'_> {
-        RequestKey { project: self.project, token: &self.token, body: &self.body }
+        RequestKey { project: self.project, token: &self.token, body: self.body.get().unwrap_or(&NOT_READ) }
+    }
+
+    /// What an answer is written under: a use case that has changed something has read the whole body.
+    fn whole(&self) -> Result<RequestKey<'_>> {
+        match self.body.get() {
+            Some(_) => Ok(self.request()),
+            None => Err(ServiceError::internal("a form was carried out before its end")),
+        }
     }
 }
 
@@ -86,8 +117,21 @@ pub struct GivenAnswer {
 pub enum Reserved {
     /// Carry it out.
     New(Reservation),
-    /// It was answered before.
-    Answered(GivenAnswer),
+    /// It was answered before, or another under its name.
+    Answered(Earlier),
+}
+
+/// An answer that was given under the name of this request.
+pub struct Earlier {
+    record: IdempotencyRecord,
+    key: IdempotencyKey,
+}
+
+impl Earlier {
+    /// The answer, where the bodies are the same. To be asked once the body was read.
+    pub fn answer(self) -> Result<GivenAnswer> {
+        answered(self.record, &self.key)
+    }
 }
 
 /// What came of writing the answer down.
@@ -114,7 +158,7 @@ impl Reservation {
     /// Writes the answer down in the transaction of what the request changed. Refused when another host was faster: then the
     /// transaction must not be committed.
     async fn record(&self, connection: &mut Connection, answer: &[u8]) -> Result<()> {
-        let is_first = idempotency::insert(connection, &self.0.key.request(), SUCCESS, answer).await?;
+        let is_first = idempotency::insert(connection, &self.0.key.whole()?, SUCCESS, answer).await?;
         // A silent first attempt is a new request even where another is answered: it goes on, and its retries find the other's.
         let outcome = if is_first || self.0.key.repeat == Repeat::SilentFirst {
             Outcome::Recorded
@@ -187,7 +231,7 @@ impl Idempotency {
         let mut connection = self.context.connection().await?;
         idempotency::expire(&mut connection, &key.request(), key.repeat.window()).await?;
         match idempotency::get(&mut connection, &key.request(), key.repeat.window()).await? {
-            Some(record) => Ok(Reserved::Answered(answered(record, &key)?)),
+            Some(record) => Ok(Reserved::Answered(Earlier { record, key })),
             None => Ok(Reserved::New(Reservation(Arc::new(Reserving { key, outcome: OnceLock::new(), _turn: turn })))),
         }
     }
@@ -229,7 +273,7 @@ impl Idempotency {
             return Ok(());
         }
         let mut connection = self.context.connection().await?;
-        idempotency::insert(&mut connection, &reservation.0.key.request(), answer.status, &answer.body).await?;
+        idempotency::insert(&mut connection, &reservation.0.key.whole()?, answer.status, &answer.body).await?;
         Ok(())
     }
 
@@ -240,7 +284,7 @@ impl Idempotency {
 }
 
 fn answered(record: IdempotencyRecord, key: &IdempotencyKey) -> Result<GivenAnswer> {
-    if record.body != key.body {
+    if key.body.get().is_none_or(|body| record.body != body) {
         let message = "This Idempotency-Key was used with another body; use a new key for a new request.";
         return Err(ServiceError::new(ErrorCode::IdempotencyConflict, message).at("Idempotency-Key"));
     }

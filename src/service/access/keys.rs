@@ -1,11 +1,9 @@
-//! API keys. Owns making, listing, revoking and checking them; a key is shown once and kept as a hash.
+//! API keys. Owns making, listing, revoking and checking them; a key is shown once and kept as a hash. Their times are the
+//! database's: several hosts have one, and this process's clock may be set.
 
 use std::collections::BTreeSet;
-use std::collections::HashMap;
 use std::time::Duration;
-use std::time::Instant;
 
-use parking_lot::Mutex;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -15,6 +13,7 @@ use crate::domain::ids::ProjectId;
 use crate::domain::principal::Principal;
 use crate::domain::principal::Scope;
 use crate::domain::quota::Quota;
+use crate::service::access::checked_keys::CheckedKeys;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::access::tokens::Tokens;
 use crate::service::access::tokens::token_hash;
@@ -30,11 +29,13 @@ use crate::store::Paged;
 use crate::store::Pool;
 use crate::store::keys;
 use crate::store::keys::KeyRow;
+use crate::store::pool::clock;
 use crate::store::projects;
 use crate::store::projects::ProjectRow;
+use crate::store::signing_key;
 
-/// Checked keys are remembered for `Keys::cache` each; more than this many are forgotten together.
-const CACHED_KEYS: usize = 10_000;
+/// Life of a key whose maker did not say.
+const DEFAULT_DAYS: u32 = 90;
 
 /// What a new key shall be.
 #[derive(Debug, Clone)]
@@ -43,8 +44,8 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub scopes: BTreeSet<Scope>,
-    /// How long it lives.
-    pub days: u32,
+    /// How long it lives; 90 days where it is not said, or less, where the key that makes it ends before.
+    pub days: Option<u32>,
     /// Its limits.
     pub quota: Quota,
 }
@@ -54,13 +55,34 @@ pub struct Keys {
     pool: Pool,
     tokens: Tokens,
     cache: Duration,
-    checked: Mutex<HashMap<[u8; 32], (Instant, Principal)>>,
+    checked: CheckedKeys,
 }
 
 impl Keys {
     /// Keys signed and read by `tokens`; a revoked key stops working after at most `cache`.
     pub fn new(pool: Pool, tokens: Tokens, cache: Duration) -> Self {
-        Self { pool, tokens, cache, checked: Mutex::default() }
+        Self { pool, tokens, cache, checked: CheckedKeys::default() }
+    }
+
+    /// The fingerprint of the database's signing key, where this host does not take its keys: then it would refuse every key. A database
+    /// without one gets this host's, and so does one whose own this host takes beside: it is being replaced.
+    pub async fn foreign_signing_key(&self) -> Result<Option<String>> {
+        let mut connection = connection(&self.pool).await?;
+        let own = self.tokens.kid();
+        let agreed = signing_key::agreed(&mut connection, own).await?;
+        if !self.tokens.takes(&agreed) {
+            return Ok(Some(agreed));
+        }
+        if agreed != own {
+            signing_key::set(&mut connection, own).await?;
+        }
+        Ok(None)
+    }
+
+    /// Makes this host's signing key the database's: keys that another one signed end.
+    pub async fn adopt_signing_key(&self) -> Result<String> {
+        signing_key::set(&mut *connection(&self.pool).await?, self.tokens.kid()).await?;
+        Ok(self.tokens.kid().to_owned())
     }
 
     /// Makes a key for the project of that name, which is made when it does not exist. The key's text is returned once and
@@ -68,34 +90,34 @@ impl Keys {
     pub async fn create_for(&self, project: &str, new: NewKey) -> Result<(KeyRow, String)> {
         let mut transaction = begin(&self.pool).await?;
         let project = projects::find_or_create(&mut transaction, project).await?.id;
-        let made = self.insert(&mut transaction, project, new).await?;
+        let made = self.insert(&mut transaction, project, new, None).await?;
         commit(transaction).await?;
         Ok(made)
     }
 
-    /// Makes a key for a project. The key's text is returned once and never stored.
-    pub async fn create(
-        &self,
-        project: ProjectId,
-        new: NewKey,
-        record: AnswerRecord<KeyRow>,
-    ) -> Result<(KeyRow, String)> {
+    /// Makes a key by the key `maker`, for its project and within its limits: whoever holds a key must not get more by making another.
+    /// The new key's text is returned once and never stored.
+    pub async fn create(&self, maker: KeyId, new: NewKey, record: AnswerRecord<KeyRow>) -> Result<(KeyRow, String)> {
         let mut transaction = begin(&self.pool).await?;
-        let (row, token) = self.insert(&mut transaction, project, new).await?;
+        let maker = keys::get(&mut transaction, maker).await?.ok_or_else(|| ServiceError::not_found("key", maker))?;
+        let (row, token) = self.insert(&mut transaction, maker.project, new, Some(&maker)).await?;
         record.write(&mut transaction, &row).await?;
         commit(transaction).await?;
         Ok((row, token))
     }
 
-    async fn insert(&self, connection: &mut Connection, project: ProjectId, new: NewKey) -> Result<(KeyRow, String)> {
+    async fn insert(
+        &self,
+        connection: &mut Connection,
+        project: ProjectId,
+        new: NewKey,
+        maker: Option<&KeyRow>,
+    ) -> Result<(KeyRow, String)> {
         check(&new)?;
         let id = KeyId(Uuid::now_v7());
-        let now = OffsetDateTime::now_utc();
-        let expires = now + Duration::from_secs(u64::from(new.days) * 86_400);
-        let token = self
-            .tokens
-            .sign(project, id, now.unix_timestamp() as u64, expires.unix_timestamp() as u64)
-            .map_err(ServiceError::internal)?;
+        let now = clock(connection).await?;
+        let expires = end(&new, now, maker)?;
+        let token = self.tokens.sign(project, id, unix(now), unix(expires)).map_err(ServiceError::internal)?;
         let row = keys::NewKey {
             id,
             project,
@@ -103,7 +125,7 @@ impl Keys {
             token_sha256: &token_hash(&token),
             scopes: &new.scopes.into_iter().collect::<Vec<_>>(),
             expires_at: Some(expires),
-            quota: new.quota,
+            quota: maker.map_or(Ok(new.quota), |maker| inherited(&new.quota, maker))?,
         };
         Ok((keys::insert(connection, &row).await?, token))
     }
@@ -129,7 +151,7 @@ impl Keys {
         if !keys::revoke(&mut *connection(&self.pool).await?, project, key).await? {
             return Err(ServiceError::not_found("key", key));
         }
-        self.checked.lock().retain(|_, (_, principal)| principal.key != key);
+        self.checked.forget(key);
         Ok(())
     }
 
@@ -148,18 +170,17 @@ impl Keys {
     /// Who holds this key, when it is valid; `None` for every other text, whatever is wrong with it.
     pub async fn check(&self, token: &str) -> Result<Option<Principal>> {
         let hash = token_hash(token);
-        let known = self.checked.lock().get(&hash).cloned();
-        if let Some((at, principal)) = known {
-            let fresh = at.elapsed() < self.cache;
-            if fresh && self.tokens.read(token, unix_now()).is_ok() {
-                return Ok(Some(principal));
-            }
+        if let Some(principal) = self.checked.get(&hash) {
+            return Ok(Some(principal));
         }
-        let Ok(claims) = self.tokens.read(token, unix_now()) else { return Ok(None) };
+        let Ok(claims) = self.tokens.read(token) else { return Ok(None) };
+        let began = self.checked.generation();
         let mut connection = connection(&self.pool).await?;
         let Some(row) = keys::get(&mut connection, claims.jti).await? else { return Ok(None) };
-        let alive = row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > OffsetDateTime::now_utc());
-        if !alive || row.token_sha256 != hash || row.project != claims.sub {
+        let now = clock(&mut connection).await?;
+        let is_alive = row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > now);
+        let Some(left) = claims.life_left(unix(now)).filter(|_| is_alive) else { return Ok(None) };
+        if row.token_sha256 != hash || row.project != claims.sub {
             return Ok(None);
         }
         keys::touch_last_used(&mut connection, row.id).await?;
@@ -171,21 +192,13 @@ impl Keys {
             quota: row.quota,
             project_quota: project.map(|project| project.quota).unwrap_or_default(),
         };
-        self.remember(hash, &principal);
+        self.checked.remember(began, hash, &principal, self.cache.min(Duration::from_secs(left)));
         Ok(Some(principal))
-    }
-
-    fn remember(&self, hash: [u8; 32], principal: &Principal) {
-        let mut checked = self.checked.lock();
-        if checked.len() >= CACHED_KEYS {
-            checked.clear();
-        }
-        checked.insert(hash, (Instant::now(), principal.clone()));
     }
 }
 
 fn check(new: &NewKey) -> Result<()> {
-    if !(1..=366).contains(&new.days) {
+    if new.days.is_some_and(|days| !(1..=366).contains(&days)) {
         return Err(ServiceError::new(ErrorCode::InvalidDays, "A key lives from 1 to 366 days.").at("days"));
     }
     if new.name.is_empty() || new.name.chars().count() > 200 {
@@ -199,6 +212,31 @@ fn check(new: &NewKey) -> Result<()> {
     check_quota(&new.quota)
 }
 
+/// When a new key ends: not after the key that makes it.
+fn end(new: &NewKey, now: OffsetDateTime, maker: Option<&KeyRow>) -> Result<OffsetDateTime> {
+    let end = now + Duration::from_secs(u64::from(new.days.unwrap_or(DEFAULT_DAYS)) * 86_400);
+    match maker.and_then(|maker| maker.expires_at) {
+        Some(makers_end) if end > makers_end && new.days.is_some() => {
+            let left = (makers_end - now).whole_days();
+            let message =
+                format!("days: the key that makes it ends in {left} days, and a new key does not outlive it.");
+            Err(ServiceError::new(ErrorCode::InvalidDays, message).at("days"))
+        }
+        Some(makers_end) => Ok(end.min(makers_end)),
+        None => Ok(end),
+    }
+}
+
+/// The limits of a new key under those of the key that makes it.
+fn inherited(quota: &Quota, maker: &KeyRow) -> Result<Quota> {
+    quota.within(&maker.quota).map_err(|field| {
+        let message = format!(
+            "{field}: is above that of the key that makes it; give at most as much, or leave it out to inherit."
+        );
+        ServiceError::new(ErrorCode::InvalidLimit, message).at(field)
+    })
+}
+
 fn check_quota(quota: &Quota) -> Result<()> {
     match quota.wrong_field() {
         None => Ok(()),
@@ -210,6 +248,6 @@ fn check_quota(quota: &Quota) -> Result<()> {
     }
 }
 
-fn unix_now() -> u64 {
-    OffsetDateTime::now_utc().unix_timestamp().max(0) as u64
+fn unix(time: OffsetDateTime) -> u64 {
+    time.unix_timestamp().max(0) as u64
 }

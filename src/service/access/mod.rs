@@ -2,6 +2,7 @@
 //! and repeated requests; must never know what a call does.
 
 pub mod budgets;
+pub mod checked_keys;
 pub mod concurrency;
 pub mod idempotency;
 pub mod keys;

@@ -1,8 +1,6 @@
 //! A job's checkpoints, as its project sees them. Owns what a client may do with them: list, give a time to live, take out,
 //! delete; a session writes them (`training::checkpointing`).
 
-use time::OffsetDateTime;
-
 use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::Anchor;
 use crate::domain::expiry::ExpiresAfter;
@@ -25,6 +23,7 @@ use crate::store::checkpoints;
 use crate::store::checkpoints::CheckpointRow;
 use crate::store::jobs;
 use crate::store::models;
+use crate::store::pool::clock;
 
 impl Jobs {
     /// A page of a job's checkpoints, newest first.
@@ -66,14 +65,17 @@ impl Jobs {
     ) -> Result<CheckpointRow> {
         let life = expires_after.map(|after| after.of_checkpoint()).transpose()?;
         let row = self.checkpoint(project, job, id).await?;
-        let expires_at = life.map(|(anchor, seconds)| {
-            let from = match anchor {
-                Anchor::CreatedAt => row.created_at,
-                Anchor::Now => OffsetDateTime::now_utc(),
-            };
-            from + time::Duration::seconds(seconds)
-        });
         let mut connection = self.context.connection().await?;
+        let expires_at = match life {
+            None => None,
+            Some((anchor, seconds)) => {
+                let from = match anchor {
+                    Anchor::CreatedAt => row.created_at,
+                    Anchor::Now => clock(&mut connection).await?,
+                };
+                Some(from + time::Duration::seconds(seconds))
+            }
+        };
         checkpoints::set_expiry(&mut connection, id, expires_at).await?.ok_or_else(|| missing(id))
     }
 

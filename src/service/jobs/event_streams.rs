@@ -20,6 +20,7 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
+use crate::service::access::concurrency::Permits;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
@@ -46,6 +47,8 @@ pub struct StreamSettings {
     pub ping: Duration,
     /// Streams at once.
     pub most: usize,
+    /// And of them those of one project.
+    pub most_of_project: usize,
 }
 
 /// Use cases on streams of events.
@@ -53,6 +56,7 @@ pub struct Events {
     context: Arc<Context>,
     settings: StreamSettings,
     permits: Arc<Semaphore>,
+    of_projects: Permits,
     feeds: Mutex<HashMap<JobId, Weak<Feed>>>,
     closing: CancellationToken,
     outbox: Arc<Notify>,
@@ -67,7 +71,8 @@ impl Events {
         outbox: Arc<Notify>,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(settings.most));
-        Self { context, settings, permits, feeds: Mutex::default(), closing, outbox }
+        let of_projects = Permits::new(settings.most_of_project);
+        Self { context, settings, permits, of_projects, feeds: Mutex::default(), closing, outbox }
     }
 
     /// Follows a job's events from the first one on, or from the one behind `after`.
@@ -81,9 +86,7 @@ impl Events {
                 Some(event) => events::position(&mut connection, project, job, event).await?.ok_or_else(unknown)?,
             }
         };
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
-            ServiceError::new(ErrorCode::TooManyStreams, "The host has too many event streams open; try again.")
-        })?;
+        let permit = self.permit(project)?;
         let feed = self.feed(project, job, position);
         Ok(Follower {
             context: Arc::clone(&self.context),
@@ -96,6 +99,22 @@ impl Events {
             closing: self.closing.clone(),
             _permit: permit,
         })
+    }
+
+    /// The project's own share first: where that is taken, the host's other streams are not the reason.
+    fn permit(&self, project: ProjectId) -> Result<StreamPermit> {
+        let of_project = self.of_projects.take(project).ok_or_else(|| {
+            let message = format!(
+                "The project has {} event streams open, its share of this host's (server.project_share of \
+                 server.max_event_streams); close one.",
+                self.of_projects.most()
+            );
+            ServiceError::new(ErrorCode::TooManyProjectStreams, message)
+        })?;
+        let of_host = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
+            ServiceError::new(ErrorCode::TooManyStreams, "The host has too many event streams open; try again.")
+        })?;
+        Ok(StreamPermit { _of_project: of_project, _of_host: of_host })
     }
 
     fn feed(&self, project: ProjectId, job: JobId, position: i64) -> Arc<Feed> {
@@ -231,6 +250,12 @@ impl Feed {
     }
 }
 
+/// An open stream's part of what the project and the host may have, given back when dropped.
+struct StreamPermit {
+    _of_project: OwnedSemaphorePermit,
+    _of_host: OwnedSemaphorePermit,
+}
+
 /// What a listener is told.
 pub enum StreamItem {
     /// Events, oldest first.
@@ -254,7 +279,7 @@ pub struct Follower {
     /// Set after a silence: what is shared must not have been read before.
     oldest: Option<Instant>,
     closing: CancellationToken,
-    _permit: OwnedSemaphorePermit,
+    _permit: StreamPermit,
 }
 
 impl Follower {

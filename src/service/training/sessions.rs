@@ -61,12 +61,14 @@ struct Stored {
 pub struct Sessions {
     context: Arc<Context>,
     slots: Mutex<HashMap<JobId, Arc<tokio::sync::Mutex<Option<Session>>>>>,
+    /// Whose the jobs in `slots` are, as far as they were opened.
+    owners: Mutex<HashMap<JobId, ProjectId>>,
 }
 
 impl Sessions {
     /// No sessions yet.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, slots: Mutex::default() }
+        Self { context, slots: Mutex::default(), owners: Mutex::default() }
     }
 
     /// Waits for the job's slot, without opening the session.
@@ -76,19 +78,18 @@ impl Sessions {
 
     /// Opens the job's session where it is not open, and locks it for one call. The job must be the project's.
     pub async fn open(&self, project: ProjectId, job: JobId) -> Result<SessionSlot> {
+        self.check_owner(project, job).await?;
         let mut slot = self.slot(job).await;
         if !self.still_leased(&mut slot).await? {
             tracing::warn!(job.id = %job, "the lease of {job} has ended; its session is forgotten");
             self.discard(job, &mut slot).await;
         }
-        if let Some(session) = slot.as_ref() {
-            if session.job.project != project {
-                return Err(ServiceError::not_found("fine-tuning job", job));
-            }
+        if slot.is_some() {
             return Ok(slot);
         }
         match self.begin(project, job).await {
             Ok(session) => {
+                self.owners.lock().insert(job, project);
                 *slot = Some(session);
                 Ok(slot)
             }
@@ -98,6 +99,16 @@ impl Sessions {
                 Err(error)
             }
         }
+    }
+
+    /// Before anything is waited for: a stranger must not be able to tell, by the time that it takes, an id that is in use from one that
+    /// never was. Both are looked for in the database, and not found.
+    async fn check_owner(&self, project: ProjectId, job: JobId) -> Result<()> {
+        if self.owners.lock().get(&job) == Some(&project) {
+            return Ok(());
+        }
+        let found = store::jobs::get(&mut *self.context.connection().await?, project, job).await?;
+        found.map(|_| ()).ok_or_else(|| ServiceError::not_found("fine-tuning job", job))
     }
 
     /// Whether a session may still speak for its job: a process that stood still for longer than a lease must ask first.
@@ -270,6 +281,7 @@ impl Sessions {
         // Someone else may be waiting for it: then it stays.
         if slots.get(&job).is_some_and(|slot| Arc::strong_count(slot) == 1) {
             slots.remove(&job);
+            self.owners.lock().remove(&job);
         }
     }
 

@@ -149,7 +149,7 @@ impl Delivery {
             .header("content-type", "application/json")
             .header("webhook-id", &id)
             .header("webhook-timestamp", now)
-            .header("webhook-signature", signature(&claimed.secret, &id, now, &claimed.payload))
+            .header("webhook-signature", signatures(claimed, now))
             .body(claimed.payload.clone());
         // The answer's body is never read: dropping it closes the connection.
         match call.send().await {
@@ -195,6 +195,14 @@ impl Delivery {
             Err(error) => tracing::debug!(%error, "old deliveries were not swept: {error}"),
         }
     }
+}
+
+/// One for each secret that the receiver may check with: two while a secret is replaced, separated by a blank.
+fn signatures(claimed: &Claimed, timestamp: i64) -> String {
+    let id = claimed.id.to_string();
+    let secrets = std::iter::once(&claimed.secret).chain(&claimed.previous_secret);
+    let signed: Vec<String> = secrets.map(|secret| signature(secret, &id, timestamp, &claimed.payload)).collect();
+    signed.join(" ")
 }
 
 /// As Standard Webhooks wants it.

@@ -2,6 +2,7 @@
 //! changes a job or batch; must never call anybody (see `delivery`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -54,12 +55,13 @@ pub struct WebhookUpdate {
 pub struct Webhooks {
     context: Arc<Context>,
     guard: Guard,
+    overlap: Duration,
 }
 
 impl Webhooks {
-    /// Webhooks whose URLs `guard` judges.
-    pub fn new(context: Arc<Context>, guard: Guard) -> Self {
-        Self { context, guard }
+    /// Webhooks whose URLs `guard` judges; a secret that is replaced signs for `overlap` longer.
+    pub fn new(context: Arc<Context>, guard: Guard, overlap: Duration) -> Self {
+        Self { context, guard, overlap }
     }
 
     /// Makes a webhook. Its secret is returned once.
@@ -81,7 +83,7 @@ impl Webhooks {
         })?;
         record.write(&mut transaction, &row).await?;
         commit(transaction).await?;
-        Ok((row, format!("{SECRET_PREFIX}{}", STANDARD.encode(secret))))
+        Ok((row, shown(&secret)))
     }
 
     /// One webhook.
@@ -110,6 +112,23 @@ impl Webhooks {
         };
         let row = webhooks::update(&mut *self.context.connection().await?, project, id, &change).await?;
         row.ok_or_else(|| missing(id))
+    }
+
+    /// Gives a webhook a new secret, which is returned once. The old one signs beside it for a while, so that its receiver can change over
+    /// without a message that it refuses.
+    pub async fn rotate_secret(
+        &self,
+        project: ProjectId,
+        id: WebhookId,
+        record: AnswerRecord<WebhookRow>,
+    ) -> Result<(WebhookRow, String)> {
+        let secret: [u8; 32] = rand::random();
+        let mut transaction = self.context.begin().await?;
+        let row = webhooks::replace_secret(&mut transaction, project, id, &secret, self.overlap).await?;
+        let row = row.ok_or_else(|| missing(id))?;
+        record.write(&mut transaction, &row).await?;
+        commit(transaction).await?;
+        Ok((row, shown(&secret)))
     }
 
     /// Deletes a webhook and all that waits for it.
@@ -162,6 +181,11 @@ impl Webhooks {
         commit(transaction).await?;
         Ok(row)
     }
+}
+
+/// A secret as its owner gets it.
+fn shown(secret: &[u8]) -> String {
+    format!("{SECRET_PREFIX}{}", STANDARD.encode(secret))
 }
 
 fn missing(id: WebhookId) -> ServiceError {

@@ -24,11 +24,17 @@ use tokio::time::Instant;
 
 use crate::store::error::Result;
 use crate::store::error::StoreError;
+use crate::store::local_postgres::account::Account;
 use crate::store::local_postgres::cluster::Cluster;
 use crate::store::local_postgres::process::Running;
 use crate::store::local_postgres::settings::RESTART_PAUSE;
 
 pub use settings::LocalPostgresSettings;
+
+/// Where the programs of a major version of Postgres are.
+pub async fn programs_of(major: &str) -> Result<PathBuf> {
+    binaries::find(None, Some(major)).await
+}
 
 /// How long a start may take: recovery after a crash included.
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -65,6 +71,11 @@ impl LocalPostgres {
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(supervise(cluster, running, lock, stopped));
         Ok(Self { url, home, owned: Some(Owned { stop, ended }) })
+    }
+
+    /// Whether Postgres runs under another account than this process: it refuses to run as root.
+    pub fn runs_as_another() -> Result<bool> {
+        Ok(Account::choose()?.is_other())
     }
 
     /// Where to connect to.

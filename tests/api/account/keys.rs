@@ -4,6 +4,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::admin;
+use super::with;
 use crate::world::World;
 
 #[tokio::test]
@@ -73,4 +74,39 @@ async fn keys_are_managed_by_admins_of_their_own_project_alone() {
     stranger.delete(&path).await.refused(404, "not_found");
     assert!(!stranger.get("/v1/api_keys").await.text().contains(made["id"].as_str().expect("an id")));
     world.client.with_key(made["key"].as_str()).get("/v1/models").await.ok();
+}
+
+#[tokio::test]
+async fn a_key_makes_none_with_more_than_it_has() {
+    let world = World::new().await;
+    let limits = ["--requests-per-minute", "600", "--monthly-tokens", "1000", "--days", "30"];
+    let bounded = with(&world, &[&["--scopes", "admin"][..], &limits].concat()).await;
+    let made = bounded.post("/v1/api_keys", &json!({"name": "heir"})).await.ok_json();
+    assert_eq!((&made["requests_per_minute"], &made["monthly_tokens"]), (&json!(600), &json!(1000)), "inherited");
+    assert_eq!((&made["tokens_per_minute"], &made["monthly_device_seconds"]), (&json!(null), &json!(null)));
+    let life = made["expires_at"].as_i64().expect("a time") - made["created_at"].as_i64().expect("a time");
+    assert!((29 * 86_400..=30 * 86_400).contains(&life), "{life} s: it ends with the key that made it");
+
+    let before = bounded.get("/v1/api_keys").await.ok_json()["data"].as_array().expect("a list").len();
+    for (body, code, param) in [
+        (json!({"name": "k", "requests_per_minute": 601}), "invalid_limit", "requests_per_minute"),
+        (json!({"name": "k", "monthly_tokens": 1001}), "invalid_limit", "monthly_tokens"),
+        (json!({"name": "k", "days": 31}), "invalid_days", "days"),
+    ] {
+        let error = bounded.post("/v1/api_keys", &body).await.refused(400, code);
+        assert_eq!(error["param"], param, "{body}");
+    }
+    let after = bounded.get("/v1/api_keys").await.ok_json()["data"].as_array().expect("a list").len();
+    assert_eq!(before, after, "nothing was made");
+
+    let tighter =
+        json!({"name": "k", "requests_per_minute": 6, "tokens_per_minute": 7, "monthly_tokens": 0, "days": 29});
+    let made = bounded.post("/v1/api_keys", &tighter).await.ok_json();
+    for (field, value) in tighter.as_object().expect("an object").iter().filter(|(field, _)| *field != "days") {
+        assert_eq!(&made[field], value, "{field}");
+    }
+    let heirs_heir = json!({"name": "k", "scopes": ["admin"]});
+    let second = bounded.post("/v1/api_keys", &heirs_heir).await.ok_json();
+    let second = bounded.with_key(second["key"].as_str());
+    second.post("/v1/api_keys", &json!({"name": "k", "monthly_tokens": 1001})).await.refused(400, "invalid_limit");
 }

@@ -187,18 +187,38 @@ async fn a_secret_is_not_kept_for_repeats() {
 #[tokio::test]
 async fn an_upload_with_a_key_makes_one_file() {
     let world = World::new().await;
-    let upload = async |text: &str| {
+    let upload = async |boundary: &str, text: &str| {
         let body = format!(
-            "--x\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nfine-tune\r\n--x\r\ncontent-disposition: form-data; \
-             name=\"file\"; filename=\"a.jsonl\"\r\n\r\n{text}\r\n--x--\r\n"
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nfine-tune\r\n--{boundary}\r\n\
+             content-disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\n\r\n{text}\r\n--{boundary}--\r\n"
         );
         let call = world.client.call(Method::POST, "/v1/files").header("idempotency-key", "file");
-        call.body("multipart/form-data; boundary=x", body.into_bytes()).send().await
+        call.body(&format!("multipart/form-data; boundary={boundary}"), body.into_bytes()).send().await
     };
-    upload("{\"text\": \"w5\", \"label\": 1}").await.refused(400, "label_present");
-    let first = upload("{\"text\": \"w5\"}").await.ok();
-    assert_eq!(upload("{\"text\": \"w5\"}").await.ok().body, first.body);
-    upload("{\"text\": \"w5 w6\"}").await.refused(422, "idempotency_conflict");
+    upload("x", "{\"text\": \"w5\", \"label\": 1}").await.refused(400, "label_present");
+    let first = upload("x", "{\"text\": \"w5\"}").await.ok();
+    for boundary in ["x", "another-boundary"] {
+        let again = upload(boundary, "{\"text\": \"w5\"}").await.ok();
+        assert_eq!((again.header("idempotency-replayed"), &again.body), ("true", &first.body));
+    }
+    upload("x", "{\"text\": \"w5 w6\"}").await.refused(422, "idempotency_conflict");
+    upload("x", "{\"text\": \"w6\"}").await.refused(422, "idempotency_conflict");
     let files = world.client.get("/v1/files").await.ok_json();
     assert_eq!(files["data"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_part_with_a_key_is_compared_by_its_bytes() {
+    let world = World::new().await;
+    let upload = json!({"bytes": 4, "filename": "a.jsonl", "mime_type": "application/jsonl", "purpose": "fine-tune"});
+    let id = world.client.post("/v1/uploads", &upload).await.ok_json()["id"].as_str().expect("an id").to_owned();
+    let part = async |bytes: &str| {
+        let body = format!("--x\r\ncontent-disposition: form-data; name=\"data\"\r\n\r\n{bytes}\r\n--x--\r\n");
+        let call =
+            world.client.call(Method::POST, &format!("/v1/uploads/{id}/parts")).header("idempotency-key", "part");
+        call.body("multipart/form-data; boundary=x", body.into_bytes()).send().await
+    };
+    let first = part("abcd").await.ok();
+    assert_eq!(part("abcd").await.ok().body, first.body);
+    part("abce").await.refused(422, "idempotency_conflict");
 }

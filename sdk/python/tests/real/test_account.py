@@ -123,6 +123,13 @@ def test_webhooks_come_and_verify(hosts: list[RealHost], receiver: Receiver) -> 
     assert receiver.came.wait(15)
     event = client.webhooks.verify(*receiver.got[2], hook.secret)
     assert (event.type, event.data["id"]) == ("fine_tuning.job.cancelled", job.id)
+    rotated = client.webhooks.rotate_secret(hook.id)
+    assert rotated.secret is not None and rotated.secret != hook.secret
+    receiver.came.clear()
+    client.webhooks.test(hook.id)
+    assert receiver.came.wait(15)
+    for secret in (hook.secret, rotated.secret):
+        assert client.webhooks.verify(*receiver.got[3], secret).type == "webhook.test"
     assert client.webhooks.update(hook.id, enabled=False).enabled is False
     assert client.webhooks.retrieve(hook.id).secret is None
     client.webhooks.delete(hook.id)

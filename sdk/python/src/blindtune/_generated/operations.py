@@ -137,4 +137,7 @@ LIST_DELIVERIES = Operation(
 REPLAY_DELIVERY = Operation(
     name="replay_delivery", method="POST", path="webhooks/{webhook_id}/deliveries/{delivery_id}/replay", creates=True
 )
+ROTATE_WEBHOOK_SECRET = Operation(
+    name="rotate_webhook_secret", method="POST", path="webhooks/{webhook_id}/rotate_secret", creates=True
+)
 TEST_WEBHOOK = Operation(name="test_webhook", method="POST", path="webhooks/{webhook_id}/test", creates=True)

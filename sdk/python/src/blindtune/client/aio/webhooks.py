@@ -38,6 +38,10 @@ class AsyncWebhooks(AsyncResource):
         """Change `url`, `events` or `enabled`."""
         return await self._client.call(op.UPDATE_WEBHOOK, reads(Webhook), fields, webhook_id=webhook_id)
 
+    async def rotate_secret(self, webhook_id: str) -> Webhook:
+        """A new `secret`, shown this once. For a day messages are signed with the old one too."""
+        return await self._client.call(op.ROTATE_WEBHOOK_SECRET, reads(Webhook), webhook_id=webhook_id)
+
     async def delete(self, webhook_id: str) -> None:
         """Send nothing there any more."""
         await self._client.call(op.DELETE_WEBHOOK, nothing, webhook_id=webhook_id)

@@ -40,6 +40,10 @@ class Webhooks(Resource):
         """Change `url`, `events` or `enabled`."""
         return self._client.call(op.UPDATE_WEBHOOK, reads(Webhook), fields, webhook_id=webhook_id)
 
+    def rotate_secret(self, webhook_id: str) -> Webhook:
+        """A new `secret`, shown this once. For a day messages are signed with the old one too."""
+        return self._client.call(op.ROTATE_WEBHOOK_SECRET, reads(Webhook), webhook_id=webhook_id)
+
     def delete(self, webhook_id: str) -> None:
         """Send nothing there any more."""
         self._client.call(op.DELETE_WEBHOOK, nothing, webhook_id=webhook_id)
