@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 
 use crate::client::Client;
@@ -128,7 +129,9 @@ async fn call_without_reading(host: &Host, client: &Client, path: &str, tensors:
         client.key(),
         body.len()
     );
-    let mut stream = TcpStream::connect(host.address()).await.expect("connects");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(64 * 1024).expect("is taken"); // the system would read tens of megabytes for us
+    let mut stream = socket.connect(host.address().parse().expect("an address")).await.expect("connects");
     stream.write_all(&[head.as_bytes(), &body].concat()).await.expect("sends");
     stream
 }
