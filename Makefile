@@ -9,7 +9,7 @@ BIN := target/debug/blindtuned
 RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 
-.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak load load-fair science science-side clean
+.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -156,6 +156,9 @@ science-side: release ## SST-2 by method side, features once and many runs at ho
 
 load: build ## 500 control requests a second for a minute, without and with 1,000 event listeners (LOAD_SECONDS=)
 	@cargo test --locked --test load -- --ignored --nocapture five_hundred
+
+faults: build ## what the host must survive, fault by fault, as a table (IDS="F1 H5" for some)
+	@$(PYTHON) scripts/faults.py $(IDS)
 
 load-fair: build ## a light tenant's times alone and beside one that saturates the device (LOAD_SECONDS=)
 	@cargo test --locked --test load -- --ignored --nocapture light_tenant
