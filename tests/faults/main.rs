@@ -5,6 +5,7 @@ mod backup;
 mod batches;
 mod client_custody;
 mod crash_loop;
+mod cut_connections;
 mod database;
 mod driver;
 mod feature_jobs;
