@@ -12,6 +12,7 @@ mod feature_jobs;
 mod host_custody;
 mod idempotency;
 mod memory;
+mod network;
 mod points;
 mod shutdown;
 mod storage;
@@ -31,6 +32,8 @@ mod features;
 mod host;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/stream.rs"]
 mod stream;
 #[path = "../support/world.rs"]
