@@ -139,7 +139,7 @@ async fn call_without_reading(host: &Host, client: &Client, path: &str, tensors:
 #[tokio::test]
 async fn an_answer_that_nobody_reads_counts_until_its_connection_is_ended() {
     let settings =
-        [("BLINDTUNE_LIMITS__HELD_BYTES_PER_JOB", "167772160"), ("BLINDTUNE_SERVER__WRITE_TIMEOUT_SECS", "3")];
+        [("BLINDTUNE_LIMITS__HELD_BYTES_PER_JOB", "150994944"), ("BLINDTUNE_SERVER__WRITE_TIMEOUT_SECS", "3")];
     let (host, client) = host(&settings).await;
     let mut job = split_job(&client, large(2)).await;
     let (forward, activations) = job.forward_ok(&batch()).await;
