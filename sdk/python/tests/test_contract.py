@@ -113,6 +113,7 @@ def acts(client: Client, folder: Path) -> list[Any]:
         lambda: hooks.test("w"),
         lambda: next(hooks.deliveries("w", 1)),
         lambda: hooks.replay("w", "d"),
+        lambda: hooks.rotate_secret("w"),
         lambda: client.activations.create("m", "text", adapters="all", base=True, pooling="mean"),
         lambda: client.embeddings.create("m", "text"),
         lambda: client.forward("j", rows),
