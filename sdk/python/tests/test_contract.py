@@ -84,6 +84,7 @@ def acts(client: Client, folder: Path) -> list[Any]:
         lambda: jobs.pause("j"),
         lambda: jobs.resume("j"),
         lambda: jobs.complete("j"),
+        lambda: jobs.delete("j"),
         lambda: next(jobs.events("j", 1, order="asc")),
         lambda: next(jobs.ledger("j")),
         lambda: jobs.metrics("j", 1, {"x": 1.0}),

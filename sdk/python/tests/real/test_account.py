@@ -123,6 +123,10 @@ def test_webhooks_come_and_verify(hosts: list[RealHost], receiver: Receiver) -> 
     assert receiver.came.wait(15)
     event = client.webhooks.verify(*receiver.got[2], hook.secret)
     assert (event.type, event.data["id"]) == ("fine_tuning.job.cancelled", job.id)
+    receipt = client.jobs.delete(job.id)
+    assert receipt.deleted and receipt.erased["events"] >= 1
+    with pytest.raises(e.NotFoundError):
+        client.jobs.retrieve(job.id)
     rotated = client.webhooks.rotate_secret(hook.id)
     assert rotated.secret is not None and rotated.secret != hook.secret
     receiver.came.clear()

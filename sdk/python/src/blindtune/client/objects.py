@@ -151,6 +151,12 @@ class LedgerEntry(Record, schemas.LedgerEntry):
     named_in_repr = ("kind", "seq", "bytes")
 
 
+class DeletedJob(Record, schemas.DeletedJob):
+    """The receipt of a deletion: what went with the job."""
+
+    named_in_repr = ("erased",)
+
+
 class Estimate(Record, schemas.EstimateObject):
     """What a job would take on the host that was asked; measured there on `measured_steps` real steps."""
 

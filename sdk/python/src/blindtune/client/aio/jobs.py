@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from ..._generated import operations as op
 from ..._generated.operations import Operation
 from ..._generated.schemas import EstimateFields, JobFields
-from ..objects import Capabilities, Checkpoint, Estimate, Event, Job, LedgerEntry
+from ..objects import Capabilities, Checkpoint, DeletedJob, Estimate, Event, Job, LedgerEntry
 from ..peft_folders import unpack
 from ..requests import Body, expiry, given, nothing, reads
 from . import event_stream
@@ -110,6 +110,10 @@ class AsyncJobs(AsyncResource):
     def complete(self, job_id: str) -> Starting:
         """Finish: the adapters become a model, named in `fine_tuned_model`."""
         return self._one(op.COMPLETE_JOB, job_id=job_id)
+
+    async def delete(self, job_id: str) -> DeletedJob:
+        """Remove a job that is over, with its steps, ledger, events and checkpoints; how much that was."""
+        return await self._client.call(op.DELETE_JOB, reads(DeletedJob), job_id=job_id)
 
     def events(self, job_id: str, limit: int | None = None, *, order: str | None = None) -> AsyncPages[Event]:
         """What happened, newest first, or oldest first with `order="asc"`."""
