@@ -28,6 +28,7 @@ use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
 use crate::engine::interface::Place;
 use crate::engine::interface::Share;
+use crate::engine::retained_graphs::BatchRows;
 use crate::engine::retained_graphs::PassInputs;
 use crate::engine::session::Session;
 use crate::engine::taps;
@@ -227,10 +228,7 @@ fn cotangents(
     if shares.is_empty() {
         return Err(invalid(Place::Field("shares"), "there are none"));
     }
-    let rows = match session.settings.cut() {
-        Pooling::None => inputs.batch.tokens(),
-        _ => inputs.batch.ids.len(),
-    };
+    let rows = BatchRows::whole(&inputs.batch).at(session.settings.cut()).count as usize;
     let shape = [rows, session.backbone.info().hidden_size];
     let mut by_number: BTreeMap<usize, Vec<Option<Tensor>>> = BTreeMap::new();
     for Share { set, share, tensor } in shares {

@@ -15,7 +15,6 @@ use std::time::Instant;
 use tch::Tensor;
 
 use crate::domain::ids::JobId;
-use crate::domain::settings::Pooling;
 use crate::domain::tensor::WireTensor;
 use crate::engine::codec::to_wire;
 use crate::engine::device_state::DeviceState;
@@ -352,10 +351,8 @@ impl Progress<ReadyBackward> for BackwardProgress {
     /// Runs one vector-Jacobian product a share number, over all sets that have a share of that number.
     fn step(&mut self, state: &mut DeviceState, call: &ReadyBackward) -> Result<Option<BackwardReply>, EngineError> {
         let graph = self.graph(state, call)?;
-        let rows = match state.session(call.job)?.settings.cut() {
-            Pooling::None => self.slices[self.done].batch.tokens(),
-            _ => self.slices[self.done].batch.ids.len(),
-        } as i64;
+        let cut = state.session(call.job)?.settings.cut();
+        let rows = BatchRows::whole(&self.slices[self.done].batch).at(cut).count;
         for (number, cotangent) in &call.cotangents {
             let own = cotangent.f_narrow(0, self.rows, rows)?;
             let gradient = graph.lora.vjp(&graph.output, &own)?; // (s, p)
@@ -389,8 +386,7 @@ impl BackwardProgress {
             return Ok(Rc::clone(&graphs[self.done]));
         }
         let inputs = &self.slices[self.done];
-        let session = state.session(*job)?;
-        let bytes = session.graph_bytes(inputs.batch.tokens(), inputs.sets.len());
+        let bytes = state.session(*job)?.graph_bytes(inputs.batch.tokens(), inputs.sets.len());
         state.graphs.make_room(*job, bytes);
         let graph = Rc::new(state.session(*job)?.train(inputs)?);
         if self.slices.len() == 1 {
