@@ -79,11 +79,10 @@ impl Jobs {
         report: MetricsReport,
         record: AnswerRecord<EventRow>,
     ) -> Result<EventRow> {
-        self.get(project, id).await?;
-        report.check(&self.context.limits)?;
-        let MetricsReport { step, metrics, sent } = report;
         let mut transaction = self.context.begin().await?;
         let job = jobs::get_for_update(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
+        report.check(&self.context.limits)?;
+        let MetricsReport { step, metrics, sent } = report;
         if job.status.is_final() {
             return Err(ServiceError::new(ErrorCode::JobNotRunning, format!("The job is {}.", job.status)));
         }
