@@ -17,6 +17,7 @@ use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use object_store::GetOptions;
 use object_store::GetRange;
+use object_store::ObjectMeta;
 use object_store::ObjectStore;
 use object_store::PutPayload;
 use object_store::WriteMultipart;
@@ -210,16 +211,19 @@ impl Blobs {
 
     /// Names of the kind's blobs.
     pub async fn list(&self, kind: BlobKind) -> Result<Vec<String>> {
-        let found: Vec<_> = self.store.list(Some(&BlobPath::from(kind.as_str()))).try_collect().await?;
-        Ok(found.into_iter().map(|blob| blob.location.to_string()).filter(|path| !path.ends_with(STAGED)).collect())
+        Ok(names(self.found(kind).await?))
     }
 
     /// Names of the kind's blobs that were written longer than `age` ago: what a sweep compares with the rows.
     pub async fn older_than(&self, kind: BlobKind, age: Duration) -> Result<Vec<String>> {
         let limit = OffsetDateTime::now_utc() - age;
-        let found: Vec<_> = self.store.list(Some(&BlobPath::from(kind.as_str()))).try_collect().await?;
-        let old = found.into_iter().filter(|blob| blob.last_modified.timestamp() < limit.unix_timestamp());
-        Ok(old.map(|blob| blob.location.to_string()).filter(|path| !path.ends_with(STAGED)).collect())
+        let mut found = self.found(kind).await?;
+        found.retain(|blob| blob.last_modified.timestamp() < limit.unix_timestamp());
+        Ok(names(found))
+    }
+
+    async fn found(&self, kind: BlobKind) -> Result<Vec<ObjectMeta>> {
+        Ok(self.store.list(Some(&BlobPath::from(kind.as_str()))).try_collect().await?)
     }
 
     /// Removes what a crash left half written longer than `age` ago, and says how many there were.
@@ -240,6 +244,11 @@ impl Blobs {
 
 /// Ending of a blob that is being written.
 const STAGED: &str = ".tmp";
+
+/// Of blobs that are whole.
+fn names(found: Vec<ObjectMeta>) -> Vec<String> {
+    found.into_iter().map(|blob| blob.location.to_string()).filter(|path| !path.ends_with(STAGED)).collect()
+}
 
 fn unknown_place(place: &str) -> StoreError {
     StoreError::broken(format!("'{place}' is not a blob store: give a folder or s3://bucket/prefix"))

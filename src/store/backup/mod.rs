@@ -79,9 +79,8 @@ pub async fn write(places: &Places<'_>, folder: &Path) -> Result<Manifest> {
     private_files::make_folder(&folder.join(KEYS))?;
     for key in names_in(places.keys)? {
         let name = format!("{KEYS}/{key}");
-        let bytes = std::fs::read(places.keys.join(&key))?;
-        private_files::write(&folder.join(&name), &bytes)?;
-        entries.push(Entry::of(&name, &bytes));
+        private_files::write(&folder.join(&name), &std::fs::read(places.keys.join(&key))?)?;
+        entries.push(hash_of(folder, &name).await?);
     }
     let manifest = Manifest::new(at, tools.version(), entries);
     manifest.write(folder)?;

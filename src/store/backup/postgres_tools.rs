@@ -1,7 +1,7 @@
 //! Postgres's own programs for a backup, `pg_dump` and `pg_restore`. Owns how they are found and called; must never put a password where
 //! other accounts see it.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -35,28 +35,25 @@ impl PostgresTools {
 
     /// Writes the rows as they are at a snapshot.
     pub async fn dump(&self, url: &str, snapshot: &str, target: &Path) -> Result<()> {
-        let mut arguments: Vec<OsString> =
-            ["--format=custom", "--no-owner", "--no-privileges"].map(OsString::from).to_vec();
-        arguments.push(format!("--snapshot={snapshot}").into());
-        arguments.extend(["--file".into(), target.into()]);
+        let snapshot = format!("--snapshot={snapshot}");
+        let arguments = ["--format=custom".as_ref(), snapshot.as_ref(), "--file".as_ref(), target.as_os_str()];
         self.run("pg_dump", url, &arguments).await
     }
 
     /// Fills an empty database, wholly or not at all.
     pub async fn restore(&self, url: &str, source: &Path) -> Result<()> {
-        let mut arguments: Vec<OsString> =
-            ["--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges"].map(OsString::from).to_vec();
-        arguments.push(source.into());
+        let arguments = ["--exit-on-error".as_ref(), "--single-transaction".as_ref(), source.as_os_str()];
         self.run("pg_restore", url, &arguments).await
     }
 
-    async fn run(&self, program: &str, url: &str, arguments: &[OsString]) -> Result<()> {
+    /// Neither program says whose the rows are: a restored host may have another account.
+    async fn run(&self, program: &str, url: &str, arguments: &[&OsStr]) -> Result<()> {
         let mut url = Url::parse(url).map_err(StoreError::broken)?;
         let password =
             url.password().map(|text| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned());
         let _ = url.set_password(None); // an address without a host has none to set
         let mut command = Command::new(self.bin.join(program));
-        command.arg("--dbname").arg(url.as_str()).args(arguments).kill_on_drop(true);
+        command.args(["--no-owner", "--no-privileges", "--dbname", url.as_str()]).args(arguments).kill_on_drop(true);
         if let Some(password) = password {
             command.env("PGPASSWORD", password);
         }
