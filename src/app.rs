@@ -94,7 +94,6 @@ const SAVE_SHARE: f32 = 0.36;
 /// goes on with its jobs at once, and the token of the next attempt fences off what might be left of it.
 async fn own_state(config: &Config, pool: &Pool) -> anyhow::Result<(HostLock, Uuid)> {
     let owner = Uuid::new_v4();
-    make_state_folder(config)?;
     let mut lock = HostLock::take(&config.state.dir).context("the state folder cannot be locked")?;
     if let Some(dead) = lock.dead_owner() {
         let mut connection = pool.acquire().await.context("the database cannot be reached")?;
