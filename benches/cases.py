@@ -142,7 +142,7 @@ CASES = (
 
 # Jobs at once, each with one short text. Stacked and alone are equal to the bit with oneDNN at one thread (AMD EPYC);
 # otherwise larger products round elsewhere, by up to 2.8e-6 on MiniLM, where stacked, alone and PEFT are each 2e-6 from
-# float64. Mixed-up rows are off by far more.
+# float64: which processor runs it decides. Mixed-up rows are off by 1e-2 and more.
 JOBS, JOB_TOKENS = 8, 12
 CASE_OF_JOBS = Case(
     "jobs-8",
@@ -150,7 +150,7 @@ CASE_OF_JOBS = Case(
     *(1, JOB_TOKENS, 1, 1),
     (Side("one by one", "host"), Side("together", "host"), Side("together, unstacked", "host")),
     (Comparison("together", "one by one", 0.67), Comparison("together, unstacked", "one by one")),
-    1e-6,
+    1e-5,
 )
 
 

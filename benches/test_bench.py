@@ -96,7 +96,7 @@ def test_the_hosts_ways_of_taking_a_step_agree(tmp_path: Path, monkeypatch: pyte
     rows = {(row.case, row.ours): row for row in outcome.rows}
     stateless = rows["retained-n2m2", "retained"].differs_theirs
     assert stateless == {"h": 0.0, "G": 0.0}
-    assert max(rows["jobs-8", "together"].differs.values()) <= CASE_OF_JOBS.tolerance < 1e-5
+    assert max(rows["jobs-8", "together"].differs.values()) <= CASE_OF_JOBS.tolerance < 1e-4
     private = [fact.value for fact in outcome.facts if "second host: private" in fact.name]
     assert private == [0.0]
     record = json.loads(write(options, outcome, {}, "short").read_text())

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from testing import counts
+from testing import counts, expected_skips
 from testing.parts import Part, run_parts
 
 SCRIPTS = Path(__file__).resolve().parents[1]
@@ -113,6 +113,13 @@ def test_dull_lines_are_kept_but_not_shown(tmp_path: Path, capfd: pytest.Capture
     text = capfd.readouterr().out
     assert "test a" not in text and rows(text) == {"rust": [1, 0, 1]}
     assert (tmp_path / "logs/rust.log").read_text() == lines
+
+
+def test_every_test_that_cargo_leaves_out_is_expected() -> None:
+    """Found here in a second, and not at the end of an hour."""
+    sources = [path.read_text() for folder in ("src", "tests") for path in (SCRIPTS.parent / folder).rglob("*.rs")]
+    reasons = [reason for text in sources for reason in re.findall(r'#\[ignore(?: = "(.*)")?\]', text)]
+    assert reasons and all(expected_skips.why("rust", counts.Skip("a", reason)) for reason in reasons)
 
 
 def test_makes_do_not_share_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

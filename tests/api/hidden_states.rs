@@ -92,7 +92,7 @@ async fn picks_are_those_of_all_tokens() {
         for i in 0..WIDTH {
             assert_eq!(of("max")[i], rows().map(|row| row[i]).fold(f32::NEG_INFINITY, f32::max));
             let mean = rows().map(|row| f64::from(row[i])).sum::<f64>() / length as f64;
-            assert!((f64::from(of("mean")[i]) - mean).abs() <= 1e-6, "input {input}, feature {i}");
+            assert!((f64::from(of("mean")[i]) - mean).abs() <= 1e-5, "input {input}, feature {i}");
         }
         first += length;
     }

@@ -110,7 +110,7 @@ async fn picks_are_what_all_tokens_give_at_home() {
             let values: Vec<f32> = rows.iter().flat_map(|rows| at_home(pick, rows)).collect();
             let name = format!("hidden.{level}.{}", pick.name());
             let expected = WireTensor::from_f32("", vec![lengths.len(), all.shape()[1]], &values).expect("fits");
-            let most = if pick == TokenPick::Mean { 1e-6 } else { 0.0 };
+            let most = if pick == TokenPick::Mean { 1e-5 } else { 0.0 };
             assert!(difference(got[&*name], &expected) <= most, "{}: {name}", case.name);
         }
     }

@@ -292,7 +292,7 @@ async def test_embeddings(desk: Desk) -> None:
     plain = await desk.client.embeddings.create(model=MODEL, input=["w5 w6", "w7"], encoding_format="float")
     assert [(item.index, len(item.embedding)) for item in plain.data] == [(0, WIDTH), (1, WIDTH)]
     packed = await desk.client.embeddings.create(model=MODEL, input=["w5 w6", "w7"])
-    assert packed.data[0].embedding == pytest.approx(plain.data[0].embedding, rel=1e-6)
+    assert packed.data[0].embedding == pytest.approx(plain.data[0].embedding, rel=1e-5, abs=1e-6)
     # Alone, and not beside another text: without AVX-512 a row is added up in another order then.
     raw = await desk.client.embeddings.create(model=MODEL, input="w7", encoding_format="base64")
     numbers = struct.unpack(f"<{WIDTH}f", base64.b64decode(raw.data[0].embedding))

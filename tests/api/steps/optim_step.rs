@@ -30,7 +30,7 @@ async fn the_host_sums_what_it_is_sent_and_steps_on_the_sum() {
         (&step["object"], &step["seq"], &step["step"]),
         (&json!("fine_tuning.job.optim_step"), &json!(4), &json!(1))
     );
-    assert!((norm(&step) - norm(&twice)).abs() <= 1e-6 * norm(&twice), "{step}");
+    assert!((norm(&step) - norm(&twice)).abs() <= 1e-5 * norm(&twice), "{step}");
     assert_ne!(job.theta(0).await, before);
     let (forward, activations) = job.forward_ok(&batch()).await;
     let fresh = job.backward(&forward, &shares_like(&activations, 1)).await.ok_json();
