@@ -2,6 +2,7 @@
 //! removal of what is no longer wanted; must never hold a file whole in memory, or take a label.
 
 mod files;
+mod marked_end;
 pub mod receive;
 pub mod row_format;
 pub mod row_reader;

@@ -16,6 +16,8 @@ use serde_json::Value;
 use crate::domain::json_names::first_twice;
 use crate::domain::labels::first_label;
 use crate::domain::labels::is_label_name;
+use crate::service::files::marked_end::MarkedEnd;
+use crate::service::files::marked_end::is_mark;
 use crate::service::files::values::Suspicion;
 use crate::service::files::values::ValueWatch;
 
@@ -151,7 +153,7 @@ fn scan_lines(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Wr
 }
 
 fn scan_table(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Write) -> Result<Scan, BadRow> {
-    let mut reader = csv_reader(format, reader);
+    let mut reader = csv_reader(format, MarkedEnd::new(reader));
     let mut shape = Shape { format, columns: Vec::new() };
     let mut record = csv::ByteRecord::new();
     let mut rows = 0u64;
@@ -159,12 +161,14 @@ fn scan_table(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Wr
     loop {
         let start = reader.position().byte();
         let more = reader.read_byte_record(&mut record).map_err(|error| csv_error(&error, reader.position().line()))?;
-        if !more {
-            return Ok(Scan { shape, rows, suspicion: check.values.found() });
-        }
         let line = record.position().map_or(1, csv::Position::line);
         let at = |error: BadRow| BadRow { line, ..error };
-        let end = reader.position().byte();
+        let Some(end) = reader.get_ref().end(reader.position().byte()).filter(|_| more) else {
+            return match !more || is_mark(&record) {
+                true => Ok(Scan { shape, rows, suspicion: check.values.found() }),
+                false => Err(at(bad("a quote is opened here, and the file ends before it is closed"))),
+            };
+        };
         if shape.columns.is_empty() {
             shape.columns = header(&record).map_err(at)?;
         } else {
@@ -178,7 +182,8 @@ fn scan_table(format: Format, reader: impl Read, fuse: &Fuse, index: &mut dyn Wr
 
 fn csv_reader<R: Read>(format: Format, reader: R) -> csv::Reader<R> {
     let mut builder = csv::ReaderBuilder::new();
-    builder.has_headers(false).buffer_capacity(Fuse::SLACK as usize);
+    // Flexible: `table_row` counts the fields, and the mark of the end has one.
+    builder.has_headers(false).flexible(true).buffer_capacity(Fuse::SLACK as usize);
     match format {
         Format::Tsv => builder.delimiter(b'\t').quoting(false),
         _ => builder.delimiter(b','),
@@ -341,9 +346,6 @@ fn unreadable(error: &std::io::Error) -> BadRow {
 fn csv_error(error: &csv::Error, line: u64) -> BadRow {
     let line = error.position().map_or(line, csv::Position::line);
     let reason = match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("{len} fields where the header has {expected_len}")
-        }
         csv::ErrorKind::Io(error) => error.to_string(),
         _ => error.to_string(),
     };

@@ -23,6 +23,10 @@ fn rows_read_back_through_the_index() {
     assert_eq!(rows, [text("a"), Row::Text("b".into(), Some("c".into()))]);
     let (_, rows) = scan_text(Format::Csv, "text\r\n\"a, b\"\r\n\"c\nd \"\"e\"\"\"\n").expect("valid");
     assert_eq!(rows, [text("a, b"), text("c\nd \"e\"")]);
+    let (_, rows) = scan_text(Format::Csv, "text\na \"b\n\"c\"").expect("valid: a quote amid a text is a letter");
+    assert_eq!(rows, [text("a \"b"), text("c")]);
+    let (_, rows) = scan_text(Format::Csv, "text\n\"c\"\r\n\r\n\n").expect("valid: empty lines are none");
+    assert_eq!(rows, [text("c")]);
     let (_, rows) = scan_text(Format::Tsv, "text\ttext_pair\n\"a\tb\n").expect("valid");
     assert_eq!(rows, [Row::Text("\"a".into(), Some("b".into()))]);
     let (_, rows) = scan_text(Format::Jsonl, "{\"input_ids\":[1,2]}\n").expect("valid");
@@ -33,7 +37,7 @@ fn rows_read_back_through_the_index() {
 
 #[test]
 fn each_bad_row_is_refused_with_its_line() {
-    let cases: [(Format, &str, u64, bool); 18] = [
+    let cases: [(Format, &str, u64, bool); 21] = [
         (Format::Jsonl, "{\"text\":\"a\"}\n{\"text\":\"b\",\"label\":1}\n", 2, true),
         (Format::Jsonl, "{\"messages\":[{\"role\":\"assistant\",\"content\":\"yes\"}]}\n", 1, true),
         (Format::Jsonl, "{\"prompt\":\"a\",\"completion\":\"b\"}", 1, true),
@@ -48,6 +52,9 @@ fn each_bad_row_is_refused_with_its_line() {
         (Format::Csv, "text,label\na,1\n", 1, true),
         (Format::Csv, "text\na\nb,c\n", 3, false),
         (Format::Csv, "text,text\na,b\n", 1, false),
+        (Format::Csv, "text\na\n\"b\nc\n", 3, false),
+        (Format::Csv, "text\n\"b\"\"", 2, false),
+        (Format::Csv, "\"text\na\n", 1, false),
         (Format::Tsv, "sentence\ta\n", 1, false),
         (Format::Tsv, "text\n", 1, false),
         (Format::Jsonl, "", 1, false),
