@@ -29,6 +29,7 @@ use crate::api::server::ServerSettings;
 use crate::api::server::serve;
 use crate::background::Background;
 use crate::background::Loops;
+use crate::config;
 use crate::config::Config;
 use crate::database::make_state_folder;
 use crate::domain::held_bytes::HeldBytes;
@@ -60,6 +61,8 @@ use crate::service::Keys;
 use crate::service::Models;
 use crate::service::Permits;
 use crate::service::ProcessorTurns;
+use crate::service::Projects;
+use crate::service::Retention;
 use crate::service::Sessions;
 use crate::service::Steps;
 use crate::service::StreamSettings;
@@ -183,7 +186,7 @@ impl Host {
             limits: Arc::new(config.limits.clone()),
         };
         let delivery = Arc::new(delivery);
-        let sweeper = Sweeper(context);
+        let sweeper = Sweeper { context, retention: retention(&config) };
         Ok(Self { config, database, engine, sessions, features, sweeper, blobs, delivery, closing, _lock: lock, app })
     }
 
@@ -303,6 +306,11 @@ fn feature_rules(config: &Config) -> FeatureRules {
     }
 }
 
+fn retention(config: &Config) -> Retention {
+    let config::Retention { jobs_days, audit_days, usage_days } = config.retention;
+    Retention { jobs_days, audit_days, usage_days }
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -402,6 +410,13 @@ impl AdminApp {
         let keys = keys(config, &database.pool)?;
         let backbones = Backbones(database.pool.clone());
         Ok(Self { database, keys, backbones })
+    }
+
+    /// Use cases on whole projects, which need the blobs too.
+    pub async fn projects(&self, config: &Config) -> anyhow::Result<Projects> {
+        let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
+        let remembered = Duration::from_secs(config.keys.cache_secs);
+        Ok(Projects::new(self.database.pool.clone(), blobs, remembered))
     }
 
     /// Closes the database.

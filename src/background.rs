@@ -139,6 +139,9 @@ async fn sweeps(sweeper: Sweeper, every: Duration, orphans: bool) {
     loop {
         ticks.tick().await;
         let mut done = sweeper.remove_expired().await;
+        if done.is_ok() {
+            done = sweeper.forget_old().await;
+        }
         if orphans && done.is_ok() && looked.is_none_or(|at| at.elapsed() >= ORPHANS_EVERY) {
             done = sweeper.remove_orphans(ORPHAN_AGE).await;
             looked = Some(Instant::now());

@@ -60,6 +60,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// API keys.
     pub keys: Keys,
+    /// How long what is over is kept.
+    pub retention: Retention,
     /// Logging.
     pub log: Log,
     /// Limits.
@@ -166,6 +168,14 @@ pub struct Keys {
     pub default_days: u32,
     pub signing_keys: Vec<PathBuf>,
     pub cache_secs: u64,
+}
+
+/// Section `[retention]`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Retention {
+    pub jobs_days: u32,
+    pub audit_days: u32,
+    pub usage_days: u32,
 }
 
 /// Section `[log]`.
@@ -276,6 +286,19 @@ impl Config {
         }
         self.check_engine(problems);
         self.check_features(problems);
+        self.check_retention(problems);
+    }
+
+    fn check_retention(&self, problems: &mut Vec<String>) {
+        const MOST_DAYS: u32 = 36_500;
+        let Retention { jobs_days, audit_days, usage_days } = self.retention;
+        if [jobs_days, audit_days, usage_days].into_iter().any(|days| days > MOST_DAYS) {
+            problems.push(format!("retention.*_days: must be from 0 (for ever) to {MOST_DAYS}"));
+        }
+        // Budgets add up a calendar month.
+        if (1..32).contains(&usage_days) {
+            problems.push("retention.usage_days: must be 0 (for ever) or at least 32".into());
+        }
     }
 
     fn check_engine(&self, problems: &mut Vec<String>) {

@@ -86,3 +86,16 @@ pub async fn list(conn: &mut Connection, project: ProjectId, page: &Page) -> Res
     .await?;
     Ok(Some(Paged::cut(rows, page)))
 }
+
+/// Deletes entries older than some days, the oldest first.
+pub async fn delete_old(conn: &mut Connection, days: i32, limit: i64) -> Result<()> {
+    sqlx::query!(
+        "delete from audit where id in (
+             select id from audit where created_at < now() - make_interval(days => $1) order by id limit $2)",
+        days,
+        limit,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -162,6 +162,15 @@ pub async fn revoke(conn: &mut Connection, project: Option<ProjectId>, key: KeyI
     Ok(done.rows_affected() == 1)
 }
 
+/// Ends the life of all keys of a project; how many there were.
+pub async fn revoke_all(conn: &mut Connection, project: ProjectId) -> Result<u64> {
+    let done =
+        sqlx::query!("update api_keys set revoked_at = now() where project_id = $1 and revoked_at is null", project.0,)
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected())
+}
+
 /// Notes that a key was used, at most once a minute.
 pub async fn touch_last_used(conn: &mut Connection, key: KeyId) -> Result<()> {
     sqlx::query!(

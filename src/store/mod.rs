@@ -30,6 +30,7 @@ pub mod models;
 pub mod page;
 pub mod pool;
 mod private_files;
+pub mod project_tables;
 pub mod projects;
 pub mod signing_key;
 pub mod state_folder;

@@ -61,11 +61,13 @@ pub struct UsageRow {
 }
 
 /// Adds to today's counters of a project, key and model, in one of several rows: calls at the same time do not wait for each other.
+/// A project that was deleted meanwhile has no counters.
 pub async fn add(conn: &mut Connection, consumer: &Consumer<'_>, amounts: &Amounts) -> Result<()> {
     sqlx::query!(
         "insert into usage as u (project_id, key_id, model, day, requests, steps, training_tokens, inference_tokens,
              bytes_in, bytes_out, device_us, shard)
-         values ($1, $2, $3, (now() at time zone 'UTC')::date, $4, $5, $6, $7, $8, $9, $10, floor(random() * 16))
+         select id, $2, $3, (now() at time zone 'UTC')::date, $4, $5, $6, $7, $8, $9, $10, floor(random() * 16)
+         from projects where id = $1
          on conflict (project_id, day, key_id, model, shard) do update set requests = u.requests + excluded.requests,
              steps = u.steps + excluded.steps, training_tokens = u.training_tokens + excluded.training_tokens,
              inference_tokens = u.inference_tokens + excluded.inference_tokens,
@@ -143,4 +145,12 @@ pub async fn this_month(conn: &mut Connection, project: ProjectId, key: Option<K
     .fetch_one(conn)
     .await?;
     Ok(used)
+}
+
+/// Deletes counters of days that are longer ago than that many.
+pub async fn delete_old(conn: &mut Connection, days: i32) -> Result<()> {
+    sqlx::query!("delete from usage where day < (now() at time zone 'UTC')::date - $1::int", days)
+        .execute(conn)
+        .await?;
+    Ok(())
 }

@@ -14,6 +14,7 @@ mod idempotency;
 mod memory;
 mod network;
 mod points;
+mod projects;
 mod shutdown;
 mod storage;
 mod streams;

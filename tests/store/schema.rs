@@ -9,6 +9,7 @@ use blindtune::store::PoolSettings;
 use blindtune::store::StoreError;
 use blindtune::store::jobs;
 use blindtune::store::pool;
+use blindtune::store::project_tables;
 use blindtune::store::projects;
 use futures::future::join_all;
 
@@ -28,6 +29,28 @@ async fn hosts_that_migrate_at_once_all_end_at_the_same_schema() -> TestResult {
     for host in hosts {
         host?;
     }
+    Ok(())
+}
+
+/// A table that is added is deleted and exported with its project, or said to be none of any project's.
+#[tokio::test]
+async fn every_table_is_a_projects_or_the_hosts_own() -> TestResult {
+    const OF_THE_HOST: [&str; 2] = ["_sqlx_migrations", "signing_key"];
+    let world = World::new().await;
+    let tables = sqlx::query_scalar("select tablename::text from pg_tables where schemaname = 'public'");
+    let mut found: Vec<String> = tables.fetch_all(&world.pool).await?;
+    let mut known: Vec<String> = project_tables::TABLES.iter().map(|table| table.name.to_owned()).collect();
+    known.extend(OF_THE_HOST.map(str::to_owned));
+    found.sort();
+    known.sort();
+    assert_eq!(found, known);
+    let blobs = sqlx::query_scalar(
+        "select table_name || '.' || column_name from information_schema.columns
+         where table_schema = 'public' and column_name like '%blob%' order by 1",
+    );
+    let blobs: Vec<String> = blobs.fetch_all(&world.pool).await?;
+    let named = ["batch_pieces.blob", "checkpoints.blob", "files.blob", "files.index_blob", "upload_parts.blob"];
+    assert_eq!(blobs, named, "project_tables::BLOBS names them, and adapters of models and of origins");
     Ok(())
 }
 

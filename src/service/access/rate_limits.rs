@@ -175,6 +175,7 @@ impl Governor {
     /// Writes the counted requests down. What cannot be written is counted again later.
     pub async fn flush(&self) -> Result<()> {
         let counted: Vec<_> = self.answered.lock().drain().collect();
+        let mut failed = Ok(());
         for ((project, key), requests) in counted {
             let amounts = Amounts { requests, ..Amounts::default() };
             let written = async {
@@ -184,10 +185,10 @@ impl Governor {
             };
             if let Err(error) = written.await {
                 *self.answered.lock().entry((project, key)).or_default() += requests;
-                return Err(error);
+                failed = Err(error);
             }
         }
-        Ok(())
+        failed
     }
 }
 

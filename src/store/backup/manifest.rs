@@ -37,6 +37,9 @@ pub struct Manifest {
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// The one project that it holds; none: the whole host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
     /// Every file but this one.
     pub entries: Vec<Entry>,
 }
@@ -45,7 +48,12 @@ impl Manifest {
     /// Of a backup that is whole.
     pub fn new(created_at: OffsetDateTime, postgres: &str, entries: Vec<Entry>) -> Self {
         let blindtune = env!("CARGO_PKG_VERSION").to_owned();
-        Self { format: FORMAT, blindtune, postgres: postgres.to_owned(), created_at, entries }
+        Self { format: FORMAT, blindtune, postgres: postgres.to_owned(), created_at, project: None, entries }
+    }
+
+    /// The same, of one project.
+    pub fn of_project(self, name: &str) -> Self {
+        Self { project: Some(name.to_owned()), ..self }
     }
 
     /// Bytes of all files together.

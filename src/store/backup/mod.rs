@@ -14,6 +14,7 @@
 
 mod manifest;
 mod postgres_tools;
+mod project;
 
 use std::path::Path;
 
@@ -36,6 +37,7 @@ use crate::store::pool::Pool;
 use crate::store::private_files;
 
 pub use manifest::Manifest;
+pub use project::export;
 
 const DUMP: &str = "database.dump";
 const BLOBS: &str = "blobs";
@@ -59,13 +61,7 @@ pub struct Places<'a> {
 
 /// Copies everything into `folder`, which is made and must be empty.
 pub async fn write(places: &Places<'_>, folder: &Path) -> Result<Manifest> {
-    private_files::make_folder(folder)?;
-    if std::fs::read_dir(folder)?.next().is_some() {
-        return Err(StoreError::broken(format!(
-            "{} is not empty: a backup gets a folder of its own",
-            folder.display()
-        )));
-    }
+    make_empty(folder)?;
     let tools = PostgresTools::find(places.pool).await?;
     let mut copied = None;
     for _ in 0..TRIES {
@@ -74,8 +70,7 @@ pub async fn write(places: &Places<'_>, folder: &Path) -> Result<Manifest> {
             break;
         }
     }
-    let changed = || StoreError::unavailable("blobs were deleted while they were copied, again and again: try later");
-    let Copied { at, mut entries } = copied.ok_or_else(changed)?;
+    let Copied { at, mut entries } = copied.ok_or_else(deleted_meanwhile)?;
     private_files::make_folder(&folder.join(KEYS))?;
     for key in names_in(places.keys)? {
         let name = format!("{KEYS}/{key}");
@@ -85,6 +80,21 @@ pub async fn write(places: &Places<'_>, folder: &Path) -> Result<Manifest> {
     let manifest = Manifest::new(at, tools.version(), entries);
     manifest.write(folder)?;
     Ok(manifest)
+}
+
+/// Makes a folder for what is written, and for nothing else.
+fn make_empty(folder: &Path) -> Result<()> {
+    private_files::make_folder(folder)?;
+    match std::fs::read_dir(folder)?.next() {
+        None => Ok(()),
+        Some(_) => {
+            Err(StoreError::broken(format!("{} is not empty: a copy gets a folder of its own", folder.display())))
+        }
+    }
+}
+
+fn deleted_meanwhile() -> StoreError {
+    StoreError::unavailable("blobs were deleted while they were copied, again and again: try later")
 }
 
 /// Rows and blobs of one moment.
@@ -136,6 +146,10 @@ async fn copy_out(blobs: &Blobs, path: &str, target: &Path) -> Result<bool> {
 /// Makes a host of a backup: an empty database, a place without blobs, and no keys. Everything is checked before anything is written.
 pub async fn restore(places: &Places<'_>, folder: &Path) -> Result<Manifest> {
     let manifest = Manifest::read(folder)?;
+    if let Some(project) = &manifest.project {
+        let reason = format!("{} is an export of project '{project}': only a backup is restored", folder.display());
+        return Err(StoreError::broken(reason));
+    }
     check_whole(folder, &manifest).await?;
     check_empty(places).await?;
     for entry in &manifest.entries {
