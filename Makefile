@@ -46,8 +46,9 @@ test-tools: setup # the scripts that run the tests and look at dependencies, and
 test-rust: build
 	@cargo test --locked --no-fail-fast
 
+# Two at once: a test and its host keep about one core busy, and each worker has hosts of its own.
 test-sdk: build
-	@cd $(SDK) && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/$(PYTHON)" -m pytest
+	@cd $(SDK) && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/$(PYTHON)" -m pytest --numprocesses 2 --dist worksteal
 
 test-demo: setup
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m pytest -q
