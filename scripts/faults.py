@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,8 @@ except ImportError:  # Python 3.10, where pytest brings the same module
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = ROOT / "tests/faults/list.toml"
+ENDED = re.compile(r"^test .* \.\.\. (ok|FAILED)$")
+"""The line of a test that has ended."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,10 @@ class Fault:
 class Outcome:
     """What its tests said."""
 
-    passed: int
-    failed: int
-    seconds: float
+    tries: int
+    lost: int
+    slowest: float
+    """Seconds of the slowest of them."""
 
 
 def read(path: Path = LIST) -> list[Fault]:
@@ -64,15 +68,15 @@ def target(binary: str) -> list[str]:
     return ["--lib"] if binary == "lib" else ["--test", binary]
 
 
-def cargo(binary: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a test binary, or lists its tests."""
-    command = ["cargo", "test", "--locked", "--quiet", *target(binary), "--", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def cargo(binary: str, *arguments: str) -> list[str]:
+    """The command that runs a test binary."""
+    return ["cargo", "test", "--locked", "--quiet", *target(binary), "--", *arguments]
 
 
 def known(binary: str) -> list[str]:
     """The tests of a binary."""
-    listed = cargo(binary, "--list", "--format", "terse")
+    command = cargo(binary, "--list", "--format", "terse")
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         sys.exit(listed.stderr)
     return [line.removesuffix(": test") for line in listed.stdout.splitlines() if line.endswith(": test")]
@@ -89,25 +93,42 @@ def missing(faults: list[Fault]) -> list[str]:
 
 
 def run(fault: Fault) -> Outcome:
-    """Runs the tests of one fault."""
-    passed = failed = 0
-    begun = time.monotonic()
+    """Runs the tests of one fault, one after another, so that each has a time."""
+    tries, lost, slowest = 0, 0, 0.0
     for binary, paths in by_binary(fault.tests).items():
-        done = cargo(binary, *paths)
-        counts = re.findall(r"test result: .*? (\d+) passed; (\d+) failed", done.stdout)
-        passed += sum(int(one) for one, _ in counts)
-        failed += sum(int(one) for _, one in counts) or int(done.returncode != 0)
-        if done.returncode:
-            print(done.stdout, done.stderr, file=sys.stderr)
-    return Outcome(passed, failed, time.monotonic() - begun)
+        command = cargo(binary, "--test-threads", "1", "--format", "pretty", *paths)
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            found, said = times(process.stdout)
+        failed = sum(not ended_well for ended_well, _ in found) or int(process.returncode != 0)
+        tries, lost = tries + len(found), lost + failed
+        slowest = max([slowest, *(seconds for _, seconds in found)])
+        if failed:
+            print("".join(said), file=sys.stderr)
+    return Outcome(tries, lost, slowest)
+
+
+def times(lines: Iterable[str]) -> tuple[list[tuple[bool, float]], list[str]]:
+    """Whether each test ended well, and its seconds, by when its line came; and all that was said."""
+    found, said = [], []
+    since = time.monotonic()
+    for line in lines:
+        said.append(line)
+        now = time.monotonic()
+        if ENDED.search(line):
+            found.append((" ... ok" in line, now - since))
+        if ENDED.search(line) or line.startswith("running "):
+            since = now
+    return found, said
 
 
 def row(fault: Fault, outcome: Outcome) -> str:
     """A line of the table."""
     elsewhere = [test for test in fault.tests if test.startswith("make ")]
     notes = "; ".join(filter(None, [", ".join(elsewhere), fault.left]))
-    tried = outcome.passed + outcome.failed
-    return f"| {fault.name} | {fault.fault} | {tried} | {outcome.failed} | {outcome.seconds:.0f} | {notes} |"
+    return f"| {fault.name} | {fault.fault} | {outcome.tries} | {outcome.lost} | {outcome.slowest:.0f} | {notes} |"
 
 
 def main(arguments: list[str]) -> int:
@@ -125,10 +146,10 @@ def main(arguments: list[str]) -> int:
     if wrong or "--check" in arguments:
         return int(bool(wrong))
     outcomes = [run(fault) for fault in chosen]
-    print("| | fault | tests | failed | seconds | elsewhere, and what is left |\n|---|---|---|---|---|---|")
+    print("| | fault | tries | lost | slowest, s | elsewhere, and what is left |\n|---|---|---|---|---|---|")
     for fault, outcome in zip(chosen, outcomes, strict=True):
         print(row(fault, outcome))
-    return int(any(outcome.failed for outcome in outcomes))
+    return int(any(outcome.lost for outcome in outcomes))
 
 
 if __name__ == "__main__":

@@ -44,4 +44,11 @@ def test_a_named_target_is_there(name: str) -> None:
 def test_a_row_counts_and_says_what_is_left() -> None:
     fault = faults.Fault("F0", "a flood", ["api::a::b", "make load"], "the ark")
     assert faults.by_binary(fault.tests) == {"api": ["a::b"]}
-    assert faults.row(fault, faults.Outcome(2, 1, 3.4)) == "| F0 | a flood | 3 | 1 | 3 | make load; the ark |"
+    assert faults.row(fault, faults.Outcome(3, 1, 3.4)) == "| F0 | a flood | 3 | 1 | 3 | make load; the ark |"
+
+
+def test_each_test_has_its_time_by_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 7.0, 9.0, 12.5, 12.5])
+    monkeypatch.setattr(faults.time, "monotonic", lambda: next(clock))
+    lines = ["running 2 tests\n", "test a::b ... ok\n", "test a::c ... FAILED\n", "test result: FAILED. 1 passed\n"]
+    assert faults.times(lines) == ([(True, 2.0), (False, 3.5)], lines)
