@@ -27,24 +27,24 @@ use crate::world::values;
 
 /// What a tenant has.
 #[derive(Clone)]
-struct Ids {
-    job: String,
-    file: String,
-    model: String,
-    forward: String,
-    key: String,
-    checkpoint: String,
-    upload: String,
-    part: String,
-    webhook: String,
-    delivery: String,
-    batch: String,
-    requests: String,
+pub struct Ids {
+    pub job: String,
+    pub file: String,
+    pub model: String,
+    pub forward: String,
+    pub key: String,
+    pub checkpoint: String,
+    pub upload: String,
+    pub part: String,
+    pub webhook: String,
+    pub delivery: String,
+    pub batch: String,
+    pub requests: String,
 }
 
 impl Ids {
     /// Ids that were never given out.
-    fn random() -> Self {
+    pub fn random() -> Self {
         let id = |prefix: &str| format!("{prefix}{}", uuid::Uuid::now_v7().simple());
         Self {
             job: id("ftjob-"),
@@ -74,15 +74,15 @@ impl Ids {
 }
 
 /// How an operation is called: method, path with ids, media type and a body that would be taken.
-struct Operation {
-    method: Method,
-    path: String,
-    media: &'static str,
-    body: Vec<u8>,
+pub struct Operation {
+    pub method: Method,
+    pub path: String,
+    pub media: &'static str,
+    pub body: Vec<u8>,
     /// Whether it takes an id at all; the others list or make things.
-    by_id: bool,
+    pub by_id: bool,
     /// The scope that it needs.
-    scope: &'static str,
+    pub scope: &'static str,
 }
 
 /// A form.
@@ -106,7 +106,7 @@ fn fixed(path: &str) -> String {
 }
 
 /// The one table of operations. `None`: not covered.
-fn operation(name: &str, ids: &Ids) -> Option<Operation> {
+pub fn operation(name: &str, ids: &Ids) -> Option<Operation> {
     let row = of_files(name, ids).or_else(|| of_models(name, ids)).or_else(|| of_jobs(name, ids));
     let row =
         row.or_else(|| of_steps(name, ids)).or_else(|| of_checkpoints(name, ids)).or_else(|| of_account(name, ids));
@@ -238,7 +238,7 @@ fn of_account(name: &str, ids: &Ids) -> Option<Row> {
 const OPEN: [&str; 2] = ["healthz", "readyz"];
 
 /// The names of all operations, as the contract has them.
-async fn operations(world: &World) -> Vec<String> {
+pub async fn operations(world: &World) -> Vec<String> {
     let contract = contract(world).await;
     let paths = contract["paths"].as_object().expect("an object").values();
     let operations = paths.flat_map(|path| path.as_object().expect("an object").values());
@@ -258,7 +258,7 @@ async fn call(client: &Client, name: &str, ids: &Ids) -> Reply {
 const ALL: &str = "jobs:read,jobs:write,files:read,files:write,models:read,models:write,steps:write,admin";
 
 /// A tenant with one of everything and a key that may do everything; the job runs.
-async fn tenant() -> (World, Job, Ids) {
+pub async fn tenant() -> (World, Job, Ids) {
     let world = World::new().await;
     let file = world.file("a.jsonl", "{\"text\": \"w5\"}\n").await;
     let done = world.job(json!({})).await.verb("complete").await.ok_json();

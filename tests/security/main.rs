@@ -10,6 +10,7 @@ mod labels;
 mod large_json;
 mod long_texts;
 mod models;
+mod random_neighbour;
 mod raw;
 mod safetensors_bodies;
 mod sieges;
