@@ -118,3 +118,43 @@ async fn what_open_jobs_are_still_to_write_counts_as_stored() -> TestResult {
     assert_eq!(stored(&mut conn).await?, 0);
     Ok(())
 }
+
+/// Eight hosts beside each other, and ten thousand jobs that wait: each is taken by one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_ten_thousand_jobs_eight_claimers_take_each_once() -> TestResult {
+    const JOBS: usize = 10_000;
+    const CLAIMERS: usize = 8;
+    let world = World::new().await;
+    let first = running(&world).await?;
+    let copies = "insert into jobs select (jsonb_populate_record(j, jsonb_build_object('id', gen_random_uuid()))).*
+                  from jobs j, generate_series(2, $2) where j.id = $1";
+    sqlx::query(copies).bind(first.0).bind(JOBS as i32).execute(&world.pool).await?;
+    sqlx::raw_sql("analyze jobs").execute(&world.pool).await?;
+    let claimers = (0..CLAIMERS).map(|_| {
+        let pool = world.pool.clone();
+        tokio::spawn(async move {
+            let (owner, mut taken) = (Uuid::new_v4(), Vec::new());
+            let mut conn = pool.acquire().await.expect("connects");
+            let ends =
+                "update jobs set status = 'cancelled', finished_at = now(), lease_owner = null, lease_until = null
+                        where id = $1 and attempt = $2";
+            loop {
+                let began = std::time::Instant::now();
+                let Some(turn) = features::take_turn(&mut conn, owner, TTL).await.expect("runs") else { return taken };
+                taken.push((turn.job, began.elapsed()));
+                let ended = sqlx::query(ends).bind(turn.job.0).bind(turn.attempt).execute(&mut *conn).await;
+                assert_eq!(ended.expect("ends").rows_affected(), 1, "nobody else has it");
+            }
+        })
+    });
+    let mut taken = Vec::new();
+    for claimer in claimers.collect::<Vec<_>>() {
+        taken.extend(claimer.await?);
+    }
+    let jobs: std::collections::BTreeSet<JobId> = taken.iter().map(|(job, _)| *job).collect();
+    assert_eq!((jobs.len(), taken.len()), (JOBS, JOBS), "none twice");
+    let mut times: Vec<Duration> = taken.into_iter().map(|(_, time)| time).collect();
+    times.sort();
+    eprintln!("a claim among {JOBS} jobs: p50 {:?}, p99 {:?}", times[JOBS / 2], times[JOBS * 99 / 100]);
+    Ok(())
+}
