@@ -4,6 +4,7 @@
 mod fair;
 mod figures;
 mod listeners;
+mod overload;
 mod requests;
 
 #[path = "../support/client.rs"]
@@ -128,4 +129,28 @@ async fn a_light_tenants_p95_beside_a_hostile_one_is_a_slice_over_its_own() {
     let figures = fair::measure(&host, heavy, SLICE_TOKENS, Duration::from_secs(secs)).await;
     println!("{figures}");
     assert!(figures.beside.quantile(0.95) <= figures.goal(), "{figures}");
+}
+
+/// What must hold on any machine: nobody waits for nothing, no answer is wrong, and nothing of it stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn ten_times_what_the_host_can_do_is_refused_in_words_and_leaves_nothing() {
+    let host = Host::start(&[]).await;
+    fair::add_backbone(&host).await;
+    let found = overload::measure(&host, Duration::from_secs(4)).await;
+    println!("{found}");
+    let served = found.answers.get("200").copied().unwrap_or_default();
+    assert!(found.answers.keys().all(|answer| ["200", "429", "503"].contains(&&answer[..3])), "{found}");
+    assert_eq!((found.mute, found.wrong), (0, 0), "{found}");
+    assert!(served > 0 && served < found.due && found.grown_kb < 400_000, "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[ignore = "minutes long and wants an idle machine: make load"]
+async fn whom_an_overloaded_host_serves_it_serves_well() {
+    let secs = std::env::var("LOAD_SECONDS").ok().and_then(|secs| secs.parse().ok()).unwrap_or(30);
+    let host = Host::start(&[]).await;
+    fair::add_backbone(&host).await;
+    let found = overload::measure(&host, Duration::from_secs(secs)).await;
+    println!("{found}");
+    assert!(found.after <= Duration::from_secs(5) && found.grown_kb <= 200_000, "{found}");
 }

@@ -12,19 +12,23 @@
 //! the moment whole, whatever the host writes meanwhile. One that is deleted before it is copied ends the try, and the next begins at
 //! a new snapshot.
 
+mod copying;
 mod manifest;
 mod postgres_tools;
 mod project;
 
 use std::path::Path;
 
-use futures::StreamExt;
-use sha2::Digest;
-use sha2::Sha256;
 use time::OffsetDateTime;
 use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
 
+use crate::store::backup::copying::BLOBS;
+use crate::store::backup::copying::PIECE;
+use crate::store::backup::copying::TRIES;
+use crate::store::backup::copying::copy_out;
+use crate::store::backup::copying::deleted_meanwhile;
+use crate::store::backup::copying::hash_of;
+use crate::store::backup::copying::make_empty;
 use crate::store::backup::manifest::Entry;
 use crate::store::backup::postgres_tools::PostgresTools;
 use crate::store::blobs::BlobKind;
@@ -40,13 +44,7 @@ pub use manifest::Manifest;
 pub use project::export;
 
 const DUMP: &str = "database.dump";
-const BLOBS: &str = "blobs";
 const KEYS: &str = "keys";
-/// A busy host deletes blobs now and then; it does not do so all the time.
-const TRIES: usize = 5;
-/// Bytes read at once.
-const PIECE: usize = 1 << 20;
-
 /// What is copied, or made.
 pub struct Places<'a> {
     /// Where the database is.
@@ -82,21 +80,6 @@ pub async fn write(places: &Places<'_>, folder: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
-/// Makes a folder for what is written, and for nothing else.
-fn make_empty(folder: &Path) -> Result<()> {
-    private_files::make_folder(folder)?;
-    match std::fs::read_dir(folder)?.next() {
-        None => Ok(()),
-        Some(_) => {
-            Err(StoreError::broken(format!("{} is not empty: a copy gets a folder of its own", folder.display())))
-        }
-    }
-}
-
-fn deleted_meanwhile() -> StoreError {
-    StoreError::unavailable("blobs were deleted while they were copied, again and again: try later")
-}
-
 /// Rows and blobs of one moment.
 struct Copied {
     at: OffsetDateTime,
@@ -116,31 +99,12 @@ async fn copy_at_one_moment(places: &Places<'_>, tools: &PostgresTools, folder: 
     for path in named {
         let name = format!("{BLOBS}/{path}");
         let target = folder.join(&name);
-        if !target.exists() && !copy_out(places.blobs, &path, &target).await? {
+        if !target.exists() && !copy_out(places.blobs.stream(&path).await, &target).await? {
             return Ok(None);
         }
         entries.push(hash_of(folder, &name).await?);
     }
     Ok(Some(Copied { at, entries }))
-}
-
-/// Copies a blob into a file; whether it was there.
-async fn copy_out(blobs: &Blobs, path: &str, target: &Path) -> Result<bool> {
-    let mut pieces = match blobs.stream(path).await {
-        Err(StoreError::Missing) => return Ok(false),
-        pieces => pieces?,
-    };
-    if let Some(parent) = target.parent() {
-        private_files::make_folder(parent)?;
-    }
-    let staged = target.with_extension("part");
-    let mut file = tokio::fs::File::from_std(private_files::create(&staged)?);
-    while let Some(piece) = pieces.next().await {
-        file.write_all(&piece?).await?;
-    }
-    file.sync_all().await?;
-    tokio::fs::rename(&staged, target).await?;
-    Ok(true)
 }
 
 /// Makes a host of a backup: an empty database, a place without blobs, and no keys. Everything is checked before anything is written.
@@ -211,22 +175,6 @@ async fn copy_in(blobs: &Blobs, path: &str, source: &Path, entry: &Entry) -> Res
         return Err(StoreError::Damaged(format!("{} of the backup", entry.name)));
     }
     Ok(())
-}
-
-/// Bytes and hash of a file of the backup.
-async fn hash_of(folder: &Path, name: &str) -> Result<Entry> {
-    let mut file = tokio::fs::File::open(folder.join(name)).await?;
-    let (mut hash, mut bytes) = (Sha256::new(), 0);
-    let mut piece = vec![0; PIECE];
-    loop {
-        let read = file.read(&mut piece).await?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&piece[..read]);
-        bytes += read as u64;
-    }
-    Ok(Entry { name: name.to_owned(), bytes, sha256: hex::encode(hash.finalize()) })
 }
 
 fn names_in(folder: &Path) -> Result<Vec<String>> {

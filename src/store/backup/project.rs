@@ -7,12 +7,12 @@ use futures::TryStreamExt;
 use tokio::io::AsyncWriteExt;
 
 use crate::domain::ids::ProjectId;
-use crate::store::backup::BLOBS;
-use crate::store::backup::TRIES;
-use crate::store::backup::copy_out;
-use crate::store::backup::deleted_meanwhile;
-use crate::store::backup::hash_of;
-use crate::store::backup::make_empty;
+use crate::store::backup::copying::BLOBS;
+use crate::store::backup::copying::TRIES;
+use crate::store::backup::copying::copy_out;
+use crate::store::backup::copying::deleted_meanwhile;
+use crate::store::backup::copying::hash_of;
+use crate::store::backup::copying::make_empty;
 use crate::store::backup::manifest::Entry;
 use crate::store::backup::manifest::Manifest;
 use crate::store::blobs::Blobs;
@@ -52,7 +52,7 @@ async fn at_one_moment(pool: &Pool, blobs: &Blobs, project: &ProjectRow, folder:
     for path in named {
         let name = format!("{BLOBS}/{path}");
         let target = folder.join(&name);
-        if !target.exists() && !copy_out(blobs, &path, &target).await? {
+        if !target.exists() && !copy_out(blobs.stream(&path).await, &target).await? {
             return Ok(None);
         }
         entries.push(hash_of(folder, &name).await?);
