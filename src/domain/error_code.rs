@@ -100,6 +100,8 @@ error_codes! {
     InvalidSize = "invalid_size": Invalid,
     SizeMismatch = "size_mismatch": Invalid,
     Md5Mismatch = "md5_mismatch": Invalid,
+    ChecksumMismatch = "checksum_mismatch": Invalid,
+    InvalidChecksum = "invalid_checksum": Invalid,
     EmptyPart = "empty_part": Invalid,
     PartsMissing = "parts_missing": Invalid,
     PartTwice = "part_twice": Invalid,
