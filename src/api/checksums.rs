@@ -85,7 +85,8 @@ mod tests {
         for text in &right {
             assert_eq!(sha256_in(text).map(hex::encode).as_deref().map(|hash| &hash[..8]), Some("e3b0c442"), "{text}");
         }
-        let wrong = [EMPTY.to_owned(), format!("sha-256={EMPTY}"), format!("SHA-256=:{EMPTY}:"), "sha-256=:YQ==:".into()];
+        let wrong =
+            [EMPTY.to_owned(), format!("sha-256={EMPTY}"), format!("SHA-256=:{EMPTY}:"), "sha-256=:YQ==:".into()];
         for text in &wrong {
             assert_eq!(sha256_in(text), None, "{text}");
         }

@@ -192,6 +192,7 @@ error_codes! {
     DatabaseUnavailable = "database_unavailable": Unavailable,
     OutOfMemory = "out_of_memory": Unavailable,
     StorageDamaged = "storage_damaged": Internal,
+    StorageLocked = "storage_locked": Unavailable,
     StorageFull = "storage_full": Unavailable,
     SessionLost = "session_lost": Unavailable,
     LeaseLost = "lease_lost": Unavailable,

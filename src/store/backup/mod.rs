@@ -4,7 +4,7 @@
 //! ```text
 //! manifest.json    what there is, with SHA-256 and bytes; written last: a folder without it is not a backup
 //! database.dump    pg_dump's custom format
-//! blobs/<path>     what the rows name, under the same paths
+//! blobs/<path>     what the rows name, under the same paths; encrypted blobs stay so, and the keys for them are not in a backup
 //! keys/            the keys that the host signs and seals with: whoever has the backup has them
 //! ```
 //!
@@ -116,7 +116,7 @@ async fn copy_at_one_moment(places: &Places<'_>, tools: &PostgresTools, folder: 
 
 /// Copies a blob into a file; whether it was there.
 async fn copy_out(blobs: &Blobs, path: &str, target: &Path) -> Result<bool> {
-    let mut pieces = match blobs.stream(path).await {
+    let mut pieces = match blobs.stream_as_it_lies(path).await {
         Err(StoreError::Missing) => return Ok(false),
         pieces => pieces?,
     };
@@ -183,7 +183,7 @@ async fn check_empty(places: &Places<'_>) -> Result<()> {
 }
 
 async fn copy_in(blobs: &Blobs, path: &str, source: &Path, entry: &Entry) -> Result<()> {
-    let mut writer = blobs.writer_at(path.to_owned()).await?;
+    let mut writer = blobs.writer_as_it_lies(path.to_owned()).await?;
     let mut file = tokio::fs::File::open(source).await?;
     loop {
         let mut piece = bytes::BytesMut::with_capacity(PIECE);
