@@ -37,7 +37,8 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn have(folder: &Path, needle: &[u8]) -> bool {
-    let has = |path: &PathBuf| std::fs::read(path).expect("readable").windows(needle.len()).any(|bytes| bytes == needle);
+    let has =
+        |path: &PathBuf| std::fs::read(path).expect("readable").windows(needle.len()).any(|bytes| bytes == needle);
     files_below(folder).iter().any(has)
 }
 
@@ -100,9 +101,10 @@ async fn keys_are_rotated_and_a_host_that_lacks_one_does_not_start() {
     for (file, word) in [(&plain, "w5"), (&first, "w6"), (&second, "w7")] {
         assert_eq!(content(&client, file).await, format!("{{\"text\": \"{word}\"}}\n").into_bytes());
     }
+    host.kill9();
     for keys in [ONLY_A, ONLY_B, (KEYS, "[]")] {
-        host.kill9();
-        let said = refused_start(&host.with(keys)).await;
+        host.set(keys.0, keys.1);
+        let said = refused_start(&host).await;
         assert!(said.contains("is encrypted with key") && said.contains("state.blob_keys"), "{keys:?}: {said}");
         assert!(!said.contains(A.1) && !said.contains(B.1), "{said}");
     }
@@ -115,28 +117,28 @@ async fn keys_are_rotated_and_a_host_that_lacks_one_does_not_start() {
 
 #[tokio::test]
 async fn a_host_without_the_key_of_a_checkpoint_says_so_and_sets_none_aside() {
-    let (mut host, client) = host_and_client(&[EVERY_STEP, A, ONLY_A]).await;
+    let short = ("BLINDTUNE_JOBS__LEASE_SECS", "3");
+    let (mut host, client) = host_and_client(&[EVERY_STEP, short, A, B, ONLY_A]).await;
     let expected = HostRun::new(&client, 6, 9, &Count::default()).await.run().await.0;
     let mut run = HostRun::new(&client, 6, 9, &Count::default()).await;
     // It starts while no blob is under the other key.
-    let mut other = host.start_beside(&[B, B_THEN_A, A, EVERY_STEP]).await;
+    let mut other = host.start_beside(&[EVERY_STEP, short, A, B, B_THEN_A]).await;
     let at_other = client.at(&other.base());
-    host.crash().await; // its jobs are free
     let file = upload(&at_other, "{\"text\": \"w5\"}\n").await;
     client.get(&format!("/v1/files/{file}/content")).await.refused(503, "storage_locked");
     run.job.client = at_other.clone();
     run.run_to(5).await;
     other.kill9();
-    let path = run.job.path("/forward?seq=16");
+    run.job.client = client.clone();
     until("the job is this host's", async || {
-        let reply = client.put_forward(&path, &batch()).await;
-        reply.status == 503 && reply.code() == "storage_locked"
+        let reply = run.job.forward(&batch()).await;
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        reply.code() == "storage_locked"
     })
     .await;
     let events = client.get(&run.job.path("/events?limit=100")).await.ok().text();
     assert!(!events.contains("set aside"), "{events}");
     host.restart_with(B_THEN_A.0, B_THEN_A.1).await;
-    run.job.client = client.clone();
     assert!(run.run().await.0 == expected, "the adapters differ");
 }
 
