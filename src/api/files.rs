@@ -58,10 +58,11 @@ use crate::service::UPLOADED;
 /// read like labels (few short ones or numbers as `text_pair`, `__label__` before a word), unless `inputs_only` says that they are none.
 /// `purpose` comes before `file`, as stock clients send it: it says how rows are read, and without it they are read as inputs.
 #[utoipa::path(post, path = "/files", tag = "files", security(("key" = [])),
+    params(("x-amz-checksum-sha256" = Option<String>, Header, pattern = "^[0-9A-Za-z+/]{43}=$", description = "SHA-256 of the file's bytes in base64, to be checked; so may the part `file` have `Content-Digest`")),
     request_body(content = FileUpload, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "The file", body = FileObject),
-        (status = 400, description = "A row is malformed or carries a label", body = ErrorEnvelope),
+        (status = 400, description = "A row is malformed or carries a label, or the bytes are not those of the checksum", body = ErrorEnvelope),
         (status = 413, description = "Too large", body = ErrorEnvelope),
     ))]
 pub async fn create_file(
@@ -317,8 +318,10 @@ pub async fn delete_file(
     params(("file_id" = String, Path, description = "Id of the file"),
         ("Range" = Option<String>, Header, description = "One range of bytes, `bytes=0-1023` for example; several at once are answered with the whole")),
     responses(
-        (status = 200, description = "The bytes", content_type = "application/octet-stream", body = Binary),
-        (status = 206, description = "The range of bytes", content_type = "application/octet-stream", body = Binary),
+        (status = 200, description = "The bytes", content_type = "application/octet-stream", body = Binary,
+            headers(("Repr-Digest" = String, description = "SHA-256 of the whole file (RFC 9530)"))),
+        (status = 206, description = "The range of bytes", content_type = "application/octet-stream", body = Binary,
+            headers(("Repr-Digest" = String, description = "SHA-256 of the whole file (RFC 9530)"))),
         (status = 404, description = "No such file", body = ErrorEnvelope),
         (status = 416, description = "The file has no such bytes", body = ErrorEnvelope),
     ))]

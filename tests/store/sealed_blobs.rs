@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use blindtune::store::StoreError;
 use blindtune::store::blob_keys;
@@ -196,5 +197,36 @@ async fn a_key_lies_apart_from_the_blobs_and_is_its_owners_alone() -> TestResult
     let beside = PathBuf::from(place.key("a")?);
     std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o644))?;
     assert!(refused(&beside).contains("chmod 600"), "{}", refused(&beside));
+    Ok(())
+}
+
+/// With `--nocapture` it shows the rates: those of benches/README.md.
+#[tokio::test]
+async fn a_large_blob_is_written_and_read_back_with_a_key_and_without() -> TestResult {
+    const BYTES: usize = 128 << 20;
+    let place = Place::new()?;
+    let whole = Bytes::from(content(BYTES));
+    for keys in [&[][..], &["a"]] {
+        let blobs = place.blobs(keys).await?;
+        let rate = |began: Instant| BYTES as f64 / 1e6 / began.elapsed().as_secs_f64();
+        let began = Instant::now();
+        let mut writer = blobs.writer(BlobKind::Files).await?;
+        for at in (0..BYTES).step_by(1 << 20) {
+            writer.write(whole.slice(at..at + (1 << 20))).await?;
+        }
+        let blob = writer.finish().await?;
+        let written = rate(began);
+        let began = Instant::now();
+        let read = streamed(&blobs, &blob.path).await?;
+        println!("{} keys: write {written:.0} MB/s, read {:.0} MB/s", keys.len(), rate(began));
+        assert!(read == whole, "{} keys", keys.len());
+        let began = Instant::now();
+        let ranges: Vec<_> = (0..1000u64).map(|at| (at * 7_919_311) % 100_000_000).map(|at| at..at + 200).collect();
+        let pieces = blobs.get_ranges(&blob.path, &ranges).await?;
+        println!("{} keys: 1000 ranges of 200 bytes in {:.1} ms", keys.len(), began.elapsed().as_secs_f64() * 1e3);
+        assert!(
+            ranges.iter().zip(pieces).all(|(range, piece)| piece == whole[range.start as usize..range.end as usize])
+        );
+    }
     Ok(())
 }
