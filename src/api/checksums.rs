@@ -54,8 +54,8 @@ pub fn repr_digest(sha256: &str) -> Option<HeaderValue> {
 
 /// The hash in a dictionary of digests; those by other algorithms are passed over, and the last of one name counts (RFC 8941).
 fn sha256_in(digests: &str) -> Option<[u8; 32]> {
-    let members = digests.split(',').filter_map(|member| member.split_once('='));
-    let (_, value) = members.filter(|(name, _)| name.trim() == "sha-256").last()?;
+    let mut members = digests.split(',').filter_map(|member| member.split_once('='));
+    let (_, value) = members.rfind(|(name, _)| name.trim() == "sha-256")?;
     let value = value.split(';').next().unwrap_or_default().trim_end();
     decode(value.strip_prefix(':')?.strip_suffix(':')?)
 }

@@ -47,15 +47,16 @@ impl BlobKey {
     /// Reads `env:NAME` or a file, which must be its owner's alone and lie in none of `apart`: whoever gets those must not get the key.
     fn read(reference: &str, apart: &[PathBuf]) -> Result<Self> {
         let refuse = |reason: String| StoreError::BadKey { reference: reference.to_owned(), reason };
+        if decode(reference).is_some() {
+            let reason = "is a key itself: put it into a file or a variable, and name that".to_owned();
+            return Err(StoreError::BadKey { reference: "an entry".to_owned(), reason }); // which must not be printed
+        }
         let text = match reference.strip_prefix(VARIABLE) {
             Some(name) => std::env::var(name).map_err(|error| refuse(error.to_string()))?,
             None => read_file(Path::new(reference), apart).map_err(refuse)?,
         };
-        let text = text.trim();
-        let bytes = hex::decode(text).ok().or_else(|| STANDARD.decode(text).ok());
-        let secret = bytes.and_then(|bytes| bytes.try_into().ok());
         let wrong = "is no key: it must be 32 bytes in hex or base64 (make one with blindtuned keys new-blob-key FILE)";
-        Self::new(secret.ok_or_else(|| refuse(wrong.to_owned()))?)
+        Self::new(decode(&text).ok_or_else(|| refuse(wrong.to_owned()))?)
     }
 
     /// What it goes by: 16 hexadecimal digits that follow from it and tell nothing of it.
@@ -67,6 +68,11 @@ impl BlobKey {
     pub fn expose(&self) -> &[u8; KEY_BYTES] {
         &self.secret
     }
+}
+
+fn decode(text: &str) -> Option<[u8; KEY_BYTES]> {
+    let text = text.trim();
+    hex::decode(text).ok().or_else(|| STANDARD.decode(text).ok())?.try_into().ok()
 }
 
 fn read_file(path: &Path, apart: &[PathBuf]) -> std::result::Result<String, String> {
@@ -136,6 +142,14 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("sets");
         let refused = BlobKeys::read(&[reference], &[]).expect_err("others can read it");
         assert!(refused.to_string().contains("chmod 600"), "{refused}");
+    }
+
+    #[test]
+    fn a_key_where_its_name_should_be_is_refused_and_not_printed() {
+        for key in ["5f".repeat(KEY_BYTES), STANDARD.encode([7; KEY_BYTES])] {
+            let refused = BlobKeys::read(std::slice::from_ref(&key), &[]).expect_err("is none").to_string();
+            assert!(refused.contains("a key itself") && !refused.contains(&key), "{refused}");
+        }
     }
 
     #[test]
