@@ -77,6 +77,8 @@ use crate::store::backup;
 use crate::store::backup::Manifest;
 use crate::store::backup::Places;
 use crate::store::batches;
+use crate::store::blob_keys;
+use crate::store::blob_keys::BlobKeys;
 use crate::store::blobs::Blobs;
 use crate::store::host_lock::HostLock;
 use crate::store::leases;
@@ -136,7 +138,7 @@ impl Host {
         check_signing_key(&config, &keys).await?;
         let (lock, owner) = own_state(&config, &database.pool).await?;
         let engine: Arc<dyn Engine> = Arc::new(LocalEngine::start(engine_config(&config))?);
-        let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
+        let blobs = open_blobs(&config).await?;
         let context = Arc::new(Context {
             pool: database.pool.clone(),
             blobs: blobs.clone(),
@@ -423,6 +425,23 @@ impl AdminApp {
     pub async fn close(self) -> anyhow::Result<()> {
         self.database.close().await
     }
+}
+
+/// Makes a key for blobs in a file of its own, and gives its name.
+pub fn new_blob_key(file: &Path) -> anyhow::Result<String> {
+    blob_keys::create(file).with_context(|| format!("{} cannot be made", file.display()))
+}
+
+/// The blobs, with the keys for them; refused where a key is missing, for what is under it could not be read.
+async fn open_blobs(config: &Config) -> anyhow::Result<Blobs> {
+    let apart = [config.state.dir.clone(), PathBuf::from(config.blobs())];
+    let keys = BlobKeys::read(&config.state.blob_keys, &apart)?;
+    if let Some(first) = keys.first() {
+        tracing::info!(key = first.id(), "new blobs are encrypted with key {}", first.id());
+    }
+    let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?.with_keys(keys);
+    blobs.check_keys().await?;
+    Ok(blobs)
 }
 
 /// Copies everything that the host remembers into a folder; works beside a running host.

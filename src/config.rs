@@ -95,6 +95,7 @@ pub struct Server {
 pub struct State {
     pub dir: PathBuf,
     pub blobs: String,
+    pub blob_keys: Vec<String>,
     pub remove_orphans: bool,
 }
 

@@ -50,6 +50,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     // The service's one type of a pooled connection.
     ("sqlx", &["store/", "service/context.rs"]),
     ("object_store", &["store/"]),
+    ("ring", &["store/"]),
     // A host calls out for webhooks alone.
     ("reqwest", &["service/webhooks/"]),
     ("axum", &["api/", "app.rs"]),

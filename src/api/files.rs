@@ -19,6 +19,7 @@ use futures::TryStreamExt;
 use crate::api::auth::Caller;
 use crate::api::auth::FilesRead;
 use crate::api::auth::FilesWrite;
+use crate::api::checksums;
 use crate::api::dto::Binary;
 use crate::api::dto::files::Deleted;
 use crate::api::dto::files::FileListQuery;
@@ -41,6 +42,7 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
 use crate::domain::labels::is_label_name;
+use crate::service::Checksum;
 use crate::service::Draft;
 use crate::service::FileRow;
 use crate::service::INPUTS;
@@ -56,10 +58,11 @@ use crate::service::UPLOADED;
 /// read like labels (few short ones or numbers as `text_pair`, `__label__` before a word), unless `inputs_only` says that they are none.
 /// `purpose` comes before `file`, as stock clients send it: it says how rows are read, and without it they are read as inputs.
 #[utoipa::path(post, path = "/files", tag = "files", security(("key" = [])),
+    params(("x-amz-checksum-sha256" = Option<String>, Header, pattern = "^[0-9A-Za-z+/]{43}=$", description = "SHA-256 of the file's bytes in base64, to be checked; so may the part `file` have `Content-Digest`")),
     request_body(content = FileUpload, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "The file", body = FileObject),
-        (status = 400, description = "A row is malformed or carries a label", body = ErrorEnvelope),
+        (status = 400, description = "A row is malformed or carries a label, or the bytes are not those of the checksum", body = ErrorEnvelope),
         (status = 413, description = "Too large", body = ErrorEnvelope),
     ))]
 pub async fn create_file(
@@ -68,10 +71,11 @@ pub async fn create_file(
     once: Once,
     request: Request,
 ) -> Result<Json<FileObject>, ApiError> {
+    let checksums = checksums::of_request(request.headers())?.into_iter().collect();
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| {
         ApiError::new(ErrorCode::InvalidForm, "Send a multipart form with the fields purpose and file.")
     })?;
-    let mut upload = Upload::default();
+    let mut upload = Upload { checksums, ..Upload::default() };
     while let Some(field) = form.next_field().await.map_err(broken_form)? {
         if let Err(error) = upload.take(&app, field).await {
             upload.discard(&app).await;
@@ -90,6 +94,7 @@ struct Upload {
     anchor: Option<String>,
     seconds: Option<String>,
     inputs_only: bool,
+    checksums: Vec<Checksum>,
     draft: Option<Draft>,
 }
 
@@ -98,6 +103,7 @@ impl Upload {
         let name = field.name().unwrap_or_default().to_owned();
         match name.as_str() {
             "file" if self.draft.is_none() => {
+                self.checksums.extend(checksums::of_part(field.headers())?);
                 let filename = field.file_name().unwrap_or_default().to_owned();
                 let mut body = std::pin::pin!(field.map_err(FormError));
                 let purpose = if self.purpose.as_deref() == Some(REQUESTS) { REQUESTS } else { INPUTS };
@@ -162,13 +168,16 @@ impl Upload {
             return Err(ServiceError::new(ErrorCode::FileMissing, "The form has no field 'file'.").at("file").into());
         };
         match purpose {
-            Some(purpose) if purpose == draft.purpose() => match draft.check_values(self.inputs_only) {
-                Ok(()) => Ok((draft, purpose, life)),
-                Err(refused) => {
-                    app.files.discard(draft).await?;
-                    Err(refused.into())
+            Some(purpose) if purpose == draft.purpose() => {
+                let checked = draft.check_bytes(&self.checksums).and_then(|()| draft.check_values(self.inputs_only));
+                match checked {
+                    Ok(()) => Ok((draft, purpose, life)),
+                    Err(refused) => {
+                        app.files.discard(draft).await?;
+                        Err(refused.into())
+                    }
                 }
-            },
+            }
             wrong => {
                 app.files.discard(draft).await?;
                 Err(refuse_purpose(wrong.as_deref()).into())
@@ -309,8 +318,10 @@ pub async fn delete_file(
     params(("file_id" = String, Path, description = "Id of the file"),
         ("Range" = Option<String>, Header, description = "One range of bytes, `bytes=0-1023` for example; several at once are answered with the whole")),
     responses(
-        (status = 200, description = "The bytes", content_type = "application/octet-stream", body = Binary),
-        (status = 206, description = "The range of bytes", content_type = "application/octet-stream", body = Binary),
+        (status = 200, description = "The bytes", content_type = "application/octet-stream", body = Binary,
+            headers(("Repr-Digest" = String, description = "SHA-256 of the whole file (RFC 9530)"))),
+        (status = 206, description = "The range of bytes", content_type = "application/octet-stream", body = Binary,
+            headers(("Repr-Digest" = String, description = "SHA-256 of the whole file (RFC 9530)"))),
         (status = 404, description = "No such file", body = ErrorEnvelope),
         (status = 416, description = "The file has no such bytes", body = ErrorEnvelope),
     ))]
@@ -339,6 +350,9 @@ pub async fn get_file_content(
     );
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         answered.insert(header::ETAG, etag);
+    }
+    if let Some(digest) = checksums::repr_digest(&file.sha256) {
+        answered.insert(checksums::REPR_DIGEST, digest);
     }
     if let Some(range) = range {
         content_range(answered, &format!("bytes {}-{}/{total}", range.start, range.end - 1));

@@ -7,6 +7,7 @@ pub mod auth;
 mod batch_endpoints;
 mod batches;
 mod checkpoints;
+mod checksums;
 mod connections;
 mod contract;
 pub mod dto;

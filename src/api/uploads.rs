@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 
 use crate::api::auth::Caller;
 use crate::api::auth::FilesWrite;
+use crate::api::checksums;
 use crate::api::dto::uploads::CompleteUpload;
 use crate::api::dto::uploads::CreateUpload;
 use crate::api::dto::uploads::PartObject;
@@ -32,6 +33,7 @@ use crate::service::Completion;
 use crate::service::PartRow;
 use crate::service::ServiceError;
 use crate::service::UploadRow;
+use crate::service::check_checksums;
 
 /// Create an upload
 ///
@@ -56,10 +58,11 @@ pub async fn create_upload(
 ///
 /// Parts may be sent in any order and concurrently; completing the upload names their order.
 #[utoipa::path(post, path = "/uploads/{upload_id}/parts", tag = "uploads", security(("key" = [])),
-    params(("upload_id" = String, Path, description = "Id of the upload")),
+    params(("upload_id" = String, Path, description = "Id of the upload"),
+        ("x-amz-checksum-sha256" = Option<String>, Header, pattern = "^[0-9A-Za-z+/]{43}=$", description = "SHA-256 of the part's bytes in base64, to be checked; so may the part `data` have `Content-Digest`")),
     request_body(content = PartUpload, content_type = "multipart/form-data"), responses(
         (status = 200, description = "The part", body = PartObject),
-        (status = 400, description = "The form cannot be read", body = ErrorEnvelope),
+        (status = 400, description = "The form cannot be read, or the bytes are not those of the checksum", body = ErrorEnvelope),
         (status = 404, description = "No such upload", body = ErrorEnvelope),
         (status = 409, description = "The upload no longer accepts parts", body = ErrorEnvelope),
         (status = 413, description = "Too large", body = ErrorEnvelope),
@@ -72,6 +75,7 @@ pub async fn create_upload_part(
     request: Request,
 ) -> Result<Json<PartObject>, ApiError> {
     let invalid = |message: &str| ApiError::new(ErrorCode::InvalidForm, message);
+    let mut checksums: Vec<_> = checksums::of_request(request.headers())?.into_iter().collect();
     let form = Multipart::from_request(request, &()).await;
     let mut form = form.map_err(|_| invalid("Send a multipart form with the field data."))?;
     let Some(field) = form.next_field().await.map_err(broken_form)? else {
@@ -81,8 +85,10 @@ pub async fn create_upload_part(
         "data" => {}
         name => return Err(unknown(name)),
     }
+    checksums.extend(checksums::of_part(field.headers())?);
     let part = app.uploads.receive_part(caller.project, id, field.map_err(FormError)).await?;
-    if let Err(refused) = refuse_more(&mut form).await {
+    let checked = check_checksums(&checksums, &part.sha256).map_err(ApiError::from);
+    if let Err(refused) = checked.and(refuse_more(&mut form).await) {
         app.uploads.forget_part(&part).await?;
         return Err(refused);
     }
@@ -126,7 +132,8 @@ pub async fn complete_upload(
 ) -> Result<Json<UploadObject>, ApiError> {
     let parse = |id: &String| id.parse().map_err(|_| ServiceError::not_found("part", id).at("part_ids"));
     let parts = body.part_ids.iter().map(parse).collect::<Result<Vec<PartId>, _>>()?;
-    let completion = Completion { parts, md5: body.md5, inputs_only: body.inputs_only };
+    let sha256 = body.sha256.as_deref().map(checksums::of_field).transpose()?;
+    let completion = Completion { parts, md5: body.md5, sha256, inputs_only: body.inputs_only };
     let record = once.json(|done: &CompletedUpload| completed(done.clone()));
     let done = async move { app.uploads.complete(caller.project, id, completion, record).await };
     Ok(Json(completed(to_the_end(done).await?)))

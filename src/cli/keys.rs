@@ -1,10 +1,13 @@
 //! `blindtuned keys`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use time::format_description::well_known::Rfc3339;
 
+use crate::app;
 use crate::app::AdminApp;
 use crate::cli::projects::Limits;
 use crate::config::Config;
@@ -42,6 +45,11 @@ pub enum KeysCommand {
     },
     /// Sign with the key pair of this state folder from now on; every key that another pair signed stops working
     AdoptSigningKey,
+    /// Make a key for blobs in a new file; name it in state.blob_keys, and keep a copy: without it the blobs are lost
+    NewBlobKey {
+        /// The file, which must not be there yet
+        file: PathBuf,
+    },
 }
 
 /// What one word of `--scopes` stands for.
@@ -56,6 +64,9 @@ fn known_scopes(text: &str) -> Result<Scopes, String> {
 impl KeysCommand {
     /// Runs the command; works beside a running host.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
+        if let Self::NewBlobKey { file } = &self {
+            return new_blob_key(file); // before there is a database
+        }
         let admin = match self {
             Self::AdoptSigningKey => AdminApp::open_with_any_key(config).await?,
             _ => AdminApp::open(config).await?,
@@ -87,6 +98,7 @@ impl KeysCommand {
                     "the keys of this database are signed by {kid} from now on; hosts with another key pair do not start"
                 );
             }
+            Self::NewBlobKey { file } => new_blob_key(&file)?,
             Self::Revoke { id } => {
                 let key: KeyId = id.parse().map_err(|_| anyhow::anyhow!("'{id}' is not a key's id (key-...)"))?;
                 admin.keys.revoke(None, key).await?;
@@ -95,6 +107,12 @@ impl KeysCommand {
         }
         Ok(())
     }
+}
+
+fn new_blob_key(file: &Path) -> anyhow::Result<()> {
+    let id = app::new_blob_key(file)?;
+    println!("{}: key {id}; name the file first in state.blob_keys, and keep a copy elsewhere", file.display());
+    Ok(())
 }
 
 async fn list(admin: &AdminApp) -> anyhow::Result<()> {

@@ -88,6 +88,11 @@ impl From<StoreError> for ServiceError {
                 let message = "What the host stored of this is damaged: its bytes are not those that were written. Its operator has a backup, or has lost it.";
                 Self::new(ErrorCode::StorageDamaged, message)
             }
+            StoreError::Locked { .. } => {
+                tracing::error!(%error, "{error}");
+                let message = "What the host stored of this is encrypted, and the host was not given the key. Its operator must name it in state.blob_keys.";
+                Self::new(ErrorCode::StorageLocked, message)
+            }
             other => Self::internal(other),
         }
     }

@@ -67,6 +67,8 @@ pub use files::INPUTS;
 pub use files::Publication;
 pub use files::REQUESTS;
 pub use files::UPLOADED;
+pub use files::checksum::Checksum;
+pub use files::checksum::check as check_checksums;
 pub use files::sweeper::Retention;
 pub use files::sweeper::Sweeper;
 pub use files::uploads::CompletedUpload;

@@ -1,6 +1,9 @@
 //! Bytes that are too large for rows: files, checkpoints, adapters. Owns their names and that a blob is either whole and
 //! durable or not there; must never know what the bytes mean.
 //!
+//! With keys, new blobs are encrypted on their way (`sealing`), and `BlobRef` says of them what it says of plain ones; a backup alone
+//! handles the bytes as they lie there.
+//!
 //! object_store's local files are renamed into place but never synced, so that a power cut could leave an empty file under
 //! a good name. Writing to a local folder is therefore done here: temporary file, fsync, rename, fsync of the folder.
 
@@ -35,11 +38,18 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::failpoint;
+use crate::store::blob_keys::BlobKeys;
 use crate::store::error::Result;
 use crate::store::error::StoreError;
+use crate::store::sealed_reads::SealedBlob;
+use crate::store::sealed_reads::key_of;
+use crate::store::sealed_reads::sealed_name;
+use crate::store::sealing::Sealer;
 
 /// Uploads to a bucket that are in flight at once.
 const PARTS_IN_FLIGHT: usize = 4;
+/// Bytes that are encrypted at once, before others have their turn.
+const SEALED_AT_ONCE: usize = 1 << 20;
 
 /// What a blob is for; each kind has a folder of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +91,7 @@ impl BlobKind {
 pub struct BlobRef {
     /// Its name, `checkpoints/5f3c...` for example.
     pub path: String,
-    /// Hash of its bytes, in hexadecimal.
+    /// Hash of its bytes, in hexadecimal; of those that were written, also where they lie there encrypted.
     pub sha256: String,
     pub bytes: u64,
 }
@@ -92,6 +102,7 @@ pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     /// Set when the place is a local folder.
     folder: Option<PathBuf>,
+    keys: BlobKeys,
 }
 
 impl Blobs {
@@ -111,7 +122,7 @@ impl Blobs {
     fn open_bucket(url: &Url) -> Result<Self> {
         let bucket = AmazonS3Builder::from_env().with_url(url.as_str()).build()?;
         let prefix = BlobPath::from_url_path(url.path()).map_err(StoreError::broken)?;
-        Ok(Self { store: Arc::new(PrefixStore::new(bucket, prefix)), folder: None })
+        Ok(Self { store: Arc::new(PrefixStore::new(bucket, prefix)), folder: None, keys: BlobKeys::default() })
     }
 
     async fn open_folder(folder: &Path) -> Result<Self> {
@@ -120,12 +131,38 @@ impl Blobs {
         }
         let folder = tokio::fs::canonicalize(folder).await?;
         let store = LocalFileSystem::new_with_prefix(&folder)?;
-        Ok(Self { store: Arc::new(store), folder: Some(folder) })
+        Ok(Self { store: Arc::new(store), folder: Some(folder), keys: BlobKeys::default() })
+    }
+
+    /// The same place with keys: new blobs are encrypted with the first, all of them read. Plain ones stay readable.
+    #[must_use]
+    pub fn with_keys(self, keys: BlobKeys) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// [`StoreError::Locked`] where there is a blob that none of the keys opens.
+    pub async fn check_keys(&self) -> Result<()> {
+        for kind in BlobKind::ALL {
+            let strange = |path: &String| key_of(path).is_some_and(|key| self.keys.find(key).is_none());
+            if let Some(path) = self.list(kind).await?.into_iter().find(strange) {
+                let key = key_of(&path).unwrap_or_default().to_owned();
+                return Err(StoreError::Locked { path, key });
+            }
+        }
+        Ok(())
     }
 
     /// Writes a blob that fits into memory. When this returns `Ok` the blob is whole and durable; a crash before that leaves
-    /// nothing under its name. The name carries the hash, and is never used twice: deleting one blob cannot take another's.
-    pub async fn put_atomic(&self, kind: BlobKind, bytes: Bytes) -> Result<BlobRef> {
+    /// nothing under its name. The name carries the hash, and is never used twice: deleting one blob cannot take another's. That of an
+    /// encrypted blob is an id: a hash would tell who guesses the bytes that the guess is right.
+    pub async fn put_atomic(&self, kind: BlobKind, mut bytes: Bytes) -> Result<BlobRef> {
+        if self.keys.first().is_some() {
+            let mut writer = self.writer(kind).await?;
+            while !bytes.is_empty() {
+                writer.write(bytes.split_to(bytes.len().min(SEALED_AT_ONCE))).await?;
+            }
+            return writer.finish().await;
+        }
         let length = bytes.len() as u64;
         let hashed = bytes.clone();
         let sha256 = blocking(move || Ok(hex::encode(Sha256::digest(&hashed)))).await?;
@@ -144,11 +181,15 @@ impl Blobs {
 
     /// Begins a blob that is written piece by piece. Its name is an id, since its hash is not known yet.
     pub async fn writer(&self, kind: BlobKind) -> Result<BlobWriter> {
-        self.writer_at(format!("{}/{}", kind.as_str(), Uuid::now_v7().simple())).await
+        let plain = format!("{}/{}", kind.as_str(), Uuid::now_v7().simple());
+        let Some(key) = self.keys.first() else { return self.writer_as_it_lies(plain).await };
+        let path = sealed_name(&plain, key.id());
+        let sealer = Sealer::new(key, &path)?;
+        Ok(BlobWriter { sealer: Some(sealer), ..self.writer_as_it_lies(path).await? })
     }
 
-    /// Begins a blob under the name that it had elsewhere.
-    pub async fn writer_at(&self, path: String) -> Result<BlobWriter> {
+    /// Begins a blob under the name that it had elsewhere, of the bytes that lay there: an encrypted one needs no key.
+    pub async fn writer_as_it_lies(&self, path: String) -> Result<BlobWriter> {
         let sink = match &self.folder {
             Some(folder) => {
                 let target = folder.join(&path);
@@ -159,11 +200,16 @@ impl Blobs {
             }
             None => Sink::Bucket(WriteMultipart::new(self.store.put_multipart(&parse(&path)?).await?)),
         };
-        Ok(BlobWriter { sink, path, hash: Sha256::new(), bytes: 0 })
+        Ok(BlobWriter { sink, sealer: None, path, hash: Sha256::new(), bytes: 0 })
     }
 
     /// The whole blob.
     pub async fn get(&self, path: &str) -> Result<Bytes> {
+        if let Some(blob) = self.sealed(path).await? {
+            let whole = blob.whole();
+            let pieces: Vec<Bytes> = blob.stream(whole).await?.try_collect().await?;
+            return Ok(pieces.concat().into());
+        }
         Ok(self.store.get(&parse(path)?).await?.bytes().await?)
     }
 
@@ -180,25 +226,52 @@ impl Blobs {
 
     /// Some bytes of a blob.
     pub async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
+        if let Some(blob) = self.sealed(path).await? {
+            return Ok(blob.ranges(&[range]).await?.concat().into());
+        }
         Ok(self.store.get_range(&parse(path)?, range).await?)
     }
 
     /// Several pieces of a blob, in the order asked for.
     pub async fn get_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        if let Some(blob) = self.sealed(path).await? {
+            return blob.ranges(ranges).await;
+        }
         Ok(self.store.get_ranges(&parse(path)?, ranges).await?)
     }
 
     /// The blob, piece by piece.
     pub async fn stream(&self, path: &str) -> Result<BoxStream<'static, Result<Bytes>>> {
+        if let Some(blob) = self.sealed(path).await? {
+            let whole = blob.whole();
+            return blob.stream(whole).await;
+        }
+        self.stream_as_it_lies(path).await
+    }
+
+    /// The bytes that lie there, piece by piece; those of an encrypted blob need no key.
+    pub async fn stream_as_it_lies(&self, path: &str) -> Result<BoxStream<'static, Result<Bytes>>> {
         let found = self.store.get(&parse(path)?).await?;
         Ok(found.into_stream().map_err(StoreError::from).boxed())
     }
 
     /// Some bytes of the blob, piece by piece.
     pub async fn stream_range(&self, path: &str, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes>>> {
+        if let Some(blob) = self.sealed(path).await? {
+            let range = blob.up_to_its_end(range);
+            return blob.stream(range).await;
+        }
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let found = self.store.get_opts(&parse(path)?, options).await?;
         Ok(found.into_stream().map_err(StoreError::from).boxed())
+    }
+
+    /// The blob, where it is encrypted.
+    async fn sealed(&self, path: &str) -> Result<Option<SealedBlob>> {
+        match key_of(path) {
+            Some(_) => Ok(Some(SealedBlob::open(&self.store, &self.keys, path).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Deletes a blob; one that is not there is no error, so that a deletion can be repeated.
@@ -312,10 +385,25 @@ enum Sink {
     Bucket(WriteMultipart),
 }
 
+impl Sink {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        match self {
+            Self::Local { file, .. } => file.write_all(&bytes).await?,
+            Self::Bucket(upload) => {
+                upload.wait_for_capacity(PARTS_IN_FLIGHT).await?;
+                upload.put(bytes);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A blob being written. Dropped without [`BlobWriter::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct BlobWriter {
     sink: Sink,
+    /// Set when the blob is encrypted on its way into the sink.
+    sealer: Option<Sealer>,
     path: String,
     hash: Sha256,
     bytes: u64,
@@ -336,18 +424,20 @@ impl BlobWriter {
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.hash.update(&bytes);
         self.bytes += bytes.len() as u64;
-        match &mut self.sink {
-            Sink::Local { file, .. } => file.write_all(&bytes).await?,
-            Sink::Bucket(upload) => {
-                upload.wait_for_capacity(PARTS_IN_FLIGHT).await?;
-                upload.put(bytes);
+        match &mut self.sealer {
+            Some(sealer) => {
+                let sealed = sealer.push(&bytes)?;
+                self.sink.write(sealed.into()).await
             }
+            None => self.sink.write(bytes).await,
         }
-        Ok(())
     }
 
     /// Makes the blob durable and gives it its name.
-    pub async fn finish(self) -> Result<BlobRef> {
+    pub async fn finish(mut self) -> Result<BlobRef> {
+        if let Some(sealer) = self.sealer.take() {
+            self.sink.write(sealer.finish()?.into()).await?;
+        }
         match self.sink {
             Sink::Local { mut file, staged, target } => {
                 file.flush().await?;

@@ -29,6 +29,24 @@ pub enum StoreError {
         /// Path of the blob.
         String,
     ),
+    /// A blob is encrypted with a key that this host was not given. Nothing is wrong with its bytes.
+    #[error(
+        "blob {path} is encrypted with key {key}, which state.blob_keys does not name: add it there (the first key encrypts what is new, the others read)"
+    )]
+    Locked {
+        /// Path of the blob.
+        path: String,
+        /// Name of the key.
+        key: String,
+    },
+    /// What the settings name as a key for blobs is none.
+    #[error("state.blob_keys: {reference} {reason}")]
+    BadKey {
+        /// The file or variable.
+        reference: String,
+        /// Why it is none; never what it holds.
+        reason: String,
+    },
     /// The database has migrations that this program does not know, or knows with another text: it was made by another version.
     #[error("another version of blindtune made this database: its migration {version} is not one of this program's")]
     OtherVersion {

@@ -4,6 +4,7 @@ mod account;
 mod adapters;
 mod auth;
 mod batches;
+mod checksums;
 mod docs;
 mod errors;
 mod expiry;

@@ -8,6 +8,7 @@ mod crash_loop;
 mod cut_connections;
 mod database;
 mod driver;
+mod encryption;
 mod feature_jobs;
 mod host_custody;
 mod idempotency;

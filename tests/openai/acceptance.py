@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import csv
+import hashlib
 import io
 import json
 import struct
@@ -56,6 +57,25 @@ async def test_create_file_that_expires(desk: Desk) -> None:
         file=("notes.jsonl", ROWS), purpose="fine-tune", extra_body={"expires_after": expiry}
     )
     assert made.expires_at == made.created_at + 3600
+
+
+async def test_create_file_with_a_checksum(desk: Desk) -> None:
+    """files.create with a SHA-256 (extra_headers, or headers of the file)"""
+    right, wrong = (base64.b64encode(hashlib.sha256(content).digest()).decode() for content in (ROWS, b"other"))
+    for checksum in (right, wrong):
+        ways = [
+            {"file": ("notes.jsonl", ROWS), "extra_headers": {"x-amz-checksum-sha256": checksum}},
+            {"file": ("notes.jsonl", ROWS, "application/jsonl", {"Content-Digest": f"sha-256=:{checksum}:"})},
+        ]
+        for way in ways:
+            if checksum == right:
+                made = await desk.client.files.create(purpose="fine-tune", **way)
+                answer = await desk.client.files.with_raw_response.content(made.id)
+                assert answer.headers["repr-digest"] == f"sha-256=:{right}:"
+                continue
+            with pytest.raises(openai.BadRequestError) as refused:
+                await desk.client.files.create(purpose="fine-tune", **way)
+            assert refused.value.code == "checksum_mismatch"
 
 
 async def test_file_expires(desk: Desk, host: TinyHost) -> None:

@@ -11,6 +11,7 @@ mod lists;
 mod local_postgres;
 mod records;
 mod schema;
+mod sealed_blobs;
 mod steps;
 mod webhooks;
 mod world;

@@ -104,7 +104,7 @@ impl Client {
 
     /// `POST` of a form.
     pub async fn form_to(&self, path: &str, form: reqwest::multipart::Form) -> Reply {
-        Call(self.call(Method::POST, path).0.multipart(form)).send().await
+        self.call(Method::POST, path).form(form).send().await
     }
 }
 
@@ -120,6 +120,11 @@ impl Call {
     /// A body of any kind.
     pub fn body(self, media: &str, body: Vec<u8>) -> Self {
         Self(self.0.header("content-type", media).body(body))
+    }
+
+    /// A form.
+    pub fn form(self, form: reqwest::multipart::Form) -> Self {
+        Self(self.0.multipart(form))
     }
 
     /// A header.

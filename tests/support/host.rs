@@ -129,9 +129,14 @@ impl Host {
     /// Kills the host and starts it again with a further setting.
     pub async fn restart_with(&mut self, name: &str, value: &str) {
         self.kill9();
+        self.set(name, value);
+        self.restart().await;
+    }
+
+    /// Gives a host that does not run a further setting.
+    pub fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(known, _)| known != name);
         self.settings.push((name.to_owned(), value.to_owned()));
-        self.restart().await;
     }
 
     /// Starts the host again, on the port that it had.

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import time
 
+import httpx
 import numpy as np
 import pytest
-from fake_host import FakeHost, Fault
-from httpx import Headers
-
 from blindtune import ApiConnectionError, BlindtuneError, Client
 from blindtune import errors as e
 from blindtune.client import normalize_url
 from blindtune.client.step_calls import BackwardRequest, ForwardRequest
 from blindtune.client.transport import RetryPolicy, retry_after
+from fake_host import FakeHost, Fault
+from httpx import Headers
 
 QUICK = RetryPolicy(patience_s=3.0, first_wait_s=0.01)
 ENVELOPE = {"error": {"message": "no", "type": "t", "param": "line 3: label", "code": "label_present"}}
@@ -140,3 +142,26 @@ def test_retry_after_reads_all_forms() -> None:
     assert retry_after(Headers({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT"})) == 0.0
     assert retry_after(Headers({"retry-after": "soon"})) is None
     assert retry_after(Headers({})) is None
+
+
+def test_a_file_goes_with_its_digest_and_a_download_is_compared_with_the_hosts() -> None:
+    content = b'{"text": "a"}\n'
+    digest = f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
+    made = {"id": "file-1", "object": "file", "rows": 1, "status": "processed"}
+    sent: list[bytes] = []
+    answered = [content, content[:-1] + b" ", content]
+
+    def host(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            sent.append(request.read())
+            return httpx.Response(200, json=made)
+        return httpx.Response(200, content=answered.pop(0), headers={"Repr-Digest": f"sha-512=:YQ==:, {digest}"})
+
+    client = Client("http://host", "key", transport=httpx.MockTransport(host))
+    client.files.create(("x.jsonl", content))
+    client.uploads.add_part("upload_1", content)
+    assert len(sent) == 2 and all(f"Content-Digest: {digest}\r\n".encode() in body for body in sent)
+    assert client.files.content("file-1") == content
+    with pytest.raises(e.ApiConnectionError, match="SHA-256"):
+        client.files.content("file-1")
+    assert client.files.content("file-1") == content

@@ -260,7 +260,7 @@ def test_a_large_file_goes_in_parts(twin: str) -> None:
     assert [request.url.path.rpartition("/")[2] for request in wire.seen] == ["uploads", *["parts"] * 3, "complete"]
     for request, part in zip(wire.seen[1:4], (b"0123", b"4567", b"89"), strict=True):
         assert b"\r\n\r\n" + part + b"\r\n--" in request.content
-    assert hashlib.md5(content).hexdigest().encode() in wire.seen[-1].content
+    assert hashlib.sha256(content).hexdigest().encode() in wire.seen[-1].content
     assert b'["part_1","part_2","part_3"]' in wire.seen[-1].content.replace(b" ", b"")
 
 

@@ -36,6 +36,9 @@ pub struct FileObject {
     pub status: &'static str,
     /// Number of rows.
     pub rows: i64,
+    /// SHA-256 of its bytes, in hex.
+    #[schema(example = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", pattern = "^[0-9a-f]{64}$")]
+    pub sha256: String,
 }
 
 impl From<FileRow> for FileObject {
@@ -50,6 +53,7 @@ impl From<FileRow> for FileObject {
             purpose: row.purpose,
             status: "processed",
             rows: row.rows,
+            sha256: row.sha256,
         }
     }
 }

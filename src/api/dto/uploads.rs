@@ -134,6 +134,12 @@ pub struct CompleteUpload {
     /// MD5 of the whole, in hex, to be checked.
     #[schema(pattern = "^[0-9A-Fa-f]{32}$", example = "d41d8cd98f00b204e9800998ecf8427e")]
     pub md5: Option<String>,
+    /// SHA-256 of the whole, in hex, to be checked.
+    #[schema(
+        pattern = "^[0-9A-Fa-f]{64}$",
+        example = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    )]
+    pub sha256: Option<String>,
     /// Values that read like labels, as a `text_pair` of few short values does, are inputs and no labels: your word, which the host takes.
     #[serde(default)]
     pub inputs_only: bool,

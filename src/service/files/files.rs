@@ -27,6 +27,8 @@ use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::context::known_cursor;
 use crate::service::error::ServiceError;
+use crate::service::files::checksum;
+use crate::service::files::checksum::Checksum;
 use crate::service::files::row_format::BadRow;
 use crate::service::files::row_format::Format;
 use crate::service::files::row_format::Scan;
@@ -83,6 +85,11 @@ impl Draft {
             Format::Requests => REQUESTS,
             Format::Jsonl | Format::Csv | Format::Tsv => INPUTS,
         }
+    }
+
+    /// Refuses it where other bytes came than its sender says.
+    pub fn check_bytes(&self, checksums: &[Checksum]) -> Result<()> {
+        checksum::check(checksums, &self.blob.sha256)
     }
 
     /// Refuses values that read like labels, unless their owner has said that they are inputs.

@@ -1,6 +1,7 @@
 //! Files, and what is read of them. Owns the way of a body to the blob store, checked on the way, the rows in it, and the
 //! removal of what is no longer wanted; must never hold a file whole in memory, or take a label.
 
+pub mod checksum;
 mod files;
 mod marked_end;
 pub mod receive;

@@ -25,6 +25,7 @@ use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::error::ServiceError;
+use crate::service::files::checksum::Checksum;
 use crate::service::files::files::Draft;
 use crate::service::files::files::Files;
 use crate::service::files::files::Publication;
@@ -74,6 +75,8 @@ pub struct Completion {
     pub parts: Vec<PartId>,
     /// Checksum of the whole, in hexadecimal.
     pub md5: Option<String>,
+    /// Another, by a hash that nobody can forge.
+    pub sha256: Option<Checksum>,
     /// Values that read like labels are inputs.
     pub inputs_only: bool,
 }
@@ -247,7 +250,8 @@ impl Uploads {
             let message = "md5: the parts, in this order, have another checksum.";
             return Err(ServiceError::new(ErrorCode::Md5Mismatch, message).at("md5"));
         }
-        if let Err(refused) = draft.check_values(completion.inputs_only) {
+        let checked = draft.check_bytes(completion.sha256.as_slice());
+        if let Err(refused) = checked.and_then(|()| draft.check_values(completion.inputs_only)) {
             files.discard(draft).await?;
             return Err(refused);
         }

@@ -4,7 +4,7 @@
 //! ```text
 //! manifest.json    what there is, with SHA-256 and bytes; written last: a folder without it is not a backup
 //! database.dump    pg_dump's custom format
-//! blobs/<path>     what the rows name, under the same paths
+//! blobs/<path>     what the rows name, under the same paths; encrypted blobs stay so, and the keys for them are not in a backup
 //! keys/            the keys that the host signs and seals with: whoever has the backup has them
 //! ```
 //!
@@ -99,7 +99,7 @@ async fn copy_at_one_moment(places: &Places<'_>, tools: &PostgresTools, folder: 
     for path in named {
         let name = format!("{BLOBS}/{path}");
         let target = folder.join(&name);
-        if !target.exists() && !copy_out(places.blobs.stream(&path).await, &target).await? {
+        if !target.exists() && !copy_out(places.blobs.stream_as_it_lies(&path).await, &target).await? {
             return Ok(None);
         }
         entries.push(hash_of(folder, &name).await?);
@@ -161,7 +161,7 @@ async fn check_empty(places: &Places<'_>) -> Result<()> {
 }
 
 async fn copy_in(blobs: &Blobs, path: &str, source: &Path, entry: &Entry) -> Result<()> {
-    let mut writer = blobs.writer_at(path.to_owned()).await?;
+    let mut writer = blobs.writer_as_it_lies(path.to_owned()).await?;
     let mut file = tokio::fs::File::open(source).await?;
     loop {
         let mut piece = bytes::BytesMut::with_capacity(PIECE);

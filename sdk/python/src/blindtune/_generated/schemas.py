@@ -659,6 +659,8 @@ class FileObject(Answer):
     """Always `processed`: an unusable file is refused at upload."""
     rows: int = 0
     """Number of rows."""
+    sha256: str = ""
+    """SHA-256 of its bytes, in hex."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

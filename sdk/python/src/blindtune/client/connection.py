@@ -5,7 +5,10 @@ Owns: addresses and keys. Must never: send anything, or show a password.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +71,20 @@ def good(response: httpx.Response) -> httpx.Response:
     if response.is_success:
         return response
     raise error_from(response.status_code, response.content, response.headers.get("x-request-id"))
+
+
+def whole(response: httpx.Response) -> bytes:
+    """The body of a good response; an error where the host gives its SHA-256 (RFC 9530) and other bytes came."""
+    body = good(response).content
+    named = re.search(r"sha-256=:([0-9A-Za-z+/=]+):", response.headers.get("repr-digest", ""))
+    if named and response.status_code == httpx.codes.OK:
+        found = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        if found != named[1]:
+            raise ApiConnectionError(
+                f"{response.url.path}: the bytes that came have SHA-256 {found} (base64), the host sent {named[1]}: "
+                "something changed them on the way; download them again"
+            )
+    return body
 
 
 def _without_password(url: str) -> str:

@@ -6,6 +6,8 @@ know an operation by name.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -23,12 +25,16 @@ OCTETS = "application/octet-stream"
 """The media type of files, and of tensors."""
 
 
+FilePart = tuple[str, bytes, str] | tuple[str, bytes, str, Mapping[str, str]]
+"""Name, bytes and media type of a file in a form, and further headers of its part, as httpx takes them."""
+
+
 @dataclass(frozen=True)
 class Form:
     """A multipart body: its fields, and its files as httpx takes them."""
 
     fields: Mapping[str, str] = field(default_factory=dict)
-    files: Sequence[tuple[str, tuple[str, bytes, str]]] = ()
+    files: Sequence[tuple[str, FilePart]] = ()
 
 
 Body = Mapping[str, Any] | Form | bytes | None
@@ -61,6 +67,12 @@ def request(operation: Operation, body: Body = None, /, **arguments: Any) -> Req
     if headers:
         options["headers"] = headers
     return Request(operation.method, path_of(operation, **given), options)
+
+
+def checked_part(name: str, content: bytes) -> FilePart:
+    """A file whose bytes the host compares with their SHA-256 before it keeps them."""
+    digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+    return (name, content, OCTETS, {"Content-Digest": f"sha-256=:{digest}:"})
 
 
 def path_of(operation: Operation, /, **arguments: Any) -> str:

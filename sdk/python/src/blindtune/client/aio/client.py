@@ -18,7 +18,7 @@ from ..._generated import operations as op
 from ..._generated.operations import Operation
 from ..._generated.schemas import AdapterLayout, OptimStepAnswer
 from ...arrays import F32, AnyArray, decode, encode
-from ..connection import Connection, Recorder, good, step_options
+from ..connection import Connection, Recorder, good, step_options, whole
 from ..requests import Body, decoded, nothing, request
 from ..step_calls import BackwardRequest, Call, ForwardRequest, StepAnswer
 from ..transport import UNREAD, RetryPolicy
@@ -169,7 +169,7 @@ class AsyncClient(Connection):
             response = await self._http.request(method, path, **options)
         except httpx.TransportError as error:
             raise self._lost(error) from error
-        return good(response).content
+        return whole(response)
 
     async def open_stream(self, path: str, **options: Any) -> httpx.Response:
         """A good answer to a GET, its body not read yet; close it."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..._generated import operations as op
 from ...errors import BlindtuneError
 from ..objects import File, Upload, UploadPart
-from ..requests import OCTETS, Form, expiry, given, nothing, reads
+from ..requests import OCTETS, Form, checked_part, expiry, given, nothing, reads
 from .pages import Pages
 from .resource import Resource
 
@@ -36,6 +36,8 @@ class Files(Resource):
     ) -> File:
         """Upload (name, bytes) or a path. The host refuses files with a column that looks like a label.
 
+        It compares the bytes with their SHA-256, which goes with them, before it keeps any.
+
         With `expires_after_s` (an hour to 30 days) the host deletes it by itself, that long after it was made.
         `inputs_only` tells it that values which read like labels, as a `text_pair` of few short ones does, are inputs.
         """
@@ -45,7 +47,7 @@ class Files(Resource):
             fields |= {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_after_s)}
         if inputs_only:
             fields["inputs_only"] = "true"
-        form = Form(fields, [("file", (name, content, OCTETS))])
+        form = Form(fields, [("file", checked_part(name, content))])
         return self._client.call(op.CREATE_FILE, reads(File), form)
 
     def list(self, limit: int | None = None) -> Pages[File]:
@@ -57,7 +59,7 @@ class Files(Resource):
         return self._client.call(op.GET_FILE, reads(File), file_id=file_id)
 
     def content(self, file_id: str) -> bytes:
-        """What is in it, byte for byte."""
+        """What is in it, byte for byte: compared with the SHA-256 that the host gives with it."""
         return self._client.call(op.GET_FILE_CONTENT, bytes, file_id=file_id)
 
     def delete(self, file_id: str) -> None:
@@ -95,17 +97,23 @@ class Uploads(Resource):
 
     def add_part(self, upload_id: str, data: bytes) -> UploadPart:
         """Send the next bytes, at most 64 MiB."""
-        form = Form(files=[("data", ("data", data, OCTETS))])
+        form = Form(files=[("data", checked_part("data", data))])
         return self._client.call(op.CREATE_UPLOAD_PART, reads(UploadPart), form, upload_id=upload_id)
 
     def complete(
-        self, upload_id: str, part_ids: list[str], *, md5: str | None = None, inputs_only: bool = False
+        self,
+        upload_id: str,
+        part_ids: list[str],
+        *,
+        md5: str | None = None,
+        sha256: str | None = None,
+        inputs_only: bool = False,
     ) -> Upload:
-        """Put the parts together in this order; the answer's `file` is the file. `md5` of the whole is checked.
+        """Put the parts together in this order; the answer's `file` is the file. Checksums of it, in hex, are checked.
 
         `inputs_only` is that of `client.files.create`.
         """
-        body = given({"part_ids": part_ids, "md5": md5, "inputs_only": inputs_only or None})
+        body = given({"part_ids": part_ids, "md5": md5, "sha256": sha256, "inputs_only": inputs_only or None})
         return self._client.call(op.COMPLETE_UPLOAD, reads(Upload), body, upload_id=upload_id)
 
     def cancel(self, upload_id: str) -> Upload:
@@ -122,19 +130,19 @@ class Uploads(Resource):
         expires_after_s: int | None = None,
         inputs_only: bool = False,
     ) -> Upload:
-        """Send (name, bytes) or a path in parts, with its MD5. The upload is cancelled when it fails on the way."""
+        """Send (name, bytes) or a path in parts, with its SHA-256. The upload is cancelled when it fails on the way."""
         name, size = (
             (file[0], len(file[1])) if isinstance(file, tuple) else (Path(file).name, Path(file).stat().st_size)
         )
         upload = self.create(name, size, purpose, mime_type=mime_type, expires_after_s=expires_after_s)
-        digest, part_ids = hashlib.md5(usedforsecurity=False), []
+        digest, part_ids = hashlib.sha256(), []
         try:
             with BytesIO(file[1]) if isinstance(file, tuple) else Path(file).open("rb") as source:
                 while chunk := source.read(part_bytes):
                     digest.update(chunk)
                     part = self.add_part(upload.id, chunk)
                     part_ids.append(part.id)
-            return self.complete(upload.id, part_ids, md5=digest.hexdigest(), inputs_only=inputs_only)
+            return self.complete(upload.id, part_ids, sha256=digest.hexdigest(), inputs_only=inputs_only)
         except Exception:
             self.cancel(upload.id)
             raise
