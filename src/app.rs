@@ -133,12 +133,13 @@ pub struct Host {
 impl Host {
     /// Puts the host together: database, blobs, engine, use cases.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let blob_keys = read_blob_keys(&config)?;
         let database = Database::open(&config).await?;
         let keys = keys(&config, &database.pool)?;
         check_signing_key(&config, &keys).await?;
+        let blobs = open_blobs(&config, blob_keys).await?;
         let (lock, owner) = own_state(&config, &database.pool).await?;
         let engine: Arc<dyn Engine> = Arc::new(LocalEngine::start(engine_config(&config))?);
-        let blobs = open_blobs(&config).await?;
         let context = Arc::new(Context {
             pool: database.pool.clone(),
             blobs: blobs.clone(),
@@ -432,13 +433,17 @@ pub fn new_blob_key(file: &Path) -> anyhow::Result<String> {
     blob_keys::create(file).with_context(|| format!("{} cannot be made", file.display()))
 }
 
-/// The blobs, with the keys for them; refused where a key is missing, for what is under it could not be read.
-async fn open_blobs(config: &Config) -> anyhow::Result<Blobs> {
-    let apart = [config.state.dir.clone(), PathBuf::from(config.blobs())];
-    let keys = BlobKeys::read(&config.state.blob_keys, &apart)?;
+/// The keys for blobs, none of which may lie where blobs and state are copied from.
+fn read_blob_keys(config: &Config) -> anyhow::Result<BlobKeys> {
+    let keys = BlobKeys::read(&config.state.blob_keys, &[config.state.dir.clone(), PathBuf::from(config.blobs())])?;
     if let Some(first) = keys.first() {
         tracing::info!(key = first.id(), "new blobs are encrypted with key {}", first.id());
     }
+    Ok(keys)
+}
+
+/// The blobs, with the keys for them; refused where a key is missing, for what is under it could not be read.
+async fn open_blobs(config: &Config, keys: BlobKeys) -> anyhow::Result<Blobs> {
     let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?.with_keys(keys);
     blobs.check_keys().await?;
     Ok(blobs)

@@ -111,14 +111,14 @@ impl BlobKeys {
 }
 
 /// Makes a key in a file of its own, and gives its name.
-pub fn create(path: &Path) -> Result<String> {
+pub fn create(path: &Path) -> std::io::Result<String> {
     let mut secret = [0; KEY_BYTES];
-    OsRng.try_fill_bytes(&mut secret).map_err(StoreError::broken)?;
+    OsRng.try_fill_bytes(&mut secret).map_err(std::io::Error::other)?;
     // A key that is overwritten takes every blob under it with it.
     let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
     std::io::Write::write_all(&mut file, format!("{}\n", STANDARD.encode(secret)).as_bytes())?;
     file.sync_all()?;
-    Ok(BlobKey::new(secret)?.id)
+    Ok(BlobKey::new(secret).map_err(std::io::Error::other)?.id)
 }
 
 #[cfg(test)]

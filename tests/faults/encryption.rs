@@ -117,18 +117,21 @@ async fn keys_are_rotated_and_a_host_that_lacks_one_does_not_start() {
 
 #[tokio::test]
 async fn a_host_without_the_key_of_a_checkpoint_says_so_and_sets_none_aside() {
-    let short = ("BLINDTUNE_JOBS__LEASE_SECS", "3");
-    let (mut host, client) = host_and_client(&[EVERY_STEP, short, A, B, ONLY_A]).await;
+    let short = [EVERY_STEP, ("BLINDTUNE_JOBS__LEASE_SECS", "3"), ("BLINDTUNE_FEATURES__SHARD_ROWS", "15"), A, B];
+    let (mut host, client) = host_and_client(&[&short[..], &[ONLY_A]].concat()).await;
     let expected = HostRun::new(&client, 6, 9, &Count::default()).await.run().await.0;
     let mut run = HostRun::new(&client, 6, 9, &Count::default()).await;
     // It starts while no blob is under the other key.
-    let mut other = host.start_beside(&[EVERY_STEP, short, A, B, B_THEN_A]).await;
+    let mut other = host.start_beside(&[&short[..], &[B_THEN_A]].concat()).await;
     let at_other = client.at(&other.base());
-    let file = upload(&at_other, "{\"text\": \"w5\"}\n").await;
+    let file = upload(&at_other, &jsonl(600)).await;
     client.get(&format!("/v1/files/{file}/content")).await.refused(503, "storage_locked");
     run.job.client = at_other.clone();
     run.run_to(5).await;
+    // Of more shards than are done until the only host with their key is gone.
+    let mut waiting = features_job(&at_other, &file, &json!({"layers": "all"})).await;
     other.kill9();
+    waiting.client = client.clone();
     run.job.client = client.clone();
     until("the job is this host's", async || {
         let reply = run.job.forward(&batch()).await;
@@ -136,10 +139,14 @@ async fn a_host_without_the_key_of_a_checkpoint_says_so_and_sets_none_aside() {
         reply.code() == "storage_locked"
     })
     .await;
+    until("the job pauses", async || waiting.status().await == "paused").await;
+    assert_eq!(waiting.view().await["error"]["code"], "storage_locked");
     let events = client.get(&run.job.path("/events?limit=100")).await.ok().text();
     assert!(!events.contains("set aside"), "{events}");
     host.restart_with(B_THEN_A.0, B_THEN_A.1).await;
     assert!(run.run().await.0 == expected, "the adapters differ");
+    waiting.verb("resume").await.ok();
+    succeeded(&waiting).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::FileId;
 use crate::domain::job::JobEvent;
 use crate::domain::job::JobState;
@@ -180,12 +181,15 @@ pub async fn pause(context: &Context, turn: &Turn, budget: &str) -> Result<()> {
     Ok(())
 }
 
-/// Pauses the job of a turn that found no room for its shard; its `error` says so until its owner resumes it.
-pub async fn pause_full(context: &Context, turn: &Turn, failure: JobFailure) -> Result<()> {
+/// Pauses the job of a turn that found no room for its shard, or lacks the key of its file; its `error` says so until its owner resumes it.
+pub async fn pause_for_storage(context: &Context, turn: &Turn, failure: JobFailure) -> Result<()> {
     let mut transaction = context.begin().await?;
     let job = held(&mut transaction, turn).await?;
     if still_works(&job, turn) {
-        let message = "The host's storage is full; resume the job when there is room";
+        let message = match failure.code == ErrorCode::StorageLocked.as_str() {
+            true => "The host lacks the key of the job's file; resume the job when its operator has given it",
+            false => "The host's storage is full; resume the job when there is room",
+        };
         note_with(&mut transaction, &job, Level::Warn, message, None).await?;
         end(context, &mut transaction, &job, JobEvent::OutOfRoom, Some(failure)).await?;
         commit(transaction).await?;

@@ -128,8 +128,8 @@ impl Features {
         tracing::warn!(job.id = %turn.job, %error, "a shard of {} failed: {error}", turn.job);
         if turn.barren_attempts >= self.context.jobs.max_barren_attempts || !may_pass(&error) {
             let failure = JobFailure { code: error.code.as_str().into(), message: error.message, param: error.param };
-            if error.code == ErrorCode::StorageFull {
-                return commit::pause_full(&self.context, turn, failure).await;
+            if matches!(error.code, ErrorCode::StorageFull | ErrorCode::StorageLocked) {
+                return commit::pause_for_storage(&self.context, turn, failure).await;
             }
             return commit::fail(&self.context, turn, failure).await;
         }
@@ -265,7 +265,11 @@ fn loses_session(error: &ServiceError) -> bool {
 fn may_pass(error: &ServiceError) -> bool {
     !matches!(
         error.code,
-        ErrorCode::FileDeleted | ErrorCode::StorageFull | ErrorCode::BackboneUnusable | ErrorCode::NotFound
+        ErrorCode::FileDeleted
+            | ErrorCode::StorageFull
+            | ErrorCode::StorageLocked
+            | ErrorCode::BackboneUnusable
+            | ErrorCode::NotFound
     )
 }
 
