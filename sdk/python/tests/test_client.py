@@ -9,13 +9,14 @@ import time
 import httpx
 import numpy as np
 import pytest
+from fake_host import FakeHost, Fault
+from httpx import Headers
+
 from blindtune import ApiConnectionError, BlindtuneError, Client
 from blindtune import errors as e
 from blindtune.client import normalize_url
 from blindtune.client.step_calls import BackwardRequest, ForwardRequest
 from blindtune.client.transport import RetryPolicy, retry_after
-from fake_host import FakeHost, Fault
-from httpx import Headers
 
 QUICK = RetryPolicy(patience_s=3.0, first_wait_s=0.01)
 ENVELOPE = {"error": {"message": "no", "type": "t", "param": "line 3: label", "code": "label_present"}}
