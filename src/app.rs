@@ -417,7 +417,7 @@ impl AdminApp {
 
     /// Use cases on whole projects, which need the blobs too.
     pub async fn projects(&self, config: &Config) -> anyhow::Result<Projects> {
-        let blobs = Blobs::open(&config.blobs()).await.context("the blob store cannot be opened")?;
+        let blobs = open_blobs(config, read_blob_keys(config)?).await?;
         let remembered = Duration::from_secs(config.keys.cache_secs);
         Ok(Projects::new(self.database.pool.clone(), blobs, remembered))
     }

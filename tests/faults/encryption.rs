@@ -168,3 +168,15 @@ async fn a_backup_holds_encrypted_blobs_as_they_lie_and_no_key_for_them() {
     other.restart_with(ONLY_A.0, ONLY_A.1).await;
     assert_eq!(content(&client.at(&other.base()), &file).await, rows.as_bytes());
 }
+
+/// A backup is for the host and stays encrypted; an export is for the project, which has no key of the host's.
+#[tokio::test]
+async fn a_project_is_exported_as_it_wrote_its_files() {
+    let (host, client) = host_and_client(&[A, ONLY_A]).await;
+    upload(&client, &format!("{{\"text\": \"{CANARY}\"}}\n")).await;
+    let folder = host.scratch("exports").join("one");
+    let output = host.cli(&["projects", "export", "faults", &folder.to_string_lossy()]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(have(&folder.join("blobs"), CANARY.as_bytes()), "an export is readable");
+    assert!(!have(&host.state().join("blobs"), CANARY.as_bytes()), "what the host keeps is not");
+}
