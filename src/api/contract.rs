@@ -19,6 +19,8 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::path::ParameterBuilder;
 use utoipa::openapi::path::ParameterIn;
 use utoipa::openapi::path::PathItem;
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::Http;
 use utoipa::openapi::security::HttpAuthScheme;
@@ -89,6 +91,7 @@ fn complete_with(openapi: &mut OpenApi, classes: &Operations, examples: &str) ->
             if class_of(operation, classes)?.needs_key() {
                 refuse_alike(operation);
             }
+            headers_are_never_null(operation);
             name_requests(operation);
         }
     }
@@ -234,6 +237,18 @@ fn take_idempotency_key(operation: &mut Operation) {
         .schema(Some(text))
         .build();
     operation.parameters.get_or_insert_with(Vec::new).push(header);
+}
+
+/// A header that is there is a text: no client can send null.
+fn headers_are_never_null(operation: &mut Operation) {
+    let headers = operation.parameters.iter_mut().flatten().filter(|one| one.parameter_in == ParameterIn::Header);
+    for schema in headers.filter_map(|header| header.schema.as_mut()) {
+        if let RefOr::T(Schema::Object(object)) = schema
+            && matches!(&object.schema_type, SchemaType::Array(types) if types.contains(&Type::String))
+        {
+            object.schema_type = SchemaType::Type(Type::String);
+        }
+    }
 }
 
 fn name_requests(operation: &mut Operation) {

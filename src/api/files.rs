@@ -58,7 +58,7 @@ use crate::service::UPLOADED;
 /// read like labels (few short ones or numbers as `text_pair`, `__label__` before a word), unless `inputs_only` says that they are none.
 /// `purpose` comes before `file`, as stock clients send it: it says how rows are read, and without it they are read as inputs.
 #[utoipa::path(post, path = "/files", tag = "files", security(("key" = [])),
-    params(("x-amz-checksum-sha256" = Option<String>, Header, pattern = "^[0-9A-Za-z+/]{43}=$", description = "SHA-256 of the file's bytes in base64, to be checked; so may the part `file` have `Content-Digest`")),
+    params(("x-amz-checksum-sha256" = Option<String>, Header, pattern = "^[0-9A-Za-z+/]{42}[AEIMQUYcgkosw048]=$", description = "SHA-256 of the file's bytes in base64, to be checked; so may the part `file` have `Content-Digest`")),
     request_body(content = FileUpload, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "The file", body = FileObject),

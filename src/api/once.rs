@@ -23,6 +23,7 @@ use serde::Serialize;
 use sha2::Digest;
 use sha2::Sha256;
 
+use crate::api::checksums;
 use crate::api::error::ApiError;
 use crate::api::extract::ApiBytes;
 use crate::api::extract::body_too_large;
@@ -99,6 +100,7 @@ async fn identify(
     path: &str,
     request: Request,
 ) -> Result<(Request, Option<IdempotencyKey>), ApiError> {
+    checksums::of_request(request.headers())?; // what is none is refused, also beside a name that was used
     let name = request.headers().get(IDEMPOTENCY_KEY).map(|key| key.as_bytes().to_vec());
     if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > 255) {
         let message = "Idempotency-Key: 1 to 255 characters.";

@@ -59,7 +59,7 @@ pub async fn create_upload(
 /// Parts may be sent in any order and concurrently; completing the upload names their order.
 #[utoipa::path(post, path = "/uploads/{upload_id}/parts", tag = "uploads", security(("key" = [])),
     params(("upload_id" = String, Path, description = "Id of the upload"),
-        ("x-amz-checksum-sha256" = Option<String>, Header, pattern = "^[0-9A-Za-z+/]{43}=$", description = "SHA-256 of the part's bytes in base64, to be checked; so may the part `data` have `Content-Digest`")),
+        ("x-amz-checksum-sha256" = Option<String>, Header, pattern = "^[0-9A-Za-z+/]{42}[AEIMQUYcgkosw048]=$", description = "SHA-256 of the part's bytes in base64, to be checked; so may the part `data` have `Content-Digest`")),
     request_body(content = PartUpload, content_type = "multipart/form-data"), responses(
         (status = 200, description = "The part", body = PartObject),
         (status = 400, description = "The form cannot be read, or the bytes are not those of the checksum", body = ErrorEnvelope),
