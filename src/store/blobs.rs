@@ -282,6 +282,14 @@ impl Blobs {
         }
     }
 
+    /// Deletes blobs that no row names any more; what a crash leaves of them, the sweep finds.
+    pub async fn delete_all(&self, paths: &[String]) -> Result<()> {
+        for path in paths {
+            self.delete(path).await?;
+        }
+        Ok(())
+    }
+
     /// Names of the kind's blobs.
     pub async fn list(&self, kind: BlobKind) -> Result<Vec<String>> {
         Ok(names(self.found(kind).await?))

@@ -25,7 +25,7 @@ use crate::features::jsonl;
 use crate::features::succeeded;
 use crate::host::Host;
 use crate::host::until;
-use crate::random;
+use crate::random::random;
 use crate::world::Job;
 use crate::world::id;
 

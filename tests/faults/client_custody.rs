@@ -11,7 +11,7 @@ use crate::driver::ClientRun;
 use crate::driver::Count;
 use crate::host::Host;
 use crate::host::until;
-use crate::random;
+use crate::random::random;
 use crate::world::Job;
 use crate::world::add_tiny;
 use crate::world::batch;

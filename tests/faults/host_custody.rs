@@ -12,7 +12,7 @@ use crate::driver::Count;
 use crate::driver::HostRun;
 use crate::host::Host;
 use crate::host::until;
-use crate::random;
+use crate::random::random;
 use crate::world::Job;
 use crate::world::batch;
 

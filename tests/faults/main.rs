@@ -36,19 +36,9 @@ mod host;
 mod postgres;
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/random.rs"]
+mod random;
 #[path = "../support/stream.rs"]
 mod stream;
 #[path = "../support/world.rs"]
 mod world;
-
-use rand::Rng;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-
-/// A seeded generator; `BLINDTUNE_TEST_SEED` repeats a run.
-fn random(test: &str) -> StdRng {
-    let given = std::env::var("BLINDTUNE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = given.unwrap_or_else(|| rand::rng().random());
-    eprintln!("{test}: BLINDTUNE_TEST_SEED={seed}");
-    StdRng::seed_from_u64(seed)
-}

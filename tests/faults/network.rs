@@ -14,7 +14,7 @@ use crate::host::until;
 use crate::postgres;
 use crate::proxy::Proxy;
 use crate::proxy::Weather;
-use crate::random;
+use crate::random::random;
 use crate::world::add_tiny;
 
 /// Leases that end in a hole of ten seconds, and crashes that are none: the host stays.

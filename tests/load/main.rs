@@ -90,14 +90,19 @@ async fn a_short_load_is_carried() {
     plan.run(&host, &client).await.check(Duration::from_secs(30));
 }
 
+/// How long a long form loads the host.
+fn seconds_or(default: u64) -> Duration {
+    let given = std::env::var("LOAD_SECONDS").ok().and_then(|secs| secs.parse().ok());
+    Duration::from_secs(given.unwrap_or(default))
+}
+
 /// The host runs its own Postgres, with fsync.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 #[ignore = "minutes long and wants an idle machine: make load"]
 async fn five_hundred_requests_a_second_are_answered_within_100_ms() {
-    let secs = std::env::var("LOAD_SECONDS").ok().and_then(|secs| secs.parse().ok()).unwrap_or(60);
+    let time = seconds_or(60);
     let (mut host, client) = open(Some("")).await;
-    let plan =
-        |title, listeners, jobs| Plan { title, per_second: 500, time: Duration::from_secs(secs), listeners, jobs };
+    let plan = |title, listeners, jobs| Plan { title, per_second: 500, time, listeners, jobs };
     let loads = [
         plan("500/s", 0, 0).run(&host, &client).await,
         plan("500/s, all listeners on one job", 1000, 1).run(&host, &client).await,
@@ -122,11 +127,11 @@ async fn a_light_tenant_does_not_wait_for_a_heavy_ones_passes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 #[ignore = "minutes long and wants an idle machine: make load-fair"]
 async fn a_light_tenants_p95_beside_a_hostile_one_is_a_slice_over_its_own() {
-    let secs = std::env::var("LOAD_SECONDS").ok().and_then(|secs| secs.parse().ok()).unwrap_or(60);
+    let time = seconds_or(60);
     let host = Host::start(&[]).await;
     fair::add_backbone(&host).await;
     let heavy = Heavy { callers: 4, rows: 128, tokens: 512 }; // all that the limits let in
-    let figures = fair::measure(&host, heavy, SLICE_TOKENS, Duration::from_secs(secs)).await;
+    let figures = fair::measure(&host, heavy, SLICE_TOKENS, time).await;
     println!("{figures}");
     assert!(figures.beside.quantile(0.95) <= figures.goal(), "{figures}");
 }
@@ -147,10 +152,10 @@ async fn ten_times_what_the_host_can_do_is_refused_in_words_and_leaves_nothing()
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 #[ignore = "minutes long and wants an idle machine: make load"]
 async fn whom_an_overloaded_host_serves_it_serves_well() {
-    let secs = std::env::var("LOAD_SECONDS").ok().and_then(|secs| secs.parse().ok()).unwrap_or(30);
+    let time = seconds_or(30);
     let host = Host::start(&[]).await;
     fair::add_backbone(&host).await;
-    let found = overload::measure(&host, Duration::from_secs(secs)).await;
+    let found = overload::measure(&host, time).await;
     println!("{found}");
     assert!(found.after <= Duration::from_secs(5) && found.grown_kb <= 200_000, "{found}");
 }

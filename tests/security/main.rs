@@ -26,5 +26,7 @@ mod desk;
 mod host;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/random.rs"]
+mod random;
 #[path = "../support/world.rs"]
 mod world;

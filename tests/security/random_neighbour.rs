@@ -2,7 +2,6 @@
 //! bit, what they were.
 
 use rand::Rng;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use sha2::Digest;
@@ -18,6 +17,7 @@ use crate::isolation::Operation;
 use crate::isolation::operation;
 use crate::isolation::operations;
 use crate::isolation::tenant;
+use crate::random::random;
 
 const REQUESTS: usize = 1000;
 /// What the host changes by itself: it holds the leases of open jobs, and tries to deliver messages.
@@ -98,10 +98,7 @@ fn spoilt(random: &mut StdRng, mut body: Vec<u8>) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_thousand_random_requests_of_one_tenant_change_nothing_of_anothers() {
-    let seed = std::env::var("BLINDTUNE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| rand::rng().random());
-    eprintln!("BLINDTUNE_TEST_SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = random("a random neighbour");
     let (owner, _, theirs) = tenant().await;
     let (stranger, _, own) = tenant().await;
     let names = operations(&stranger).await;

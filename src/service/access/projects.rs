@@ -45,30 +45,27 @@ impl Projects {
 
     /// What [`Projects::delete`] would delete now.
     pub async fn preview(&self, name: &str) -> Result<ErasedProject> {
-        let (transaction, erased) = self.erase(name).await?;
-        drop(transaction); // rolled back
-        Ok(erased)
+        let (mut transaction, project) = self.hold(name).await?;
+        Ok(erasure::project(&mut transaction, project.id).await?) // and rolls it back
     }
 
     /// Deletes a project with everything in it: its keys first, and when no host remembers one, its rows and then its blobs. Jobs and
     /// batches that no host works on need not be over.
     pub async fn delete(&self, name: &str) -> Result<ErasedProject> {
-        self.preview(name).await?; // what cannot be deleted keeps its keys
-        let mut transaction = begin(&self.pool).await?;
-        let project = find(&mut transaction, name).await?;
+        let (mut transaction, project) = self.hold(name).await?; // what cannot be deleted keeps its keys
         keys::revoke_all(&mut transaction, project.id).await?;
         commit(transaction).await?;
         tokio::time::sleep(self.keys_are_remembered).await;
-        let (mut transaction, erased) = self.erase(name).await?;
+        let (mut transaction, project) = self.hold(name).await?;
+        let erased = erasure::project(&mut transaction, project.id).await?;
         let unused = files::unused_blobs(&mut transaction, &erased.blobs).await?;
         commit(transaction).await?;
-        for blob in &unused {
-            self.blobs.delete(blob).await?; // what a crash leaves here, the sweep finds
-        }
+        self.blobs.delete_all(&unused).await?;
         Ok(erased)
     }
 
-    async fn erase(&self, name: &str) -> Result<(Tx, ErasedProject)> {
+    /// A project at which no host is at work, nor begins to while the transaction lasts.
+    async fn hold(&self, name: &str) -> Result<(Tx, ProjectRow)> {
         let mut transaction = begin(&self.pool).await?;
         let project = find(&mut transaction, name).await?;
         let at_work = erasure::hold_project(&mut transaction, project.id).await?;
@@ -79,8 +76,7 @@ impl Projects {
             );
             return Err(ServiceError::new(ErrorCode::InvalidJobState, message));
         }
-        let erased = erasure::project(&mut transaction, project.id).await?;
-        Ok((transaction, erased))
+        Ok((transaction, project))
     }
 }
 

@@ -67,10 +67,7 @@ impl Sweeper {
         }
         let unused = files::unused_blobs(&mut transaction, &blobs).await?;
         commit(transaction).await?;
-        for blob in &unused {
-            self.context.blobs.delete(blob).await?;
-        }
-        Ok(())
+        Ok(self.context.blobs.delete_all(&unused).await?)
     }
 
     /// Removes files, checkpoints and pending uploads that have expired: rows first, blobs after.
@@ -84,9 +81,7 @@ impl Sweeper {
         blobs.extend(saved.into_iter().map(|checkpoint| checkpoint.blob));
         blobs.extend(uploads::delete_expired(&mut transaction, UPLOAD_GRACE_SECONDS, BATCH).await?);
         commit(transaction).await?;
-        for blob in &blobs {
-            self.context.blobs.delete(blob).await?;
-        }
+        self.context.blobs.delete_all(&blobs).await?;
         if !blobs.is_empty() {
             tracing::info!(blobs = blobs.len(), "{} blobs had expired", blobs.len());
         }

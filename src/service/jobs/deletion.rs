@@ -26,9 +26,7 @@ impl Jobs {
         let erased = erasure::job(&mut transaction, project, id).await?.ok_or_else(|| missing(id))?;
         let unused = files::unused_blobs(&mut transaction, &erased.blobs).await?;
         commit(transaction).await?;
-        for blob in &unused {
-            self.context.blobs.delete(blob).await?; // what a crash leaves here, the sweep finds
-        }
+        self.context.blobs.delete_all(&unused).await?;
         Ok(erased)
     }
 }

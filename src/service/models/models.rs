@@ -47,9 +47,7 @@ impl Models {
         let paths: Vec<String> = model.adapters.0.into_iter().map(|blob| blob.path).collect();
         let unused = files::unused_blobs(&mut connection, &paths).await?;
         drop(connection);
-        for path in &unused {
-            self.context.blobs.delete(path).await?;
-        }
+        self.context.blobs.delete_all(&unused).await?;
         self.inference.forget(model.id).await
     }
 }

@@ -17,7 +17,7 @@ use crate::store::error::StoreError;
 use crate::store::private_files;
 
 /// Where blobs lie in a copy, under the names that rows give them.
-pub const BLOBS: &str = "blobs";
+const BLOBS: &str = "blobs";
 /// A busy host deletes blobs now and then; it does not do so all the time.
 pub const TRIES: usize = 5;
 /// Bytes read at once.
@@ -39,8 +39,26 @@ pub fn deleted_meanwhile() -> StoreError {
     StoreError::unavailable("blobs were deleted while they were copied, again and again: try later")
 }
 
+/// Copies these blobs, as `read` gives them, and hashes the copies; `None` where one was deleted meanwhile.
+pub async fn copy_blobs(
+    named: &[String],
+    folder: &Path,
+    read: impl AsyncFn(&str) -> Result<BoxStream<'static, Result<Bytes>>>,
+) -> Result<Option<Vec<Entry>>> {
+    let mut entries = Vec::with_capacity(named.len());
+    for path in named {
+        let name = format!("{BLOBS}/{path}");
+        let target = folder.join(&name);
+        if !target.exists() && !copy_out(read(path).await, &target).await? {
+            return Ok(None);
+        }
+        entries.push(hash_of(folder, &name).await?);
+    }
+    Ok(Some(entries))
+}
+
 /// Copies a blob that was `found` into a file; whether it was there.
-pub async fn copy_out(found: Result<BoxStream<'static, Result<Bytes>>>, target: &Path) -> Result<bool> {
+async fn copy_out(found: Result<BoxStream<'static, Result<Bytes>>>, target: &Path) -> Result<bool> {
     let mut pieces = match found {
         Err(StoreError::Missing) => return Ok(false),
         pieces => pieces?,

@@ -22,10 +22,9 @@ use std::path::Path;
 use time::OffsetDateTime;
 use tokio::io::AsyncReadExt;
 
-use crate::store::backup::copying::BLOBS;
 use crate::store::backup::copying::PIECE;
 use crate::store::backup::copying::TRIES;
-use crate::store::backup::copying::copy_out;
+use crate::store::backup::copying::copy_blobs;
 use crate::store::backup::copying::deleted_meanwhile;
 use crate::store::backup::copying::hash_of;
 use crate::store::backup::copying::make_empty;
@@ -96,15 +95,11 @@ async fn copy_at_one_moment(places: &Places<'_>, tools: &PostgresTools, folder: 
     moment.transaction.rollback().await?;
     let at = moment.at;
     let mut entries = vec![hash_of(folder, DUMP).await?];
-    for path in named {
-        let name = format!("{BLOBS}/{path}");
-        let target = folder.join(&name);
-        if !target.exists() && !copy_out(places.blobs.stream_as_it_lies(&path).await, &target).await? {
-            return Ok(None);
-        }
-        entries.push(hash_of(folder, &name).await?);
-    }
-    Ok(Some(Copied { at, entries }))
+    let copies = copy_blobs(&named, folder, async |path| places.blobs.stream_as_it_lies(path).await).await?;
+    Ok(copies.map(|copies| {
+        entries.extend(copies);
+        Copied { at, entries }
+    }))
 }
 
 /// Makes a host of a backup: an empty database, a place without blobs, and no keys. Everything is checked before anything is written.

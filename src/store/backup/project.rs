@@ -7,9 +7,8 @@ use futures::TryStreamExt;
 use tokio::io::AsyncWriteExt;
 
 use crate::domain::ids::ProjectId;
-use crate::store::backup::copying::BLOBS;
 use crate::store::backup::copying::TRIES;
-use crate::store::backup::copying::copy_out;
+use crate::store::backup::copying::copy_blobs;
 use crate::store::backup::copying::deleted_meanwhile;
 use crate::store::backup::copying::hash_of;
 use crate::store::backup::copying::make_empty;
@@ -49,14 +48,10 @@ async fn at_one_moment(pool: &Pool, blobs: &Blobs, project: &ProjectRow, folder:
     let named = sqlx::query_scalar(project_tables::BLOBS).bind(project.id.0);
     let named: Vec<String> = named.fetch_all(&mut *moment.transaction).await?;
     moment.transaction.rollback().await?;
-    for path in named {
-        let name = format!("{BLOBS}/{path}");
-        let target = folder.join(&name);
-        if !target.exists() && !copy_out(blobs.stream(&path).await, &target).await? {
-            return Ok(None);
-        }
-        entries.push(hash_of(folder, &name).await?);
-    }
+    let Some(copies) = copy_blobs(&named, folder, async |path| blobs.stream(path).await).await? else {
+        return Ok(None);
+    };
+    entries.extend(copies);
     let postgres = pool::server_version(pool).await?;
     Ok(Some(Manifest::new(moment.at, &postgres, entries).of_project(&project.name)))
 }
