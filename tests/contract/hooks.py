@@ -59,7 +59,7 @@ BEYOND_SCHEMA = [
     ("label_present", r".*[lL][aA][bB][eE][lL].*", "a free name that says label; the fuzzer knows words of our errors"),
     ("idempotency_conflict", r"Idempotency-Key", "the key was used with another body"),
     ("checksum_mismatch", r"x-amz-checksum-sha256", "the bytes of the file"),
-    ("invalid_checksum", r"x-amz-checksum-sha256", "the fuzzer counts texts as valid that the header's pattern excludes"),
+    ("invalid_checksum", r"x-amz-checksum-sha256", "the fuzzer takes texts for valid that the pattern excludes"),
     ("range_not_satisfiable", r"Range", "the length of the file"),
     ("invalid_dates", r"start_date", "one date against the other"),
     ("invalid_expires_after", r"expires_after\[seconds\]", "a form's two fields come together"),
