@@ -16,6 +16,7 @@ use crate::engine::interface::Inputs;
 use crate::engine::interface::Place;
 use crate::engine::tokenizing::Overlong;
 use crate::engine::tokenizing::TextReader;
+use crate::engine::tokenizing::Unread;
 use crate::model::BackboneInfo;
 
 /// Checked inputs: no list is empty, every id and type is in its table, types have the shape of ids.
@@ -141,7 +142,10 @@ impl Reader {
             .tokenizer
             .as_ref()
             .ok_or_else(|| invalid(Place::Texts, "the model's folder has no tokenizer.json; send input_ids"))?;
-        let encodings = tokenizer.encode(texts, overlong).map_err(|e| invalid(Place::Texts, e.to_string()))?;
+        let encodings = tokenizer.encode(texts, overlong).map_err(|error| match error {
+            Unread::Unbroken { input, .. } => invalid(Place::Input(input), error.to_string()),
+            Unread::Tokenizer(_) => invalid(Place::Texts, error.to_string()),
+        })?;
         let cut = encodings.iter().position(|one| !one.get_overflowing().is_empty());
         if let Some(input) = cut.filter(|_| overlong == Overlong::Refused) {
             let reason = format!("is longer than the {} tokens that the model takes", self.info.max_tokens);

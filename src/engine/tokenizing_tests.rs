@@ -228,7 +228,7 @@ fn a_long_text_is_read_in_part() {
             // Words that the normalizer does not part stay one: they are read whole.
             if name == "the tests' own" || unit != "ab\n" || !["plain unigram", "llama 2"].contains(&name) {
                 let text = unit.repeat(100_000);
-                let read = reader.enough(&text).expect("tokens");
+                let read = reader.enough(0, &text).expect("tokens");
                 assert!(read.is_overlong && read.text.len() < 2000, "{name}: {} bytes of {unit:?}", read.text.len());
             }
         }
@@ -236,7 +236,7 @@ fn a_long_text_is_read_in_part() {
     let (name, bert) = tokenizers().swap_remove(1);
     for unit in ["中", ",", "a,"] {
         let text = unit.repeat(100_000);
-        assert!(reader(&bert, 10, 160).enough(&text).expect("tokens").text.len() < 2000, "{name}: {unit}");
+        assert!(reader(&bert, 10, 160).enough(0, &text).expect("tokens").text.len() < 2000, "{name}: {unit}");
     }
 }
 
@@ -268,4 +268,27 @@ fn what_is_not_known_is_read_whole() {
     added["added_tokens"][3]["content"] = json!("of two words");
     added["post_processor"] = Value::Null;
     assert_eq!(reader(&added, 5, 8).breaks, None);
+}
+
+#[test]
+fn what_would_have_to_be_read_at_once_is_refused_where_it_is_too_much() {
+    let refused = |reader: &TextReader, texts: Vec<Text>| {
+        let error = reader.encode(texts, Overlong::Cut).expect_err("more than is read at once");
+        assert!(matches!(error, Unread::Unbroken { input: 1, .. }), "{error}");
+    };
+    let giant = "ab".repeat(LONGEST_READ);
+    for (name, json) in tokenizers() {
+        let reader = reader(&json, 10, 160);
+        println!("{name}");
+        refused(&reader, vec![("a".to_owned(), None), (giant.clone(), None)]);
+        refused(&reader, vec![("a".to_owned(), None), ("a".to_owned(), Some(format!("a b {giant} a")))]);
+    }
+    let words = json!({"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary(&["a"])});
+    let pieces = with(Value::Null, json!({"type": "FixedLength", "length": 5}), words);
+    let unknown = reader(&pieces, 10, 160);
+    assert!(unknown.breaks.is_none(), "not known to read word by word");
+    let spaced = "a ".repeat(LONGEST_READ);
+    refused(&unknown, vec![("a".to_owned(), None), (spaced, None)]);
+    let most = "a ".repeat(LONGEST_READ / 2);
+    assert_eq!(unknown.encode(vec![(most, None)], Overlong::Cut).expect("as much as is read").len(), 1);
 }

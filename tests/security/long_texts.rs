@@ -38,3 +38,24 @@ async fn a_text_of_many_words_costs_what_the_model_takes_of_it() {
     // The body itself, and the text of it; the tokens of all of it took 2.6 GB.
     assert!(grown < 12 * BYTES as u64, "{} MB for a text of {} MB", grown >> 20, BYTES >> 20);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_giant_word_is_refused_before_it_is_tokenized() {
+    let host = Host::start(&[]).await;
+    add_tiny(&host).await;
+    let client = Client::new(&host.base(), Some(&host.key("mine", &[]).await));
+    let job = split_job(&client, json!({})).await;
+    let word = "w5".repeat(BYTES / 2);
+    let before = host.memory_kb("VmRSS");
+    let asked = [
+        ("/v1/embeddings".to_owned(), "invalid_input", json!({"model": MODEL, "input": ["w5", word]})),
+        (job.path("/forward"), "tensor_invalid", json!({"train": false, "base": true, "texts": ["w5", word]})),
+    ];
+    for (path, code, body) in asked {
+        let error = client.post(&path, &body).await.refused(422, code);
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.contains("cannot be cut before it is tokenized"), "{message}");
+    }
+    let grown = host.memory_kb("VmHWM").saturating_sub(before) * 1024;
+    assert!(grown < 12 * BYTES as u64, "{} MB for a word of {} MB", grown >> 20, BYTES >> 20);
+}
