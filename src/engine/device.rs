@@ -178,6 +178,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_failure_inside_libtorch_ends_with_its_command() {
+        let device = device(4);
+        let job = JobId(Uuid::nil());
+        let square = || tch::Tensor::ones([2, 3], (tch::Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
+        // A forward whose shapes do not fit, and a backward from what has no one value.
+        let forward = device.call(job, move |_| Ok(square().matmul(&square()).size())).await;
+        let backward = device.call(job, move |_| {
+            (square() * 2.0).backward();
+            Ok(())
+        });
+        let backward = backward.await;
+        for (failed, words) in [(forward.map(|_| ()), "mat1 and mat2"), (backward, "scalar outputs")] {
+            let Err(EngineError::Internal(reason)) = failed else { panic!("{failed:?}") };
+            assert!(reason.contains(words), "{reason}");
+            assert_eq!(device.call(job, |_| Ok(7)).await, Ok(7));
+        }
+    }
+
+    #[tokio::test]
     async fn a_full_queue_is_refused_and_a_caller_that_left_is_skipped() {
         let device = device(1);
         let job = JobId(Uuid::nil());

@@ -4,15 +4,18 @@
 mod backup;
 mod batches;
 mod client_custody;
+mod clocks;
 mod crash_loop;
 mod cut_connections;
 mod database;
+mod database_full;
 mod driver;
 mod encryption;
 mod feature_jobs;
 mod host_custody;
 mod idempotency;
 mod memory;
+mod migration;
 mod network;
 mod points;
 mod projects;
@@ -38,6 +41,8 @@ mod postgres;
 mod proxy;
 #[path = "../support/random.rs"]
 mod random;
+#[path = "../support/small_disk.rs"]
+mod small_disk;
 #[path = "../support/stream.rs"]
 mod stream;
 #[path = "../support/world.rs"]

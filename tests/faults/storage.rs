@@ -1,9 +1,5 @@
 //! A place for blobs that is full: it is called by its name, costs no job more than the steps since its checkpoint, and passes.
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::Command;
-
 use serde_json::json;
 
 use crate::client::Client;
@@ -11,6 +7,7 @@ use crate::driver::Count;
 use crate::driver::HostRun;
 use crate::host::Host;
 use crate::host::until;
+use crate::small_disk::SmallDisk;
 use crate::world::add_tiny;
 use crate::world::id;
 use crate::world::make_job;
@@ -19,56 +16,11 @@ use crate::world::make_job;
 const EVERY: [(&str, &str); 2] =
     [("BLINDTUNE_JOBS__CHECKPOINT_EVERY_STEPS", "2"), ("BLINDTUNE_JOBS__CHECKPOINT_EVERY_SECS", "3600")];
 
-/// A disk of 16 MB for a host's blobs. Where this account may mount none, a failpoint of the host acts as one.
-struct SmallDisk {
-    folder: tempfile::TempDir,
-    is_mounted: bool,
-}
-
-impl SmallDisk {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let place = folder.path().join("disk");
-        std::fs::create_dir(&place).expect("a folder");
-        let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&place).status();
-        Self { folder, is_mounted: mounted.is_ok_and(|status| status.success()) }
-    }
-
-    fn place(&self) -> PathBuf {
-        self.folder.path().join("disk")
-    }
-
-    fn filler(&self) -> PathBuf {
-        match self.is_mounted {
-            true => self.place().join("filler"),
-            false => self.folder.path().join("filler"),
-        }
-    }
-
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.filler()).expect("a file");
-        while self.is_mounted && file.write_all(&[0; 4096]).is_ok() {}
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.filler()).expect("is there");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        if self.is_mounted {
-            let _ = Command::new("umount").arg("--lazy").arg(self.place()).status();
-        }
-    }
-}
-
 async fn host_on(disk: &SmallDisk) -> (Host, Client) {
     let (place, full) = (disk.place(), format!("blob_write=full@{}", disk.filler().display()));
     let mut settings = EVERY.to_vec();
     settings.push(("BLINDTUNE_STATE__BLOBS", place.to_str().expect("a text")));
-    if !disk.is_mounted {
+    if !disk.is_mounted() {
         settings.push(("FAILPOINTS", &full));
     }
     let host = Host::start(&settings).await;
@@ -79,7 +31,7 @@ async fn host_on(disk: &SmallDisk) -> (Host, Client) {
 
 #[tokio::test]
 async fn a_full_disk_pauses_a_job_which_goes_on_from_its_checkpoint_once_there_is_room() {
-    let disk = SmallDisk::new();
+    let disk = SmallDisk::new(16);
     let (_host, client) = host_on(&disk).await;
     let expected = HostRun::new(&client, 6, 7, &Count::default()).await.run().await.0;
     let mut run = HostRun::new(&client, 6, 7, &Count::default()).await;
@@ -110,7 +62,7 @@ async fn a_full_disk_pauses_a_job_which_goes_on_from_its_checkpoint_once_there_i
 
 #[tokio::test]
 async fn what_needs_room_is_refused_by_name_and_taken_once_there_is_some() {
-    let disk = SmallDisk::new();
+    let disk = SmallDisk::new(16);
     let (_host, client) = host_on(&disk).await;
     let mut job = make_job(&client, json!({})).await;
     job.step_ok().await;
@@ -129,7 +81,7 @@ async fn what_needs_room_is_refused_by_name_and_taken_once_there_is_some() {
 
 #[tokio::test]
 async fn a_features_job_without_room_pauses_and_its_owner_resumes_it() {
-    let disk = SmallDisk::new();
+    let disk = SmallDisk::new(16);
     let (_host, client) = host_on(&disk).await;
     let rows = id(&client.upload("rows.jsonl", "{\"text\":\"w5\"}\n".repeat(20)).await.ok_json());
     disk.fill();

@@ -54,10 +54,10 @@ impl Client {
     /// Begins a call.
     pub fn call(&self, method: Method, path: &str) -> Call {
         let call = self.http.request(method, format!("{}{path}", self.base));
-        Call(match &self.key {
-            Some(key) => call.bearer_auth(key),
-            None => call,
-        })
+        match &self.key {
+            Some(key) => Call(call.bearer_auth(key), signature(key).to_owned()),
+            None => Call(call, String::new()),
+        }
     }
 
     /// `GET`.
@@ -108,28 +108,33 @@ impl Client {
     }
 }
 
-/// A call on its way.
-pub struct Call(RequestBuilder);
+/// The part of a key that nobody else may know.
+pub fn signature(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or_default()
+}
+
+/// A call on its way, and what no answer may hold: the signature of its key.
+pub struct Call(RequestBuilder, String);
 
 impl Call {
     /// A JSON body.
     pub fn json(self, body: &Value) -> Self {
-        Self(self.0.json(body))
+        Self(self.0.json(body), self.1)
     }
 
     /// A body of any kind.
     pub fn body(self, media: &str, body: Vec<u8>) -> Self {
-        Self(self.0.header("content-type", media).body(body))
+        Self(self.0.header("content-type", media).body(body), self.1)
     }
 
     /// A form.
     pub fn form(self, form: reqwest::multipart::Form) -> Self {
-        Self(self.0.multipart(form))
+        Self(self.0.multipart(form), self.1)
     }
 
     /// A header.
     pub fn header(self, name: &str, value: &str) -> Self {
-        Self(self.0.header(name, value))
+        Self(self.0.header(name, value), self.1)
     }
 
     /// Sends it.
@@ -146,7 +151,10 @@ impl Call {
     pub async fn try_send(self) -> reqwest::Result<Reply> {
         let response = self.0.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Reply { status, headers, body: response.bytes().await?.to_vec() })
+        let body = response.bytes().await?.to_vec();
+        let is_told = !self.1.is_empty() && memchr::memmem::find(&body, self.1.as_bytes()).is_some();
+        assert!(!is_told, "an answer holds the signature of the caller's key");
+        Ok(Reply { status, headers, body })
     }
 }
 

@@ -17,6 +17,7 @@ use std::process::ExitStatus;
 use std::process::Output;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -26,6 +27,7 @@ use std::time::Instant;
 use sqlx::Connection;
 use sqlx::PgConnection;
 
+use crate::client::signature;
 use crate::postgres;
 use crate::postgres::Folder;
 
@@ -45,6 +47,8 @@ pub struct Host {
     settings: Vec<(String, String)>,
     port: u16,
     running: Option<Running>,
+    /// Signatures of the keys that it made by the command line; its log may hold none of them.
+    signatures: Mutex<Vec<String>>,
 }
 
 struct Running {
@@ -85,7 +89,7 @@ impl Host {
     /// Starts another host on the same database, with a state of its own; gives what it said, if it ended instead.
     pub async fn start_apart(&self, prepare: impl FnOnce(&Path)) -> Result<Self, String> {
         let folder = Arc::new(Folder::new("host").expect("a folder"));
-        let mut host = Self { folder, database: self.database.clone(), settings: Vec::new(), port: 0, running: None };
+        let mut host = Self::stopped(folder, self.database.clone(), 0, &[]);
         std::fs::create_dir_all(host.state()).expect("a folder");
         prepare(&host.state());
         let probe = host.cli(&["keys", "list"]).await;
@@ -107,8 +111,7 @@ impl Host {
     /// A host that has nothing yet, and does not run: `restore` fills it, `restart` starts it.
     pub async fn to_be_restored(settings: &[(&str, &str)]) -> Self {
         let folder = Arc::new(Folder::new("host").expect("a folder"));
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { folder, database: postgres::empty_database().await, settings, port: 0, running: None }
+        Self::stopped(folder, postgres::empty_database().await, 0, settings)
     }
 
     /// Starts a host on a port that no outgoing connection is given, so that a restart finds it free.
@@ -120,9 +123,23 @@ impl Host {
     }
 
     async fn start_in(folder: Arc<Folder>, database: String, port: u16, settings: &[(&str, &str)]) -> Self {
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut host = Self { folder, database, settings, port, running: None };
+        let mut host = Self::stopped(folder, database, port, settings);
         host.restart().await;
+        host
+    }
+
+    fn stopped(folder: Arc<Folder>, database: String, port: u16, settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { folder, database, settings, port, running: None, signatures: Mutex::default() }
+    }
+
+    /// A host that is about to start on this database: nothing is waited for.
+    pub fn begin_on(database: &str) -> Self {
+        let folder = Arc::new(Folder::new("host").expect("a folder"));
+        let mut host = Self::stopped(folder, database.to_owned(), 0, &[]);
+        let child = host.spawn();
+        let watchdog = watch(child.id());
+        host.running = Some(Running { child, watchdog });
         host
     }
 
@@ -196,7 +213,9 @@ impl Host {
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{err}");
         let id = err.lines().find_map(|line| line.split_once(": store").map(|(id, _)| id.to_owned())).expect("an id");
-        (id, out.trim().to_owned())
+        let key = out.trim().to_owned();
+        self.signatures.lock().expect("no test panicked in it").push(signature(&key).to_owned());
+        (id, key)
     }
 
     /// Offers a backbone by the command line.
@@ -320,6 +339,13 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.kill9();
+        if std::thread::panicking() {
+            return;
+        }
+        let log = self.log();
+        for signature in self.signatures.get_mut().expect("no test panicked in it") {
+            assert!(!log.contains(signature.as_str()), "the log holds the signature of a key");
+        }
     }
 }
 
