@@ -12,7 +12,7 @@ SDK := sdk/python
 .PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: ## fetch and lay out everything the other targets need
 	@scripts/setup/rust.sh
@@ -67,7 +67,7 @@ test-torch: build ## the PyTorch bridge, its gradcheck on real hosts, ladder net
 	@cd $(SDK) && PYTHONPATH=src BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/.deps/peft/bin/python" -m pytest -p no:cacheprovider tests/test_torch.py tests/test_side_ladder.py tests/test_transcripts.py tests/real/test_torch.py tests/real/test_export.py tests/real/test_adapters_peft.py
 
 test-bench: build # the short forms of the benches: exactness, not timing
-	@cd benches && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/$(PYTHON)" -m pytest -q -p no:cacheprovider
+	@cd benches && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/$(PYTHON)" -m pytest -q -p no:cacheprovider --numprocesses 2 --dist worksteal
 
 test-openai: build ## the stock openai package, 1.x, 2.x and 3.x, sync and async, against a real host: a table of call x version
 	@scripts/setup/openai.sh

@@ -19,7 +19,7 @@ Prescott, and for Zen they have Haswell's."""
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Look once, in the first test, when the fixtures of the session have set the threads."""
+    """Look once in each process, in its first test, when the fixtures of the session have set the threads."""
     if CHECKED not in item.config.stash:
         item.config.stash[CHECKED] = True
         wrong = differences()

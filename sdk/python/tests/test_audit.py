@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from sklearn.decomposition import FastICA
 from sklearn.metrics import roc_auc_score
 
 from blindtune.audit import (
@@ -23,6 +24,7 @@ from blindtune.audit import (
     principal_scores,
     worst,
 )
+from blindtune.audit.tier1 import log_cosh
 
 N, H = 1200, 30
 """By luck alone the best of all attacks reads 0.54 on so many rows, give or take 0.01: bounds of 0.58 and more say
@@ -251,3 +253,18 @@ def test_joined_reports_keep_the_worse() -> None:
     for report in (first.joined(second), second.joined(first)):
         assert report.tiers[1] == second.tiers[1] and len(report.findings) == len(first.findings)
         assert report.attacks["shifts/s0/spectral"] == second.attacks["shifts/s0/spectral"]
+
+
+def test_the_contrast_of_independent_components_is_that_of_scikit_learn() -> None:
+    sources = np.random.default_rng(0).standard_normal((3, 50))
+    slopes, curvatures = log_cosh(sources.copy())
+    assert np.allclose(slopes, np.tanh(sources))
+    assert np.allclose(curvatures, (1 - np.tanh(sources) ** 2).mean(axis=1))
+    mixed = np.random.default_rng(1).laplace(size=(400, 3)) @ np.array(
+        [[1.0, 0.4, 0.0], [0.3, 1.0, 0.2], [0.0, 0.5, 1.0]]
+    )
+    found, theirs = (
+        FastICA(3, fun=fun, random_state=0, max_iter=300, whiten="unit-variance").fit_transform(mixed)
+        for fun in (log_cosh, "logcosh")
+    )
+    assert np.allclose(found, theirs, atol=1e-4)

@@ -55,7 +55,24 @@ def independent(z: F64, count: int = COMPONENTS) -> F64 | None:
     if alive.sum() < 2:
         return None
     kept = z[:, alive] / scale[alive]
-    ica = FastICA(min(count, kept.shape[1]), random_state=attack_seed(), max_iter=300, tol=1e-3, whiten="unit-variance")
+    ica = FastICA(
+        min(count, kept.shape[1]),
+        fun=log_cosh,
+        random_state=attack_seed(),
+        max_iter=300,
+        tol=1e-3,
+        whiten="unit-variance",
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return np.asarray(ica.fit_transform(kept), dtype=np.float64)
+
+
+def log_cosh(sources: F64) -> tuple[F64, F64]:
+    """The first derivative of log cosh [K, N], and the means of the second [K], as scikit-learn's "logcosh" has them.
+
+    Its own takes the means row by row, which is most of what FastICA costs on the few rows of an audit.
+    """
+    slopes: F64 = np.tanh(sources, sources)
+    curvatures: F64 = 1.0 - np.einsum("kn,kn->k", slopes, slopes) / slopes.shape[1]
+    return slopes, curvatures
