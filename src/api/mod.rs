@@ -3,6 +3,8 @@
 
 mod account;
 mod adapters;
+#[cfg(test)]
+mod any_bytes_tests;
 pub mod auth;
 mod batch_endpoints;
 mod batches;

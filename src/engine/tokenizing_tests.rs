@@ -196,11 +196,18 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
 
     #[test]
     fn what_is_read_has_the_tokens_of_the_whole(text in text(), pair in proptest::option::of(text())) {
-        ALL.iter().for_each(|both| both.compare(&[(text.clone(), pair.clone()), (text.clone(), None)]));
+        ALL.iter().step_by(2).for_each(|both| both.compare(&[(text.clone(), pair.clone()), (text.clone(), None)]));
+    }
+
+    /// The other half of the tokenizers: the two tests run at once, and take longer than all others here.
+    #[test]
+    fn what_others_read_has_the_tokens_of_the_whole(text in text(), pair in proptest::option::of(text())) {
+        let others = ALL.iter().skip(1).step_by(2);
+        others.for_each(|both| both.compare(&[(text.clone(), pair.clone()), (text.clone(), None)]));
     }
 }
 

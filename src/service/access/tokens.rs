@@ -338,4 +338,22 @@ mod tests {
             assert_eq!(ours.read(junk), Err(BadToken));
         }
     }
+
+    proptest::proptest! {
+        /// Whatever is done to a key, and whatever is sent in its place.
+        #[test]
+        fn nothing_but_the_key_itself_is_read(
+            place in 0..400_usize,
+            piece in "[ -~]{0,4}|\\PC{1,3}|[A-Za-z0-9_-]{1,8}|\\.{1,3}",
+            removed in 0..6_usize,
+            any in "\\PC{0,300}",
+        ) {
+            let tokens = tokens(1);
+            let token = tokens.sign(ProjectId(Uuid::nil()), KeyId(Uuid::nil()), NOW, NOW + 60).expect("signs");
+            let at = place % (token.len() + 1);
+            let spoilt = format!("{}{piece}{}", &token[..at], &token[(at + removed).min(token.len())..]);
+            proptest::prop_assert_eq!(tokens.read(&spoilt).is_ok(), spoilt == token, "{}", spoilt);
+            proptest::prop_assert!(tokens.read(&any).is_err());
+        }
+    }
 }
