@@ -23,7 +23,9 @@ from fake_host import FakeHost
 from frontier_points import EVIL, Page, leak, point, report
 
 from blindtune import DataError, RunError, SettingsError
-from blindtune.cli import _parser, main
+from blindtune.cli import main
+from blindtune.cli.app import commands
+from blindtune.cli.setting_options import AllSettings, given_settings
 from blindtune.frontier import Plan, Rows, Where, make_grid, run_frontier
 from blindtune.frontier.estimate import Estimator, Measured, parse_budget, units
 from blindtune.frontier.grid import GridPoint
@@ -288,11 +290,10 @@ def test_the_command_recommended_trains_at_the_point() -> None:
     one = point("p3eft", 0, hosts=2, settings=settings.to_dict(), tiers={0: leak(0.5), 1: leak(0.5)})
     words = shlex.split(train_command(summarize([one])[0], report([one]).about))
     assert words[:2] == ["blindtune", "train"]
-    options = _parser().parse_args(words[1:])
-    names = Settings.from_dict({}).to_dict()
-    given = {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
+    options = commands().commands["train"].make_context("train", words[2:]).params
+    given = given_settings(AllSettings(**{name: options[name] for name in Settings().to_dict()}))
     assert Settings.from_dict(given).resolve(2) == settings
-    assert options.host == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+    assert options["host"] == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
 
 
 def test_the_price_is_that_of_two_sets_and_two_shares() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arrays import F32, I64, AnyArray
 from .columns import Columns, label_of
-from .sources import DataError
+from .source import DataError
 
 LABEL_SETS = ("labels", "label")
 """Columns that are known."""

@@ -1,8 +1,8 @@
 """Every setting of a run, with its type, its default and its description.
 
-Owns: names, types, defaults and descriptions; setting_types.py reads the types, setting_rules.py says what follows from them. Must
-never: hold a secret, for settings are written to `run.json` and parts of them travel; or know a private part, which
-factory.py makes of them.
+Owns: names, types, defaults and descriptions; setting_types.py reads the types, setting_rules.py says what follows from
+them. Must never: hold a secret, for settings are written to `run.json` and parts of them travel; or know a private
+part, which factory.py makes of them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Settings:
 
     method: Literal["p3eft", "lora", "frozen", "side", "auto", "dc", "pslf"] = COMMON(
         "p3eft",
-        "side: networks trained at home on the host's hidden states, blind. p3eft: adapters on the host, with gradients "
+        "side: networks trained at home on the host's hidden states, blind. p3eft: adapters on the host, gradients "
         "split or mixed. auto: side first, and more where you accept it. frozen: a head alone. lora: nothing hidden. "
         "dc, pslf: what others proposed",
     )
@@ -126,9 +126,7 @@ class Settings:
     decoy_weight: PositiveFloat = EXPERT(1.6, "of camouflage: weight of the decoy features")
     decoy_amplitude: PositiveFloat = EXPERT(0.3, "of camouflage: size of the decoy features")
     decoy_features: PositiveInt = EXPERT(8, "of camouflage: how many decoy features there are")
-    head_lr: PositiveFloat | None = EXPERT(
-        None, "learning rate of the head; left open: lr, three times lr in camouflage"
-    )
+    head_lr: PositiveFloat | None = EXPERT(None, "learning rate of the head; left open: lr; in camouflage thrice that")
 
     # Side networks (method side), which are trained at home alone.
     layers: str = SIDE("all", "levels of the backbone that are read: all, a number of them, or which: 0,3,6 or 6,")
@@ -156,9 +154,7 @@ class Settings:
     # How it is trained.
     optimizer: Literal["adamw", "sgd"] = OPTIMIZER("adamw", "the optimizer, which runs at home")
     accumulate: PositiveInt = OPTIMIZER(1, "batches that make one update")
-    update_clip: PositiveFloat | None = PRIVACY(
-        None, "clip the gradient of all adapters together to this length, before an update"
-    )
+    update_clip: PositiveFloat | None = PRIVACY(None, "clip the gradient of all adapters together to this length")
     update_noise: Annotated[float, AtLeast(0)] = PRIVACY(0.0, "noise on each update, as a multiple of update_clip")
     lr: PositiveFloat | None = COMMON(None, "learning rate; left open: what is usual for the method")
     weight_decay: float = OPTIMIZER(0.01, "weight decay")
