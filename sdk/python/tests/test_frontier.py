@@ -263,7 +263,7 @@ def test_what_fails_is_said() -> None:
     said = "\n".join(failures(rows, 0.60))
     for words in (
         "p3eft: leaks more than 0.60 in tier 3 0.98 (activations: h0/kmeans), tier 4 0.80",
-        "p3eft: an attacker who knew where to look would find more: tier 1 up to 0.90",
+        "p3eft: the best attack chosen with the labels, an upper bound, finds more: tier 1 up to 0.90",
         "half: not attacked in tier 1, 2, 3, 4",
         "p3eft: activations fell to 0.30",
         "p3eft: the shuffled control is above chance in tier 2",

@@ -18,7 +18,7 @@ from .failures import DONE, FAILED
 from .groups import Talk
 from .hosts import clients, pairs
 from .options import API_KEY_VARIABLE, Where
-from .tables import show, show_one
+from .tables import show, show_each
 
 if TYPE_CHECKING:
     from ..client import Client
@@ -76,8 +76,7 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 def whoami(where: Where, talk: Talk) -> int:
     """Say which project and key this is, what it may do and until when, and whether the host takes it."""
     found = [_about(client, key) for client, (_, key) in zip(clients(where), pairs(where), strict=True)]
-    for one in found:
-        show_one(one, talk.as_json)
+    show_each(found, talk.as_json)
     return DONE if all(one["accepted"] for one in found) else FAILED
 
 

@@ -15,7 +15,7 @@ from .failures import DONE, ArgumentError
 from .groups import Talk
 from .hosts import clients
 from .options import Where
-from .tables import show, show_one
+from .tables import show, show_each
 
 if TYPE_CHECKING:
     from ..client import Client, LiveJob
@@ -60,9 +60,8 @@ def list_jobs(which: Which, where: Where, talk: Talk) -> int:
 
 def show_job(named: Named, where: Where, talk: Talk) -> int:
     """Show all that the host says of jobs."""
-    for job_id in named.job:
-        client, job = _found(where, job_id)
-        show_one({"host": client.base_url, **job.shown()}, talk.as_json)
+    found = [_found(where, job_id) for job_id in named.job]
+    show_each([{"host": client.base_url, **job.shown()} for client, job in found], talk.as_json)
     return DONE
 
 

@@ -35,14 +35,15 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool, nothing: str = "nothi
     _console().print(table)
 
 
-def show_one(row: Mapping[str, Any], as_json: bool) -> None:
-    """Names and values, one a line."""
+def show_each(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """Names and values, one a line; as JSON one object, or a list of several."""
     if as_json:
-        print(json.dumps(row, indent=2, ensure_ascii=False, default=str))
+        print(json.dumps(rows[0] if len(rows) == 1 else list(rows), indent=2, ensure_ascii=False, default=str))
         return
-    width = max(len(name) for name in row)
-    for name, value in row.items():
-        print(f"{name.replace('_', ' '):<{width}}  {_cell(name, value)}")
+    for number, row in enumerate(rows):
+        width = max(len(name) for name in row)
+        lines = [f"{name.replace('_', ' '):<{width}}  {_cell(name, value)}" for name, value in row.items()]
+        print("\n".join([*([""] if number else []), *lines]))
 
 
 def _console() -> Any:

@@ -220,7 +220,9 @@ def _row_failures(row: Row, limit: float) -> list[str]:
         if leak.score <= limit and leak.oracle is not None and leak.oracle > limit
     ]
     if hidden:
-        found.append(f"{row.name}: an attacker who knew where to look would find more: {', '.join(hidden)}")
+        found.append(
+            f"{row.name}: the best attack chosen with the labels, an upper bound, finds more: {', '.join(hidden)}"
+        )
     absent = [str(tier) for tier in expected_tiers(row.method) if row.tier(tier) is None]
     if absent:
         found.append(f"{row.name}: not attacked in tier {', '.join(absent)}")
