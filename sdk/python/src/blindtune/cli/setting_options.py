@@ -32,12 +32,12 @@ def _option(name: str, kind: SettingType) -> Any:
     return Annotated[plain | None, typer.Option(flag, metavar=kind.kind.__name__.upper(), **how)]
 
 
-def settings_group(name: str, names: tuple[str, ...]) -> Any:
+def settings_group(name: str, names: tuple[str, ...], says: str) -> Any:
     """A group of options for these settings."""
     made = [
         (one, _option(one, SETTING_TYPES[one]), False if SETTING_TYPES[one].kind is bool else None) for one in names
     ]
-    return make_dataclass(name, made, frozen=True)
+    return make_dataclass(name, made, frozen=True, namespace={"__doc__": says})
 
 
 def given_settings(options: Any) -> dict[str, Any]:
@@ -58,5 +58,6 @@ def _many(name: str, kind: SettingType, text: str) -> Any:
         raise ArgumentError(f"--{name.replace('_', '-')}: {text!r} is not numbers with commas between them") from None
 
 
-AllSettings: Any = settings_group("AllSettings", tuple(SETTING_TYPES))
-FeatureSettings: Any = settings_group("FeatureSettings", ("layers", "side", "feature_dtype", "project"))
+OF_FEATURES = ("layers", "side", "feature_dtype", "project")
+AllSettings: Any = settings_group("AllSettings", tuple(SETTING_TYPES), "An option for every setting.")
+FeatureSettings: Any = settings_group("FeatureSettings", OF_FEATURES, "Settings that say what features are.")
