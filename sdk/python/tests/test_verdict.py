@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from frontier_points import leak, point, report
 
+from blindtune.cli.frontier import concluded
+from blindtune.cli.options import Demands
 from blindtune.frontier.summary import recommend, summarize
 from blindtune.frontier.words import in_short, judged
 from blindtune.training.settings import Settings
@@ -70,5 +72,9 @@ def test_nothing_is_recommended_at_chance() -> None:
     assert "“idle”, has accuracy 0.780, and saying the commonest label always has 0.700" in first
     better = [*idle, point("better", 0, accuracy=0.81, majority=0.7, rows_dev=400, tiers=low)]
     best = recommend(summarize(better), 0.6)
+    assert concluded(report(idle), summarize(idle), Demands(), say=True) == 0
+    assert concluded(report(idle), summarize(idle), Demands(require_max_leak=0.6), say=True) == 3
+    assert concluded(report(better), summarize(better), Demands(require_max_leak=0.6), say=True) == 0
+    assert concluded(report(better), summarize(better), Demands(require="bounded"), say=True) == 3
     assert best is not None and best.name == "better"
     assert judged(best, 0.6).sentence().startswith("private enough: 0.52 <= 0.60")

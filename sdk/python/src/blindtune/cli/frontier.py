@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .failures import DONE, FAILED, ArgumentError
+from .failures import DONE, FAILED, UNMET, ArgumentError
 from .groups import Talk
 from .options import BASE_URL_VARIABLE, Demands, FromFile, Labelled, Where
 from .reading import labelled, tell
@@ -68,8 +68,8 @@ def frontier(grid: Grid, where: Where, how: How, talk: Talk) -> int:
     else:
         _print(report, rows)
         tell(f"report: {page}")
-    code = _judged(report, rows, how, say=not talk.as_json)
-    return code if report.points or talk.as_json else FAILED
+    code = concluded(report, rows, how, say=not talk.as_json)
+    return code if report.points or talk.as_json or code == UNMET else FAILED
 
 
 def _plan(grid: Grid, where: Where, quiet: bool) -> Any:
@@ -113,16 +113,22 @@ def _print(report: Report, rows: Sequence[Row]) -> None:
         print(f"left out: {left_out_sentence(entry)}")
 
 
-def _judged(report: Report, rows: Sequence[Row], demands: Demands, say: bool) -> int:
-    """The verdict on the recommended setting; where there is none, no demand is met."""
+def concluded(report: Report, rows: Sequence[Row], demands: Demands, say: bool) -> int:
+    """The verdict on the recommended setting, and the exit code; where there is none, no demand is met."""
     from ..frontier.summary import recommend
     from ..frontier.words import judged
 
-    best = recommend(rows, float(report.about["limit"]))
-    judgement = judged(best, float(report.about["limit"]))
-    if say:
-        print("\n".join(judgement.lines()) if best is not None else "NOT PRIVATE ENOUGH: nothing is recommended")
-    return demanded(judgement, demands) if best is not None or report.points else DONE
+    limit = float(report.about["limit"])
+    best = recommend(rows, limit)
+    if best is not None:
+        judgement = judged(best, limit)
+        if say:
+            print("\n".join(judgement.lines()))
+        return demanded(judgement, demands)
+    if demands.require is None and demands.require_max_leak is None:
+        return DONE
+    tell("blindtune: no setting is recommended, so that none meets what is required")
+    return UNMET
 
 
 def _host_of_environment() -> tuple[str, ...]:

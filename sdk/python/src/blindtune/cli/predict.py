@@ -71,6 +71,8 @@ def predict(asked: Asked, hosts: Hosts, talk: Talk) -> int:
 def _given(asked: Asked) -> list[Text]:
     if asked.out is not None:
         raise ArgumentError("--out is for a table: pass --data too")
+    if not asked.text and sys.stdin.isatty():
+        tell("reading texts from the keyboard, one a line; Ctrl-D ends")
     texts = list(asked.text or ()) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
         raise ArgumentError("nothing to predict: pass --text, --data or lines on standard input")

@@ -90,10 +90,8 @@ def _none_passes(rows: Sequence[Row], limit: float) -> str:
     )
 
 
-def judged(best: Row | None, limit: float) -> Judgement:
-    """The verdict on what is recommended, by the tiers that the recommendation asks for."""
-    if best is None:
-        return Judgement("open", {}, 2, limit)
+def judged(best: Row, limit: float) -> Judgement:
+    """The verdict on what is recommended."""
     leaks = {tier: leak.score for tier in TIERS if (leak := best.tier(tier)) is not None}
     return Judgement(best.protection, leaks, best.first.classes, limit, best.first.hosts, best.method)
 
