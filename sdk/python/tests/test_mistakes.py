@@ -175,7 +175,9 @@ def test_semicolons_are_read_and_said(fake_host: FakeHost, tmp_path: Path, capsy
     assert lines[0] == "mrn,note,urgent,predicted,probability" and len(lines) == 61
 
 
-@pytest.mark.parametrize(("encoding", "given"), [("utf-8-sig", None), ("utf-16", None), ("latin-1", "latin-1")])
+@pytest.mark.parametrize(
+    ("encoding", "given"), [("utf-8-sig", None), ("utf-8-sig", "UTF-8"), ("utf-16", None), ("cp1252", "cp1252")]
+)
 def test_encodings_are_read(tmp_path: Path, encoding: str, given: str | None) -> None:
     (tmp_path / "a.csv").write_bytes("text,label\ncafé,x\nthé,y\n".encode(encoding))
     from blindtune.data import read_dataset
@@ -241,6 +243,8 @@ def test_a_file_of_chats_becomes_texts_and_labels(tmp_path: Path) -> None:
     assert "the user's message is read as the text, the assistant's as the label" in source.notes[0]
     data = read_dataset(source)
     assert data.texts == ("hello", "bye") and data.label_names == ("no", "yes")
+    (tmp_path / "c.jsonl").write_text('{"text": "a", "label": 1, "messages": []}\n{"text": "b", "label": 2}\n')
+    assert read_dataset(tmp_path / "c.jsonl").texts == ("a", "b"), "a column of that name is left alone"
     (tmp_path / "b.jsonl").write_text(chat("be brief", "hello", "yes", "more"))
     with pytest.raises(DataError, match=r"b\.jsonl, line 1: .*not 2 of the user and 1 of the assistant"):
         read_dataset(tmp_path / "b.jsonl")

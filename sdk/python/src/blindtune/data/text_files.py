@@ -34,8 +34,7 @@ def table(path: Path, kind: str, encoding: str | None) -> Source:
 def json_lines(path: Path, encoding: str | None) -> Source:
     """One JSON object a line. Chats as OpenAI's fine-tuning takes them become a text and a label."""
     content, notes = text_of_file(path, encoding)
-    first = next((line for line in content.split("\n") if line.strip()), "")
-    if '"messages"' not in first:
+    if not _starts_with_a_chat(content):
         return Source(path.name, _json_records(content, path.name), notes=notes)
     said = "a file of chats: the user's message is read as the text, the assistant's as the label"
     return Source(path.name, _chats(_json_records(content, path.name)), notes=(*notes, said))
@@ -44,6 +43,8 @@ def json_lines(path: Path, encoding: str | None) -> Source:
 def text_of_file(path: Path, encoding: str | None) -> tuple[str, tuple[str, ...]]:
     """The text of a file: UTF-8 or UTF-16 by its mark, or as `encoding` says; with what was found out."""
     body = path.read_bytes()
+    if encoding is not None and encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+        encoding = None
     found = encoding or next((name for mark, name in MARKS.items() if body.startswith(mark)), "utf-8-sig")
     try:
         content = body.decode(found)
@@ -88,6 +89,16 @@ def _json_records(content: str, name: str) -> Iterator[Record]:
         if not isinstance(row, dict):
             raise DataError(f"{name}, line {line}: not a JSON object")
         yield f"{name}, line {line}", row
+
+
+def _starts_with_a_chat(content: str) -> bool:
+    """Whether the first row has messages, and no text beside them."""
+    first = next((line for line in content.split("\n") if line.strip()), "")
+    try:
+        row = json.loads(first)
+    except ValueError:
+        return False  # said with its line, as soon as rows are read
+    return isinstance(row, dict) and isinstance(row.get("messages"), list) and not {"text", "label"} & row.keys()
 
 
 def _chats(records: Iterator[Record]) -> Iterator[Record]:
