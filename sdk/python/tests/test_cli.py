@@ -163,6 +163,7 @@ def test_a_table_of_pairs_goes_in_and_out(
         (["--text", "a", "--text", "b", "--pair", "c"], "2 --text and 1 --pair"),
         (["--data", str(data), "--text", "a"], "--data and --text: one of them"),
         (["--data", str(tmp_path / "out.csv")], "there is a column 'predicted' already"),
+        (["--data", str(data), "--out", str(tmp_path / "no" / "out.csv")], "there is no folder"),
         (["--data", str(data), "--out", "out.doc"], "the name must end in .csv, .tsv, .jsonl"),
     ):
         assert main([*ask, *words]) == 2

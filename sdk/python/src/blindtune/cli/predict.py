@@ -48,8 +48,7 @@ class Asked(Columns):
 
 def predict(asked: Asked, hosts: Hosts, talk: Talk) -> int:
     """Print what is predicted of each text, one line each: label and probability, value, or spans as JSON."""
-    if asked.out is not None and asked.out.suffix.lower() not in TABLES:
-        raise ArgumentError(f"--out {asked.out}: the name must end in {', '.join(TABLES)}")
+    _check_out(asked.out)
     if asked.data is not None:
         rows, texts = _from_table(asked)
     else:
@@ -66,6 +65,16 @@ def predict(asked: Asked, hosts: Hosts, talk: Talk) -> int:
     else:
         _write_table(asked.out, rows, answers)
     return DONE
+
+
+def _check_out(out: Path | None) -> None:
+    """Before the work, not after."""
+    if out is None:
+        return
+    if out.suffix.lower() not in TABLES:
+        raise ArgumentError(f"--out {out}: the name must end in {', '.join(TABLES)}")
+    if not out.parent.is_dir():
+        raise ArgumentError(f"--out {out}: there is no folder {out.parent}")
 
 
 def _given(asked: Asked) -> list[Text]:
