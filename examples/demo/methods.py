@@ -1,4 +1,4 @@
-"""Trains one method over HTTP and measures what its worst-off host saw.
+"""Trains one method over HTTP and measures what the host that can guess best saw.
 
 Owns: the order train, evaluate, audit, and the samples for the picture. Must never: hand a label to a host.
 """
@@ -179,7 +179,7 @@ def _worst_set(leak: LeakReport) -> int:
 
 
 def _worst_gradients(tuner: Tuner, leak: LeakReport) -> Seen | None:
-    """What the worst-off host was sent for one set, each row scaled to length one, as the host itself might do.
+    """What the host that can guess best was sent for one set, each row scaled to length one, as it might do itself.
 
     Attacks are named `gradients/host{k}/set{i}.share{j}/{attack}`.
     """

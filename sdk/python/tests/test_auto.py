@@ -344,10 +344,11 @@ def test_the_shell_says_what_was_tried_and_what_could_be(
     assert main(words) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert any(line.startswith("p3eft (hurdle): not tried; it may give more;") for line in lines)
-    assert lines[-2] == "result: side (blind)" and lines[-1].startswith("protection: blind:")
+    assert lines[-3] == "result: side (blind)" and lines[-2].startswith("protection: blind:")
     assert main([*words, "--accept", "hurdle", "--steps", "100"]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
-    assert lines[-2] == "result: p3eft (hurdle)" and lines[-1].startswith("protection: hurdle:")
+    at = lines.index("result: p3eft (hurdle)")
+    assert lines[at + 1].startswith("protection: hurdle:") and "rivate enough" in lines[at + 2].lower()[1:]
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert [one["method"] for one in report["decision"]["candidates"]] == ["side", "lora", "p3eft"]
     assert main(["evaluate", "--run", str(tmp_path / "run"), "--data", str(name)]) == 0

@@ -54,7 +54,11 @@ def test_integer_labels_sort_by_value(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "a", "label": 1}\n{"text": 5, "label": 1}\n', "line 2: no `text`"),
         ("a.jsonl", '{"text": "a", "label": 1}\nnot json\n', "line 2: not JSON"),
         ("a.jsonl", "[1]\n", "line 1: not a JSON object"),
-        ("a.jsonl", '{"text": "a", "label": [1]}\n', "line 1: no `label`"),
+        (
+            "a.jsonl",
+            '{"text": "a", "label": [1]}\n',
+            "line 1: `label` is a list; .* task multilabel",
+        ),
         ("a.tsv", "text\tlabel\nfine\t1\n", "only one label"),
         ("a.tsv", "text\tlabel\n", "no rows"),
         ("a.txt", "text\tlabel\n", "must end in"),

@@ -23,7 +23,9 @@ from fake_host import FakeHost
 from frontier_points import EVIL, Page, leak, point, report
 
 from blindtune import DataError, RunError, SettingsError
-from blindtune.cli import _parser, main
+from blindtune.cli import main
+from blindtune.cli.app import commands
+from blindtune.cli.setting_options import AllSettings, given_settings
 from blindtune.frontier import Plan, Rows, Where, make_grid, run_frontier
 from blindtune.frontier.estimate import Estimator, Measured, parse_budget, units
 from blindtune.frontier.grid import GridPoint
@@ -261,7 +263,7 @@ def test_what_fails_is_said() -> None:
     said = "\n".join(failures(rows, 0.60))
     for words in (
         "p3eft: leaks more than 0.60 in tier 3 0.98 (activations: h0/kmeans), tier 4 0.80",
-        "p3eft: an attacker who knew where to look would find more: tier 1 up to 0.90",
+        "p3eft: the best attack chosen with the labels, an upper bound, finds more: tier 1 up to 0.90",
         "half: not attacked in tier 1, 2, 3, 4",
         "p3eft: activations fell to 0.30",
         "p3eft: the shuffled control is above chance in tier 2",
@@ -288,11 +290,10 @@ def test_the_command_recommended_trains_at_the_point() -> None:
     one = point("p3eft", 0, hosts=2, settings=settings.to_dict(), tiers={0: leak(0.5), 1: leak(0.5)})
     words = shlex.split(train_command(summarize([one])[0], report([one]).about))
     assert words[:2] == ["blindtune", "train"]
-    options = _parser().parse_args(words[1:])
-    names = Settings.from_dict({}).to_dict()
-    given = {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
+    options = commands().commands["train"].make_context("train", words[2:]).params
+    given = given_settings(AllSettings(**{name: options[name] for name in Settings().to_dict()}))
     assert Settings.from_dict(given).resolve(2) == settings
-    assert options.host == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+    assert options["host"] == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
 
 
 def test_the_price_is_that_of_two_sets_and_two_shares() -> None:

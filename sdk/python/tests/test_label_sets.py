@@ -96,7 +96,7 @@ def test_labels_that_attacks_go_by_are_those_of_the_most_even_label() -> None:
         ([["a"], float("nan")], None, "row 2: no `label`"),
         ([["a"], 5], None, "row 2: `label` is neither a list of labels nor a string"),
         ([["a"], {"a": 1}], None, "row 2: `label` is neither"),
-        ([["a"], [["b"]]], None, "row 2: no `label`"),
+        ([["a"], [["b"]]], None, "row 2: `label` has a list within its list"),
         ([["a"], ["c"]], ["a", "b"], "row 2: label 'c' is not one of a, b"),
         ([[], []], None, "no row has a label"),
     ],

@@ -69,6 +69,14 @@ def test_a_type_says_how_a_setting_is_written() -> None:
             read[name](text)
 
 
+def test_every_setting_is_described_once_with_its_range_and_default() -> None:
+    assert all(kind.says and kind.panel for kind in SETTING_TYPES.values())
+    assert len({kind.says for kind in SETTING_TYPES.values()}) == len(SETTING_TYPES)
+    assert SETTING_TYPES["rank"].help == "rank of the LoRA adapters; above 0; default 8"
+    assert "at least 0 and below 1" in SETTING_TYPES["dropout"].help
+    assert Settings().rank == 8 and Settings().lr is None, "a described default is a default"
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

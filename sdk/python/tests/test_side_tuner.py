@@ -206,8 +206,9 @@ def test_the_shell_says_the_class_of_protection(
     name.write_text("text\tlabel\n" + "\n".join(rows) + "\n")
     words = ["train", "--data", str(name), "--model", "toy", "--host", fake_host.url, "--method", "side", "--quiet"]
     assert main([*words, "--run", str(tmp_path / "run"), "--epochs", "2", "--networks", "1"]) == 0
-    last = capsys.readouterr().out.strip().splitlines()[-1]
+    *_, last, verdict = capsys.readouterr().out.strip().splitlines()
     assert last.startswith("protection: blind: nothing that a host receives depends on a label;")
+    assert verdict.startswith("no limit applies: the texts alone tell anybody ")
     asked = ["evaluate", "--run", str(tmp_path / "run"), "--data", str(name)]
     assert main(asked) == 0
     assert capsys.readouterr().out.startswith("rows ")

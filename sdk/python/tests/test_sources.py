@@ -75,7 +75,7 @@ def test_a_mapping_of_columns() -> None:
 
 
 def test_anything_else_is_refused_with_what_can_be_read() -> None:
-    with pytest.raises(DataError, match=r"cannot read a int: pass a file \(\.tsv.*parquet\)"):
+    with pytest.raises(DataError, match=r"cannot read a int: pass a file \(\.tsv.*xlsx\)"):
         read_dataset(5)
 
 

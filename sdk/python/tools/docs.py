@@ -18,6 +18,8 @@ import pdoc
 from pdoc.doc import Class, Doc, Module, Variable
 
 PACKAGE = "blindtune"
+SHELL = ["blindtune", "cli"]
+"""Nobody imports it; `blindtune --help` is its reference."""
 NEEDS = {"blindtune.torch": "torch", "blindtune.private.side.ladder": "torch"}
 
 
@@ -42,7 +44,8 @@ def _modules() -> Iterator[str]:
     for name in getattr(package, "__all__", ()):
         getattr(package, name)  # loaded when first asked for; pdoc looks only at what is there
     for found in pkgutil.walk_packages(package.__path__, f"{PACKAGE}."):
-        if not any(part.startswith("_") for part in found.name.split(".")):
+        hidden = any(part.startswith("_") for part in found.name.split("."))
+        if not hidden and found.name.split(".")[:2] != SHELL:
             yield found.name
 
 

@@ -3,16 +3,18 @@
 Owns: the public names of the data. Must never: know a host, or what is trained on the rows.
 
     dataset.py     texts with their labels, batches, and the file that is uploaded
-    sources.py     files, tables and Hugging Face datasets, opened
+    sources.py     files, tables and Hugging Face datasets, opened (text_files.py: encodings and delimiters)
+    source.py      what they become: rows with a place to name
     label_sets.py  several labels for a row
     spans.py       labels that stand in the text; alignment.py finds the tokens of a backbone there
     columns.py     which column is the text, its pair and the label
 """
 
+from ..tasks import TASKS
 from .chunks import evaluation_chunks, upload_bytes
 from .columns import Text
-from .dataset import TASKS, Batches, Dataset, read_dataset, read_texts, text_lengths
-from .sources import DataError
+from .dataset import Batches, Dataset, read_dataset, read_texts, text_lengths
+from .source import DataError
 from .spans import Span, from_tags, to_tags
 
 __all__ = [

@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from .sources import DataError
+from .source import DataError
 
 TEXT, PAIR = "text", "text_pair"
 PAIRS = (("sentence1", "sentence2"), ("question", "sentence"), ("premise", "hypothesis"), ("question1", "question2"))
@@ -59,7 +59,10 @@ def _known(names: Collection[str], place: str) -> tuple[str, str | None]:
         return both
     if SINGLE in names:
         return SINGLE, pair
-    raise DataError(f"{place}: no column `text` or `sentence`, and no known pair, in {sorted(names)}")
+    raise DataError(
+        f"{place}: no column `text` or `sentence`, and no known pair, in {sorted(names)}; name yours: --text-column "
+        "and --label-column (in Python text=, label=)"
+    )
 
 
 def text_of(row: Mapping[str, object], columns: Columns, place: str) -> Text:
@@ -85,7 +88,12 @@ def label_of(row: Mapping[str, object], columns: Columns, place: str, names: tup
         if number is None or not -1 <= number < len(names):
             raise DataError(f"{place}: label {value!r} is not a number below {len(names)}")
         value = names[number] if number >= 0 else None
-    if value is None or isinstance(value, (dict, list, tuple)) or not str(value).strip():
+    if isinstance(value, (list, tuple)):
+        raise DataError(f"{place}: `{columns.label}` is a list; rows with several labels are task multilabel")
+    if columns.label is None:
+        named = ", ".join(row) or "none"
+        raise DataError(f"{place}: no `{LABELS[0]}` among the columns {named}; name it with --label-column")
+    if value is None or isinstance(value, dict) or not str(value).strip():
         raise DataError(f"{place}: no `{columns.label or LABELS[0]}`")
     whole = _whole(value) if isinstance(value, float) else None  # a column of 0.0 and 1.0 was whole numbers once
     return str(value if whole is None else whole).strip()
@@ -99,7 +107,8 @@ def value_of(row: Mapping[str, object], columns: Columns, place: str) -> float:
     try:
         value = float(cell)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise DataError(f"{place}: `{columns.label}` is not a number ({cell!r})") from None
+        comma = "; write a point for the decimal comma" if isinstance(cell, str) and "," in cell else ""
+        raise DataError(f"{place}: `{columns.label}` is not a number ({cell!r}){comma}") from None
     if not math.isfinite(value):
         raise DataError(f"{place}: `{columns.label}` is {value}")
     return value

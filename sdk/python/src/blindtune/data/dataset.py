@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..arrays import F32, I64
+from ..tasks import TASKS
 from .columns import LABELS, PAIR, VALUES, Columns, Text, Wanted, label_of, text_of, value_of
 from .label_sets import LABEL_SETS, indicator, labels_of, most_even, nearest_half
-from .sources import DataError, Source, open_source
+from .source import DataError, Source
+from .sources import open_source
 from .spans import Span, kinds_of, span_names, tagged
 
 __all__ = ["Batches", "DataError", "Dataset", "Text", "read_dataset", "read_texts"]
 
-TASKS = ("classification", "regression", "multilabel", "tokens")
 HALVES = ("below", "above")
 """Label names of a regression: below or above the median, which is what attacks and regularizers go by."""
+NAMES_SHOWN = 10
 BATCHES_PER_CHUNK = 50
 GROUPED_FROM = 200
 """Batches of an epoch from which on rows of similar lengths share one. In fewer they would meet the same rows in each
@@ -135,9 +137,17 @@ def read_dataset(
     return _labelled(open_source(data), label_names, task, Wanted(text, text_pair, label))
 
 
-def read_texts(data: Any) -> list[Text]:
+def read_texts(data: Any, *, text: str | None = None, text_pair: str | None = None) -> list[Text]:
     """Read the texts of anything that `read_dataset` takes, with or without labels."""
-    return [text_of(row, columns, place) for place, row, columns in _rows(open_source(data), Wanted(), LABELS)]
+    return [found for _, found in rows_with_texts(open_source(data), text, text_pair)]
+
+
+def rows_with_texts(
+    source: Source, text: str | None = None, text_pair: str | None = None
+) -> list[tuple[Mapping[str, object], Text]]:
+    """Every row with its text; the columns are found as `read_dataset` does it."""
+    rows = _rows(source, Wanted(text, text_pair), LABELS)
+    return [(row, text_of(row, columns, place)) for place, row, columns in rows]
 
 
 @dataclass(frozen=True)
@@ -214,7 +224,7 @@ def _labelled(source: Source, label_names: Iterable[str] | None, task: str, want
     numbers = {name: k for k, name in enumerate(known)}
     for name, place in zip(names, places, strict=True):
         if name not in numbers:
-            raise DataError(f"{place}: label {name!r} is not one of {', '.join(known)}")
+            raise DataError(f"{place}: label {name!r} is not one of {_listed(known)}")
     if len(known) < 2:
         raise DataError(f"{source.name}: only one label ({known[0]}); a classifier needs two")
     return Dataset(tuple(texts), np.array([numbers[n] for n in names], dtype=np.int64), known)
@@ -231,7 +241,12 @@ def _regression(source: Source, label_names: Iterable[str] | None, wanted: Wante
     if not texts:
         raise DataError(f"{source.name}: no rows")
     values = np.array(numbers, dtype=np.float32)
-    return Dataset(tuple(texts), (values > np.median(values)).astype(np.int64), HALVES, values)
+    if len(set(numbers)) == 1:
+        raise DataError(f"{source.name}: every `label` is {numbers[0]:g}; there is nothing to predict")
+    above = values > np.median(values)
+    if not above.any():  # more than half of the rows have the largest value
+        above = values == values.max()
+    return Dataset(tuple(texts), above.astype(np.int64), HALVES, values)
 
 
 def _multilabel(source: Source, label_names: Iterable[str] | None, wanted: Wanted) -> Dataset:
@@ -261,7 +276,7 @@ def _spanned(source: Source, label_names: Iterable[str] | None, wanted: Wanted) 
         text, spans = tagged(row, wanted, place, source.label_names)
         for span in spans:
             if known is not None and span.label not in known:
-                raise DataError(f"{place}: label {span.label!r} is not one of {', '.join(known)}")
+                raise DataError(f"{place}: label {span.label!r} is not one of {_listed(known)}")
         texts.append(text)
         rows.append(spans)
     if not texts:
@@ -284,6 +299,22 @@ def _row(text: Any, label: Any, index: int) -> dict[str, object]:
     except (TypeError, ValueError):
         raise DataError(f"row {index + 1}: neither a text nor a pair of texts, but {type(text).__name__}") from None
     return {"text": first, PAIR: second, LABELS[0]: label}
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names, cut where there are many; numbers among them are no labels, more likely."""
+    if len(names) <= NAMES_SHOWN:
+        return ", ".join(names)
+    hint = "; for numbers to predict: task regression" if all(map(_is_number, names)) else ""
+    return f"{', '.join(names[:NAMES_SHOWN])} and {len(names) - NAMES_SHOWN} more{hint}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _sorted_names(names: set[str]) -> tuple[str, ...]:

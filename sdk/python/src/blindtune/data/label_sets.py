@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arrays import F32, I64, AnyArray
 from .columns import Columns, label_of
-from .sources import DataError
+from .source import DataError
 
 LABEL_SETS = ("labels", "label")
 """Columns that are known."""
@@ -35,6 +35,8 @@ def labels_of(
     if isinstance(cell, Mapping) or not isinstance(cell, Iterable):
         raise DataError(f"{place}: `{field}` is neither a list of labels nor a string with {SEPARATOR} between them")
     items = sorted(cell, key=str) if isinstance(cell, (set, frozenset)) else list(cell)
+    if any(isinstance(item, (list, tuple)) for item in items):
+        raise DataError(f"{place}: `{field}` has a list within its list")
     only = Columns(columns.text, None, field)
     return tuple(dict.fromkeys(label_of({field: item}, only, place, names) for item in items))
 

@@ -1,52 +1,35 @@
 """Where labelled texts come from: files, data frames and datasets, all as rows with a place to name in an error.
 
-Owns: formats and their optional packages. Must never: know what a column means; see columns.py and dataset.py.
+Owns: formats and their optional packages; text_files.py has those without one. Must never: know what a column means;
+see columns.py and dataset.py.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ..errors import BlindtuneError
 from ..extras import need
+from .source import DataError, Record, Source
+from .text_files import json_lines, table
+
+__all__ = ["DataError", "Record", "Source", "open_source"]
 
 PARQUET_ROWS = 4096
-SUFFIXES = ".tsv, .csv, .jsonl, .ndjson or .parquet"
-
-Record = tuple[str, Mapping[str, object]]
-"""Where a row stands ("notes.csv, line 3"), and its fields."""
+SUFFIXES = ".tsv, .csv, .jsonl, .ndjson, .parquet or .xlsx"
+ON_THE_HUB = "hf:"
 
 
-class DataError(BlindtuneError, ValueError):
-    """Data that cannot be read as labelled text; the message names the file and the line, or the row."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Rows from anywhere. `columns` is None where rows may differ (JSONL)."""
-
-    name: str
-    records: Iterable[Record]
-    columns: tuple[str, ...] | None = None
-    label_names: Mapping[str, tuple[str, ...]] | None = None
-    """Names of integer labels by column, as Hugging Face's ClassLabel keeps them."""
-
-    @property
-    def head(self) -> str:
-        """The place of the column names."""
-        return f"{self.name}, line 1" if self.name.endswith((".tsv", ".csv")) else self.name
-
-
-def open_source(data: Any) -> Source:
-    """A file by its suffix, a pandas DataFrame, a Hugging Face dataset, a mapping of columns, or a sequence of rows."""
+def open_source(data: Any, encoding: str | None = None) -> Source:
+    """A file by its suffix, `hf:NAME:SPLIT`, a data frame, a Hugging Face dataset, columns, or a sequence of rows."""
+    if isinstance(data, Source):
+        return data
     if isinstance(data, (str, Path)):
-        return _from_file(Path(data))
+        if str(data).startswith(ON_THE_HUB):
+            return _from_hub(str(data))
+        return _from_file(Path(data), encoding)
     package = type(data).__module__.partition(".")[0]
     if package == "pandas" and hasattr(data, "columns"):
         return _from_pandas(data)
@@ -57,65 +40,89 @@ def open_source(data: Any) -> Source:
     if isinstance(data, Sequence) and all(isinstance(row, Mapping) for row in data):
         return Source("rows", ((f"row {k + 1}", row) for k, row in enumerate(data)))
     raise DataError(
-        f"cannot read a {type(data).__name__}: pass a file ({SUFFIXES}), a pandas DataFrame, a Hugging Face dataset, "
-        "a mapping of columns or a list of rows"
+        f"cannot read a {type(data).__name__}: pass a file ({SUFFIXES}), hf:NAME:SPLIT, a pandas DataFrame, a Hugging "
+        "Face dataset, a mapping of columns or a list of rows"
     )
 
 
 # Files.
 
 
-def _from_file(path: Path) -> Source:
+def _from_file(path: Path, encoding: str | None) -> Source:
     kind = path.suffix.lower()
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: pass one file of it ({_files_in(path)})")
     if kind == ".parquet":
         return _from_parquet(path)
-    if kind not in (".tsv", ".csv", ".jsonl", ".ndjson"):
-        raise DataError(f"{path.name}: the name must end in {SUFFIXES}")
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name}: not UTF-8 (byte {error.start})") from None
+    if kind == ".xlsx":
+        return _from_xlsx(path)
     if kind in (".jsonl", ".ndjson"):
-        return Source(path.name, _json_records(content, path.name))
-    lines = _table_lines(content, path.name, kind)
-    _, header = next(lines, ("", []))
-    columns = tuple(name.strip() for name in header)
-    return Source(path.name, _table_records(lines, columns), columns)
+        return json_lines(path, encoding)
+    if kind in (".tsv", ".csv"):
+        return table(path, kind, encoding)
+    more = "; save it as .xlsx or .csv" if kind in (".xls", ".ods") else ""
+    raise DataError(f"{path.name}: the name must end in {SUFFIXES}, or be hf:NAME:SPLIT{more}")
 
 
-def _json_records(content: str, name: str) -> Iterator[Record]:
-    for line, text in enumerate(content.split("\n"), start=1):
-        if not text.strip():
+def _files_in(folder: Path) -> str:
+    known = sorted(one.name for one in folder.iterdir() if one.suffix.lower() in SUFFIXES.replace(",", " ").split())
+    return ", ".join(known[:5]) if known else f"none here is {SUFFIXES}"
+
+
+def _from_xlsx(path: Path) -> Source:
+    if not path.is_file():
+        raise FileNotFoundError(2, "no such file", str(path))
+    openpyxl = need("openpyxl", "xlsx", f"{path.name}: reading Excel files")
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except Exception as error:  # openpyxl's own classes, and those of zip and XML
+        raise DataError(f"{path.name}: not an Excel file ({error})") from None
+    sheet = book.worksheets[0]
+    lines = sheet.iter_rows(values_only=True)
+    header = next(lines, ())
+    columns = tuple(str(name).strip() for name in header if name is not None)
+    if len(columns) != len([name for name in header[: len(columns)] if name is not None]):
+        raise DataError(f"{path.name}, row 1: a column in the middle has no name")
+    others = len(book.worksheets) - 1
+    notes = (f"the first sheet is read, {sheet.title!r}, and not the {others} others",) if others else ()
+    return Source(path.name, _xlsx_records(lines, columns, path.name), columns, notes=notes)
+
+
+def _xlsx_records(lines: Iterator[tuple[Any, ...]], columns: tuple[str, ...], name: str) -> Iterator[Record]:
+    for row, cells in enumerate(lines, start=2):
+        if all(cell is None for cell in cells):
             continue
+        if any(cell is not None for cell in cells[len(columns) :]):
+            raise DataError(f"{name}, row {row}: a cell stands beyond the last named column")
+        yield f"{name}, row {row}", dict(zip(columns, cells, strict=False))
+
+
+# Hugging Face's hub.
+
+
+def _from_hub(name: str) -> Source:
+    """`hf:NAME:SPLIT`, `hf:NAME/CONFIG:SPLIT` or `hf:OWNER/NAME/CONFIG:SPLIT`."""
+    dataset, _, split = name.removeprefix(ON_THE_HUB).partition(":")
+    if not split:
+        raise DataError(f"{name}: say which split, as {ON_THE_HUB}{dataset}:train")
+    datasets = need("datasets", "datasets", f"{name}: reading data sets of the hub")
+    problem: Exception | None = None
+    for where in _hub_names(dataset):
         try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{name}, line {line}: not JSON ({error.msg})") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{name}, line {line}: not a JSON object")
-        yield f"{name}, line {line}", row
+            return _from_hugging_face(datasets.load_dataset(*where, split=split))
+        except DataError:
+            raise
+        except Exception as error:  # of datasets, its hub client and the network
+            problem = problem or error
+    raise DataError(f"{name}: {str(problem).splitlines()[0] if str(problem) else type(problem).__name__}")
 
 
-def _table_lines(content: str, name: str, kind: str) -> Iterator[tuple[str, list[str]]]:
-    quoting: Literal[0, 3] = 3 if kind == ".tsv" else 0  # QUOTE_NONE, QUOTE_MINIMAL
-    delimiter = "\t" if kind == ".tsv" else ","
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-    while True:
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            raise DataError(f"{name}, line {reader.line_num}: {error}") from None
-        if fields is None:
-            return
-        if fields:
-            yield f"{name}, line {reader.line_num}", fields
-
-
-def _table_records(lines: Iterator[tuple[str, list[str]]], columns: tuple[str, ...]) -> Iterator[Record]:
-    for place, fields in lines:
-        if len(fields) != len(columns):
-            raise DataError(f"{place}: {len(fields)} columns, the header has {len(columns)}")
-        yield place, dict(zip(columns, fields, strict=True))
+def _hub_names(dataset: str) -> list[tuple[str, ...]]:
+    """What `a/b` may be: the data set b of a, or the configuration b of a."""
+    parts = dataset.split("/")
+    if len(parts) == 2:
+        return [(dataset,), (parts[0], parts[1])]
+    return [("/".join(parts[:2]), *parts[2:])]
 
 
 def _from_parquet(path: Path) -> Source:

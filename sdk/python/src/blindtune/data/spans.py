@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arrays import F32
 from .columns import SINGLE, TEXT, Wanted
-from .sources import DataError
+from .source import DataError
 
 SPANS = ("entities", "spans", "labels", "label")
 TAGS = ("tags", "ner_tags")

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.stats import binom
 
 from ..audit import LeakReport, sample_rows
@@ -157,6 +158,7 @@ def _point(
         loss=float(quality["loss"]),
         steps=fit.steps,
         norm_ratio=finite(fit.norm_ratio),
+        majority=float(np.bincount(rows.dev.labels).max() / count),
         tiers=tier_leaks(leak),
         kinds=finite(leak_kinds(leak)),
         findings=findings(leak),

@@ -275,7 +275,7 @@ def _cost(rows: Sequence[Row]) -> str:
 
 
 def _attacks(rows: Sequence[Row]) -> str:
-    """The best attack of every tier, with its control and what an oracle would have had."""
+    """The best attack of every tier, with its control and the upper bound."""
     head = [
         "",
         "tier",
@@ -284,7 +284,7 @@ def _attacks(rows: Sequence[Row]) -> str:
         "95 %",
         "shuffled control",
         "excess on trained rows",
-        "picked by an oracle",
+        "upper bound: attack chosen with the labels",
         "needs",
     ]
     body = []
@@ -298,8 +298,8 @@ def _attacks(rows: Sequence[Row]) -> str:
                 body.append([*line, *numbers, _text(leak.assumption or "-")])
     words = (
         "The control is the same attack scored on shuffled labels and should read chance. The excess is what it finds "
-        "on rows trained on beyond fresh rows: near 0 means that it learned of the task, not of these rows. The oracle "
-        "chose among components with the labels in hand, which no host can: an upper bound."
+        "on rows trained on beyond fresh rows: near 0 means that it learned of the task, not of these rows. The upper "
+        "bound is the best attack chosen with the labels in hand, which no host can do."
     )
     return _section("attacks", "The attacks", _table("The worst seed's best attack", head, body), _paragraph(words))
 

@@ -70,6 +70,8 @@ class Point:
     bytes_up: int
     bytes_down: int
     norm_ratio: float | None = None
+    majority: float | None = None
+    """The larger class's share of the dev rows: what saying its name always reaches."""
     tiers: Mapping[int, TierLeak] = field(default_factory=dict)
     kinds: Mapping[str, float | None] = field(default_factory=dict)
     findings: tuple[Mapping[str, Any], ...] = ()

@@ -5,6 +5,7 @@ Owns: the judgement, in numbers. Must never: average a leak over seeds; the wors
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from .point import TIERS, Point, TierLeak
 GATED = (0, 1)
 """Tiers that the recommendation must pass; the others are told beside it."""
 LIMIT_OF_TWO = 0.60
+ABOVE_CHANCE = 4.0
+"""Standard errors by which an accuracy must be above the larger class's share, to be called more than chance."""
 COLLAPSE = 0.6
 CONTROL_OFF = 0.05
 
@@ -54,6 +57,17 @@ class Row:
     def accuracy_range(self) -> tuple[float, float]:
         """The lowest and the highest end of the seeds' intervals."""
         return min(p.accuracy_low for p in self.points), max(p.accuracy_high for p in self.points)
+
+    @property
+    def chance_accuracy(self) -> float:
+        """What saying the commonest label always reaches; guessing, where a file does not say."""
+        return max(p.majority if p.majority is not None else 1.0 / p.classes for p in self.points)
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the accuracy is more than chance. All seeds are measured on the same rows, which count once."""
+        base, rows = self.chance_accuracy, self.first.rows_dev
+        return self.accuracy > base + ABOVE_CHANCE * math.sqrt(base * (1.0 - base) / max(1, rows))
 
     @property
     def seconds(self) -> float:
@@ -144,7 +158,13 @@ def pareto(rows: Sequence[Row], tiers: Iterable[int] = GATED) -> tuple[Row, ...]
 
 
 def recommend(rows: Sequence[Row], limit: float) -> Row | None:
-    """The most accurate setting whose tier 0 and 1 leak is at most `limit` in every seed."""
+    """The most accurate setting whose tier 0 and 1 leak is at most `limit` in every seed, if it is above chance."""
+    best = most_accurate(rows, limit)
+    return best if best is not None and best.above_chance else None
+
+
+def most_accurate(rows: Sequence[Row], limit: float) -> Row | None:
+    """The most accurate setting below the limit, though it may have learned nothing."""
     passing = [row for row in rows if (leak := row.worst()) is not None and leak <= limit]
     return max(passing, key=lambda row: row.accuracy, default=None)
 
@@ -200,7 +220,9 @@ def _row_failures(row: Row, limit: float) -> list[str]:
         if leak.score <= limit and leak.oracle is not None and leak.oracle > limit
     ]
     if hidden:
-        found.append(f"{row.name}: an attacker who knew where to look would find more: {', '.join(hidden)}")
+        found.append(
+            f"{row.name}: the best attack chosen with the labels, an upper bound, finds more: {', '.join(hidden)}"
+        )
     absent = [str(tier) for tier in expected_tiers(row.method) if row.tier(tier) is None]
     if absent:
         found.append(f"{row.name}: not attacked in tier {', '.join(absent)}")

@@ -13,8 +13,9 @@ from typing import Any
 from ..audit import ShareBound
 from ..training.protection import MEANING
 from ..training.settings import Settings
+from ..training.verdict import Judgement
 from .point import TIERS, LeftOut, Report
-from .summary import GATED, Cost, Row, best_by_class, expected_tiers, least_leaking, recommend
+from .summary import GATED, Cost, Row, best_by_class, expected_tiers, least_leaking, most_accurate, recommend
 
 TIER_NAMES = {
     0: "standard attacks",
@@ -72,7 +73,14 @@ def in_short(report: Report, rows: Sequence[Row]) -> list[str]:
 
 
 def _none_passes(rows: Sequence[Row], limit: float) -> str:
-    least = least_leaking(rows)
+    least, idle = least_leaking(rows), most_accurate(rows, limit)
+    if idle is not None:
+        return (
+            f"No point can be recommended: of those with a leak of at most {limit:.2f} the most accurate, "
+            f"“{idle.name}”, has accuracy {idle.accuracy:.3f}, and saying the commonest label always has "
+            f"{idle.chance_accuracy:.3f}; on {idle.first.rows_dev} rows that is no difference. Train longer (--steps), "
+            "on more rows, or accept a larger --limit."
+        )
     if least is None:
         return f"No point can be recommended: none was attacked in both tier 0 and 1, which {limit:.2f} is asked of."
     return (
@@ -80,6 +88,12 @@ def _none_passes(rows: Sequence[Row], limit: float) -> str:
         f"{least.worst() or 0.0:.2f} at accuracy {least.accuracy:.3f}. With these settings, train only where the "
         "host may know the labels, or keep the backbone frozen and train a head at home."
     )
+
+
+def judged(best: Row, limit: float) -> Judgement:
+    """The verdict on what is recommended."""
+    leaks = {tier: leak.score for tier in TIERS if (leak := best.tier(tier)) is not None}
+    return Judgement(best.protection, leaks, best.first.classes, limit, best.first.hosts, best.method)
 
 
 def _floor(rows: Sequence[Row], limit: float) -> list[str]:

@@ -1,14 +1,17 @@
 """What the types of settings say about their values: words to choose from, bounds, and how one is read from text.
 
-Owns: the reading of type hints, and the checks that follow from them alone. Must never: know a setting by its name.
+Owns: the reading of type hints, the checks that follow from them alone, and where a setting's description stands. Must
+never: know a setting by its name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
 
 
 class SettingsError(ValueError):
@@ -21,6 +24,11 @@ class Above:
 
     limit: float
 
+    @property
+    def words(self) -> str:
+        """The range, for help."""
+        return f"above {self.limit:g}"
+
     def refusal(self, value: float) -> str | None:
         """What is wrong with a value, if anything is."""
         return None if value > self.limit else f"must be above {self.limit:g}, not {value}"
@@ -32,6 +40,11 @@ class AtLeast:
 
     limit: float
 
+    @property
+    def words(self) -> str:
+        """The range, for help."""
+        return f"at least {self.limit:g}"
+
     def refusal(self, value: float) -> str | None:
         """What is wrong with a value, if anything is."""
         return None if value >= self.limit else f"must be at least {self.limit:g}, not {value}"
@@ -42,6 +55,11 @@ class Below:
     """The value must be smaller than this."""
 
     limit: float
+
+    @property
+    def words(self) -> str:
+        """The range, for help."""
+        return f"below {self.limit:g}"
 
     def refusal(self, value: float) -> str | None:
         """What is wrong with a value, if anything is."""
@@ -75,6 +93,17 @@ class OneOf:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A group of settings, as `--help` shows them; called, it is a setting of the group with its description."""
+
+    name: str
+
+    def __call__(self, default: T, says: str) -> T:
+        """A dataclass field, typed as its default."""
+        return field(default=default, metadata={"says": says, "panel": self.name})
+
+
+@dataclass(frozen=True)
 class SettingType:
     """The type of one setting: `Annotated[int, Above(0)] | None` is an int above zero that may be left open."""
 
@@ -84,6 +113,10 @@ class SettingType:
     optional: bool
     bounds: tuple[Above | AtLeast | Below | OneOf | WordOrNumbers, ...]
     default: Any
+    says: str = field(default="", compare=False)
+    """What it is, for people."""
+    panel: str = field(default="", compare=False)
+    """The group of settings that it is shown in."""
 
     @classmethod
     def of(cls, hint: Any, default: Any) -> SettingType:
@@ -107,6 +140,13 @@ class SettingType:
     def choices(self) -> tuple[str, ...]:
         """The words to choose from; none where any will do."""
         return next((bound.words for bound in self.bounds if isinstance(bound, OneOf)), ())
+
+    @property
+    def help(self) -> str:
+        """The description with what the type and the default add to it."""
+        ranges = [bound.words for bound in self.bounds if isinstance(bound, Above | AtLeast | Below)]
+        usual = [] if self.default in (None, (), False) else [f"default {self.default}"]
+        return "; ".join([self.says, *([" and ".join(ranges)] if ranges else []), *usual])
 
     @property
     def name(self) -> str:
@@ -139,5 +179,9 @@ class SettingType:
 def types_of(settings: type) -> Mapping[str, SettingType]:
     """The type of every field of a dataclass, in their order."""
     hints = get_type_hints(settings, include_extras=True)
-    defaults = {f.name: None if f.default is MISSING else f.default for f in fields(settings)}
-    return {name: SettingType.of(hints[name], default) for name, default in defaults.items()}
+    return {one.name: _type_of(hints[one.name], one) for one in fields(settings)}
+
+
+def _type_of(hint: Any, one: Field[Any]) -> SettingType:
+    plain = SettingType.of(hint, None if one.default is MISSING else one.default)
+    return replace(plain, says=one.metadata.get("says", ""), panel=one.metadata.get("panel", ""))

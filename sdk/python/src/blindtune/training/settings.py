@@ -1,8 +1,8 @@
-"""Every setting of a run, with its type and its default.
+"""Every setting of a run, with its type, its default and its description.
 
-Owns: names, types and defaults; setting_types.py reads the types, setting_rules.py says what follows from them. Must
-never: hold a secret, for settings are written to `run.json` and parts of them travel; or know a private part, which
-factory.py makes of them.
+Owns: names, types, defaults and descriptions; setting_types.py reads the types, setting_rules.py says what follows from
+them. Must never: hold a secret, for settings are written to `run.json` and parts of them travel; or know a private
+part, which factory.py makes of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from .auto_rules import settled_auto
 from .projections import projection, written
 from .setting_rules import settled
-from .setting_types import Above, AtLeast, Below, SettingsError, WordOrNumbers, types_of
+from .setting_types import Above, AtLeast, Below, Panel, SettingsError, WordOrNumbers, types_of
 
 __all__ = [
     "METHODS",
@@ -36,126 +36,136 @@ ClassWeights: TypeAlias = Annotated[str | tuple[float, ...], WordOrNumbers(("bal
 Share: TypeAlias = Annotated[float, AtLeast(0), Below(1)]
 
 
+COMMON, PRIVACY, SIDE = Panel("Common settings"), Panel("Privacy settings"), Panel("Side networks (method side)")
+OPTIMIZER, HOST, EXPERT = Panel("Optimizer settings"), Panel("Settings of the host's model"), Panel("Expert settings")
+
+
 @dataclass(frozen=True)
 class Settings:
-    """The method is the paper's (arXiv 2412.16669), the regularizer ours; docs/privacy.md has what they reach.
+    """Every setting of a run. What each one is stands with it, and in `blindtune train --help`.
 
-    `steps` (batches) wins over `epochs`; `warmup` None is a tenth of the steps;
-    `pooling` None is the family's own cut (cls, last or eos). `seed` travels with the job and orders the batches; what
-    hides something comes from the run's secret instead.
-
-    `obfuscation` None is shares where the tensors of a gradient go to several hosts or `shares` is given, else decoys
-    for p3eft and plain for the baselines. `shares` is how many tensors a gradient becomes; None is one per host, and
-    at least two. `max_gradient_error` None is 1e-3, and 0.05 on a bfloat16 backbone. `placement` says what several
-    hosts divide among them: the shares of each gradient, the steps (in turn, each with everything), or the adapter sets
-    (one each, so that no host sees another's). `accumulate` batches make one update, and the adapters stay as they are
-    meanwhile. `update_clip` and `update_noise` are those of `update_noise.UpdateNoise`; `label_epsilon` that of
-    label_privacy.py; `pslf_epsilon` and `pslf_labels` those of pslf.py.
-
-    `regularizer` is ours (camouflage.py) or the authors' probe (probe.py). `schedule` says how its weight goes
-    over the run: automatic (None means that for camouflage) looks every `audit_every` steps at what the attacks of
-    tiers 0 and 1 find and steers towards `max_leak`; a probe's ramps over `ramp_steps`. `on_leak` stop ends the run
-    when a look finds more than `max_leak`. `adapter_sets` None is 2, and under camouflage 1: more sets give a host
-    more to compare (benches/README.md). `head_lr` None is `lr`, and under camouflage three times that; `mult_std` None
-    is 0, and under camouflage 1.
-
-    Method side trains `side` networks: attentive, the larger ladder (extra `torch`), or pooled, which reads of each
-    text and level the first token, mean and largest values, a fraction of the bytes. It takes `layers` (the levels of
-    the backbone that are read: `all`, a number of them, evenly spaced, or which, `0,3,6` or `6,`, where 0 is the
-    embeddings' output), `fetch` (training rows' features by calls, of which a host keeps nothing, or by a features
-    job, which it works off by itself), `feature_dtype` and `project` (fewer bytes: whole numbers of 8 bits, and so many
-    components of each level, `96`, `pca:96`, `orthogonal:96:SEED` or a mapping of kind, dim and seed; both are made by
-    a features job, which `fetch` then is), `epochs`, `lr`, `batch_size`, `seed`, `dropout`, `side_width`,
-    `input_noise` (deviation of noise on standardised hidden states), `networks` (trained apart, their outputs
-    averaged), `held_out` (the share of rows that chooses the epoch) and `class_weights` (balanced, or a number for
-    each class in the order of `label_names`; they weigh the loss at home, and change nothing that a host is asked). The
-    rest is about hosts that see something of the training. What is None of `epochs`, `lr`, `batch_size`, `dropout` and
-    `side_width` is in `setting_rules.USUAL`.
-
-    Method auto trains side first. `wanted` is the score asked for on rows held out (`auto_decision.SCORES`); where side
-    stays below it, `accept` says how weak a class of protection may be tried: blind (none but side), bounded (also LoRA
-    under `label_epsilon`) or hurdle (also P3EFT). `epochs`, `lr`, `batch_size` and `dropout` are side's; the others
-    take theirs from `steps` and from what is usual.
+    The method is the paper's (arXiv 2412.16669), the regularizer ours; docs/privacy.md has what they reach. `seed`
+    travels with the job and orders the batches; what hides something comes from the run's secret instead. What is left
+    open of `epochs`, `lr`, `batch_size`, `dropout` and `side_width` is in `setting_rules.USUAL`.
     """
 
-    method: Literal["p3eft", "lora", "frozen", "side", "auto", "dc", "pslf"] = "p3eft"
-    wanted: Annotated[float, Above(0)] | None = None
-    accept: Literal["blind", "bounded", "hurdle"] = "blind"
-    adapter_sets: PositiveInt | None = None
+    method: Literal["p3eft", "lora", "frozen", "side", "auto", "dc", "pslf"] = COMMON(
+        "p3eft",
+        "side: networks trained at home on the host's hidden states, blind. p3eft: adapters on the host, gradients "
+        "split or mixed. auto: side first, and more where you accept it. frozen: a head alone. lora: nothing hidden. "
+        "dc, pslf: what others proposed",
+    )
+    wanted: Annotated[float, Above(0)] | None = COMMON(
+        None,
+        "of method auto: the score asked for on rows held out, as 0.9; without it side's result is taken",
+    )
+    accept: Literal["blind", "bounded", "hurdle"] = COMMON(
+        "blind",
+        "of method auto: the weakest class of protection that may be tried where side stays below what is wanted",
+    )
+    adapter_sets: PositiveInt | None = EXPERT(
+        None, "sets of adapters that are mixed at home; left open: 2, and 1 under camouflage or placement sets"
+    )
 
     # How a gradient travels.
-    obfuscation: ObfuscationKind | None = None
-    shares: PositiveInt | None = None
-    noise_scale: float = 100.0
-    decoys: PositiveInt = 3
-    max_gradient_error: PositiveFloat | None = None
-    placement: Literal["shares", "steps", "sets"] = "shares"
+    obfuscation: ObfuscationKind | None = PRIVACY(
+        None, "how a gradient travels; left open: shares over several hosts, decoys over one, plain for the baselines"
+    )
+    shares: PositiveInt | None = PRIVACY(
+        None, "tensors that a gradient becomes; left open: one for each host, and at least two"
+    )
+    noise_scale: float = EXPERT(100.0, "size of the noise on shares, as a multiple of the gradient")
+    decoys: PositiveInt = PRIVACY(3, "decoy gradients that are mixed with the real one, where one host has them all")
+    max_gradient_error: PositiveFloat | None = EXPERT(
+        None, "largest relative error of a gradient put together again; left open: 1e-3, on bfloat16 0.05"
+    )
+    placement: Literal["shares", "steps", "sets"] = PRIVACY(
+        "shares", "what several hosts divide: the shares of each gradient, the steps in turn, or the adapter sets"
+    )
 
     # What is learned at home.
-    coefficients: Literal["antisymmetric_n01", "averaged"] = "antisymmetric_n01"
-    mult_std: float | None = None
-    head: Literal["dense-tanh-linear", "linear"] = "dense-tanh-linear"
+    coefficients: Literal["antisymmetric_n01", "averaged"] = EXPERT("antisymmetric_n01", "how adapter sets are mixed")
+    mult_std: float | None = EXPERT(None, "spread of the mixing weights; left open: 0, and 1 under camouflage")
+    head: Literal["dense-tanh-linear", "linear"] = EXPERT("dense-tanh-linear", "the private head")
 
     # What the hosts run.
-    pooling: Literal["cls", "mean", "last", "eos"] | None = None
-    precision: Literal["float32", "bfloat16", "nf4"] = "float32"
-    double_quant: bool = False
-    rank: PositiveInt = 8
-    alpha: float = 16.0
-    dropout: Share | None = None
-    target_modules: tuple[str, ...] = ()
-    use_rslora: bool = False
+    pooling: Literal["cls", "mean", "last", "eos"] | None = HOST(
+        None, "which vector stands for a text; left open: the one of the model's family"
+    )
+    precision: Literal["float32", "bfloat16", "nf4"] = HOST("float32", "in which the host holds the backbone")
+    double_quant: bool = HOST(False, "of precision nf4: quantize the scales too")
+    rank: PositiveInt = HOST(8, "rank of the LoRA adapters")
+    alpha: float = HOST(16.0, "scale of the LoRA adapters")
+    dropout: Share | None = HOST(None, "share of inputs left out while training, of adapters or side networks")
+    target_modules: tuple[str, ...] = HOST((), "modules of the backbone that get adapters; left open: the host's")
+    use_rslora: bool = HOST(False, "rank-stabilized LoRA")
 
     # What keeps labels out of activations.
-    activation_weight: float = 0.3
-    shift_weight: float = 0.3
-    difference_weight: float = 0.3
-    activation_dc_weight: float = 0.3
-    shift_dc_weight: float = 0.3
-    regularizer: Literal["camouflage", "probe"] = "camouflage"
-    schedule: Literal["automatic", "ramp", "constant"] | None = None
-    ramp_steps: int = 200
-    max_leak: float = 0.6
-    audit_every: int | None = None
-    on_leak: Literal["raise", "stop"] = "raise"
-    scatter_weight: PositiveFloat = 1.9
-    decoy_weight: PositiveFloat = 1.6
-    decoy_amplitude: PositiveFloat = 0.3
-    decoy_features: PositiveInt = 8
-    head_lr: PositiveFloat | None = None
+    activation_weight: float = EXPERT(0.3, "weight of the penalty on activations")
+    shift_weight: float = EXPERT(0.3, "weight of the penalty on what adapters change in activations")
+    difference_weight: float = EXPERT(0.3, "weight of the penalty on the difference of two adapter sets")
+    activation_dc_weight: float = EXPERT(0.3, "of method dc: weight of distance correlation with activations")
+    shift_dc_weight: float = EXPERT(0.3, "of method dc: weight of distance correlation with their changes")
+    regularizer: Literal["camouflage", "probe"] = PRIVACY(
+        "camouflage", "what keeps labels out of activations: camouflage is ours, probe the paper's"
+    )
+    schedule: Literal["automatic", "ramp", "constant"] | None = EXPERT(
+        None, "how the penalty's weight goes; automatic follows what checks during training find"
+    )
+    ramp_steps: int = EXPERT(200, "steps in which a ramp reaches the full weight")
+    max_leak: float = PRIVACY(
+        0.6, "largest leak that is accepted, 0.5 is guessing with two labels; training steers towards it"
+    )
+    audit_every: int | None = PRIVACY(
+        None, "steps between two checks of the leak during training; 0 never; left open: 20 where they steer"
+    )
+    on_leak: Literal["raise", "stop"] = PRIVACY(
+        "raise", "when a check finds more than max_leak: raise the penalty's weight, or stop the run"
+    )
+    scatter_weight: PositiveFloat = EXPERT(1.9, "of camouflage: weight of the penalty on the distance of class means")
+    decoy_weight: PositiveFloat = EXPERT(1.6, "of camouflage: weight of the decoy features")
+    decoy_amplitude: PositiveFloat = EXPERT(0.3, "of camouflage: size of the decoy features")
+    decoy_features: PositiveInt = EXPERT(8, "of camouflage: how many decoy features there are")
+    head_lr: PositiveFloat | None = EXPERT(None, "learning rate of the head; left open: lr; in camouflage thrice that")
 
     # Side networks (method side), which are trained at home alone.
-    layers: str = "all"
-    fetch: Literal["calls", "job"] = "calls"
-    feature_dtype: Literal["float16", "int8"] = "float16"
-    project: str | None = None
-    side: Literal["attentive", "ladder", "pooled"] = "attentive"
-    side_width: PositiveInt | None = None
-    input_noise: Annotated[float, AtLeast(0)] = 0.0
-    class_weights: ClassWeights | None = None
-    networks: PositiveInt = 3
-    held_out: Annotated[float, AtLeast(0)] = 0.1
+    layers: str = SIDE("all", "levels of the backbone that are read: all, a number of them, or which: 0,3,6 or 6,")
+    fetch: Literal["calls", "job"] = SIDE("calls", "get hidden states by calls, or by a job that the host works off")
+    feature_dtype: Literal["float16", "int8"] = SIDE("float16", "of hidden states on the wire; int8 takes half")
+    project: str | None = SIDE(None, "components of each level: 96, pca:96 or orthogonal:96:SEED; fewer bytes")
+    side: Literal["attentive", "ladder", "pooled"] = SIDE(
+        "attentive", "the network: attentive, the larger ladder (extra torch), or pooled, which reads few bytes"
+    )
+    side_width: PositiveInt | None = SIDE(None, "its width")
+    input_noise: Annotated[float, AtLeast(0)] = SIDE(0.0, "deviation of noise on standardized hidden states")
+    class_weights: ClassWeights | None = SIDE(
+        None, "balanced, or a number for each label in the order of the label names, with commas; they weigh the loss"
+    )
+    networks: PositiveInt = SIDE(3, "networks that are trained apart; their outputs are averaged")
+    held_out: Annotated[float, AtLeast(0)] = SIDE(0.1, "share of the rows that chooses the epoch")
 
     # What is proven about labels.
-    label_epsilon: PositiveFloat | None = None
-    pslf_epsilon: PositiveFloat = 1.0
-    pslf_labels: Annotated[int, AtLeast(2)] = 10
+    label_epsilon: PositiveFloat | None = PRIVACY(
+        None, "a proven bound on what a host can learn of one label: labels are flipped by randomized response"
+    )
+    pslf_epsilon: PositiveFloat = EXPERT(1.0, "of method pslf: its epsilon")
+    pslf_labels: Annotated[int, AtLeast(2)] = EXPERT(10, "of method pslf: how many pseudo labels there are")
 
     # How it is trained.
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    accumulate: PositiveInt = 1
-    update_clip: PositiveFloat | None = None
-    update_noise: Annotated[float, AtLeast(0)] = 0.0
-    lr: PositiveFloat | None = None
-    weight_decay: float = 0.01
-    max_grad_norm: float | None = None
-    epochs: PositiveFloat | None = None
-    steps: Annotated[int, AtLeast(1)] | None = None
-    warmup: int | None = None
-    batch_size: PositiveInt | None = None
-    eval_batch_size: PositiveInt = 128
-    seed: int = 0
-    save_every: PositiveInt = 10
+    optimizer: Literal["adamw", "sgd"] = OPTIMIZER("adamw", "the optimizer, which runs at home")
+    accumulate: PositiveInt = OPTIMIZER(1, "batches that make one update")
+    update_clip: PositiveFloat | None = PRIVACY(None, "clip the gradient of all adapters together to this length")
+    update_noise: Annotated[float, AtLeast(0)] = PRIVACY(0.0, "noise on each update, as a multiple of update_clip")
+    lr: PositiveFloat | None = COMMON(None, "learning rate; left open: what is usual for the method")
+    weight_decay: float = OPTIMIZER(0.01, "weight decay")
+    max_grad_norm: float | None = OPTIMIZER(None, "clip gradients to this length")
+    epochs: PositiveFloat | None = COMMON(None, "passes over the rows; left open: what is usual for the method")
+    steps: Annotated[int, AtLeast(1)] | None = COMMON(None, "batches to train on; wins over epochs")
+    warmup: int | None = OPTIMIZER(None, "steps until the full learning rate; left open: a tenth of them")
+    batch_size: PositiveInt | None = COMMON(None, "rows of a batch; left open: what is usual for the method")
+    eval_batch_size: PositiveInt = OPTIMIZER(128, "rows of a call that evaluates or predicts")
+    seed: int = COMMON(0, "orders the batches; known to the hosts, and hides nothing")
+    save_every: PositiveInt = OPTIMIZER(10, "steps between two saved states of the run folder")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

@@ -1,0 +1,66 @@
+"""`blindtune evaluate` and `blindtune audit`: a finished run on labelled rows.
+
+Owns: what is said of them. Must never: print a label beside its text.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .failures import DONE
+from .groups import Talk
+from .options import Demands, Hosts, Labelled
+from .reading import labelled
+from .train import demanded
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+    from ..training.trainer import Tuner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished(Labelled):
+    """A run and the rows it is judged on."""
+
+    run: Annotated[Path, typer.Option(metavar="DIR", help="the run folder")]
+
+
+def evaluate(rows: Finished, hosts: Hosts, talk: Talk) -> int:
+    """Print how good a finished run is on labelled rows; the labels stay here."""
+    tuner = loaded(rows.run, hosts)
+    report = tuner.report(_read(tuner, rows))
+    print(json.dumps(report.to_dict(), indent=2) if talk.as_json else report)
+    return DONE
+
+
+def audit(rows: Finished, hosts: Hosts, demands: Demands, talk: Talk) -> int:
+    """Attack what the hosts of a finished run saw."""
+    from ..training.verdict import Judgement
+
+    tuner = loaded(rows.run, hosts)
+    leak = tuner.audit(_read(tuner, rows))
+    report = tuner.summary() | (tuner.folder.read_json("report.json") or {}) | {"leak": leak.to_dict()}
+    tuner.folder.write_json("report.json", report)
+    judgement = Judgement.of(report, tuner.settings, demands.require_max_leak)
+    if talk.as_json:
+        print(json.dumps(leak.to_dict() | {"verdict": judgement.sentence()}, indent=2))
+    else:
+        print("\n".join([leak.describe(), *judgement.lines()]))
+    return demanded(judgement, demands)
+
+
+def loaded(run: Path, hosts: Hosts) -> Tuner:
+    """A run folder, taken up."""
+    from ..training.trainer import Tuner
+
+    return Tuner.load(run, hosts.hosts, api_keys=hosts.keys, features=hosts.features)
+
+
+def _read(tuner: Tuner, rows: Finished) -> Dataset:
+    """Rows with the labels of a run."""
+    return labelled(rows.data, rows, tuner.label_names, tuner.task)
