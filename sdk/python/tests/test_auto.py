@@ -339,7 +339,20 @@ def test_the_shell_says_what_was_tried_and_what_could_be(
     data, name = sentiment(ROWS), tmp_path / "train.tsv"
     rows = [f"{text}\t{data.label_names[label]}" for text, label in zip(data.texts, data.labels, strict=True)]
     name.write_text("text\tlabel\n" + "\n".join(rows) + "\n")
-    words = ["train", "--data", str(name), "--model", "toy", "--host", fake_host.url, "--quiet", "--epochs", "1"]
+    words = [
+        "train",
+        "--data",
+        str(name),
+        "--model",
+        "toy",
+        "--host",
+        fake_host.url,
+        "--quiet",
+        "--effort",
+        "quick",
+        "--epochs",
+        "1",
+    ]
     words += ["--method", "auto", "--networks", "1", "--lr", "1e-6", "--wanted", "1", "--run", str(tmp_path / "run")]
     assert main(words) == 0
     lines = capsys.readouterr().out.strip().splitlines()

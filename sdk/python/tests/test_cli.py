@@ -20,7 +20,7 @@ from blindtune.features import FOLDER_VARIABLE
 from blindtune.training.settings import SETTING_TYPES
 
 HEAVY = ("sklearn", "scipy", "numpy", "httpx", "pandas", "matplotlib", "torch", "safetensors", "tqdm")
-FAST = ["--method", "side", "--epochs", "1", "--networks", "1", "--quiet"]
+FAST = ["--method", "side", "--epochs", "1", "--networks", "1", "--quiet", "--effort", "quick"]
 
 
 def loaded_by(words: list[str]) -> set[str]:

@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from fake_host import FakeHost
 from frontier_points import EVIL, Page, leak, point, report
 
 from blindtune import DataError, RunError, SettingsError
+from blindtune.audit import Effort
 from blindtune.cli import main
 from blindtune.cli.app import commands
 from blindtune.cli.setting_options import AllSettings, given_settings
@@ -54,12 +56,14 @@ def table(folder: Path, name: str, count: int, seed: int) -> Path:
 def arguments(host: FakeHost, folder: Path, grid: Path, *more: str) -> list[str]:
     data = ["--data", str(table(folder, "train.tsv", 200, 0)), "--dev", str(table(folder, "dev.tsv", 120, 1))]
     where = ["--model", "toy", "--host", host.url, "--api-key", "k", "--out", str(folder / "out")]
-    return ["frontier", *data, *where, "--grid", str(grid), "--quiet", *more]
+    return ["frontier", *data, *where, "--grid", str(grid), "--quiet", "--effort", "quick", *more]
 
 
 def plan(host: FakeHost, out: Path, grid: tuple[GridPoint, ...], budget_s: float = 600.0) -> Plan:
     rows = Rows(sentiment(200), sentiment(120, seed=1))
-    return Plan(Where("toy", (host.url,), ("k",)), rows, grid, (0,), budget_s, out, progress=False)
+    return Plan(
+        Where("toy", (host.url,), ("k",)), rows, grid, (0,), budget_s, out, progress=False, effort=Effort.quick()
+    )
 
 
 SIDE = {"name": "side", "settings": {"method": "side", "epochs": 2, "networks": 1, "lr": 0.01, "batch_size": 32}}
@@ -101,7 +105,7 @@ def test_the_command_measures_a_grid_and_reports_it_thrice(
 
 def test_side_is_measured_as_a_blind_point(fake_host: FakeHost, tmp_path: Path) -> None:
     point = GridPoint("side", SIDE["settings"])  # type: ignore[arg-type]
-    (found,) = run_frontier(plan(fake_host, tmp_path, (point,))).points
+    (found,) = run_frontier(replace(plan(fake_host, tmp_path, (point,)), effort=Effort())).points
     assert found.protection == "blind" and found.accuracy > 0.5 and found.tiers.keys() == {0, 1, 4}
     assert found.evidence["attacks_with_a_dose"] > 5 and "timing" in found.evidence["not_measured"]
     assert failures(summarize([found]), 0.6) == []
@@ -185,10 +189,16 @@ def test_a_point_that_cannot_fit_is_left_out_with_its_estimate(fake_host: FakeHo
 def test_a_folder_keeps_to_its_data(fake_host: FakeHost, tmp_path: Path) -> None:
     points = (GridPoint("frozen", {**BASE, "method": "frozen"}),)
     run_frontier(plan(fake_host, tmp_path, points))
-    other = plan(fake_host, tmp_path, points)
-    other = Plan(other.where, Rows(sentiment(201), other.rows.dev), points, (0,), 60.0, tmp_path, progress=False)
-    with pytest.raises(RunError, match="another train"):
-        run_frontier(other)
+    same = plan(fake_host, tmp_path, points)
+    for name, other in {
+        "train": replace(same, rows=Rows(sentiment(201), same.rows.dev)),
+        "effort": replace(same, effort=Effort()),
+    }.items():
+        with pytest.raises(RunError, match=f"points have another {name};"):
+            run_frontier(other)
+    (tmp_path / "plan.json").write_text((tmp_path / "plan.json").read_text().replace('"effort"', '"unknown"'))
+    with pytest.raises(RunError, match="points have another effort;"):
+        run_frontier(same)
 
 
 def test_a_point_that_fails_is_named_and_the_others_go_on(fake_host: FakeHost, tmp_path: Path) -> None:

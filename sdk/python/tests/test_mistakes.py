@@ -156,7 +156,7 @@ def tsv(folder: Path, rows: int = 60) -> Path:
     return folder / "a.tsv"
 
 
-FAST = ["--method", "side", "--epochs", "1", "--networks", "1"]
+FAST = ["--method", "side", "--epochs", "1", "--networks", "1", "--effort", "quick"]
 
 
 def test_semicolons_are_read_and_said(fake_host: FakeHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -348,6 +348,7 @@ def test_the_shell(
     pairs = zip(data.texts, data.spans, strict=True)
     name.write_text("\n".join(json.dumps({"text": t, "entities": [vars(s) for s in spans]}) for t, spans in pairs))
     words = ["train", "--data", str(name), "--task", "tokens", "--tokenizer", str(word_tokenizer(tmp_path)), "--quiet"]
+    words += ["--effort", "quick"]
     words += ["--model", "toy", "--host", fake_host.url, "--method", "side", "--run", run, "--networks", "1"]
     assert main([*words, "--epochs", "10", "--lr", "0.01", "--batch-size", "16"]) == 0
     assert "protection: blind" in capsys.readouterr().out

@@ -262,7 +262,9 @@ def test_command_line(fake_host: FakeHost, tmp_path: Path, capsys: pytest.Captur
     assert report["fine_tuned_models"] == ["ft:ftjob-0"]
     assert main(["predict", "--run", run, "--text", "good lovely film", *host]) == 0
     assert capsys.readouterr().out.startswith("positive\t")
-    assert main(["audit", "--run", run, "--data", str(file), *host]) == 0
+    assert main(["audit", "--run", run, "--data", str(file), "--effort", "quick", *host]) == 0
+    assert "a quick audit: attacks that take long were left out" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["effort"] == "quick"
     assert main(["train", "--data", str(tmp_path / "none.tsv"), "--model", "toy", *host]) == 2
     assert main(["train", "--data", str(file), "--model", "toy", "--run", run, "--lr", "9", *host]) == 1
     assert "lr was 0.02, now 9.0" in capsys.readouterr().err

@@ -20,6 +20,7 @@ STEPS = 8
 def train(hosts: list[RealHost], data: Path, run: Path) -> list[str]:
     where = [word for host in hosts for word in ("--host", host.url, "--api-key", host.api_key)]
     settings = ["--steps", str(STEPS), "--batch-size", "8", "--save-every", "1", "--warmup", "2", "--seed", "4"]
+    settings += ["--effort", "quick"]
     words = ["train", "--data", str(data), "--dev", str(data), "--model", MODEL, "--method", "p3eft", "--run", str(run)]
     return [sys.executable, "-m", "blindtune.cli", *words, *where, *settings]
 

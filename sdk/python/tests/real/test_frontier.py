@@ -37,7 +37,7 @@ def test_a_small_grid_on_two_hosts(hosts: list[RealHost], tmp_path: Path, capsys
     data = ["--data", str(write(tmp_path / "train.tsv", 64, 0)), "--dev", str(write(tmp_path / "dev.tsv", 48, 1))]
     where = [word for host in hosts for word in ("--host", host.url, "--api-key", host.api_key)]
     words = ["frontier", *data, "--model", MODEL, *where, "--out", str(tmp_path / "out")]
-    words += ["--grid", str(tmp_path / "grid.json"), "--budget", "30m", "--quiet"]
+    words += ["--grid", str(tmp_path / "grid.json"), "--budget", "30m", "--quiet", "--effort", "quick"]
     assert main(words) == 0
     found = Report.read(tmp_path / "out" / "frontier.json")
     assert [p.name for p in found.points] == ["frozen", "lora", "p3eft"] and not found.left_out

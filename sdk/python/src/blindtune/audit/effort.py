@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PRODUCTS, ALL_PRODUCTS = 26, 180
+EFFORTS = ("quick", "usual", "full")
+"""The sizes by their names."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Effort:
     doses: Doses | None = Doses()
     active: int = 12
     restarts: int = 1
+
+    @classmethod
+    def named(cls, name: str) -> Effort:
+        """One of `EFFORTS`."""
+        return {"quick": cls.quick, "usual": cls, "full": cls.full}[name]()
 
     @classmethod
     def quick(cls) -> Effort:

@@ -16,9 +16,9 @@ import typer
 
 from .failures import DONE, FAILED, UNMET, ArgumentError
 from .groups import Talk
-from .options import BASE_URL_VARIABLE, Demands, FromFile, Labelled, Where
+from .options import BASE_URL_VARIABLE, Attacks, Demands, FromFile, Labelled, Where
 from .reading import labelled, tell
-from .train import demanded
+from .train import QUICK, demanded
 
 if TYPE_CHECKING:
     from ..frontier.point import Report
@@ -46,7 +46,7 @@ class Grid(Labelled):
 
 
 @dataclass(frozen=True, kw_only=True)
-class How(Demands, FromFile):
+class How(Demands, Attacks, FromFile):
     """How it goes."""
 
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False
@@ -60,19 +60,21 @@ def frontier(grid: Grid, where: Where, how: How, talk: Talk) -> int:
     from ..frontier.summary import summarize
 
     require_matplotlib()  # before an hour of work, not after
-    report = run_frontier(_plan(grid, where, quiet=how.quiet))
+    report = run_frontier(_plan(grid, where, how))
     page = write_page(report, grid.out)
     rows = summarize(report.points)
     if talk.as_json:
         print(report.to_json(), end="")
     else:
         _print(report, rows)
+        print("".join(f"{line}\n" for line in QUICK[how.effort]), end="")
         tell(f"report: {page}")
     code = concluded(report, rows, how, say=not talk.as_json)
     return code if report.points or talk.as_json or code == UNMET else FAILED
 
 
-def _plan(grid: Grid, where: Where, quiet: bool) -> Any:
+def _plan(grid: Grid, where: Where, how: How) -> Any:
+    from ..audit import Effort
     from ..frontier import Plan
     from ..frontier.grid import make_grid
     from ..frontier.measure import Rows
@@ -90,7 +92,8 @@ def _plan(grid: Grid, where: Where, quiet: bool) -> Any:
         budget_s=budget_s,
         out=grid.out,
         limit=grid.limit,
-        progress=not quiet,
+        progress=not how.quiet,
+        effort=Effort.named(how.effort),
         command=shlex.join(["blindtune", "train", "--data", grid.data, "--dev", grid.dev, *_columns(grid)]),
     )
 

@@ -14,9 +14,9 @@ import typer
 
 from .failures import DONE
 from .groups import Talk
-from .options import Demands, Hosts, Labelled
+from .options import Attacks, Demands, Hosts, Labelled
 from .reading import labelled
-from .train import demanded
+from .train import QUICK, demanded
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -30,6 +30,11 @@ class Finished(Labelled):
     run: Annotated[Path, typer.Option(metavar="DIR", help="the run folder")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class How(Demands, Attacks):
+    """How the audit goes, and what has to hold."""
+
+
 def evaluate(rows: Finished, hosts: Hosts, talk: Talk) -> int:
     """Print how good a finished run is on labelled rows; the labels stay here."""
     tuner = loaded(rows.run, hosts)
@@ -38,20 +43,22 @@ def evaluate(rows: Finished, hosts: Hosts, talk: Talk) -> int:
     return DONE
 
 
-def audit(rows: Finished, hosts: Hosts, demands: Demands, talk: Talk) -> int:
+def audit(rows: Finished, hosts: Hosts, how: How, talk: Talk) -> int:
     """Attack what the hosts of a finished run saw."""
+    from ..audit import Effort
     from ..training.verdict import Judgement
 
     tuner = loaded(rows.run, hosts)
-    leak = tuner.audit(_read(tuner, rows))
-    report = tuner.summary() | (tuner.folder.read_json("report.json") or {}) | {"leak": leak.to_dict()}
+    leak = tuner.audit(_read(tuner, rows), effort=Effort.named(how.effort))
+    found = {"leak": leak.to_dict(), "effort": how.effort}
+    report = tuner.summary() | (tuner.folder.read_json("report.json") or {}) | found
     tuner.folder.write_json("report.json", report)
-    judgement = Judgement.of(report, tuner.settings, demands.require_max_leak)
+    judgement = Judgement.of(report, tuner.settings, how.require_max_leak)
     if talk.as_json:
         print(json.dumps(leak.to_dict() | {"verdict": judgement.sentence()}, indent=2))
     else:
-        print("\n".join([leak.describe(), *judgement.lines()]))
-    return demanded(judgement, demands)
+        print("\n".join([leak.describe(), *QUICK[how.effort], *judgement.lines()]))
+    return demanded(judgement, how)
 
 
 def loaded(run: Path, hosts: Hosts) -> Tuner:

@@ -109,6 +109,16 @@ class Labelled(Columns):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attacks:
+    """How the audit goes."""
+
+    effort: Annotated[
+        Literal["quick", "usual", "full"],
+        typer.Option(help="of the audit: quick leaves out attacks that take long, full takes minutes"),
+    ] = "usual"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Demands:
     """What has to hold, or the exit code is 3."""
 

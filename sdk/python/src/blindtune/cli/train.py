@@ -16,7 +16,7 @@ import typer
 from ..tasks import TASKS
 from .failures import DONE, UNMET, ArgumentError
 from .groups import Talk
-from .options import Demands, FromFile, Hosts, Labelled
+from .options import Attacks, Demands, FromFile, Hosts, Labelled
 from .reading import labelled, tell
 from .setting_options import AllSettings, given_settings
 
@@ -29,6 +29,9 @@ EXCESS_ROWS = 1000
 SHOWN = ("accuracy", "f1_macro", "spearman", "loss")
 """What is said of the dev rows in one line; `evaluate` tells the rest."""
 NAMES_SHOWN = 8
+LEFT_OUT = "a quick audit: attacks that take long were left out; --effort usual has them"
+QUICK: dict[str, tuple[str, ...]] = {"quick": (LEFT_OUT,), "usual": (), "full": ()}
+"""What is said of an audit's effort."""
 Task: Any = Literal[TASKS]
 
 
@@ -44,7 +47,7 @@ class Files(Labelled):
 
 
 @dataclass(frozen=True, kw_only=True)
-class How(Demands, FromFile):
+class How(Demands, Attacks, FromFile):
     """How the run goes."""
 
     model: Annotated[str, typer.Option(help="a model of the host, see `blindtune models`")]
@@ -68,8 +71,8 @@ def train(files: Files, hosts: Hosts, how: How, settings: AllSettings, talk: Tal
     report["pairs"] = not isinstance(data.texts[0], str)
     if dev is not None:
         report["dev"] = tuner.evaluate(dev)
-    leak = _audit(tuner, data, dev)
-    report["leak"] = leak.to_dict()
+    leak = _audit(tuner, data, dev, how.effort)
+    report |= {"leak": leak.to_dict(), "effort": how.effort}
     if not how.keep_open:
         report["fine_tuned_models"] = tuner.complete()
     tuner.folder.write_json("report.json", report)
@@ -90,7 +93,7 @@ def _conclude(report: dict[str, Any], leak: str, tuner: Tuner, how: How, talk: T
     if talk.as_json:
         print(json.dumps(report | {"verdict": judgement.sentence()}, indent=2))
     else:
-        _print_report(report, leak, talk.verbose)
+        _print_report(report, "\n".join([leak, *QUICK[how.effort]]), talk.verbose)
         print("\n".join(judgement.lines()))
     return demanded(judgement, how)
 
@@ -103,11 +106,11 @@ def demanded(judgement: Judgement, demands: Demands) -> int:
     return UNMET if unmet else DONE
 
 
-def _audit(tuner: Tuner, data: Dataset, dev: Dataset | None) -> Any:
-    from ..audit import sample_rows
+def _audit(tuner: Tuner, data: Dataset, dev: Dataset | None, name: str) -> Any:
+    from ..audit import Effort, sample_rows
 
-    some = data.take(sample_rows(len(data), EXCESS_ROWS))
-    return tuner.audit(some) if dev is None else tuner.audit(dev, trained_on=some)
+    some, effort = data.take(sample_rows(len(data), EXCESS_ROWS)), Effort.named(name)
+    return tuner.audit(some, effort=effort) if dev is None else tuner.audit(dev, trained_on=some, effort=effort)
 
 
 def _say_what_was_read(data: Dataset, given: dict[str, Any], run: Path) -> None:

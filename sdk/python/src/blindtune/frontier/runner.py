@@ -12,10 +12,11 @@ The budget is for one call. The same command again continues what was interrupte
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ class Frontier:
         data = {"classes": train.classes, "rows_train": len(train), "rows_dev": len(plan.rows.dev), "limit": limit}
         hosts = [without_credentials(url) for url in plan.where.hosts]
         how = {"seeds": list(plan.seeds), "budget_s": plan.budget_s, "grid": [point.name for point in plan.grid]}
+        how["effort"] = _plain(plan.effort)
         return {"model": plan.where.model, "hosts": hosts, "command": plan.command} | data | how
 
 
@@ -112,12 +114,19 @@ def _check_plan(frontier: Frontier) -> None:
     """A folder holds points of one model and one pair of data files; the hash stays in this folder."""
     plan = frontier.plan
     data = {"train_sha256": plan.rows.train.sha256(), "dev_sha256": plan.rows.dev.sha256()}
-    now = {"model": plan.where.model} | data
+    now = {"model": plan.where.model, "effort": _plain(plan.effort)} | data
     was = frontier.folder.read_json("plan.json")
+    if was is not None:
+        was = {"effort": _plain(Effort())} | was  # what there was before there was a choice
     if was is not None and was != now:
         changed = ", ".join(name.removesuffix("_sha256") for name in now if was.get(name) != now[name])
         raise RunError(f"{plan.out}: this folder's points have another {changed}; use another folder")
     frontier.folder.write_json("plan.json", now)
+
+
+def _plain(effort: Effort) -> dict[str, Any]:
+    """As JSON gives it back."""
+    return dict(json.loads(json.dumps(asdict(effort))))
 
 
 def _read_finished(frontier: Frontier) -> None:
