@@ -18,7 +18,7 @@ from .._version import __version__
 from ..errors import ApiConnectionError, BlindtuneError, HostUnreachableError, error_from
 from .requests import OCTETS
 from .step_calls import Call, StepAnswer, step_answer
-from .transport import ADVICE, RetryPolicy, Traffic
+from .transport import ADVICE, Patience, RetryPolicy, Traffic
 from .waiting import why_unreachable
 
 BASE_URL_VARIABLE = "BLINDTUNE_BASE_URL"
@@ -40,6 +40,8 @@ class Connection:
         self.recorder = recorder
         self.traffic = Traffic()
         """Bytes up and down so far."""
+        self.patience = Patience(self.policy)
+        """The policy that requests go by now."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_without_password(self.base_url)!r})"
@@ -47,7 +49,7 @@ class Connection:
     @property
     def host(self) -> str:
         """The host's address as messages name it: without a password, and without `/v1/`."""
-        return _without_password(self.base_url).removesuffix("/").removesuffix("/v1")
+        return shown_host(self.base_url)
 
     def _options(self, api_key: str | None, timeout_s: float) -> dict[str, Any]:
         key = api_key or os.environ.get(API_KEY_VARIABLE) or ""
@@ -99,6 +101,11 @@ def _without_password(url: str) -> str:
     """For messages: what stands before `@` is a secret."""
     parsed = httpx.URL(url)
     return str(parsed.copy_with(username=None, password=None)) if parsed.userinfo else url
+
+
+def shown_host(base_url: str) -> str:
+    """A base URL as messages have it: without a password, and without `/v1/`."""
+    return _without_password(base_url).removesuffix("/").removesuffix("/v1")
 
 
 def normalize_url(url: str) -> str:

@@ -10,8 +10,9 @@ import email.utils
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import httpx
 
@@ -51,6 +52,23 @@ class RetryPolicy:
     def jittered(self, seconds: float) -> float:
         """A little more, so that clients that failed together do not come back together."""
         return seconds * (1.0 + self.jitter * random.random())
+
+
+@dataclass
+class Patience:
+    """The policy that a client's requests go by now."""
+
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+    @contextmanager
+    def at_most(self, seconds: float) -> Iterator[None]:
+        """Inside, a request is given up after so many seconds: for what is done while leaving."""
+        before = self.policy
+        self.policy = replace(before, patience_s=min(seconds, before.patience_s))
+        try:
+            yield
+        finally:
+            self.policy = before
 
 
 @dataclass

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..arrays import AnyArray
 from ..client import Client

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class HostLink:
     client: Client
     job_id: str
     seq: int = 1
+    model: str | None = None
+    """The fine-tuned model that the job became: it is asked without a job."""
     _forward: ForwardRequest | None = field(default=None, repr=False)
     _forward_call: Call | None = field(default=None, repr=False)
     _forward_id: str = ""
@@ -80,6 +82,8 @@ class HostLink:
 
     def evaluate(self, request: ForwardRequest, thetas: Sequence[F32]) -> StepAnswer:
         """A forward with train=false; gives the host the adapters first if it asks for them."""
+        if self.model is not None:
+            return self._of_model(self.model, request)
         try:
             return self.client.forward(self.job_id, request)
         except ApiError as error:
@@ -87,6 +91,13 @@ class HostLink:
                 raise
         self.publish(thetas)
         return self.client.forward(self.job_id, request)
+
+    def _of_model(self, model: str, request: ForwardRequest) -> StepAnswer:
+        """The same of the finished job's model, which keeps nothing open."""
+        sets = [] if request.adapters == "none" else request.adapters
+        texts = cast("Sequence[str]", request.texts)
+        found = self.client.activations.create(model, texts, adapters=sets, base=request.base)
+        return StepAnswer(found.tensors, found.metadata)
 
     def publish(self, thetas: Sequence[F32]) -> None:
         """Put every adapter set on the host."""

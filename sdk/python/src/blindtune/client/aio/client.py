@@ -54,7 +54,7 @@ class AsyncClient(Connection):
     ) -> None:
         super().__init__(base_url, retry, recorder)
         inner = transport or httpx.AsyncHTTPTransport(retries=0)
-        patient = AsyncRetryingTransport(inner, self.policy, self.traffic, notices=Notices(self.host))
+        patient = AsyncRetryingTransport(inner, self.patience, self.traffic, notices=Notices(self.host))
         self._http = httpx.AsyncClient(transport=patient, **self._options(api_key, timeout_s))
 
     async def close(self) -> None:

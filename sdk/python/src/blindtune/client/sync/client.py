@@ -56,7 +56,7 @@ class Client(Connection):
     ) -> None:
         super().__init__(base_url, retry, recorder)
         inner = transport or httpx.HTTPTransport(retries=0)
-        patient = RetryingTransport(inner, self.policy, self.traffic, notices=Notices(self.host))
+        patient = RetryingTransport(inner, self.patience, self.traffic, notices=Notices(self.host))
         self._http = httpx.Client(transport=patient, **self._options(api_key, timeout_s))
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from ..transport import ADVICE, Attempts, Outcome, RetryPolicy, Sleep, Traffic, given, is_queued, list_of_jobs
+from ..transport import ADVICE, Attempts, Outcome, Patience, Sleep, Traffic, given, is_queued, list_of_jobs
 from ..waiting import Notices, advice_on, holding, places_of, sentence_of
 
 
@@ -26,14 +26,14 @@ class RetryingTransport(httpx.BaseTransport):
     """
 
     inner: httpx.BaseTransport
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    patience: Patience = field(default_factory=Patience)
     traffic: Traffic = field(default_factory=Traffic)
     sleep: Sleep = time.sleep
     notices: Notices = field(default_factory=Notices)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send until there is an answer worth giving, or patience ends."""
-        attempts = Attempts(request, self.policy, self.traffic, len(request.read()))
+        attempts = Attempts(request, self.patience.policy, self.traffic, len(request.read()))
         while True:
             outcome = self._try(request, attempts)
             wait = attempts.pause(outcome)
@@ -54,7 +54,7 @@ class RetryingTransport(httpx.BaseTransport):
     def _holding(self, request: httpx.Request) -> list[Mapping[str, Any]]:
         """The jobs that hold the places which a request waits for, as far as the host tells."""
         asked = list_of_jobs(request)
-        outcome = self._try(asked, Attempts(asked, self.policy, self.traffic, 0))
+        outcome = self._try(asked, Attempts(asked, self.patience.policy, self.traffic, 0))
         return holding(outcome.read()) if isinstance(outcome, httpx.Response) and outcome.is_success else []
 
     def _try(self, request: httpx.Request, attempts: Attempts) -> Outcome:
