@@ -95,7 +95,7 @@ class FakeHost:
         self.features = FeatureJobs()
         self.uploads = 0
         self.max_words = 0
-        """Of an input of a fine-tuned model; 0 is no bound."""
+        """Of an input outside of jobs; 0 is no bound."""
         self.jobs: dict[str, dict[str, Any]] = {}
         self.seen: list[tuple[str, str, bytes]] = []
         self.faults: list[Fault] = []
@@ -140,9 +140,12 @@ class FakeHost:
                 raise Refusal(404, "not_found")
             return self._on_job(job, method, parts[3:], query, body, headers)
         if parts[0] == "models":
-            return {"id": parts[1], "object": "model", "base_model": self._model(unquote(parts[1]))["id"]}, None
+            name, most = unquote(parts[1]), self.max_words or 512
+            base = self._model(name)["id"] if name.startswith("ft:") else None
+            return {"id": name, "object": "model", "base_model": base, "max_tokens": most}, None
         if parts == ["activations"]:
             request = json.loads(body)
+            self._check_lengths(request["input"])
             model = request["model"].startswith("ft:")
             return None, self._of_model(request) if model else self.features.hidden_states(request)
         raise Refusal(404, "not_found")
@@ -182,11 +185,15 @@ class FakeHost:
             raise Refusal(404, "not_found", "model")
         return job
 
+    def _check_lengths(self, texts: list[Any]) -> None:
+        for k, text in enumerate(texts):
+            if self.max_words and len((text if isinstance(text, str) else " ".join(text)).split()) > self.max_words:
+                refusal = Refusal(422, "invalid_input", f"input[{k}]")
+                refusal.body["error"]["message"] = f"is longer than the {self.max_words} tokens that the model takes."
+                raise refusal
+
     def _of_model(self, request: dict) -> bytes:
         job, texts = self._model(request["model"]), request["input"]
-        for k, text in enumerate(texts):
-            if self.max_words and len(text.split()) > self.max_words:
-                raise Refusal(422, "invalid_input", f"input[{k}]")
         chosen = _chosen(request["adapters"], job["sets"])
         found = {f"h.{i}": self.engine.forward(texts, job["theta"][i])[0] for i in chosen}
         return _body(found | ({"h.base": self.engine.forward(texts, None)[0]} if request["base"] else {}), {})

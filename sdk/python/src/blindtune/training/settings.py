@@ -59,6 +59,10 @@ class Settings:
     more to compare (benches/README.md). `head_lr` None is `lr`, and under camouflage three times that; `mult_std` None
     is 0, and under camouflage 1.
 
+    `max_length` says what becomes of texts that are longer than the backbone takes: truncate (usual where hosts train:
+    they read the beginning, and a warning counts such texts), error (usual of method side), or, of method side, chunk:
+    they are read in overlapping pieces, whose tokens the networks get as one text.
+
     Method side trains `side` networks: attentive, the larger ladder (extra `torch`), or pooled, which reads of each
     text and level the first token, mean and largest values, a fraction of the bytes. It takes `layers` (the levels of
     the backbone that are read: `all`, a number of them, evenly spaced, or which, `0,3,6` or `6,`, where 0 is the
@@ -105,6 +109,7 @@ class Settings:
     dropout: Share | None = None
     target_modules: tuple[str, ...] = ()
     use_rslora: bool = False
+    max_length: Literal["error", "truncate", "chunk"] | None = None
 
     # What keeps labels out of activations.
     activation_weight: float = 0.3

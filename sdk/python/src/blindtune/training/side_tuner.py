@@ -241,6 +241,8 @@ class SideTuner(Tuner, method="side"):
 
     def _find_tokenizer(self, needed: bool) -> None:
         """The run folder's, or what the user gave, which the run folder keeps from then on."""
+        if needed and self.settings.max_length == "chunk":
+            raise RunError("max_length chunk: spans are found in whole texts; shorten the long ones")
         if not needed:
             if self.tokenizer is not None:
                 raise RunError("tokenizer: only data of task tokens has a use for it")
@@ -291,6 +293,7 @@ class SideTuner(Tuner, method="side"):
             project=settings.projection,
             transform=self._transform,
             tokens=self._picks if settings.side == "pooled" else "all",
+            max_length=settings.max_length or "error",
         )
 
     @cached_property

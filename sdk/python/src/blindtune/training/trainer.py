@@ -32,6 +32,7 @@ from .fit_result import FitResult, result_of
 from .host_group import HostLink
 from .interrupts import uninterrupted
 from .leak_watch import LeakError
+from .long_texts import LongTexts
 from .protection import protection
 from .run import FREE_TO_CHANGE, LONGER, About, Plan, Run, check_same, restore_run, secret_order, start_run
 from .run_audit import Rows, Subject, audit_run, recorded
@@ -110,6 +111,7 @@ class Tuner:
         self.progress = progress
         self.features = features
         self._run: Run | None = None
+        self._long = LongTexts(self.clients[0], model, self.settings.max_length or "truncate")
 
     @classmethod
     def load(
@@ -176,6 +178,7 @@ class Tuner:
         mine = data.take(self.folder.secret().permutation(len(data), "rows"))
         self._fix_gates()
         batches = Batches(text_lengths(mine.texts), min(self.settings.rows_per_batch, len(mine)), self.settings.seed)
+        self._long.check(mine.texts)
         steps = Plan.of(self.settings, batches.per_epoch).steps
         run = self._open(mine, data.sha256(), batches.per_epoch)
         self.folder.save_labels(mine.labels)
@@ -251,7 +254,9 @@ class Tuner:
         """
         run = self._ready()
         order = secret_order(texts, run.secret)
-        found = run.evaluate([texts[int(row)] for row in order], base or run.frozen)
+        ordered = [texts[int(row)] for row in order]
+        self._long.check(ordered)
+        found = run.evaluate(ordered, base or run.frozen)
         back = np.argsort(order)
         names = ["h.base"] if run.frozen else [f"h.{i}" for i in range(self.settings.sets)]
         return [found[name][back] for name in names], found["h.base"][back] if base else None
