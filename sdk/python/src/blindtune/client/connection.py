@@ -46,6 +46,10 @@ class Connection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_without_password(self.base_url)!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without key and password: a copy takes its key from the environment."""
+        return _reconnected, (type(self), _without_password(self.base_url), self.policy)
+
     @property
     def host(self) -> str:
         """The host's address as messages name it: without a password, and without `/v1/`."""
@@ -95,6 +99,10 @@ def step_options(call: Call) -> dict[str, Any]:
     """How to send a step call."""
     headers = {"Content-Type": call.content_type, "Accept": OCTETS}
     return {"params": dict(call.query), "content": call.body, "headers": headers}
+
+
+def _reconnected(kind: Callable[..., Any], url: str, policy: RetryPolicy) -> Any:
+    return kind(url, retry=policy)
 
 
 def _without_password(url: str) -> str:

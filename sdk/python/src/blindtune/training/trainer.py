@@ -33,6 +33,7 @@ from .host_group import HostLink
 from .interrupts import uninterrupted
 from .leak_watch import LeakError
 from .long_texts import LongTexts
+from .packing import packed, unpacked
 from .protection import protection
 from .run import FREE_TO_CHANGE, LONGER, About, Plan, Run, check_same, restore_run, secret_order, start_run
 from .run_audit import Rows, Subject, audit_run, recorded
@@ -215,6 +216,10 @@ class Tuner:
         """
         if self._run is not None:
             self._run.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A trained one as its run's files and its hosts' addresses; a copy takes its keys from the environment."""
+        return unpacked, (packed(self.save), self.clients, self.progress)
 
     def __enter__(self) -> Self:
         return self
