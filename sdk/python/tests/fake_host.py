@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
 from fake_features import HIDDEN, FeatureJobs, Refusal, embeddings, word_vector
@@ -23,6 +23,10 @@ from fake_features import HIDDEN, FeatureJobs, Refusal, embeddings, word_vector
 from blindtune.arrays import decode, encode
 
 RANK = 2
+LAYOUT = [
+    {"name": "base_model.model.toy.lora_A.weight", "shape": [RANK, HIDDEN], "offset": 0},
+    {"name": "base_model.model.toy.lora_B.weight", "shape": [HIDDEN, RANK], "offset": RANK * HIDDEN},
+]
 
 
 class ToyEngine:
@@ -90,6 +94,8 @@ class FakeHost:
         self.files: dict[str, list[Any]] = {}
         self.features = FeatureJobs()
         self.uploads = 0
+        self.max_words = 0
+        """Of an input outside of jobs; 0 is no bound."""
         self.jobs: dict[str, dict[str, Any]] = {}
         self.seen: list[tuple[str, str, bytes]] = []
         self.faults: list[Fault] = []
@@ -133,8 +139,15 @@ class FakeHost:
             if job is None:
                 raise Refusal(404, "not_found")
             return self._on_job(job, method, parts[3:], query, body, headers)
+        if parts[0] == "models":
+            name, most = unquote(parts[1]), self.max_words or 512
+            base = self._model(name)["id"] if name.startswith("ft:") else None
+            return {"id": name, "object": "model", "base_model": base, "max_tokens": most}, None
         if parts == ["activations"]:
-            return None, self.features.hidden_states(json.loads(body))
+            request = json.loads(body)
+            self._check_lengths(request["input"])
+            model = request["model"].startswith("ft:")
+            return None, self._of_model(request) if model else self.features.hidden_states(request)
         raise Refusal(404, "not_found")
 
     def _on_job(
@@ -150,6 +163,9 @@ class FakeHost:
             return {"object": "list", "data": found if oldest_first else found[::-1], "has_more": False}, None
         if rest == ["metrics"]:
             return self._metrics(job, json.loads(body)), None
+        if rest == ["adapters"]:
+            config = {"peft_type": "LORA", "r": RANK}
+            return {"parameters": self.engine.parameters, "layout": LAYOUT, "peft_config": config}, None
         if rest[0] == "adapters":
             return self._adapters(job, method, int(rest[1]), body)
         if rest == ["forward"]:
@@ -159,6 +175,28 @@ class FakeHost:
             step = Step("backward", int(query["seq"]), body + json.dumps(query).encode(), shares)
             return None, self._numbered(job, step, lambda: self._backward(job, query, shares))
         raise Refusal(404, "not_found")
+
+    # Fine-tuned models.
+
+    def _model(self, name: str) -> dict:
+        """The job that became a model."""
+        job = self.jobs.get(name.removeprefix("ft:"))
+        if job is None or job["status"] != "succeeded":
+            raise Refusal(404, "not_found", "model")
+        return job
+
+    def _check_lengths(self, texts: list[Any]) -> None:
+        for k, text in enumerate(texts):
+            if self.max_words and len((text if isinstance(text, str) else " ".join(text)).split()) > self.max_words:
+                refusal = Refusal(422, "invalid_input", f"input[{k}]")
+                refusal.body["error"]["message"] = f"is longer than the {self.max_words} tokens that the model takes."
+                raise refusal
+
+    def _of_model(self, request: dict) -> bytes:
+        job, texts = self._model(request["model"]), request["input"]
+        chosen = _chosen(request["adapters"], job["sets"])
+        found = {f"h.{i}": self.engine.forward(texts, job["theta"][i])[0] for i in chosen}
+        return _body(found | ({"h.base": self.engine.forward(texts, None)[0]} if request["base"] else {}), {})
 
     # The life of a job.
 

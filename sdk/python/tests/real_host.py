@@ -18,6 +18,9 @@ MODEL = "all-MiniLM-L6-v2"
 class RealHost:
     """One host on a state folder of its own; can be killed and started again."""
 
+    running_per_project = 64
+    """All tests share one project, and some leave their jobs open."""
+
     def __init__(self, binary: Path, backbone: Path, state: Path) -> None:
         self.binary, self.state = binary, state
         self.process: subprocess.Popen[str] | None = None
@@ -45,8 +48,7 @@ class RealHost:
         settings |= {"OMP_WAIT_POLICY": "passive", "BLINDTUNE_ENGINE__THREADS": "1"}
         # A webhook of a test listens on loopback.
         settings |= {"BLINDTUNE_WEBHOOKS__ALLOW_PRIVATE": "true"}
-        # All tests share one project, and some leave their jobs open.
-        settings |= {"BLINDTUNE_LIMITS__RUNNING_PER_PROJECT": "64"}
+        settings |= {"BLINDTUNE_LIMITS__RUNNING_PER_PROJECT": str(self.running_per_project)}
         with (self.state.parent / "host.log").open("a") as log:
             self.process = subprocess.Popen(
                 words, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | settings

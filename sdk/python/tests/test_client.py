@@ -93,11 +93,14 @@ def test_an_error_without_envelope_is_an_error_still() -> None:
     assert isinstance(error, e.ServerError) and error.code is None and "bad gateway" in error.message
 
 
-def test_gives_up_when_patience_ends() -> None:
-    client = Client("http://127.0.0.1:9", "key", retry=RetryPolicy(patience_s=0.3, first_wait_s=0.05))
-    with pytest.raises(ApiConnectionError, match=r"127\.0\.0\.1:9"):
+def test_gives_up_when_patience_ends(fake_host: FakeHost) -> None:
+    client = client_of(fake_host, patience_s=0.3, first_wait_s=0.05)
+    with pytest.raises(e.NotFoundError):
         client.jobs.retrieve("x")
-    assert client.traffic.retries >= 1
+    fake_host.faults = [Fault("jobs", cut=True, times=99)]
+    with pytest.raises(ApiConnectionError, match=r"127\.0\.0\.1") as caught:
+        client.jobs.retrieve("x")
+    assert not isinstance(caught.value, e.HostUnreachableError) and client.traffic.retries >= 1
 
 
 def test_host_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, fake_host: FakeHost) -> None:

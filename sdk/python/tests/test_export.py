@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import sentiment
-from fake_host import HIDDEN, RANK, FakeHost
+from fake_host import RANK, FakeHost
 
 from blindtune import P3EFT, Client, Dataset, RunError
 from blindtune.arrays import decode
@@ -24,25 +24,9 @@ SMALL = {"adapter_sets": 2, "steps": 30, "batch_size": 32, "ramp_steps": 20, "lr
 TEXTS = ["good lovely film", "awful dull plot", "the music"]
 
 
-LAYOUT = [
-    {"name": "base_model.model.toy.lora_A.weight", "shape": [RANK, HIDDEN], "offset": 0},
-    {"name": "base_model.model.toy.lora_B.weight", "shape": [HIDDEN, RANK], "offset": RANK * HIDDEN},
-]
-
-
-class LayoutHost(FakeHost):
-    """A toy host that tells how its adapters are laid out."""
-
-    def _on_job(self, job: dict, method: str, rest: list[str], *more: Any) -> tuple[Any, Any]:
-        if rest != ["adapters"]:
-            return super()._on_job(job, method, rest, *more)
-        config = {"peft_type": "LORA", "r": RANK}
-        return {"parameters": 2 * RANK * HIDDEN, "layout": LAYOUT, "peft_config": config}, None
-
-
 @pytest.fixture
-def host() -> Iterator[LayoutHost]:
-    made = LayoutHost()
+def host() -> Iterator[FakeHost]:
+    made = FakeHost()
     yield made
     made.close()
 
@@ -55,7 +39,7 @@ def trained(host: FakeHost, data: Dataset | None = None, **settings: Any) -> P3E
 
 @pytest.mark.parametrize("method", ["p3eft", "lora", "frozen"])
 @pytest.mark.parametrize("passphrase", [None, "correct horse"])
-def test_it_predicts_as_the_run_did(host: LayoutHost, tmp_path: Path, method: str, passphrase: str | None) -> None:
+def test_it_predicts_as_the_run_did(host: FakeHost, tmp_path: Path, method: str, passphrase: str | None) -> None:
     tuner = trained(host, method=method)
     folder = export(tuner, tmp_path / "out", passphrase)
     again = load_export(folder, Client(host.url, "key"), passphrase=passphrase)
@@ -65,7 +49,7 @@ def test_it_predicts_as_the_run_did(host: LayoutHost, tmp_path: Path, method: st
     assert not list(tmp_path.glob(".*")), "something was left beside it"
 
 
-def test_a_regression_keeps_its_unit(host: LayoutHost, tmp_path: Path) -> None:
+def test_a_regression_keeps_its_unit(host: FakeHost, tmp_path: Path) -> None:
     data = sentiment(200)
     numbers = Dataset.from_lists(data.texts, [100.0 + 30.0 * k for k in data.labels], task="regression")
     tuner = trained(host, numbers)
@@ -74,7 +58,7 @@ def test_a_regression_keeps_its_unit(host: LayoutHost, tmp_path: Path) -> None:
     assert 90 < again.predict_values(TEXTS).mean() < 140
 
 
-def test_what_peft_reads_holds_no_secret(host: LayoutHost, tmp_path: Path) -> None:
+def test_what_peft_reads_holds_no_secret(host: FakeHost, tmp_path: Path) -> None:
     tuner = trained(host)
     folder = export(tuner, tmp_path / "out", "correct horse")
     assert sorted(p.name for p in folder.iterdir()) == ["blindtune.json", "private.safetensors.enc", "set0", "set1"]
@@ -95,7 +79,7 @@ def test_what_peft_reads_holds_no_secret(host: LayoutHost, tmp_path: Path) -> No
             assert not any(secret in path.read_bytes() for secret in secrets), path.name
 
 
-def test_passphrases(host: LayoutHost, tmp_path: Path) -> None:
+def test_passphrases(host: FakeHost, tmp_path: Path) -> None:
     tuner, client = trained(host, steps=2), Client(host.url, "key")
     shut = export(tuner, tmp_path / "shut", "correct horse")
     with pytest.raises(RunError, match="encrypted; pass its passphrase"):
@@ -124,7 +108,7 @@ def test_every_changed_byte_is_noticed() -> None:
 
 
 def test_without_cryptography_the_extra_is_named_and_nothing_written(
-    host: LayoutHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuner = trained(host, steps=2)
     monkeypatch.setitem(sys.modules, "cryptography", None)
@@ -135,7 +119,7 @@ def test_without_cryptography_the_extra_is_named_and_nothing_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_half_written(host: LayoutHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_half_written(host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuner = trained(host, steps=2)
     monkeypatch.setattr("blindtune.training.export.write_adapters", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -143,7 +127,7 @@ def test_nothing_half_written(host: LayoutHost, tmp_path: Path, monkeypatch: pyt
     assert not list(tmp_path.iterdir())
 
 
-def test_an_existing_folder_is_left_alone(host: LayoutHost, tmp_path: Path) -> None:
+def test_an_existing_folder_is_left_alone(host: FakeHost, tmp_path: Path) -> None:
     tuner = trained(host, steps=2)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
@@ -154,7 +138,7 @@ def test_an_existing_folder_is_left_alone(host: LayoutHost, tmp_path: Path) -> N
     assert export(tuner, tmp_path / "out").is_dir()
 
 
-def test_what_is_no_export_or_for_another_model_is_refused(host: LayoutHost, tmp_path: Path) -> None:
+def test_what_is_no_export_or_for_another_model_is_refused(host: FakeHost, tmp_path: Path) -> None:
     client = Client(host.url, "key")
     with pytest.raises(RunError, match="no export here"):
         load_export(tmp_path / "none", client)
@@ -167,7 +151,7 @@ def test_what_is_no_export_or_for_another_model_is_refused(host: LayoutHost, tmp
         load_export(folder, client)
 
 
-def test_after_complete_the_run_can_still_be_exported(host: LayoutHost, tmp_path: Path) -> None:
+def test_after_complete_the_run_can_still_be_exported(host: FakeHost, tmp_path: Path) -> None:
     tuner = trained(host)
     before = tuner.predict_proba(TEXTS)
     tuner.complete()

@@ -186,7 +186,7 @@ def test_waits_are_awaited_as_asked_with_jitter() -> None:
 @pytest.mark.parametrize("twin", ["sync", "async"])
 def test_a_host_that_is_away_is_named_and_the_password_is_not(twin: str) -> None:
     def away(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused", request=request)
+        raise httpx.ReadError("cut", request=request)
 
     options = {"base_url": "http://me:hidden@host:1", "retry": RetryPolicy(patience_s=0.5, first_wait_s=0.01)}
     client: Any

@@ -32,6 +32,7 @@ BLIND = {
     "side, narrower": {"method": "side", "epochs": 1, "networks": 1, "feature_dtype": "int8", "project": 8},
     "side, orthogonal": {"method": "side", "epochs": 1, "networks": 1, "project": "orthogonal:8:3"},
     "side, pooled": {"method": "side", "side": "pooled", "epochs": 1, "networks": 1},
+    "side, long texts in pieces": {"method": "side", "epochs": 1, "networks": 1, "max_length": "chunk"},
     "frozen": {"method": "frozen", "steps": 8, "batch_size": 16},
     "auto, nothing accepted": {"method": "auto", "epochs": 1, "networks": 1, "wanted": 1.0},
 }
@@ -83,6 +84,7 @@ def transcript(rows: tuple[Dataset, Dataset], settings: dict[str, Any], folder: 
     folder.mkdir()
     (folder / "secret").write_text("5e" * 32)
     host = FakeHost()
+    host.max_words = 4 if settings.get("max_length") else 0
     try:
         own: dict[str, Any] = {"run": folder, "features": folder / "features", "progress": False}
         tuner = Tuner("toy", [Client(host.url, "key")], **own, **settings)

@@ -17,6 +17,10 @@ class ApiConnectionError(BlindtuneError):
     """The host could not be reached, also after waiting for it."""
 
 
+class HostUnreachableError(ApiConnectionError):
+    """Nobody was found at the address by a client's very first request; it is not waited for."""
+
+
 class WebhookVerificationError(BlindtuneError):
     """A webhook's message that is not what the host signed, or is too old."""
 
@@ -26,9 +30,12 @@ class RunError(BlindtuneError):
 
 
 class ApiError(BlindtuneError):
-    """An answer that is not 2xx. `code`, `param` and `type` come from the envelope, `request_id` from the header."""
+    """An answer that is not 2xx. `code`, `param` and `type` come from the envelope, `request_id` from the header.
 
-    def __init__(self, status: int, envelope: dict[str, Any], request_id: str | None) -> None:
+    `host` is the address that answered, without a password.
+    """
+
+    def __init__(self, status: int, envelope: dict[str, Any], request_id: str | None, host: str | None = None) -> None:
         self.status = status
         self.envelope = envelope
         self.message = str(envelope.get("message") or f"HTTP {status}")
@@ -36,11 +43,22 @@ class ApiError(BlindtuneError):
         self.param: str | None = envelope.get("param")
         self.type: str | None = envelope.get("type")
         self.request_id = request_id
-        parts = [f"{status}", *([str(self.code)] if self.code else [])]
-        suffix = f" [param: {self.param}]" if self.param else ""
-        super().__init__(
-            f"{' '.join(parts)}: {self.message}{suffix}" + (f" (request {request_id})" if request_id else "")
-        )
+        self.host = host
+        self.advice = ""
+        super().__init__(status, envelope, request_id, host)
+
+    def advised(self, advice: str) -> ApiError:
+        """The same with what to do about it, which the host did not say."""
+        self.advice = advice
+        return self
+
+    def __str__(self) -> str:
+        code = f" {self.code}" if self.code else ""
+        param = f" [param: {self.param}]" if self.param else ""
+        named = [self.host] if self.host else []
+        named += [f"request {self.request_id}"] if self.request_id else []
+        where = f" ({', '.join(named)})" if named else ""
+        return f"{self.status}{code}: {self.message}{param}{where}" + (f" {self.advice}" if self.advice else "")
 
 
 class BadRequestError(ApiError):
@@ -91,7 +109,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
-def error_from(status: int, body: bytes, request_id: str | None) -> ApiError:
+def error_from(status: int, body: bytes, request_id: str | None, host: str | None = None) -> ApiError:
     """The exception for an answer; a body without an envelope still gives one."""
     try:
         envelope = json.loads(body)["error"]
@@ -100,4 +118,4 @@ def error_from(status: int, body: bytes, request_id: str | None) -> ApiError:
     except (ValueError, KeyError, TypeError):
         envelope = {"message": body[:200].decode("utf-8", "replace").strip() or f"HTTP {status}"}
     kind = _BY_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
-    return kind(status, envelope, request_id)
+    return kind(status, envelope, request_id, host)

@@ -5,7 +5,6 @@ Owns: scikit-learn's conventions. Must never: have a parameter that is a key; sc
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -17,10 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 from .arrays import F32, AnyArray
 from .client import Client
 from .data import DataError, Dataset
-from .errors import BlindtuneError
 from .training.host_group import HostLink
 from .training.settings import Settings
 from .training.trainer import Tuner
+from .training.visits import end_quickly
 
 THRESHOLD = 0.5
 """Of several labels, those are predicted that are at least this likely."""
@@ -57,7 +56,7 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):
             data = Dataset.from_lists(X, np.searchsorted(self.classes_, labels), names)
         self.tuner_ = Tuner(self.model, self.hosts, progress=False, **self.settings)
         self.tuner_.fit(data)
-        weakref.finalize(self.tuner_, _cancel_jobs, self.tuner_.links).atexit = False
+        weakref.finalize(self.tuner_, _cancel_jobs, self.tuner_.links)
         return self
 
     def predict_proba(self, X: Sequence[Any]) -> F32:
@@ -114,5 +113,4 @@ def _array(y: Sequence[Any]) -> AnyArray:
 def _cancel_jobs(links: Sequence[HostLink]) -> None:
     """Cross-validation drops what it fitted: its jobs must not stay open, since a host allows so many at a time."""
     for link in links:
-        with contextlib.suppress(BlindtuneError):
-            link.client.jobs.cancel(link.job_id)
+        end_quickly(link.client, link.job_id)

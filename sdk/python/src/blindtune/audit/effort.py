@@ -5,6 +5,7 @@ Owns: the three sizes of an audit. Must never: decide by the clock, so that an a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 PRODUCTS, ALL_PRODUCTS = 26, 180
@@ -41,7 +42,8 @@ class Effort:
     @classmethod
     def named(cls, name: str) -> Effort:
         """One of `EFFORTS`."""
-        return {"quick": cls.quick, "usual": cls, "full": cls.full}[name]()
+        sizes: dict[str, Callable[[], Effort]] = {"quick": cls.quick, "usual": cls, "full": cls.full}
+        return sizes[name]()
 
     @classmethod
     def quick(cls) -> Effort:

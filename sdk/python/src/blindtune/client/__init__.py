@@ -9,7 +9,7 @@ does not import this.
     objects.py       the answers: the contract's fields (`_generated/schemas.py`), read and shown
     connection.py    addresses, keys, and what becomes an exception
     connect.py       clients for the hosts that a user names
-    transport.py     retries
+    transport.py     retries (waiting.py: what a wait is for, in words)
     paging.py        pages of lists
     event_stream.py  how far a stream of events has come
     job_handle.py    what the handle of a job knows

@@ -15,10 +15,11 @@ from typing import Any
 import httpx
 
 from .._version import __version__
-from ..errors import ApiConnectionError, BlindtuneError, error_from
+from ..errors import ApiConnectionError, BlindtuneError, HostUnreachableError, error_from
 from .requests import OCTETS
 from .step_calls import Call, StepAnswer, step_answer
-from .transport import RetryPolicy, Traffic
+from .transport import ADVICE, Patience, RetryPolicy, Traffic
+from .waiting import why_unreachable
 
 BASE_URL_VARIABLE = "BLINDTUNE_BASE_URL"
 API_KEY_VARIABLE = "BLINDTUNE_API_KEY"
@@ -39,9 +40,20 @@ class Connection:
         self.recorder = recorder
         self.traffic = Traffic()
         """Bytes up and down so far."""
+        self.patience = Patience(self.policy)
+        """The policy that requests go by now."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_without_password(self.base_url)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without key and password: a copy takes its key from the environment."""
+        return _reconnected, (type(self), _without_password(self.base_url), self.policy)
+
+    @property
+    def host(self) -> str:
+        """The host's address as messages name it: without a password, and without `/v1/`."""
+        return shown_host(self.base_url)
 
     def _options(self, api_key: str | None, timeout_s: float) -> dict[str, Any]:
         key = api_key or os.environ.get(API_KEY_VARIABLE) or ""
@@ -51,7 +63,30 @@ class Connection:
         return {"base_url": self.base_url, "headers": headers, "timeout": httpx.Timeout(timeout_s, connect=5.0)}
 
     def _lost(self, error: httpx.TransportError) -> ApiConnectionError:
-        return ApiConnectionError(f"{_without_password(self.base_url)}: {type(error).__name__}: {error}")
+        if isinstance(error, httpx.ConnectError) and not self.traffic.answers:
+            return HostUnreachableError(why_unreachable(error, self.host))
+        return ApiConnectionError(f"{self.host}: {type(error).__name__}: {error}")
+
+    def _good(self, response: httpx.Response) -> httpx.Response:
+        """The response, where it is 2xx; otherwise it is raised."""
+        if response.is_success:
+            return response
+        told = response.headers.get("x-request-id")
+        error = error_from(response.status_code, response.content, told, self.host)
+        raise error.advised(str(response.extensions.get(ADVICE) or ""))
+
+    def _whole(self, response: httpx.Response) -> bytes:
+        """The body of a good response; an error where its SHA-256 (RFC 9530) is given and other bytes came."""
+        body = self._good(response).content
+        named = re.search(r"sha-256=:([0-9A-Za-z+/=]+):", response.headers.get("repr-digest", ""))
+        if named and response.status_code == httpx.codes.OK:
+            found = base64.b64encode(hashlib.sha256(body).digest()).decode()
+            if found != named[1]:
+                raise ApiConnectionError(
+                    f"{self.host}: {response.url.path}: the bytes that came have SHA-256 {found} (base64), the host "
+                    f"sent {named[1]}: something changed them on the way; download them again"
+                )
+        return body
 
     def _answered(self, call: Call, body: bytes) -> StepAnswer:
         answer = step_answer(body)
@@ -66,31 +101,19 @@ def step_options(call: Call) -> dict[str, Any]:
     return {"params": dict(call.query), "content": call.body, "headers": headers}
 
 
-def good(response: httpx.Response) -> httpx.Response:
-    """The response, where it is 2xx; otherwise it is raised."""
-    if response.is_success:
-        return response
-    raise error_from(response.status_code, response.content, response.headers.get("x-request-id"))
-
-
-def whole(response: httpx.Response) -> bytes:
-    """The body of a good response; an error where the host gives its SHA-256 (RFC 9530) and other bytes came."""
-    body = good(response).content
-    named = re.search(r"sha-256=:([0-9A-Za-z+/=]+):", response.headers.get("repr-digest", ""))
-    if named and response.status_code == httpx.codes.OK:
-        found = base64.b64encode(hashlib.sha256(body).digest()).decode()
-        if found != named[1]:
-            raise ApiConnectionError(
-                f"{response.url.path}: the bytes that came have SHA-256 {found} (base64), the host sent {named[1]}: "
-                "something changed them on the way; download them again"
-            )
-    return body
+def _reconnected(kind: Callable[..., Any], url: str, policy: RetryPolicy) -> Any:
+    return kind(url, retry=policy)
 
 
 def _without_password(url: str) -> str:
     """For messages: what stands before `@` is a secret."""
     parsed = httpx.URL(url)
     return str(parsed.copy_with(username=None, password=None)) if parsed.userinfo else url
+
+
+def shown_host(base_url: str) -> str:
+    """A base URL as messages have it: without a password, and without `/v1/`."""
+    return _without_password(base_url).removesuffix("/").removesuffix("/v1")
 
 
 def normalize_url(url: str) -> str:

@@ -1,7 +1,7 @@
 """When a request is sent again, how long that waits, and the count of bytes.
 
 Owns: the decision to try again. Must never: send anything, or change a body; the host tells repeated steps by their
-bytes. The transports that go by it are aio/retrying.py and its twin.
+bytes. The transports that go by it are aio/retrying.py and its twin; what a wait is for, waiting.py says.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ import email.utils
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import httpx
+
+from .waiting import QUEUED, Notices, cause_of
 
 log = logging.getLogger("blindtune")
 
@@ -23,12 +26,16 @@ LONGEST_WAIT_S = 120.0
 UNREAD = "blindtune.unread"
 """Request extension: hand a good answer on unread, for it comes bit by bit and does not end soon."""
 
+ADVICE = "blindtune.advice"
+"""Response extension: what to do about a refusal, which the host did not say."""
+
 
 @dataclass(frozen=True)
 class RetryPolicy:
     """Keep trying for `patience_s`.
 
-    Long enough for a killed host to come back. Answers 500 are tried `server_errors` times.
+    Long enough for a killed host to come back. Answers 500 are tried `server_errors` times. A client's first request
+    is not repeated where nobody listens: the address is wrong more often than the host is about to start.
     """
 
     patience_s: float = 60.0
@@ -48,6 +55,23 @@ class RetryPolicy:
 
 
 @dataclass
+class Patience:
+    """The policy that a client's requests go by now."""
+
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+    @contextmanager
+    def at_most(self, seconds: float) -> Iterator[None]:
+        """Inside, a request is given up after so many seconds: for what is done while leaving."""
+        before = self.policy
+        self.policy = replace(before, patience_s=min(seconds, before.patience_s))
+        try:
+            yield
+        finally:
+            self.policy = before
+
+
+@dataclass
 class Traffic:
     """Bytes of bodies sent and received since the start, repeated ones included."""
 
@@ -55,6 +79,8 @@ class Traffic:
     down: int = 0
     requests: int = 0
     retries: int = 0
+    answers: int = 0
+    """Of any status: who has answered once is waited for when he is gone."""
 
 
 Sleep = Callable[[float], None]
@@ -81,6 +107,7 @@ class Attempts:
 
     def unread(self, answer: httpx.Response) -> bool:
         """Whether to hand it on as it is."""
+        self.traffic.answers += 1
         return answer.is_success and UNREAD in self.request.extensions
 
     def whole(self, answer: httpx.Response, raw: bytes) -> httpx.Response:
@@ -90,6 +117,8 @@ class Attempts:
 
     def pause(self, outcome: Outcome) -> float | None:
         """Seconds until the next attempt; None when this outcome is the last."""
+        if isinstance(outcome, httpx.ConnectError) and not self.traffic.answers:
+            return None
         wait = _wait_before_retry(self.policy, self.made, outcome)
         if wait is None or time.monotonic() + wait > self.started + self.policy.patience_s:
             return None
@@ -98,6 +127,26 @@ class Attempts:
         self.made += 1
         self.traffic.retries += 1
         return wait
+
+    def to_say(self, outcome: Outcome, wait: float | None, notices: Notices) -> bool:
+        """Whether to tell the user what is waited for."""
+        if wait is None:
+            return False
+        return notices.due(cause_of(outcome), time.monotonic() - self.started + wait)
+
+
+def is_queued(outcome: Outcome) -> bool:
+    """Whether a call was refused because other jobs hold the project's places."""
+    return isinstance(outcome, httpx.Response) and outcome.status_code == 429 and cause_of(outcome) == QUEUED
+
+
+def list_of_jobs(request: httpx.Request) -> httpx.Request:
+    """The question who holds the places, with the key of the request that has none."""
+    root, _, _ = str(request.url).partition("/v1/")
+    kept = ("authorization", "host", "user-agent")
+    headers = {name: request.headers[name] for name in kept if name in request.headers}
+    how = {name: value for name, value in request.extensions.items() if name != UNREAD}
+    return httpx.Request("GET", f"{root}/v1/fine_tuning/jobs?limit=100", headers=headers, extensions=how)
 
 
 def given(outcome: Outcome) -> httpx.Response:

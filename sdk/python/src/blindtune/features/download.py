@@ -10,11 +10,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..arrays import AnyArray
 from ..client import Client
@@ -23,6 +23,7 @@ from ..data.chunks import evaluation_chunks
 from ..data.taps import Taps
 from ..errors import ApiError, PayloadTooLargeError, RunError
 from .bounds import explained, levels_given
+from .pieces import as_one, read_in_pieces, too_long
 from .store import LIMIT_VARIABLE, FeatureStore
 from .transform import HIDDEN, SCALE, Transform
 
@@ -55,6 +56,10 @@ class FeatureSource:
     project: Mapping[str, Any] | None = None
     transform: Transform | None = None
     tokens: Picks = ALL
+    max_length: str = "error"
+    """Of a text that is longer than the model takes: `error`, or `chunk`, which reads it in overlapping pieces."""
+    long: list[Text] = field(default_factory=list, compare=False, repr=False)
+    """Those that were read so."""
 
     @property
     def of_job(self) -> bool:
@@ -65,6 +70,7 @@ class FeatureSource:
         """Names what is asked of one text."""
         how = [self.dtype] if self.project is None else [self.dtype, dict(sorted(self.project.items()))]
         picked = [] if self.tokens == ALL else [self.picked]
+        how += ["chunk"] if self.max_length == "chunk" else []
         asked = json.dumps([self.client.base_url, self.model, self.layers, *how, *picked, text], ensure_ascii=False)
         return _short(asked)
 
@@ -94,7 +100,36 @@ class FeatureSource:
                 raise
             half = len(texts) // 2
             return Taps.joined([self.ask(texts[:half]), self.ask(texts[half:])])
+        except ApiError as error:
+            number = too_long(error)
+            if number is None:
+                raise
+            parts = [self.ask(texts[:number])] if number else []
+            parts.append(self._in_pieces(texts[number], error))
+            parts += [self.ask(texts[number + 1 :])] if number + 1 < len(texts) else []
+            return Taps.joined(parts)
         return taps_of(found)
+
+    def _in_pieces(self, text: Text, refusal: ApiError) -> Taps:
+        """Of one text that the host refused whole."""
+        found = None
+        if self.max_length == "chunk":
+            found = read_in_pieces(text, lambda parts: Taps.joined([self._whole(some) for some in self._calls(parts)]))
+        if found is None:
+            start = text if isinstance(text, str) else text[0]
+            advice = "max_length='chunk' (--max-length chunk) reads such texts in overlapping pieces"
+            raise RunError(
+                f"the text that begins {start[:60]!r} is refused: {refusal} Shorten it; {advice}"
+            ) from refusal
+        self.long.append(text)
+        picks = [] if self.tokens == ALL else sorted([self.tokens] if isinstance(self.tokens, str) else self.tokens)
+        return as_one(found, picks)
+
+    def _whole(self, texts: Sequence[Text]) -> Taps:
+        return taps_of(self._states(texts))
+
+    def _calls(self, texts: Sequence[Text]) -> list[list[Text]]:
+        return list(evaluation_chunks(texts, self.chunk))
 
     def _states(self, texts: Sequence[Text]) -> Mapping[str, AnyArray]:
         transform = self.transform
@@ -162,6 +197,9 @@ def download(
             store.add([keys[number] for number in missing[first : first + len(chunk)]], taps)
             first += len(chunk)
             bar.update(len(chunk))
+    if source.long:
+        told = f"{len(source.long)} of {len(missing)} texts are longer than {source.model} takes"
+        log.warning("%s: each of those was read in overlapping pieces", told)
     return source
 
 

@@ -67,6 +67,10 @@ class AutoTuner(Tuner, method="auto"):
 
     def fit(self, data: Dataset) -> FitResult:
         """Train side, measure it on rows held out, and go on as far as `wanted` and `accept` say."""
+        with self.folder.locked():
+            return self._fit(data)
+
+    def _fit(self, data: Dataset) -> FitResult:
         train, held = self._parted(data)
         self._begin(data)
         known = {one.method: one for one in self._read().tried}
@@ -135,6 +139,12 @@ class AutoTuner(Tuner, method="auto"):
                     link.client.jobs.cancel(link.job_id)
         return self.chosen.complete()
 
+    def close(self) -> None:
+        """Close those of all candidates."""
+        for tuner in self._tuners.values():
+            tuner.close()
+        super().close()
+
     def save(self, folder: str | Path) -> None:
         """Copy what is needed to predict and to continue into another folder, with what was decided."""
         target, tried = RunFolder(folder), [one.method for one in self.decision.tried]
@@ -191,7 +201,7 @@ class AutoTuner(Tuner, method="auto"):
 
     def _begin(self, data: Dataset) -> None:
         """Write down what is trained, and refuse a folder in which something else was begun."""
-        settings, known = self.settings, self.folder.read_json("run.json")
+        settings, known = self.settings, self.folder.about()
         about = About(self.model, settings, data.label_names, data.sha256())
         if known is not None:
             was = replace(settings, held_out=known["settings"]["held_out"])
@@ -204,7 +214,7 @@ class AutoTuner(Tuner, method="auto"):
         self._fix_gates()
         body: dict[str, Any] = {"model": about.model, "settings": settings.to_dict()}
         body |= {"hosts": [{"url": client.base_url} for client in self.clients]}
-        self.folder.write_json("run.json", body | {"data_sha256": about.data_sha256})
+        self.folder.write_about(body | {"data_sha256": about.data_sha256})
 
     def _begun(self, method: str) -> bool:
         return (self.folder.path / method).is_dir()

@@ -26,7 +26,18 @@ SIDES_OWN = frozenset({"epochs", "lr", "batch_size", "dropout"})
 OF_OTHERS = frozenset({"pslf_epsilon", "pslf_labels", "activation_dc_weight", "shift_dc_weight"})
 OF_LORA = frozenset(
     {"accumulate", "alpha", "double_quant", "eval_batch_size", "head", "label_epsilon", "max_grad_norm", "optimizer"}
-    | {"pooling", "precision", "rank", "save_every", "seed", "steps", "target_modules", "update_clip", "update_noise"}
+    | {
+        "max_length",
+        "pooling",
+        "precision",
+        "rank",
+        "save_every",
+        "seed",
+        "steps",
+        "target_modules",
+        "update_clip",
+        "update_noise",
+    }
     | {"use_rslora", "warmup", "weight_decay"}
 )
 

@@ -21,17 +21,21 @@ from typing import Any
 
 from ..arrays import F32, AnyArray, decode, encode
 from ..client import Client
-from ..errors import RunError
+from ..errors import NotFoundError, RunError
 from .adapter_folders import NewFolder, read_adapter, write_adapters
 from .factory import HomeShape, restored_home
-from .host_group import HostGroup
+from .host_group import HostGroup, HostLink
 from .host_jobs import open_jobs
+from .placement import make_placement
 from .private_file import decrypt, encrypt
 from .run import About, Run
 from .run_folder import RunFolder
 from .settings import Settings
+from .visits import Visits
 
 FORMAT = 1
+NO_JOB = "none"
+"""In place of a job's id, where there is a model instead."""
 DESCRIPTION, PRIVATE, ENCRYPTED = "blindtune.json", "private.safetensors", "private.safetensors.enc"
 
 
@@ -54,7 +58,10 @@ def export(run: Run, folder: str | Path, passphrase: str | None = None) -> Path:
     private = encrypted(_private_bytes(run), passphrase)
     settings = run.about.settings
     description = {"format": FORMAT, "model": run.about.model, "hidden": run.hidden, "sets": len(run.thetas)}
-    layout = None if run.frozen else _layout(run)
+    layout = None if run.frozen else run.layout()
+    links = run.group.links if list(run.group.placement.evaluators()) == [0] else []
+    models = {link.client.host: link.model for link in links if link.model is not None}
+    description |= {"layout": layout, "fine_tuned_models": models}
     with NewFolder(Path(folder)) as new:
         new.write_json(DESCRIPTION, description | {"settings": settings.to_dict()})
         new.write(PRIVATE if passphrase is None else ENCRYPTED, private)
@@ -100,13 +107,13 @@ def read_export(folder: str | Path, passphrase: str | None) -> Exported:
 
 
 def restore_export(exported: Exported, client: Client, settings: Settings, folder: RunFolder) -> Run:
-    """A run that predicts with what was exported, on a job of its own."""
+    """A run that predicts with what was exported: by the model on the host that has it, else on a job of its own."""
     about, private = exported.about, exported.private
-    group, thetas = _open_job(exported, client, settings)
-    names = tuple(private["label_names"])
+    visits, names = Visits(), tuple(private["label_names"])
+    group, thetas = _by_model(exported, client, settings) or _open_job(exported, client, settings, visits)
     shape = HomeShape(about["hidden"], len(names), private.get("regression"))
     home = restored_home(settings, shape, exported.arrays, folder.secret())
-    return Run(About(about["model"], settings, names, ""), folder, group, thetas, home)
+    return Run(About(about["model"], settings, names, ""), folder, group, thetas, home, visits=visits)
 
 
 # The private part.
@@ -135,21 +142,32 @@ def _read_private(folder: Path, passphrase: str | None) -> bytes:
 # Hosts.
 
 
-def _layout(run: Run) -> Mapping[str, Any]:
-    link = run.group.links[0]
-    before = link.job_id
-    run.reopen(0)
-    if link.job_id != before:
-        run.published_step = -1
-    return link.client.adapters(link.job_id)
+def _by_model(exported: Exported, client: Client, settings: Settings) -> tuple[HostGroup, list[F32]] | None:
+    """The fine-tuned model that the host still has; None where it has none, or the export is of an older version."""
+    about = exported.about
+    model = about.get("fine_tuned_models", {}).get(client.host)
+    if model is None or not _has(client, model):
+        return None
+    thetas = [read_adapter(exported.folder / f"set{i}", about["layout"]) for i in range(about["sets"])]
+    return HostGroup([HostLink(client, NO_JOB, model=model)], make_placement(settings.placement, 1)), thetas
 
 
-def _open_job(exported: Exported, client: Client, settings: Settings) -> tuple[HostGroup, list[F32]]:
+def _has(client: Client, model: str) -> bool:
+    try:
+        client.models.retrieve(model)
+    except NotFoundError:
+        return False
+    return True
+
+
+def _open_job(exported: Exported, client: Client, settings: Settings, visits: Visits) -> tuple[HostGroup, list[F32]]:
     """A job for the exported adapters, and their flat values."""
     about, folder, model = exported.about, exported.folder, exported.about["model"]
     group, hidden = open_jobs(model, settings, [client], None)
+    job_id = group.links[0].job_id
+    visits.add(client, job_id, "cancel")
     if hidden != about["hidden"]:
         raise RunError(f"{model} is {hidden} wide on this host, and {about['hidden']} in {folder}")
-    layout: Mapping[str, Any] = client.adapters(group.links[0].job_id) if about["sets"] else {}
+    layout: Mapping[str, Any] = client.adapters(job_id) if about["sets"] else {}
     thetas = [read_adapter(folder / f"set{i}", layout) for i in range(about["sets"])]
     return group, thetas

@@ -5,8 +5,16 @@ Owns: that value. Must never: be made of anything but sums over the run's own re
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..arrays import sha256
+
+if TYPE_CHECKING:
+    from .run import Run
 
 
 @dataclass(frozen=True)
@@ -30,3 +38,20 @@ class FitResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+def result_of(run: Run, steps: Sequence[Mapping[str, Any]], seconds: float) -> FitResult:
+    """What a run came to by its recorded steps."""
+    recent = steps[-20:]
+    norms = zip(recent[-1]["h_norms"], run.start_norms, strict=True)
+    return FitResult(
+        steps=run.step,
+        loss=float(np.mean([r["loss"] for r in recent])),
+        accuracy=float(np.mean([r["accuracy"] for r in recent])),
+        seconds=seconds,
+        bytes_up=sum(r["bytes_up"] for r in steps),
+        bytes_down=sum(r["bytes_down"] for r in steps),
+        retries=sum(r["retries"] for r in steps),
+        adapter_sha256=sha256(run.thetas),
+        norm_ratio=min(now / start for now, start in norms),
+    )

@@ -10,14 +10,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
 from ..arrays import F32, I64, AnyArray
 from ..client import Client, StepAnswer
 from ..client.step_calls import BackwardRequest, Call, ForwardRequest, Text
-from ..errors import ApiConnectionError, ApiError, RunError, ServerError
+from ..errors import ApiConnectionError, ApiError, HostUnreachableError, RunError, ServerError
 from .placement import Placement, Together
 
 log = logging.getLogger("blindtune")
@@ -46,6 +46,8 @@ class HostLink:
     client: Client
     job_id: str
     seq: int = 1
+    model: str | None = None
+    """The fine-tuned model that the job became: it is asked without a job."""
     _forward: ForwardRequest | None = field(default=None, repr=False)
     _forward_call: Call | None = field(default=None, repr=False)
     _forward_id: str = ""
@@ -63,7 +65,7 @@ class HostLink:
             self._forward_id = answer.metadata["forward_id"]
             self.seq += 1
             return answer
-        raise RunError(f"{self.client.base_url}: the forward of job {self.job_id} was refused {ATTEMPTS} times")
+        raise RunError(f"{self.client.host}: the forward of job {self.job_id} was refused {ATTEMPTS} times")
 
     def backward(self, shares: ShareTable) -> dict[tuple[int, int], F32]:
         """G.{i}.{j} [P] for every share (set i, j). A forward that the host lost is repeated first, byte for byte."""
@@ -76,10 +78,12 @@ class HostLink:
                 continue
             self.seq += 1
             return {(i, j): answer.tensors[f"G.{i}.{j}"] for i, j in shares}
-        raise RunError(f"{self.client.base_url}: the backward of job {self.job_id} was refused {ATTEMPTS} times")
+        raise RunError(f"{self.client.host}: the backward of job {self.job_id} was refused {ATTEMPTS} times")
 
     def evaluate(self, request: ForwardRequest, thetas: Sequence[F32]) -> StepAnswer:
         """A forward with train=false; gives the host the adapters first if it asks for them."""
+        if self.model is not None:
+            return self._of_model(self.model, request)
         try:
             return self.client.forward(self.job_id, request)
         except ApiError as error:
@@ -87,6 +91,13 @@ class HostLink:
                 raise
         self.publish(thetas)
         return self.client.forward(self.job_id, request)
+
+    def _of_model(self, model: str, request: ForwardRequest) -> StepAnswer:
+        """The same of the finished job's model, which keeps nothing open."""
+        sets = [] if request.adapters == "none" else request.adapters
+        texts = cast("Sequence[str]", request.texts)
+        found = self.client.activations.create(model, texts, adapters=sets, base=request.base)
+        return StepAnswer(found.tensors, found.metadata)
 
     def publish(self, thetas: Sequence[F32]) -> None:
         """Put every adapter set on the host."""
@@ -96,7 +107,7 @@ class HostLink:
     def _repeat_forward(self, error: ApiError) -> None:
         assert self._forward is not None and self._forward_call is not None
         if error.code == "forward_lost":
-            log.info("%s: the host lost its forward, repeating it", self.client.base_url)
+            log.info("%s: the host lost its forward, repeating it", self.client.host)
             try:
                 self._forward_id = self.client.send(self._forward_call).metadata["forward_id"]
                 return
@@ -110,7 +121,7 @@ class HostLink:
             raise error
         expected = error.envelope.get("expected_seq")
         self.seq = int(expected) if expected is not None else self.client.jobs.retrieve(self.job_id).next_seq
-        log.info("%s: %s, continuing at seq %d", self.client.base_url, error.code, self.seq)
+        log.info("%s: %s, continuing at seq %d", self.client.host, error.code, self.seq)
 
 
 class HostGroup:
@@ -173,7 +184,7 @@ class HostGroup:
         request = ForwardRequest(texts=list(texts[:COMPARED_TEXTS]), train=False, adapters="none", base=True)
         answers = self._each(lambda k: self.links[k].client.forward(self.links[k].job_id, request))
         for k, answer in answers.items():
-            _check_agreement(answers[0].tensors["h.base"], answer.tensors["h.base"], self.links[k].client.base_url)
+            _check_agreement(answers[0].tensors["h.base"], answer.tensors["h.base"], self.links[k].client.host)
 
     def publish(self, thetas: Sequence[F32], hosts: Sequence[int] | None = None) -> None:
         """Put each host's adapters on it."""
@@ -194,7 +205,7 @@ class HostGroup:
         for k, answer in answers.items():
             for own, i in enumerate(self.placement.sets(k, sets)):
                 h = answer.tensors[f"h.{own}"]
-                _check_agreement(found.setdefault(i, h), h, self.links[k].client.base_url)
+                _check_agreement(found.setdefault(i, h), h, self.links[k].client.host)
         return [found[i] for i in range(sets)]
 
     def _each(self, work: Callable[[int], T], hosts: Sequence[int] | None = None) -> dict[int, T]:
@@ -209,8 +220,10 @@ class HostGroup:
     def _named(self, work: Callable[[int], T], k: int) -> T:
         try:
             return work(k)
+        except HostUnreachableError:
+            raise
         except (ApiConnectionError, ServerError) as error:
-            url = self.links[k].client.base_url
+            url = self.links[k].client.host
             text = str(error).removeprefix(f"{url}: ")
             raise HostLostError(
                 f"{url}: host lost ({text}); when it is back, the run continues where it stood"

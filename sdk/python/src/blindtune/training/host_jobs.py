@@ -38,15 +38,16 @@ def open_jobs(model: str, settings: Settings, clients: Sequence[Client], upload:
     return HostGroup(links, make_placement(settings.placement, len(links))), jobs[0].hidden_size
 
 
-def find_job(link: HostLink) -> LiveJob | None:
-    """The link's job, running again if it was paused; None where it is over or unknown."""
+def find_job(link: HostLink) -> tuple[LiveJob | None, bool]:
+    """The link's job, running again if it was paused, and whether it was; None where it is over or unknown."""
     try:
         job = link.client.jobs.retrieve(link.job_id)
     except NotFoundError:
-        return None
-    if job.status == "paused":
+        return None, False
+    paused = job.status == "paused"
+    if paused:
         job = link.client.jobs.resume(link.job_id)
-    return job if job.open else None
+    return (job if job.open else None), paused
 
 
 def first_adapters(group: HostGroup, sets: int) -> list[F32]:

@@ -3,7 +3,8 @@
 Owns: the files and their atomic replacement. Must never: be shared; it holds the head, the secret and recent gradients
 (mode 0700), but no API key.
 
-    run.json           settings, hosts, job and file ids, label names
+    run.json           format, settings, plan of steps, hosts, job ids and fine-tuned models, label names
+    lock               the process that trains here (folder_lock.py)
     secret             32 bytes, hex
     state.safetensors  step, adapters, head, optimizer moments
     steps.jsonl        one line per step: losses, norms, bytes
@@ -12,6 +13,7 @@ Owns: the files and their atomic replacement. Must never: be shared; it holds th
     updates/seen/      the adapters of the first and the last update, as the hosts saw them: what tier 3 attacks
     gates.json         what audits hold the run to, fixed before its first step
     labels.safetensors the labels of the job's rows, to score the audit
+    layout.json        of a finished run: how flat adapters lie, so that an export needs no job
     report.json        the last report
 """
 
@@ -21,12 +23,19 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from .._version import __version__
 from ..arrays import AnyArray, decode, encode
 from ..errors import RunError
 from ..private.secret import SecretStream
+from .folder_lock import locked
+
+ABOUT = "run.json"
+FORMAT = 1
+"""Of run folders. Those without a number are of format 1, and nothing in them has to be changed."""
 
 
 class RunFolder:
@@ -63,6 +72,27 @@ class RunFolder:
         if not isinstance(value, dict):
             raise RunError(f"{path}: not a JSON object")
         return value
+
+    def about(self) -> dict[str, Any] | None:
+        """What `run.json` says, or None. A folder of a later format is refused."""
+        body = self.read_json(ABOUT)
+        if body is None:
+            return None
+        found = body.get("format", 1)
+        if not isinstance(found, int) or found > FORMAT:
+            raise RunError(
+                f"{self.path}: a run folder of format {found}; blindtune {__version__} knows formats up to {FORMAT}: "
+                "install a newer version to use this run"
+            )
+        return body
+
+    def write_about(self, body: Mapping[str, Any]) -> None:
+        """Write `run.json`: its presence says that the run can be continued."""
+        self.write_json(ABOUT, {"format": FORMAT, **body})
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Inside, no other process trains in this folder; refused where one does."""
+        return locked(self.path)
 
     def secret(self) -> SecretStream:
         """The run's secret, made at the first call."""

@@ -30,7 +30,8 @@ ERROR_WARN = 0.01
 ONLY_AUTO = ("wanted", "accept")
 NARROWER = ("feature_dtype", "project")
 ONLY_SIDE = ("layers", "fetch", "side", "side_width", "input_noise", "class_weights", "networks", "held_out", *NARROWER)
-OF_SIDE = frozenset({"method", "epochs", "lr", "batch_size", "eval_batch_size", "seed", "dropout", *ONLY_SIDE})
+OF_BOTH = ("epochs", "lr", "batch_size", "eval_batch_size", "seed", "dropout", "max_length")
+OF_SIDE = frozenset({"method", *OF_BOTH, *ONLY_SIDE})
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,17 @@ def only_auto_has_use_for(given: Settings) -> None:
             raise SettingsError(f"{one.name} is for method auto, and does nothing in method {given.method}")
 
 
+def long_texts_are_read_as_they_can_be(given: Settings) -> None:
+    """Hosts cut a text in a job and refuse it elsewhere; pieces become one text again only where tokens are pooled."""
+    if given.method == "side" and given.max_length == "truncate":
+        raise SettingsError("max_length truncate is for jobs; method side takes error or chunk")
+    if given.method not in ("side", "auto") and given.max_length == "chunk":
+        raise SettingsError(f"max_length chunk needs method side; method {given.method} takes truncate or error")
+    narrower = given.fetch == "job" or given.feature_dtype != "float16" or given.project is not None
+    if given.max_length == "chunk" and narrower:
+        raise SettingsError("max_length chunk asks by calls: leave fetch, feature_dtype and project as they are")
+
+
 def a_ladder_divides_among_its_heads(given: Settings) -> None:
     """Each head of its blocks reads a part of the width."""
     if given.side == "ladder" and (given.side_width or 0) % LADDER_HEADS:
@@ -168,6 +180,7 @@ REFUSALS = (
     side_has_no_use_for,
     only_side_has_use_for,
     a_ladder_divides_among_its_heads,
+    long_texts_are_read_as_they_can_be,
 )
 
 
@@ -192,6 +205,11 @@ def narrower_features_come_of_a_job(given: Settings) -> Settings:
     """All rows go through one transform, which is a job's; a projection at home would save no byte on the wire."""
     narrower = given.feature_dtype != "float16" or given.project is not None
     return replace(given, fetch="job") if narrower else given
+
+
+def with_max_length(given: Settings) -> Settings:
+    """What hosts do anyway."""
+    return replace(given, max_length=given.max_length or ("error" if given.method == "side" else "truncate"))
 
 
 def with_schedule(given: Settings) -> Settings:
@@ -221,6 +239,7 @@ FILLS = (
     baselines_are_bare,
     with_usual,
     narrower_features_come_of_a_job,
+    with_max_length,
     with_schedule,
     with_looks,
     with_head_rate,

@@ -99,6 +99,11 @@ class Settings:
     dropout: Share | None = HOST(None, "share of inputs left out while training, of adapters or side networks")
     target_modules: tuple[str, ...] = HOST((), "modules of the backbone that get adapters; left open: the host's")
     use_rslora: bool = HOST(False, "rank-stabilized LoRA")
+    max_length: Literal["error", "truncate", "chunk"] | None = COMMON(
+        None,
+        "texts longer than the backbone takes: error refuses them (usual of method side), truncate reads the beginning "
+        "and counts them (usual where hosts train), chunk reads them in overlapping pieces (method side)",
+    )
 
     # What keeps labels out of activations.
     activation_weight: float = EXPERT(0.3, "weight of the penalty on activations")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from .. import audit as attacks
 from ..arrays import F32, encode, sha256
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 ACCURACY_ROWS = 1000
 """Rows that the accuracy of a fit is computed on."""
+ANEW = "use another folder: what the host gave is kept at home for all runs, and is not asked for again"
 TOKENIZER = "tokenizer.json"
 TRANSFORM = "transform.safetensors"
 """What a features job did to hidden states; as label-free as they are."""
@@ -66,7 +67,7 @@ class SideTuner(Tuner, method="side"):
 
     def fit(self, data: Dataset) -> FitResult:
         """Ask for the tokens of `data`, in a secret order, and train at home. A fit that was done is not done again."""
-        with threadpool_limits(limits=1):
+        with threadpool_limits(limits=1), self.folder.locked():
             return self._fit(data)
 
     def _fit(self, data: Dataset) -> FitResult:
@@ -74,9 +75,9 @@ class SideTuner(Tuner, method="side"):
         mine = data.take(self.folder.secret().permutation(len(data), "rows"))
         check_side(self.settings, mine)
         about = About(self.model, self.settings, mine.label_names, data.sha256())
-        known = self.folder.read_json("run.json")
+        known = self.folder.about()
         if known is not None:
-            check_same(_about_of(known), about, self.folder.path)
+            check_same(_about_of(known), about, self.folder.path, advice=ANEW)
         self._about = about
         self._fix_gates()
         self._find_tokenizer(data.task == "tokens")
@@ -219,7 +220,7 @@ class SideTuner(Tuner, method="side"):
 
     def _restore(self) -> None:
         """Take up what the run folder holds."""
-        body, saved = self.folder.read_json("run.json"), self.folder.load_state()
+        body, saved = self.folder.about(), self.folder.load_state()
         if body is None or saved is None:
             raise RunError(f"{self.folder.path}: no finished run here; call fit again")
         self._about = _about_of(body)
@@ -240,6 +241,8 @@ class SideTuner(Tuner, method="side"):
 
     def _find_tokenizer(self, needed: bool) -> None:
         """The run folder's, or what the user gave, which the run folder keeps from then on."""
+        if needed and self.settings.max_length == "chunk":
+            raise RunError("max_length chunk: spans are found in whole texts; shorten the long ones")
         if not needed:
             if self.tokenizer is not None:
                 raise RunError("tokenizer: only data of task tokens has a use for it")
@@ -290,6 +293,7 @@ class SideTuner(Tuner, method="side"):
             project=settings.projection,
             transform=self._transform,
             tokens=self._picks if settings.side == "pooled" else "all",
+            max_length=settings.max_length or "error",
         )
 
     @cached_property
@@ -305,7 +309,7 @@ class SideTuner(Tuner, method="side"):
         body: dict[str, Any] = {"model": about.model, "settings": about.settings.to_dict()}
         body |= {"hosts": [{"url": client.base_url} for client in self.clients]}
         body |= {"label_names": list(about.label_names), "data_sha256": about.data_sha256}
-        self.folder.write_json("run.json", body | (self._home.description() if self._home is not None else {}))
+        self.folder.write_about(body | (self._home.description() if self._home is not None else {}))
 
     def _saved_facts(self) -> dict[str, Any]:
         saved = self.folder.load_state()

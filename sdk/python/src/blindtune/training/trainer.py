@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
+from tqdm.auto import tqdm
+from typing_extensions import Self
 
 from .. import audit as attacks
 from ..arrays import F32, I64, decode, encode, sha256
@@ -27,11 +28,14 @@ from ..errors import RunError
 from ..optimizers import clip, learning_rate
 from .export import Exported, export, read_export, restore_export
 from .factory import draw_labels, make_obfuscation, proven
-from .fit_result import FitResult
+from .fit_result import FitResult, result_of
 from .host_group import HostLink
+from .interrupts import uninterrupted
 from .leak_watch import LeakError
+from .long_texts import LongTexts
+from .packing import packed, unpacked
 from .protection import protection
-from .run import About, Run, check_same, restore_run, secret_order, start_run
+from .run import FREE_TO_CHANGE, LONGER, About, Plan, Run, check_same, restore_run, secret_order, start_run
 from .run_audit import Rows, Subject, audit_run, recorded
 from .run_folder import RunFolder
 from .settings import Settings
@@ -108,6 +112,7 @@ class Tuner:
         self.progress = progress
         self.features = features
         self._run: Run | None = None
+        self._long = LongTexts(self.clients[0], model, self.settings.max_length or "truncate")
 
     @classmethod
     def load(
@@ -120,7 +125,7 @@ class Tuner:
         features: str | Path | FeatureStore | None = None,
     ) -> Tuner:
         """Take up a run folder. Without `hosts` those of the run are used; keys are never stored."""
-        about = RunFolder(folder).read_json("run.json") if Path(folder).is_dir() else None
+        about = RunFolder(folder).about() if Path(folder).is_dir() else None
         if about is None:
             raise RunError(f"{folder}: no run here (run.json is missing)")
         where = list(hosts) or [host["url"] for host in about["hosts"]]
@@ -160,46 +165,67 @@ class Tuner:
     # Train.
 
     def fit(self, data: Dataset) -> FitResult:
-        """Train on `data`, from where the run folder stands.
+        """Train on `data`, from where the run folder stands, which no other process trains in meanwhile.
 
-        Texts go to the hosts, in a secret order; labels do not.
+        Texts go to the hosts, in a secret order; labels do not. More `steps` or `epochs` than before train on; when
+        interrupted, the state of the last finished step is saved.
         """
-        with threadpool_limits(limits=1), recorded(self.clients, self.recorder, self.update_recorder):
+        recording = recorded(self.clients, self.recorder, self.update_recorder)
+        with threadpool_limits(limits=1), self.folder.locked(), recording:
             return self._fit(data)
 
     def _fit(self, data: Dataset) -> FitResult:
         started = time.monotonic()
         mine = data.take(self.folder.secret().permutation(len(data), "rows"))
         self._fix_gates()
-        run = self._open(mine, data.sha256())
-        self.folder.save_labels(mine.labels)
         batches = Batches(text_lengths(mine.texts), min(self.settings.rows_per_batch, len(mine)), self.settings.seed)
-        steps = self.settings.steps or max(1, round((self.settings.epochs or 1.0) * batches.per_epoch))
+        self._long.check(mine.texts)
+        steps = Plan.of(self.settings, batches.per_epoch).steps
+        run = self._open(mine, data.sha256(), batches.per_epoch)
+        self.folder.save_labels(mine.labels)
         labels = draw_labels(mine, self.settings, run.home.task, run.secret)
-        frozen = self._frozen_activations(mine, batches, steps) if run.frozen else None
+        frozen = self._frozen_activations(mine, batches, steps) if run.frozen and run.step < steps else None
         recent = self.folder.steps()[: run.step]
-        with tqdm(total=steps, initial=run.step, disable=None if self.progress else True, unit="step") as bar:
+        shown = tqdm(total=steps, initial=run.step, disable=None if self.progress else True, unit="step")
+        with run.kept(), shown as bar:
             while run.step < steps:
                 rows = batches.rows(run.step)
-                recent.append(self._step(rows, labels.take(rows), steps, frozen))
+                with run.attempt():
+                    recent.append(self._step(rows, labels.take(rows), steps, frozen))
                 bar.set_postfix_str(_postfix(recent[-20:]), refresh=False)
                 bar.update()
                 if run.watch.due(run.step):
-                    self._look()
+                    with uninterrupted():
+                        self._look()
                 if run.step % self.settings.save_every == 0 or run.step == steps:
                     run.save()
-        return self._result(time.monotonic() - started)
+        return result_of(run, self.folder.steps(), time.monotonic() - started)
 
     def complete(self) -> list[str | None]:
         """Leave the final adapters on every host and finish the jobs.
 
         The names of the fine-tuned models, host by host.
         """
-        run = self._ready()
-        if not run.frozen:
-            run.group.publish(run.thetas)
-        run.published_step = -1  # what is asked next needs a job that is open
-        return [link.client.jobs.complete(link.job_id).fine_tuned_model for link in run.group.links]
+        with self.folder.locked():
+            return self._ready().complete()
+
+    def close(self) -> None:
+        """Close jobs that were opened to look at a finished run, and let go of its folder. Asking on opens them again.
+
+        A `with` block does it, and so does the end of the process.
+        """
+        if self._run is not None:
+            self._run.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A trained one as its run's files and its hosts' addresses; a copy takes its keys from the environment."""
+        return unpacked, (packed(self.save), self.clients, self.progress)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _where: object) -> None:
+        self.close()
 
     # Look.
 
@@ -233,7 +259,9 @@ class Tuner:
         """
         run = self._ready()
         order = secret_order(texts, run.secret)
-        found = run.evaluate([texts[int(row)] for row in order], base or run.frozen)
+        ordered = [texts[int(row)] for row in order]
+        self._long.check(ordered)
+        found = run.evaluate(ordered, base or run.frozen)
         back = np.argsort(order)
         names = ["h.base"] if run.frozen else [f"h.{i}" for i in range(self.settings.sets)]
         return [found[name][back] for name in names], found["h.base"][back] if base else None
@@ -311,28 +339,29 @@ class Tuner:
                 home.activation_gradients, ("step", run.step), run.step, lambda k: home.relabelled(labels.decoys[k])
             )
         gradients = [*adapter_gradients, *home.head_gradients]
-        norm, rate = clip(gradients, None)[1], self._rate(steps)
+        norm, rate = clip(gradients, None)[1], self._rate()
         if not np.isfinite(home.loss) or not np.isfinite(norm):
             raise RunError(f"step {run.step + 1}: loss {home.loss}, gradient norm {norm}; lower lr or the regularizers")
-        run.updates.add(gradients, rate, last=run.step + 1 == steps)
-        self._remember(activations, base, labels)
-        run.step += 1
-        up, down, retries = (now - then for now, then in zip(run.group.traffic(), before, strict=True))
-        record = {
-            "step": run.step,
-            "loss": home.loss,
-            "task_loss": home.task_loss,
-            "accuracy": home.correct / len(rows),
-            "lr": rate,
-            "gradient_norm": norm,
-            "h_norms": self._watch_norms(activations),
-            "kappa": kappa,
-            "bytes_up": up,
-            "bytes_down": down,
-            "retries": retries,
-            "seconds": round(time.monotonic() - started, 4),
-        }
-        self.folder.record_step(record)
+        with uninterrupted():
+            run.updates.add(gradients, rate, last=run.step + 1 == steps)
+            self._remember(activations, base, labels)
+            run.step += 1
+            up, down, retries = (now - then for now, then in zip(run.group.traffic(), before, strict=True))
+            record = {
+                "step": run.step,
+                "loss": home.loss,
+                "task_loss": home.task_loss,
+                "accuracy": home.correct / len(rows),
+                "lr": rate,
+                "gradient_norm": norm,
+                "h_norms": self._watch_norms(activations),
+                "kappa": kappa,
+                "bytes_up": up,
+                "bytes_down": down,
+                "retries": retries,
+                "seconds": round(time.monotonic() - started, 4),
+            }
+            self.folder.record_step(record)
         return record
 
     def _remember(self, activations: Sequence[F32], base: F32 | None, labels: TrainingLabels) -> None:
@@ -353,10 +382,11 @@ class Tuner:
             run.save()
             raise
 
-    def _rate(self, steps: int) -> float:
+    def _rate(self) -> float:
         """The learning rate of the current step."""
-        warmup = self.settings.warmup if self.settings.warmup is not None else steps // 10
-        return learning_rate(self._ready().step, steps, warmup, self.settings.peak_lr)
+        run = self._ready()
+        assert run.plan is not None, "a run has a plan before it steps"
+        return learning_rate(run.step, run.plan.steps, run.plan.warmup, self.settings.peak_lr)
 
     def _watch_norms(self, activations: Sequence[F32]) -> list[float]:
         """Mean |h_i| by set; adapters start as the bare backbone, so the first step is the yardstick."""
@@ -367,22 +397,6 @@ class Tuner:
             if now < COLLAPSE * start and run.step % COLLAPSE_EVERY == 0:
                 log.warning("step %d: mean |h| of set %d fell from %.2f to %.2f: it may leak", run.step, i, start, now)
         return norms
-
-    def _result(self, seconds: float) -> FitResult:
-        run, steps = self._ready(), self.folder.steps()
-        recent = steps[-20:]
-        norms = zip(recent[-1]["h_norms"], run.start_norms, strict=True)
-        return FitResult(
-            steps=run.step,
-            loss=float(np.mean([r["loss"] for r in recent])),
-            accuracy=float(np.mean([r["accuracy"] for r in recent])),
-            seconds=seconds,
-            bytes_up=sum(r["bytes_up"] for r in steps),
-            bytes_down=sum(r["bytes_down"] for r in steps),
-            retries=sum(r["retries"] for r in steps),
-            adapter_sha256=sha256(run.thetas),
-            norm_ratio=min(now / start for now, start in norms),
-        )
 
     # Parts.
 
@@ -399,15 +413,18 @@ class Tuner:
             raise RunError("not trained yet: call fit first, or load a run folder")
         return self._run
 
-    def _open(self, mine: Dataset, data_sha256: str) -> Run:
+    def _open(self, mine: Dataset, data_sha256: str, per_epoch: int) -> Run:
         """Start, or continue where the folder stands: memory may be in the middle of a step that failed."""
         about = About(self.model, self.settings, mine.label_names, data_sha256)
-        if self.folder.read_json("run.json") is not None:
+        plan = Plan.of(self.settings, per_epoch)
+        if self.folder.about() is not None:
             run = restore_run(self.folder, self.clients)
-            check_same(run.about, about, self.folder.path)
-            run.rejoin(mine)
+            check_same(run.about, about, self.folder.path, FREE_TO_CHANGE | LONGER)
+            run.extend(about, plan, per_epoch)
+            if run.step < plan.steps:
+                run.rejoin(mine)
         else:
-            run = start_run(about, self.folder, self.clients, mine)
+            run = start_run(about, self.folder, self.clients, mine, plan)
         self._run = run
         return run
 
@@ -417,12 +434,14 @@ class Tuner:
         Others stay zero. Asked for once, and kept.
         """
         path = self.folder.path / "frozen.safetensors"
+        cache: F32 = np.zeros((len(mine), self._ready().hidden), np.float32)
         if path.exists():
-            return np.asarray(decode(path.read_bytes())[0]["h"], dtype=np.float32)
+            cache = np.array(decode(path.read_bytes())[0]["h"], dtype=np.float32)
         rows = np.unique(np.concatenate([batches.rows(step) for step in range(min(steps, batches.per_epoch))]))
-        cache = np.zeros((len(mine), self._ready().hidden), np.float32)
-        cache[rows] = self.activations([mine.texts[int(row)] for row in rows])[0][0]
-        self.folder.write(path.name, encode({"h": cache}))
+        rows = rows[~cache[rows].any(axis=1)]  # all of them, or those of steps that were not asked for before
+        if len(rows):
+            cache[rows] = self.activations([mine.texts[int(row)] for row in rows])[0][0]
+            self.folder.write(path.name, encode({"h": cache}))
         return cache
 
     @property

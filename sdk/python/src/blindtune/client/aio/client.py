@@ -18,10 +18,11 @@ from ..._generated import operations as op
 from ..._generated.operations import Operation
 from ..._generated.schemas import AdapterLayout, OptimStepAnswer
 from ...arrays import F32, AnyArray, decode, encode
-from ..connection import Connection, Recorder, good, step_options, whole
+from ..connection import Connection, Recorder, step_options
 from ..requests import Body, decoded, nothing, request
 from ..step_calls import BackwardRequest, Call, ForwardRequest, StepAnswer
 from ..transport import UNREAD, RetryPolicy
+from ..waiting import Notices
 from .account import AsyncApiKeys, AsyncAuditLog, AsyncUsageReports
 from .batches import AsyncBatches
 from .files import AsyncFiles, AsyncUploads
@@ -52,7 +53,8 @@ class AsyncClient(Connection):
         recorder: Recorder | None = None,
     ) -> None:
         super().__init__(base_url, retry, recorder)
-        patient = AsyncRetryingTransport(transport or httpx.AsyncHTTPTransport(retries=0), self.policy, self.traffic)
+        inner = transport or httpx.AsyncHTTPTransport(retries=0)
+        patient = AsyncRetryingTransport(inner, self.patience, self.traffic, notices=Notices(self.host))
         self._http = httpx.AsyncClient(transport=patient, **self._options(api_key, timeout_s))
 
     async def close(self) -> None:
@@ -169,7 +171,7 @@ class AsyncClient(Connection):
             response = await self._http.request(method, path, **options)
         except httpx.TransportError as error:
             raise self._lost(error) from error
-        return whole(response)
+        return self._whole(response)
 
     async def open_stream(self, path: str, **options: Any) -> httpx.Response:
         """A good answer to a GET, its body not read yet; close it."""
@@ -180,4 +182,4 @@ class AsyncClient(Connection):
                 await response.aread()
         except httpx.TransportError as error:
             raise self._lost(error) from error
-        return good(response)
+        return self._good(response)

@@ -20,10 +20,11 @@ from ..._generated import operations as op
 from ..._generated.operations import Operation
 from ..._generated.schemas import AdapterLayout, OptimStepAnswer
 from ...arrays import F32, AnyArray, decode, encode
-from ..connection import Connection, Recorder, good, step_options, whole
+from ..connection import Connection, Recorder, step_options
 from ..requests import Body, decoded, nothing, request
 from ..step_calls import BackwardRequest, Call, ForwardRequest, StepAnswer
 from ..transport import UNREAD, RetryPolicy
+from ..waiting import Notices
 from .account import ApiKeys, AuditLog, UsageReports
 from .batches import Batches
 from .files import Files, Uploads
@@ -54,7 +55,8 @@ class Client(Connection):
         recorder: Recorder | None = None,
     ) -> None:
         super().__init__(base_url, retry, recorder)
-        patient = RetryingTransport(transport or httpx.HTTPTransport(retries=0), self.policy, self.traffic)
+        inner = transport or httpx.HTTPTransport(retries=0)
+        patient = RetryingTransport(inner, self.patience, self.traffic, notices=Notices(self.host))
         self._http = httpx.Client(transport=patient, **self._options(api_key, timeout_s))
 
     def close(self) -> None:
@@ -171,7 +173,7 @@ class Client(Connection):
             response = self._http.request(method, path, **options)
         except httpx.TransportError as error:
             raise self._lost(error) from error
-        return whole(response)
+        return self._whole(response)
 
     def open_stream(self, path: str, **options: Any) -> httpx.Response:
         """A good answer to a GET, its body not read yet; close it."""
@@ -182,4 +184,4 @@ class Client(Connection):
                 response.read()
         except httpx.TransportError as error:
             raise self._lost(error) from error
-        return good(response)
+        return self._good(response)

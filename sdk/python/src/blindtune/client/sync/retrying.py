@@ -8,11 +8,14 @@ Owns: sending, and sending again. Must never: decide whether to (transport.py do
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
-from ..transport import Attempts, Outcome, RetryPolicy, Sleep, Traffic, given
+from ..transport import ADVICE, Attempts, Outcome, Patience, Sleep, Traffic, given, is_queued, list_of_jobs
+from ..waiting import Notices, advice_on, holding, places_of, sentence_of
 
 
 @dataclass
@@ -23,23 +26,36 @@ class RetryingTransport(httpx.BaseTransport):
     """
 
     inner: httpx.BaseTransport
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    patience: Patience = field(default_factory=Patience)
     traffic: Traffic = field(default_factory=Traffic)
     sleep: Sleep = time.sleep
+    notices: Notices = field(default_factory=Notices)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send until there is an answer worth giving, or patience ends."""
-        attempts = Attempts(request, self.policy, self.traffic, len(request.read()))
+        attempts = Attempts(request, self.patience.policy, self.traffic, len(request.read()))
         while True:
             outcome = self._try(request, attempts)
             wait = attempts.pause(outcome)
+            said = attempts.to_say(outcome, wait, self.notices)
+            jobs = self._holding(request) if is_queued(outcome) and (said or wait is None) else []
             if wait is None:
-                return given(outcome)
+                answer = given(outcome)
+                answer.extensions[ADVICE] = advice_on(jobs)
+                return answer
+            if said:
+                self.notices.say(sentence_of(outcome, wait, places_of(jobs)))
             self.sleep(wait)
 
     def close(self) -> None:
         """Close the connections."""
         self.inner.close()
+
+    def _holding(self, request: httpx.Request) -> list[Mapping[str, Any]]:
+        """The jobs that hold the places which a request waits for, as far as the host tells."""
+        asked = list_of_jobs(request)
+        outcome = self._try(asked, Attempts(asked, self.patience.policy, self.traffic, 0))
+        return holding(outcome.read()) if isinstance(outcome, httpx.Response) and outcome.is_success else []
 
     def _try(self, request: httpx.Request, attempts: Attempts) -> Outcome:
         attempts.sent()

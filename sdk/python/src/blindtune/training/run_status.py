@@ -1,0 +1,119 @@
+"""The state of a run folder, read and told.
+
+Owns: what is said of a folder. Must never: ask a host, make a folder, or wait for one that is in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..client import normalize_url
+from ..client.connection import shown_host
+from ..errors import RunError
+from .folder_lock import Holder, holder
+from .run_folder import RunFolder
+
+STEPWISE = ("p3eft", "lora", "frozen", "dc", "pslf")
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What a run folder holds. `print` it, or read its fields."""
+
+    folder: Path
+    method: str
+    model: str
+    step: int
+    """Steps that are saved; of method side those of its networks."""
+    steps: int | None
+    """Of the plan; None where there is none."""
+    finished: bool
+    """Whether the training is done."""
+    hosts: tuple[str, ...]
+    jobs: tuple[str, ...]
+    """The run's jobs, one on each host; none where a method needs none."""
+    models: tuple[str, ...]
+    """Fine-tuned models that its jobs became."""
+    locked_by: Holder | None
+    """The process that trains in it now."""
+
+    @classmethod
+    def of(cls, folder: str | Path) -> RunStatus:
+        """Read a folder; one without a run is refused."""
+        place = Path(folder)
+        kept = RunFolder(place) if place.is_dir() else None
+        about = None if kept is None else kept.about()
+        if kept is None or about is None:
+            raise RunError(f"{place}: no run here (run.json is missing)")
+        settings, hosts = about["settings"], about["hosts"]
+        method, steps = settings["method"], _planned(about)
+        step, finished = _progress(kept, method, steps)
+        return cls(
+            folder=place,
+            method=method,
+            model=about["model"],
+            step=step,
+            steps=steps,
+            finished=finished,
+            hosts=tuple(_shown(host["url"]) for host in hosts),
+            jobs=tuple(host["job_id"] for host in hosts if "job_id" in host),
+            models=tuple(host["fine_tuned_model"] for host in hosts if "fine_tuned_model" in host),
+            locked_by=holder(place),
+        )
+
+    @property
+    def completed(self) -> bool:
+        """Whether its jobs became models. A run that needs no job has none to complete."""
+        return bool(self.models)
+
+    def __str__(self) -> str:
+        unit = "steps" if self.method in STEPWISE else "epochs"
+        if self.steps is None:
+            far = f"{self.step} steps"
+        else:
+            far = f"{self.step} of {self.steps} {unit}" if unit == "steps" else f"{self.steps} {unit}"
+        lines = [f"{self.folder}: method {self.method} on {self.model}, {far}, {self._state()}"]
+        if self.jobs:
+            pairs = zip(self.jobs, self.hosts, strict=False)
+            lines += [f"  job {job} on {host}" for job, host in pairs]
+        else:
+            lines += [f"  host {host}" for host in self.hosts]
+        if self.locked_by is not None:
+            lines.append(f"  process {self.locked_by.pid} works in it since {self.locked_by.since}")
+        return "\n".join(lines)
+
+    def _state(self) -> str:
+        if not self.finished:
+            return "under way" if self.locked_by is not None else "interrupted; the same command continues it"
+        if self.completed:
+            return f"trained and completed as {', '.join(self.models)}"
+        return "trained; its jobs are not completed" if self.jobs else "trained"
+
+
+def _planned(about: Mapping[str, Any]) -> int | None:
+    settings = about["settings"]
+    if settings["method"] in STEPWISE:
+        plan = about.get("plan")
+        return int(plan["steps"]) if plan else settings["steps"]
+    return None if settings["epochs"] is None else max(1, round(settings["epochs"]))
+
+
+def _progress(kept: RunFolder, method: str, steps: int | None) -> tuple[int, bool]:
+    """Steps that are saved, and whether those are all."""
+    if method == "auto":
+        decision = kept.read_json("auto.json") or {}
+        return 0, bool(decision.get("finished"))
+    saved = kept.load_state()
+    if saved is None:
+        return 0, False
+    if method not in STEPWISE:
+        return int(saved[1]["steps"]), True
+    return int(saved[1]["step"]), steps is not None and int(saved[1]["step"]) >= steps
+
+
+def _shown(url: str) -> str:
+    """Without a password, as messages have it."""
+    return shown_host(normalize_url(url))
