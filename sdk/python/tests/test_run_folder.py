@@ -16,6 +16,7 @@ from conftest import sentiment
 from fake_host import FakeHost
 
 from blindtune import Client, RunError, Tuner
+from blindtune.cli import main
 from blindtune.optimizers import learning_rate
 from blindtune.private.secret import SecretStream
 from blindtune.training import folder_lock
@@ -149,7 +150,7 @@ def test_a_folder_without_a_format_is_of_the_first(fake_host: FakeHost, tmp_path
             use()
 
 
-def test_a_folder_tells_its_state(fake_host: FakeHost, tmp_path: Path) -> None:
+def test_a_folder_tells_its_state(fake_host: FakeHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RunError, match="no run here"):
         RunStatus.of(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists(), "looking makes no folder"
@@ -162,6 +163,10 @@ def test_a_folder_tells_its_state(fake_host: FakeHost, tmp_path: Path) -> None:
     mine.complete()
     with RunFolder(tmp_path / "run").locked():
         done = RunStatus.of(tmp_path / "run")
+    assert main(["status", str(tmp_path / "run")]) == 0 and "completed as ft:" in capsys.readouterr().out
+    assert main(["status", str(tmp_path / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["models"] == list(done.models)
+    assert main(["status", str(tmp_path / "nothing")]) == 1 and "no run here" in capsys.readouterr().err
     assert done.completed and "completed as ft:" in str(done) and f"process {os.getpid()} works in it" in str(done)
     longer = tuner(fake_host, tmp_path / "run", method="lora", steps=9)
     longer.fit(sentiment(80))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from blindtune.training.factory import make_obfuscation
 from blindtune.training.placement import PLACEMENTS
 from blindtune.training.setting_types import Above, OneOf, SettingType
 from blindtune.training.settings import SETTING_TYPES, Settings
+from blindtune.training.settings_dict import SettingsDict
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -121,3 +123,22 @@ def test_the_job_gets_what_was_asked_for_and_no_more() -> None:
 def test_unknown_words_are_refused(field: str, value: str) -> None:
     with pytest.raises(SettingsError, match=field):
         Settings(**{field: value}).resolve(1)  # type: ignore[arg-type]
+
+
+WIDER = {"layers", "project", "target_modules", "class_weights"}
+"""Settings that are taken in more forms than they are kept in."""
+
+
+def _plain(hint: Any) -> Any:
+    """Without bounds; the choices of a union in no order."""
+    if get_origin(hint) is Annotated:
+        return _plain(get_args(hint)[0])
+    parts = get_args(hint)
+    return frozenset(map(_plain, parts)) if NoneType in parts else hint
+
+
+def test_the_typed_keywords_are_the_settings() -> None:
+    keywords, kept = get_type_hints(SettingsDict), get_type_hints(Settings, include_extras=True)
+    assert list(keywords) == list(kept) == list(SETTING_TYPES)
+    differ = {name for name in kept if _plain(keywords[name]) != _plain(kept[name])}
+    assert differ == WIDER

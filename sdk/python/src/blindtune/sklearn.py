@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
+from typing_extensions import Unpack
 
 from .arrays import F32, AnyArray
 from .client import Client
 from .data import DataError, Dataset
 from .training.host_group import HostLink
 from .training.settings import Settings
+from .training.settings_dict import SettingsDict
 from .training.trainer import Tuner
 from .training.visits import end_quickly
 
@@ -34,10 +36,10 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):
     `tuner_`, the `Tuner` that trained; each fit starts anew.
     """
 
-    def __init__(self, model: str, hosts: Sequence[str | Client] = (), **settings: Any) -> None:
+    def __init__(self, model: str, hosts: Sequence[str | Client] = (), **settings: Unpack[SettingsDict]) -> None:
         self.model = model
         self.hosts = hosts
-        self.settings = settings
+        self.settings: dict[str, Any] = dict(settings)
         Settings.from_dict(settings)  # refuses unknown names
 
     def fit(self, X: Sequence[Any], y: Sequence[Any]) -> PrivateClassifier:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import Unpack
 
 from .arrays import F32, I64, AnyArray, decode, encode
 from .client import Client, connect
@@ -29,6 +30,7 @@ from .training.exchange import Exchange
 from .training.factory import make_mixing, make_penalty, make_watch, other_labels
 from .training.private_backprop import Plausible
 from .training.settings import Settings
+from .training.settings_dict import SettingsDict
 
 if TYPE_CHECKING:
     from .private.penalties.penalty import Penalty
@@ -61,7 +63,7 @@ class HostedBackbone(nn.Module):
         *,
         texts: Sequence[Text] = (),
         api_keys: Sequence[str] | str | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingsDict],
     ) -> None:
         super().__init__()
         clients = connect(hosts, api_keys)

@@ -20,7 +20,7 @@ from .features import clear, estimate
 from .frontier import frontier
 from .groups import add
 from .jobs import cancel_jobs, list_jobs, resume_jobs, show_job
-from .looks import audit, evaluate
+from .looks import audit, evaluate, status
 from .parsing import Commands
 from .predict import predict
 from .train import train
@@ -48,7 +48,7 @@ def commands() -> Any:
     """All commands, as typer reads them."""
     made = typer.Typer(name="blindtune", cls=Commands, help="Fine-tune without sending a label.")
     made.callback()(_every)
-    runs: list[Callable[..., int]] = [train, evaluate, audit, predict, frontier]
+    runs: list[Callable[..., int]] = [train, status, evaluate, audit, predict, frontier]
     for run in runs:
         add(made, RUNS)(run)
     features = typer.Typer(cls=Commands, help="The hidden states that method side reads.")

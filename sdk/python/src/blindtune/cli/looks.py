@@ -1,4 +1,4 @@
-"""`blindtune evaluate` and `blindtune audit`: a finished run on labelled rows.
+"""`blindtune evaluate`, `blindtune audit` and `blindtune status`: looks at a run.
 
 Owns: what is said of them. Must never: print a label beside its text.
 """
@@ -6,7 +6,7 @@ Owns: what is said of them. Must never: print a label beside its text.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,6 +59,22 @@ def audit(rows: Finished, hosts: Hosts, how: How, talk: Talk) -> int:
     else:
         print("\n".join([leak.describe(), *QUICK[how.effort], *judgement.lines()]))
     return demanded(judgement, how)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """A run folder."""
+
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="the run folder")]
+
+
+def status(folder: Folder, talk: Talk) -> int:
+    """Tell the state of a run folder: method, steps, hosts, jobs, models, and who trains in it. Asks no host."""
+    from ..training.run_status import RunStatus
+
+    found = RunStatus.of(folder.run)
+    print(json.dumps(asdict(found) | {"folder": str(found.folder)}, indent=2) if talk.as_json else found)
+    return DONE
 
 
 def loaded(run: Path, hosts: Hosts) -> Tuner:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from .. import audit as attacks
 from ..arrays import F32, I64, decode, encode, sha256
@@ -39,6 +39,7 @@ from .run import FREE_TO_CHANGE, LONGER, About, Plan, Run, check_same, restore_r
 from .run_audit import Rows, Subject, audit_run, recorded
 from .run_folder import RunFolder
 from .settings import Settings
+from .settings_dict import TunerOptions
 
 if TYPE_CHECKING:
     from ..features import FeatureStore
@@ -57,10 +58,7 @@ MODULES = {"side": ".side_tuner", "auto": ".auto"}
 """Where the class of a method of its own is; loaded when it is asked for."""
 
 COLLAPSE = 0.6
-"""Warn when a set's mean |h| falls below this part of the backbone's.
-
-Small activations hide from the regularizer only.
-"""
+"""Warn when a set's mean |h| falls below this part of the backbone's: that hides from the regularizer only."""
 COLLAPSE_EVERY = 50
 
 
@@ -100,7 +98,7 @@ class Tuner:
         run: str | Path | None = None,
         progress: bool = True,
         features: str | Path | FeatureStore | None = None,
-        **settings: Any,
+        **settings: Unpack[TunerOptions],
     ) -> None:
         self.model = model
         self.clients = connect(hosts, api_keys)
