@@ -48,7 +48,7 @@ impl Database {
             max_connections: config.database.max_connections,
             acquire_timeout: Duration::from_millis(config.database.acquire_timeout_ms),
         };
-        let pool = pool::connect(url, settings).await.context("the database cannot be reached")?;
+        let pool = pool::connect(url, settings).await.with_context(|| format!("{} cannot be reached", named(url)))?;
         let url = url.to_owned();
         Ok(Self { pool, url, private })
     }
@@ -60,6 +60,20 @@ impl Database {
             private.stop().await?;
         }
         Ok(())
+    }
+}
+
+/// The database for messages: where it is, and nothing of its password.
+fn named(url: &str) -> String {
+    match url::Url::parse(url).ok().filter(|url| url.host_str().is_some_and(|host| !host.is_empty())) {
+        Some(url) => {
+            format!(
+                "the database at {}:{} (database.url)",
+                url.host_str().unwrap_or_default(),
+                url.port().unwrap_or(5432)
+            )
+        }
+        None => "the database (database.url)".to_owned(),
     }
 }
 

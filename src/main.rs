@@ -6,7 +6,7 @@ fn main() -> ExitCode {
     match blindtune::cli::main() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", blindtune::cli::told(&error));
             ExitCode::FAILURE
         }
     }

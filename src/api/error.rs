@@ -83,7 +83,7 @@ impl ApiError {
         self
     }
 
-    /// 401: whatever was wrong with the key, the answer is the same.
+    /// 401: whatever is wrong with a key that was not made here, the answer is the same.
     pub fn unauthorized() -> Self {
         Self::new(ErrorCode::InvalidApiKey, "Incorrect API key provided.")
     }

@@ -16,6 +16,8 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
+use crate::api::dto::methods::ELSEWHERE;
+use crate::api::dto::methods::not_here;
 use crate::api::error::ApiError;
 use crate::api::nul::place_of_nul;
 use crate::api::pace::too_slow;
@@ -87,6 +89,9 @@ fn json_error(error: &serde_json::Error, path: &str) -> ApiError {
             _ if path == field => field.to_owned(),
             _ => format!("{path}.{field}"),
         };
+        if path.split('.').next() == Some("method") && ELSEWHERE.contains(&field) {
+            return ApiError::new(ErrorCode::UnsupportedMethod, not_here(field)).at(place);
+        }
         if is_label_name(field) {
             return ServiceError::label_present(field, place).into();
         }

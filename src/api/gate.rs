@@ -112,7 +112,13 @@ async fn pass(app: &App, operations: &Operations, route: Route, mut request: Req
 
 async fn check(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
     let token = bearer(headers).ok_or_else(ApiError::unauthorized)?;
-    app.keys.check(token).await?.ok_or_else(ApiError::unauthorized)
+    match app.keys.check(token).await? {
+        Some(caller) => Ok(caller),
+        None => Err(match app.keys.why_ended(token).await? {
+            Some(reason) => ApiError::new(ErrorCode::InvalidApiKey, reason),
+            None => ApiError::unauthorized(),
+        }),
+    }
 }
 
 /// Refuses U+0000, which no text of ours may have: the database cannot hold it.

@@ -3,8 +3,6 @@
 
 mod account;
 mod adapters;
-#[cfg(test)]
-mod any_bytes_tests;
 pub mod auth;
 mod batch_endpoints;
 mod batches;
@@ -49,6 +47,9 @@ mod whole_numbers;
 mod write_pace;
 
 use axum::Router;
+use axum::body::Body;
+use axum::body::to_bytes;
+use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
@@ -199,10 +200,28 @@ fn routes_by_default() -> Routes {
     routes(&Limits::default(), &settings).merge(probe_routes())
 }
 
-async fn no_route() -> ApiError {
-    ApiError::new(ErrorCode::UnknownUrl, "There is no such URL; see /docs.")
+/// Of a body that nobody wants: read so far and so long before the answer, so that a client that is still sending does not meet a
+/// closed connection instead of it.
+const UNWANTED_BYTES: usize = 64 << 10;
+const UNWANTED_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+/// Where stock clients ask for text.
+const GENERATION: [&str; 4] = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/moderations"];
+
+async fn no_route(uri: Uri, body: Body) -> ApiError {
+    let _ = tokio::time::timeout(UNWANTED_WAIT, to_bytes(body, UNWANTED_BYTES)).await;
+    let message = match uri.path() {
+        path if GENERATION.contains(&path) => {
+            "This host generates no text: what it fine-tunes are classifiers and the like, whose heads stay with those who hold the labels. \
+             Predict at home (`blindtune predict`, or the SDK's Tuner); /v1/activations and /v1/embeddings give what a model computes."
+        }
+        _ => "There is no such URL; see /docs.",
+    };
+    ApiError::new(ErrorCode::UnknownUrl, message)
 }
 
 async fn no_method() -> ApiError {
     ApiError::new(ErrorCode::MethodNotAllowed, "This URL does not take this method.")
 }
+
+#[cfg(test)]
+mod any_bytes_tests;

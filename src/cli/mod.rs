@@ -115,6 +115,15 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
     }
 }
 
+/// An error and what led to it; what an outer one has said already is left out.
+pub fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told {
+        told if told.is_empty() => cause,
+        told if told.contains(&cause) => told,
+        told => format!("{told}: {cause}"),
+    })
+}
+
 /// A table for people: columns padded to their widest cell.
 fn print_table(header: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {
@@ -128,4 +137,16 @@ fn print_table(header: &[&str], rows: &[Vec<String>]) {
     };
     line(header.to_vec());
     rows.iter().for_each(|row| line(row.iter().map(String::as_str).collect()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let look_up = anyhow::anyhow!("no such name");
+        let nested = look_up.context("request: no such name").context("the hub does not have it");
+        assert_eq!(told(&nested), "the hub does not have it: request: no such name");
+    }
 }

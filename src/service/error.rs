@@ -65,8 +65,15 @@ impl ServiceError {
 
     /// A field that looks like a label.
     pub fn label_present(name: &str, place: impl Into<String>) -> Self {
+        // What OpenAI's fine-tuning takes: people come with such files.
+        let hint = match name {
+            "messages" | "completion" => {
+                " A file of chats or completions has its answers in it: `blindtune train --data FILE` reads it and sends the texts alone."
+            }
+            _ => "",
+        };
         let message = format!(
-            "'{name}' looks like a label. Labels stay with you: remove it and send it again. blindtune never needs labels."
+            "'{name}' looks like a label. Labels stay with you: remove it and send it again. blindtune never needs labels.{hint}"
         );
         Self::new(ErrorCode::LabelPresent, message).at(place)
     }

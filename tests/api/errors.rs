@@ -20,6 +20,17 @@ async fn an_unknown_url_is_a_404_in_the_envelope() {
 }
 
 #[tokio::test]
+async fn who_asks_for_text_is_told_what_there_is_instead() {
+    let world = World::new().await;
+    // Longer than what is read of it: the answer comes all the same.
+    let body = json!({"model": "ft:tiny", "messages": [{"role": "user", "content": "w5 ".repeat(1000)}]});
+    for path in ["/v1/chat/completions", "/v1/completions"] {
+        let error = world.client.post(path, &body).await.refused(404, "unknown_url");
+        assert!(error["message"].to_string().contains("This host generates no text"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_method_is_a_405_that_names_the_right_ones() {
     let world = World::new().await;
     let cases = [

@@ -139,3 +139,18 @@ async fn connections_that_are_cut_all_the_time_change_nothing() {
     assert!(run.await.expect("the run ends") == expected, "the adapters differ");
     assert!(host_run.await.expect("the run ends").0 == expected_host, "the adapters differ");
 }
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_named_once() {
+    let state = tempfile::tempdir().expect("a folder");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_blindtuned"));
+    command.arg("--state-dir").arg(state.path()).env("BLINDTUNE_DATABASE__ACQUIRE_TIMEOUT_MS", "500");
+    command.args(["--database-url", "postgres://me:secret@127.0.0.1:9/blindtune", "keys", "list"]);
+    let output = command.output().expect("the program runs");
+    let told = crate::host::text(&output.stderr);
+    assert!(
+        !output.status.success() && told.contains("the database at 127.0.0.1:9 (database.url) cannot be reached"),
+        "{told}"
+    );
+    assert_eq!((told.matches("timed out").count(), told.contains("secret")), (1, false), "{told}");
+}

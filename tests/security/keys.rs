@@ -101,7 +101,13 @@ async fn a_key_whose_row_has_expired_is_refused() {
     );
     let done = sqlx::raw_sql(&expire).execute(&mut connection).await.expect("updates");
     assert_eq!(done.rows_affected(), 1);
-    world.client.with_key(Some(&key)).get("/v1/models").await.refused(401, "invalid_api_key");
+    let expired = world.client.with_key(Some(&key));
+    let error = expired.get("/v1/models").await.refused(401, "invalid_api_key");
+    assert!(error["message"].as_str().is_some_and(|text| text.starts_with("This key expired on 20")), "{error}");
+    let (id, key) = world.host.key_with_id(&world.project, &[]).await;
+    assert!(world.host.cli(&["keys", "revoke", &id]).await.status.success());
+    let error = world.client.with_key(Some(&key)).get("/v1/models").await.refused(401, "invalid_api_key");
+    assert!(error["message"].as_str().is_some_and(|text| text.starts_with("This key was revoked on 20")), "{error}");
 }
 
 #[tokio::test]

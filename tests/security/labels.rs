@@ -42,6 +42,8 @@ async fn a_file_that_carries_a_label_is_refused_with_its_line_and_the_job_goes_o
         let error = world.client.upload(name, content).await.refused(400, "label_present");
         assert_eq!(error["param"], param, "{error}");
         assert!(error["message"].as_str().is_some_and(|text| text.contains("never needs labels")), "{error}");
+        let is_chat = param.ends_with("messages") || param.ends_with("completion");
+        assert_eq!(error["message"].to_string().contains("`blindtune train --data FILE` reads it"), is_chat, "{error}");
         job.step_ok().await;
     }
     assert_eq!(world.client.get("/v1/files").await.ok_json()["data"], json!([]), "no file was kept");

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import sentiment
-from fake_host import FakeHost, ToyEngine
-from test_export import LAYOUT, LayoutHost
+from fake_host import LAYOUT, FakeHost, ToyEngine
 
 torch = pytest.importorskip("torch")
 
@@ -124,7 +123,7 @@ def test_a_saved_state_comes_back(fake_hosts: Hosts, tmp_path: Path) -> None:
 
 
 def test_adapters_are_saved_for_peft(tmp_path: Path) -> None:
-    host = LayoutHost()
+    host = FakeHost()
     try:
         made = backbone([host])
         made.save_adapters(tmp_path / "out")

@@ -52,6 +52,18 @@ pub enum OfMethod<S> {
     Features(FeatureSettings),
 }
 
+/// Methods of OpenAI's, whose settings stand beside `type` under their own names.
+pub const ELSEWHERE: [&str; 3] = ["supervised", "dpo", "reinforcement"];
+
+/// Why a method is none here, and what to do instead.
+pub fn not_here(kind: &str) -> String {
+    format!(
+        "method.type '{kind}' needs labels on the host; blindtune has 'split' and 'features', where the labels stay with you. \
+         A job does not train by itself: your own loop drives it by forward and backward (docs/api.md), or the SDK's `Tuner` does, \
+         or `blindtune train`."
+    )
+}
+
 /// Reads a method; refuses one that there is not, and settings of another than it.
 pub fn read_method<S>(kind: &str, split: Option<S>, features: Option<FeatureSettings>) -> Result<OfMethod<S>> {
     let stray = |field: &str| {
@@ -63,12 +75,7 @@ pub fn read_method<S>(kind: &str, split: Option<S>, features: Option<FeatureSett
         "features" if split.is_some() => stray("split"),
         "split" => Ok(OfMethod::Split(split)),
         "features" => Ok(OfMethod::Features(features.unwrap_or_default())),
-        _ => {
-            let message = format!(
-                "method.type '{kind}' needs labels on the host; blindtune has 'split' and 'features', where the labels stay with you."
-            );
-            Err(ServiceError::new(ErrorCode::UnsupportedMethod, message).at("method.type"))
-        }
+        _ => Err(ServiceError::new(ErrorCode::UnsupportedMethod, not_here(kind)).at("method.type")),
     }
 }
 

@@ -195,6 +195,23 @@ impl Keys {
         self.checked.remember(began, hash, &principal, self.cache.min(Duration::from_secs(left)));
         Ok(Some(principal))
     }
+
+    /// Why a key that was made here is valid no longer. Told to nobody who does not hold the key itself.
+    pub async fn why_ended(&self, token: &str) -> Result<Option<String>> {
+        let Ok(claims) = self.tokens.read(token) else { return Ok(None) };
+        let mut connection = connection(&self.pool).await?;
+        let row = keys::get(&mut connection, claims.jti).await?;
+        let Some(row) = row.filter(|row| row.token_sha256 == token_hash(token) && row.project == claims.sub) else {
+            return Ok(None);
+        };
+        let now = clock(&mut connection).await?;
+        let ended = row.expires_at.filter(|end| *end <= now);
+        Ok(match (row.revoked_at, ended) {
+            (Some(at), _) => Some(format!("This key was revoked on {}; use another.", at.date())),
+            (None, Some(at)) => Some(format!("This key expired on {}; ask for another.", at.date())),
+            (None, None) => None,
+        })
+    }
 }
 
 fn check(new: &NewKey) -> Result<()> {

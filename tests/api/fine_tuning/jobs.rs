@@ -100,6 +100,12 @@ async fn each_wrong_field_is_named_and_no_job_is_made() {
         (with("training_file", json!("file-x")), 404, "not_found", json!("training_file")),
         (with("training_file", json!(format!("file-{}", "0".repeat(32)))), 404, "not_found", json!("training_file")),
         (with("method", json!({"type": "supervised"})), 400, "unsupported_method", json!("method.type")),
+        (
+            with("method", json!({"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}})),
+            400,
+            "unsupported_method",
+            json!("method.supervised"),
+        ),
         (with("suffix", json!("a:b")), 400, "invalid_suffix", json!("suffix")),
         (with("suffix", json!("x".repeat(65))), 400, "invalid_suffix", json!("suffix")),
         (with("labels", json!([0, 1])), 400, "label_present", json!("labels")),

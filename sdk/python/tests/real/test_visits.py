@@ -1,4 +1,4 @@
-"""Looking at finished runs of a project that may run eight jobs: the ninth look works as the first did."""
+"""Looking at finished runs of a project that may run two jobs: the third look works as the first did."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def look(host: RealHost, run: Path, *texts: str) -> str:
     return done.stdout
 
 
-def test_ten_processes_leave_no_job_and_say_the_same(own_host: RealHost, tmp_path: Path) -> None:
+def test_processes_beyond_the_limit_leave_no_job_and_say_the_same(own_host: RealHost, tmp_path: Path) -> None:
     own_host.stop()
-    own_host.running_per_project = 8
+    own_host.running_per_project = 2
     own_host.start()
     mine = tuner([own_host.client()], steps=4, run=tmp_path / "run")
     mine.fit(notes(40))
@@ -43,7 +43,7 @@ def test_ten_processes_leave_no_job_and_say_the_same(own_host: RealHost, tmp_pat
     names = mine.complete()
     again = Tuner.load(tmp_path / "run", [own_host.client()], progress=False)
     np.testing.assert_allclose(again.predict_proba(TEXTS), before, atol=1e-4)
-    said = {look(own_host, tmp_path / "run", *TEXTS) for _ in range(10)}
+    said = {look(own_host, tmp_path / "run", *TEXTS) for _ in range(4)}
     assert said == {f"{mine.predict(TEXTS)}\n"} and statuses(own_host) == ["succeeded"]
     again.export(tmp_path / "out")
     exported = load_export(tmp_path / "out", own_host.client())
