@@ -333,10 +333,14 @@ async fn without_a_valid_key_every_operation_is_refused_alike() {
     let (id, revoked) = owner.host.key_with_id(&owner.project, &["--scopes", ALL]).await;
     owner.client.delete(&format!("/v1/api_keys/{id}")).await.ok();
     let nobody = Client::new(&owner.host.base(), None);
-    let expected = nobody.get("/v1/models").await;
+    let unknown = nobody.get("/v1/models").await;
     let forged = format!("{}x", owner.client.key());
-    for key in [None, Some(expired(&owner).await), Some(revoked), Some(forged)] {
+    // Only who holds a key that was made here is told what became of it.
+    let keys = [(None, false), (Some(expired(&owner).await), true), (Some(revoked), true), (Some(forged), false)];
+    for (key, is_told) in keys {
         let client = nobody.with_key(key.as_deref());
+        let expected = client.get("/v1/models").await;
+        assert_eq!(expected.body != unknown.body, is_told, "{}", expected.text());
         for name in operations(&owner).await {
             let reply = call(&client, &name, &ids).await;
             reply.refused(401, "invalid_api_key");
