@@ -25,7 +25,7 @@ LAYERS = (
     {"audit"},
     {"training"},
     {"sklearn", "torch"},
-    {"frontier"},
+    {"frontier", "gateway"},
     {"cli"},
 )
 """Rooms from the ground up. Those of one layer but the lowest do not know each other."""

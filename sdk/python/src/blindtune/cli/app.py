@@ -18,6 +18,7 @@ from .doctor import doctor
 from .failures import WRONG, ArgumentError
 from .features import clear, estimate
 from .frontier import frontier
+from .gateway import gateway
 from .groups import add
 from .jobs import cancel_jobs, list_jobs, resume_jobs, show_job
 from .looks import audit, evaluate, status
@@ -60,7 +61,7 @@ def commands() -> Any:
     for name, run in (named | {"resume": resume_jobs}).items():
         add(jobs, HOST, name)(run)
     made.add_typer(jobs, name="jobs", rich_help_panel=HOST)
-    asks: list[Callable[..., int]] = [models, usage, whoami, doctor]
+    asks: list[Callable[..., int]] = [models, usage, whoami, doctor, gateway]
     for run in asks:
         add(made, HOST)(run)
     return typer.main.get_command(made)

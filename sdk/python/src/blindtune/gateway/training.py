@@ -1,0 +1,167 @@
+"""Jobs, one after another: from a file of rows to a model that answers.
+
+Owns: the states of a job, and what its events say. Must never: lose one: what was under way when the process ended is
+taken up again by the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import BlindtuneError
+from ..training.protection import MEANING, protection
+from ..training.setting_rules import USUAL
+from ..training.trainer import Tuner
+from .errors import Refused
+from .examples import dataset, read_examples
+from .store import Store
+
+log = logging.getLogger("blindtune")
+
+OVER = ("succeeded", "failed", "cancelled")
+COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+USED = ("epochs", "batch_size", "lr")
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Where models are trained, and how weak a protection may be tried where side stays below `wanted`."""
+
+    model: str
+    urls: Sequence[str]
+    keys: Sequence[str] | None = None
+    accept: Literal["blind", "bounded", "hurdle"] = "blind"
+    wanted: float | None = None
+    features: Path | None = None
+
+    def tuner(self, run: Path, settings: Mapping[str, Any]) -> Tuner:
+        """A run of a job. Side alone where nothing weaker is accepted: auto would hold rows out to compare by."""
+        how: dict[str, Any] = {"run": run, "progress": False, "features": self.features, "api_keys": self.keys}
+        if self.accept == "blind":
+            return Tuner(self.model, self.urls, method="side", **how, **settings)
+        return Tuner(self.model, self.urls, method="auto", accept=self.accept, wanted=self.wanted, **how, **settings)
+
+    def load(self, run: Path) -> Tuner:
+        """A run that is done, to predict with."""
+        return Tuner.load(run, self.urls, api_keys=self.keys, progress=False, features=self.features)
+
+
+class Jobs:
+    """The jobs of a store, worked off by one thread."""
+
+    def __init__(self, store: Store, hosts: Hosts) -> None:
+        self.store, self.hosts = store, hosts
+        self._queue: queue.Queue[str | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name="gateway jobs", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with what was left of before."""
+        for job in reversed(self.store.all("job")):
+            if job["status"] not in OVER:
+                self._queue.put(job["id"])
+        self._thread.start()
+
+    def stop(self, patience_s: float = 5.0) -> None:
+        """Take no more; what is under way is taken up at the next start."""
+        self._queue.put(None)
+        self._thread.join(patience_s)
+
+    def submit(self, job: str) -> None:
+        """One more."""
+        self._queue.put(job)
+
+    def _work(self) -> None:
+        while (name := self._queue.get()) is not None:
+            try:
+                self._run(name)
+            except (BlindtuneError, Refused, ValueError, OSError) as error:
+                self._fail(name, str(error))
+            except Exception:
+                log.exception("job %s", name)
+                self._fail(name, "The gateway failed; its log says why.")
+
+    def _fail(self, name: str, reason: str) -> None:
+        error = {"code": "training_failed", "message": reason, "param": None}
+        ended = {"status": "failed", "error": error, "finished_at": int(time.time())}
+        if self.store.change("job", name, ended, unless=OVER):
+            self.store.tell(name, f"The job failed: {reason}", "error")
+
+    def _run(self, name: str) -> None:
+        job = self.store.get("job", name)
+        if job is None or not self.store.change("job", name, {"status": "running"}, unless=OVER):
+            return
+        self.store.tell(name, "Fine-tuning job started")
+        data = dataset(read_examples(self.store.file(job["training_file"]).read_bytes()))
+        tuner = self.hosts.tuner(self.store.run(name), settings_of(job["hyperparameters"]))
+        tuner.fit(data)
+        scores = {"train": tuner.evaluate(data)}
+        if job["validation_file"] is not None:
+            rows = read_examples(self.store.file(job["validation_file"]).read_bytes())
+            scores["valid"] = tuner.evaluate(dataset(rows, data.label_names))
+        tuner.complete()
+        self._tell_epochs(name, tuner)
+        self._succeed(job, tuner, scores, len(data))
+
+    def _tell_epochs(self, name: str, tuner: Tuner) -> None:
+        for step in tuner.folder.steps():
+            losses = {"train_loss": step.get("loss"), "valid_loss": step.get("held_out_loss")}
+            known = {key: value for key, value in losses.items() if value is not None}
+            said = ", ".join(f"{key.replace('_', 'ing ', 1)}={value:.4f}" for key, value in known.items())
+            self.store.tell(name, f"Step {step['step']}: {said}", "metrics", {"step": step["step"], **known})
+
+    def _succeed(
+        self, job: Mapping[str, Any], tuner: Tuner, scores: Mapping[str, Mapping[str, float]], rows: int
+    ) -> None:
+        name, found = job["id"], table(tuner, scores)
+        result = self.store.add("file", file_fields("step_metrics.csv", "fine-tune-results", len(found)))
+        self.store.write_file(result["id"], found)
+        model = f"ft:{job['model']}:gateway:{job['user_provided_suffix'] or ''}:{name.removeprefix('ftjob-')[:12]}"
+        ended: dict[str, Any] = {"status": "succeeded", "finished_at": int(time.time()), "fine_tuned_model": model}
+        ended |= {"result_files": [result["id"]], "trained_tokens": None, "label_names": list(tuner.label_names)}
+        if not self.store.change("job", name, ended, unless=OVER):
+            return
+        for part, found_scores in scores.items():
+            said = ", ".join(f"{key} {found_scores[key]:.4f}" for key in ("loss", "accuracy", "f1_macro"))
+            where = {"train": f"the {rows} training rows", "valid": "the validation file"}[part]
+            self.store.tell(name, f"On {where}: {said}", "metrics", found_scores)
+        kind = protection(tuner.settings)
+        self.store.tell(name, f"Protection of the labels: {kind}: {MEANING[kind]}")
+        self.store.tell(name, f"New fine-tuned model created: {model}")
+        self.store.tell(name, "The job has successfully completed")
+
+
+def settings_of(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAI's hyperparameters as settings; `auto` is what is usual here."""
+    given = {name: value for name, value in hyperparameters.items() if value not in (None, "auto")}
+    found: dict[str, Any] = {}
+    if "n_epochs" in given:
+        found["epochs"] = float(given["n_epochs"])
+    if "batch_size" in given:
+        found["batch_size"] = int(given["batch_size"])
+    if "learning_rate_multiplier" in given:
+        found["lr"] = USUAL["attentive"].lr * float(given["learning_rate_multiplier"])
+    return found
+
+
+def table(tuner: Tuner, scores: Mapping[str, Mapping[str, float]]) -> bytes:
+    """The result file: a line for each epoch of each network, and the scores at the end."""
+    lines = [",".join(COLUMNS)]
+    for step in tuner.folder.steps():
+        lines.append(f"{step['step']},{step.get('loss', '')},,{step.get('held_out_loss') or ''},")
+    train, valid = scores["train"], scores.get("valid", {})
+    end = [train["loss"], train["accuracy"], valid.get("loss", ""), valid.get("accuracy", "")]
+    lines.append(",".join(["end", *map(str, end)]))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def file_fields(filename: str, purpose: str, size: int) -> dict[str, Any]:
+    """A file object, as OpenAI's API has it."""
+    fields = {"object": "file", "bytes": size, "filename": filename, "purpose": purpose}
+    return fields | {"status": "processed", "status_details": None, "expires_at": None}
