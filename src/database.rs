@@ -65,16 +65,12 @@ impl Database {
 
 /// The database for messages: where it is, and nothing of its password.
 fn named(url: &str) -> String {
-    match url::Url::parse(url).ok().filter(|url| url.host_str().is_some_and(|host| !host.is_empty())) {
-        Some(url) => {
-            format!(
-                "the database at {}:{} (database.url)",
-                url.host_str().unwrap_or_default(),
-                url.port().unwrap_or(5432)
-            )
-        }
-        None => "the database (database.url)".to_owned(),
-    }
+    let parsed = url::Url::parse(url).ok();
+    let host = parsed.as_ref().and_then(url::Url::host_str).filter(|host| !host.is_empty());
+    let port = parsed.as_ref().and_then(url::Url::port).unwrap_or(5432);
+    host.map_or("the database (database.url)".to_owned(), |host| {
+        format!("the database at {host}:{port} (database.url)")
+    })
 }
 
 /// Makes the folder of the host's state, which is for this account alone: keys and everybody's files lie in it. A private Postgres

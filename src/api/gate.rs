@@ -32,6 +32,7 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::principal::Principal;
 use crate::service::AuditEntry;
 use crate::service::Denied;
+use crate::service::Judged;
 use crate::service::ServiceError;
 use crate::service::Standing;
 use crate::service::with_one_wait;
@@ -112,12 +113,10 @@ async fn pass(app: &App, operations: &Operations, route: Route, mut request: Req
 
 async fn check(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
     let token = bearer(headers).ok_or_else(ApiError::unauthorized)?;
-    match app.keys.check(token).await? {
-        Some(caller) => Ok(caller),
-        None => Err(match app.keys.why_ended(token).await? {
-            Some(reason) => ApiError::new(ErrorCode::InvalidApiKey, reason),
-            None => ApiError::unauthorized(),
-        }),
+    match app.keys.judge(token).await? {
+        Judged::Valid(caller) => Ok(caller),
+        Judged::Ended(reason) => Err(ApiError::new(ErrorCode::InvalidApiKey, reason)),
+        Judged::Unknown => Err(ApiError::unauthorized()),
     }
 }
 

@@ -31,6 +31,7 @@ pub use access::idempotency::IdempotencyKey;
 pub use access::idempotency::Repeat;
 pub use access::idempotency::Reservation;
 pub use access::idempotency::Reserved;
+pub use access::keys::Judged;
 pub use access::keys::Keys;
 pub use access::keys::NewKey;
 pub use access::projects::Projects;

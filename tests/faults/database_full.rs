@@ -16,6 +16,7 @@ use crate::host::Host;
 use crate::host::until;
 use crate::postgres::Folder;
 use crate::small_disk::SmallDisk;
+use crate::world::Job;
 use crate::world::MODEL;
 use crate::world::add_tiny;
 use crate::world::id;
@@ -45,6 +46,16 @@ async fn cluster(folder: &Folder, part: &str, megabytes: u32) -> Option<(SmallDi
     Some((disk, LocalPostgres::start(folder.postgres()).await.expect("starts on the small disk")))
 }
 
+/// A host on it, and a job that has made its first step.
+async fn host_with_a_job(postgres: &LocalPostgres) -> (Host, Client, Job) {
+    let host = Host::start_on(postgres.url(), &[]).await;
+    add_tiny(&host).await;
+    let client = Client::new(&host.base(), Some(&host.key("faults", &[]).await));
+    let mut job = split_job(&client, json!({"custody": "host"})).await;
+    job.step_ok().await;
+    (host, client, job)
+}
+
 /// Makes a job that takes 8 KB of a table, known by its number.
 async fn make(client: &Client, number: usize) -> Reply {
     let metadata: serde_json::Map<String, Value> = (0..16).map(|k| (format!("m{k}"), json!("x".repeat(500)))).collect();
@@ -70,11 +81,7 @@ async fn jobs(client: &Client) -> Vec<String> {
 async fn what_a_full_disk_of_postgres_refuses_leaves_nothing_and_is_done_once_there_is_room() {
     let folder = Folder::new("full").expect("a folder");
     let Some((disk, postgres)) = cluster(&folder, "base", 160).await else { return };
-    let host = Host::start_on(postgres.url(), &[]).await;
-    add_tiny(&host).await;
-    let client = Client::new(&host.base(), Some(&host.key("faults", &[]).await));
-    let mut job = split_job(&client, json!({"custody": "host"})).await;
-    job.step_ok().await;
+    let (host, client, mut job) = host_with_a_job(&postgres).await;
     let mut made = jobs(&client).await;
     disk.fill();
     let (mut number, mut refused) = (0, Vec::new());
@@ -115,11 +122,7 @@ async fn what_a_full_disk_of_postgres_refuses_leaves_nothing_and_is_done_once_th
 async fn what_was_acknowledged_is_there_after_the_log_of_postgres_had_no_room() {
     let folder = Folder::new("full-log").expect("a folder");
     let Some((disk, postgres)) = cluster(&folder, "pg_wal", 160).await else { return };
-    let host = Host::start_on(postgres.url(), &[]).await;
-    add_tiny(&host).await;
-    let client = Client::new(&host.base(), Some(&host.key("faults", &[]).await));
-    let mut job = split_job(&client, json!({"custody": "host"})).await;
-    job.step_ok().await;
+    let (host, client, mut job) = host_with_a_job(&postgres).await;
     job.optim_step(0.01).await.ok();
     disk.fill();
     let mut admin = PgConnection::connect(postgres.url()).await.expect("connects");

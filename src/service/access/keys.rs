@@ -50,6 +50,17 @@ pub struct NewKey {
     pub quota: Quota,
 }
 
+/// What a text is that is shown as a key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judged {
+    /// A key that may do something.
+    Valid(Principal),
+    /// A key that was made here and is valid no longer, and why. Told to nobody who does not hold the key itself.
+    Ended(String),
+    /// Anything else, whatever is wrong with it.
+    Unknown,
+}
+
 /// Use cases on keys.
 pub struct Keys {
     pool: Pool,
@@ -169,20 +180,30 @@ impl Keys {
 
     /// Who holds this key, when it is valid; `None` for every other text, whatever is wrong with it.
     pub async fn check(&self, token: &str) -> Result<Option<Principal>> {
+        Ok(match self.judge(token).await? {
+            Judged::Valid(principal) => Some(principal),
+            Judged::Ended(_) | Judged::Unknown => None,
+        })
+    }
+
+    /// What is known of a text that is shown as a key.
+    pub async fn judge(&self, token: &str) -> Result<Judged> {
         let hash = token_hash(token);
         if let Some(principal) = self.checked.get(&hash) {
-            return Ok(Some(principal));
+            return Ok(Judged::Valid(principal));
         }
-        let Ok(claims) = self.tokens.read(token) else { return Ok(None) };
+        let Ok(claims) = self.tokens.read(token) else { return Ok(Judged::Unknown) };
         let began = self.checked.generation();
         let mut connection = connection(&self.pool).await?;
-        let Some(row) = keys::get(&mut connection, claims.jti).await? else { return Ok(None) };
+        let row = keys::get(&mut connection, claims.jti).await?;
+        let Some(row) = row.filter(|row| row.token_sha256 == hash && row.project == claims.sub) else {
+            return Ok(Judged::Unknown);
+        };
         let now = clock(&mut connection).await?;
-        let is_alive = row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > now);
-        let Some(left) = claims.life_left(unix(now)).filter(|_| is_alive) else { return Ok(None) };
-        if row.token_sha256 != hash || row.project != claims.sub {
-            return Ok(None);
+        if let Some(reason) = why_ended(&row, now) {
+            return Ok(Judged::Ended(reason));
         }
+        let Some(left) = claims.life_left(unix(now)) else { return Ok(Judged::Unknown) };
         keys::touch_last_used(&mut connection, row.id).await?;
         let project = projects::get(&mut connection, row.project).await?;
         let principal = Principal {
@@ -193,25 +214,17 @@ impl Keys {
             project_quota: project.map(|project| project.quota).unwrap_or_default(),
         };
         self.checked.remember(began, hash, &principal, self.cache.min(Duration::from_secs(left)));
-        Ok(Some(principal))
+        Ok(Judged::Valid(principal))
     }
+}
 
-    /// Why a key that was made here is valid no longer. Told to nobody who does not hold the key itself.
-    pub async fn why_ended(&self, token: &str) -> Result<Option<String>> {
-        let Ok(claims) = self.tokens.read(token) else { return Ok(None) };
-        let mut connection = connection(&self.pool).await?;
-        let row = keys::get(&mut connection, claims.jti).await?;
-        let Some(row) = row.filter(|row| row.token_sha256 == token_hash(token) && row.project == claims.sub) else {
-            return Ok(None);
-        };
-        let now = clock(&mut connection).await?;
-        let ended = row.expires_at.filter(|end| *end <= now);
-        Ok(match (row.revoked_at, ended) {
-            (Some(at), _) => Some(format!("This key was revoked on {}; use another.", at.date())),
-            (None, Some(at)) => Some(format!("This key expired on {}; ask for another.", at.date())),
-            (None, None) => None,
-        })
+/// Why a key that was made here is valid no longer.
+fn why_ended(row: &KeyRow, now: OffsetDateTime) -> Option<String> {
+    if let Some(at) = row.revoked_at {
+        return Some(format!("This key was revoked on {}; use another.", at.date()));
     }
+    let at = row.expires_at.filter(|end| *end <= now)?;
+    Some(format!("This key expired on {}; ask for another.", at.date()))
 }
 
 fn check(new: &NewKey) -> Result<()> {
