@@ -60,16 +60,22 @@ class Gates:
 
     def judge(self, report: LeakReport) -> tuple[Verdict, ...]:
         """Every bound against the report. A tier that was not attacked has no value, and is no pass."""
-        chance, found = 1.0 / report.classes, []
+        found = []
         for one in fields(self):
             bound = getattr(self, one.name)
             if bound is None:
                 continue
-            limit = chance + (bound - 0.5) / 0.5 * (1.0 - chance)
+            limit = for_classes(bound, report.classes)
             controls = (f.control for f in report.findings if not f.picked_with_labels and f.tier in COUNTED)
             value = _worst(controls) if one.name == "control" else report.tiers.get(int(one.name[-1]))
             found.append(Verdict(one.name, limit, value, None if value is None else value <= limit))
         return tuple(found)
+
+
+def for_classes(bound: float, classes: int) -> float:
+    """A bound of two classes, as far between guessing and knowing for `classes` of them."""
+    chance = 1.0 / classes
+    return chance + (bound - 0.5) / 0.5 * (1.0 - chance)
 
 
 def _worst(values: Iterable[float]) -> float | None:

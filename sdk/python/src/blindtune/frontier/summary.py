@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..audit.gates import for_classes
 from ..training.protection import BLIND_METHODS, Protection, strength
 from .point import TIERS, Point, TierLeak
 
@@ -140,8 +141,7 @@ def best_by_class(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 def default_limit(classes: int) -> float:
     """0.60 for two classes; a fifth of the way from guessing to knowing for more."""
-    chance = 1.0 / classes
-    return chance + (LIMIT_OF_TWO - 0.5) / 0.5 * (1.0 - chance)
+    return for_classes(LIMIT_OF_TWO, classes)
 
 
 def pareto(rows: Sequence[Row], tiers: Iterable[int] = GATED) -> tuple[Row, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..audit.gates import COUNTED
+from ..audit.gates import COUNTED, for_classes
 from ..audit.report import TIERS
 from .protection import MEANING, Protection, strength
 from .settings import Settings
@@ -110,10 +110,7 @@ class Judgement:
 
 def limit_of(max_leak: float, classes: int) -> float:
     """The default is that of two labels, and as far between guessing and knowing for more; others stay as they are."""
-    if max_leak != USUAL:
-        return max_leak
-    chance = 1.0 / classes
-    return chance + (USUAL - 0.5) / 0.5 * (1.0 - chance)
+    return for_classes(USUAL, classes) if max_leak == USUAL else max_leak
 
 
 def _class(name: str) -> Protection:
