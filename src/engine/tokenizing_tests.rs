@@ -196,7 +196,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6))]
+    #![proptest_config(ProptestConfig::with_cases(10))]
 
     #[test]
     fn what_is_read_has_the_tokens_of_the_whole(text in text(), pair in proptest::option::of(text())) {
