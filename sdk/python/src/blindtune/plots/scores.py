@@ -45,7 +45,7 @@ def confusion_plot(confusion: AnyArray, names: Sequence[str], title: str = "") -
         axes.set_title(title)
         if count <= MOST_WRITTEN:
             _write(axes, confusion, shares)
-        bar = picture.colorbar(image, ax=axes, shrink=0.8, aspect=25)
+        bar: Any = picture.colorbar(image, ax=axes, shrink=0.8, aspect=25)
         bar.set_label("share of the true class")
         bar.outline.set_visible(False)
     return picture
