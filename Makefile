@@ -9,7 +9,7 @@ BIN := target/debug/blindtuned
 RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 
-.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
+.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -114,6 +114,9 @@ openapi: build ## write openapi.yaml from the code
 sdk: openapi ## generate the SDK's operations and answers from openapi.yaml, and its client that blocks from the one for asyncio
 	@$(PYTHON) $(SDK)/tools/generate.py openapi.yaml
 	@$(PYTHON) $(SDK)/tools/unasync.py
+
+locks: ## write the SHA-256 of each pinned Python package into the lists that set-up installs from
+	@scripts/locks.sh
 
 sqlx-prepare: setup ## check every query against the migrated schema and write .sqlx
 	@scripts/sqlx-prepare.sh

@@ -7,7 +7,7 @@ limit_mib="${KIT_LIMIT_MIB:-60}"
 kit="${KIT_OUT:-$root/var/gpu-kit}"
 python="$deps/venv/bin/python"
 # What blindtune.Client needs beside numpy and safetensors, which are there: pure Python, at the versions of the lock file.
-packages="anyio certifi h11 httpcore httpx httpx-sse idna sniffio tqdm typing_extensions"
+packages="anyio certifi h11 httpcore httpx httpx-sse idna sniffio tqdm typing-extensions"
 
 program() { # the host to take
     if [ -n "${BLINDTUNE_BIN:-}" ]; then echo "$BLINDTUNE_BIN"; return; fi
@@ -42,7 +42,7 @@ put_postgres() { # what initdb and postgres need of the relocatable one
 
 put_python() { # the SDK, the benches and what they import
     local pins wheels name
-    pins=$(for name in $packages; do grep -m1 "^$name==" "$root/sdk/python/requirements-dev.lock" || die "$name is not in the lock file"; done)
+    pins=$(for name in $packages; do grep -om1 "^$name==[^ ]*" "$root/sdk/python/requirements-dev.lock" || die "$name is not in the lock file"; done)
     wheels="$cache/gpu-kit-wheels-$(sha256sum <<< "$pins" | cut -c1-12)"
     if [ ! -d "$wheels" ]; then
         say "fetching the kit's Python packages: 1 MB"

@@ -16,10 +16,9 @@ if ready; then link "$target/torch" libtorch; exit 0; fi
 
 work=$(mktemp -d "$cache/libtorch.XXXXXX"); trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/wheels" "$work/all" "$work/out"
-fetch() { # fetch SIZE PIP-ARGUMENTS...: wheels into $work/wheels, unpacked side by side into $work/all
+fetch() { # fetch SIZE: the wheels of this flavour into $work/wheels, unpacked side by side into $work/all
     say "fetching LibTorch $version ($flavour) from the Python package index: about $1, once per machine"
-    shift
-    "$python" -m pip download --quiet --dest "$work/wheels" "$@"
+    wheels "torch-$flavour" "$work/wheels"
     say "unpacking LibTorch"
     (cd "$work/all" && for wheel in "$work"/wheels/*.whl; do "$python" -m zipfile -e "$wheel" .; done)
 }
@@ -27,7 +26,7 @@ fetch() { # fetch SIZE PIP-ARGUMENTS...: wheels into $work/wheels, unpacked side
 # libtorch_cpu finds the CUDA runtime and profiler through an rpath relative to torch/lib, so torch/ and nvidia/ stay side by side.
 case "$flavour" in
 cpu)
-    fetch "545 MB" --no-deps "torch==$version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85
+    fetch "545 MB"
     from="$work/all/torch"; to="$work/out/torch"; mkdir -p "$to/lib"
     mv "$from"/lib/libc10.so "$from"/lib/libtorch_cpu.so "$from"/lib/libgomp* "$from"/lib/libshm* \
        "$from"/lib/libtorch_global_deps.so "$to/lib/"
@@ -37,7 +36,7 @@ cpu)
     cc -shared -x c /dev/null -o "$to/lib/libtorch.so" -Wl,-soname,libtorch.so
     ;;
 cuda)
-    fetch "5 GB" "torch==$version"
+    fetch "5 GB"
     mv "$work/all/torch" "$work/all/nvidia" "$work/out/"
     ;;
 *) die "BLINDTUNE_TORCH must be 'cpu' or 'cuda', not '$flavour'" ;;
