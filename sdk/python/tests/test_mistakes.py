@@ -256,7 +256,7 @@ def test_a_file_of_chats_becomes_texts_and_labels(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"d\.jsonl, line 2: its system message is another than that of .*line 1"):
         read_dataset(tmp_path / "d.jsonl")
     (tmp_path / "d.jsonl").write_text(json.dumps({"messages": [*parts, answer]}) + "\n")
-    assert list(open_source(tmp_path / "d.jsonl").records)[0][1] == {"text": "a\nb", "label": "yes"}
+    assert next(iter(open_source(tmp_path / "d.jsonl").records))[1] == {"text": "a\nb", "label": "yes"}
     (tmp_path / "b.jsonl").write_text(chat("be brief", "hello", "yes", "more"))
     with pytest.raises(DataError, match=r"b\.jsonl, line 1: .*here: system, user, assistant, user"):
         read_dataset(tmp_path / "b.jsonl")
