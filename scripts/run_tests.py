@@ -35,6 +35,7 @@ PARTS = (
     aside("tools", "test-tools", counts.read_pytest),
     aside("demo", "test-demo", counts.read_pytest),
     aside("dist", "test-dist", counts.read_packages, SHORT="1"),
+    aside("release", "test-release", counts.read_pytest),
     aside("openai", "test-openai", counts.read_share),
     aside("generator", "test-generator", counts.read_pytest),
     aside("contract", "test-api-contract", counts.read_contract),

@@ -7,7 +7,8 @@ flavour="${BLINDTUNE_TORCH:-cpu}"
 target="$cache/libtorch-$version-$flavour"
 python="$deps/venv/bin/python"
 
-ready() { [ -e "$target/torch/lib/libtorch.so" ]; }
+# What an earlier version unpacked has no licences, and is fetched again.
+ready() { [ -e "$target/torch/lib/libtorch.so" ] && [ -d "$target/licenses" ]; }
 if ready; then link "$target/torch" libtorch; exit 0; fi
 need cc "a C compiler" "On Debian or Ubuntu: apt-get install build-essential"
 need c++ "a C++ compiler" "On Debian or Ubuntu: apt-get install build-essential"
@@ -21,6 +22,14 @@ fetch() { # fetch SIZE: the wheels of this flavour into $work/wheels, unpacked s
     wheels "torch-$flavour" "$work/wheels"
     say "unpacking LibTorch"
     (cd "$work/all" && for wheel in "$work"/wheels/*.whl; do "$python" -m zipfile -e "$wheel" .; done)
+}
+
+licenses() { # what the wheels' makers want to be told wherever their libraries go
+    (cd "$work/all" && for info in *.dist-info; do
+        mkdir -p "$work/out/licenses/${info%.dist-info}"
+        cp -r "$info"/licenses/* "$work/out/licenses/${info%.dist-info}/" 2>/dev/null ||
+            cp "$info"/LICEN* "$work/out/licenses/${info%.dist-info}/" 2>/dev/null || rmdir "$work/out/licenses/${info%.dist-info}"
+    done)
 }
 
 # libtorch_cpu finds the CUDA runtime and profiler through an rpath relative to torch/lib, so torch/ and nvidia/ stay side by side.
@@ -41,6 +50,7 @@ cuda)
     ;;
 *) die "BLINDTUNE_TORCH must be 'cpu' or 'cuda', not '$flavour'" ;;
 esac
+licenses
 publish "$work/out" "$target"
 link "$target/torch" libtorch
 say "LibTorch $version ($flavour) is ready"
