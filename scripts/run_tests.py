@@ -32,6 +32,8 @@ def aside(name: str, target: str, reader: Reader, **environment: str) -> Part:
 
 PARTS = (
     Part("build", (*MAKE, "build")),
+    # Alone: many of its tests are about time.
+    part("rust", "test-rust", counts.read_cargo, PASSED_LINES),
     aside("tools", "test-tools", counts.read_pytest),
     aside("demo", "test-demo", counts.read_pytest),
     aside("dist", "test-dist", counts.read_packages, SHORT="1"),
@@ -39,7 +41,6 @@ PARTS = (
     aside("openai", "test-openai", counts.read_share),
     aside("generator", "test-generator", counts.read_pytest),
     aside("contract", "test-api-contract", counts.read_contract),
-    part("rust", "test-rust", counts.read_cargo, PASSED_LINES),
     part("sdk", "test-sdk", counts.read_pytest),
     part("bench", "test-bench", counts.read_pytest),
     part("portable", "test-portable", counts.read_plain, SHORT="1"),
