@@ -249,6 +249,8 @@ class AutoTuner(Tuner, method="auto"):
             bytes_up=sum(fit.bytes_up for fit in fits),
             bytes_down=sum(fit.bytes_down for fit in fits),
             retries=sum(fit.retries for fit in fits),
+            history=tuple(self.chosen.folder.steps()),
+            dev=tuple(self.chosen.folder.dev()),
         )
 
 

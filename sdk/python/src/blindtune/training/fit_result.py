@@ -6,14 +6,17 @@ Owns: that value. Must never: be made of anything but sums over the run's own re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arrays import sha256
+from ..plots.training import training_plot
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from .run import Run
 
 
@@ -34,10 +37,19 @@ class FitResult:
     adapter_sha256: str
     norm_ratio: float
     """The smallest set's mean |h| at the end over the backbone's; below 0.6 the activations may leak."""
+    history: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
+    """The run's records, one a step, or of method side one an epoch: what `plot` draws."""
+    dev: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
+    """Scores on the dev set by step, where a run was given one."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values; the records are in the run folder."""
+        plain = asdict(replace(self, history=(), dev=()))
+        return {name: value for name, value in plain.items() if name not in ("history", "dev")}
+
+    def plot(self) -> Figure:
+        """The loss by step or epoch, and the scores on the dev set where there is one. Needs the extra `plot`."""
+        return training_plot(self.history, self.dev)
 
 
 def result_of(run: Run, steps: Sequence[Mapping[str, Any]], seconds: float) -> FitResult:
@@ -54,4 +66,6 @@ def result_of(run: Run, steps: Sequence[Mapping[str, Any]], seconds: float) -> F
         retries=sum(r["retries"] for r in steps),
         adapter_sha256=sha256(run.thetas),
         norm_ratio=min(now / start for now, start in norms),
+        history=tuple(steps),
+        dev=tuple(run.folder.dev()),
     )

@@ -9,6 +9,7 @@ Owns: the files and their atomic replacement. Must never: be shared; it holds th
     state.safetensors  step, adapters, head, optimizer moments
     steps.jsonl        one line per step: losses, norms, bytes
     audits.jsonl       one line per look at the leak while training
+    dev.jsonl          one line per evaluation on the dev set while training
     seen/              what the hosts saw of the last rows, recorded from the wire: what the audit attacks
     updates/seen/      the adapters of the first and the last update, as the hosts saw them: what tier 3 attacks
     gates.json         what audits hold the run to, fixed before its first step
@@ -128,6 +129,10 @@ class RunFolder:
     def audits(self) -> list[dict[str, Any]]:
         """All looks, as `steps` does it."""
         return self._records("audits.jsonl")
+
+    def dev(self) -> list[dict[str, Any]]:
+        """All scores on the dev set, by step."""
+        return self._records("dev.jsonl")
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:

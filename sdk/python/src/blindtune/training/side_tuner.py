@@ -103,6 +103,8 @@ class SideTuner(Tuner, method="side"):
             retries=retries,
             adapter_sha256=sha256(list(self._trained().parameters.values())),
             norm_ratio=1.0,
+            history=tuple(self.folder.steps()),
+            dev=tuple(self.folder.dev()),
         )
 
     def _train(self, taps: Taps | PlacedTaps, mine: Dataset) -> list[Epoch]:
