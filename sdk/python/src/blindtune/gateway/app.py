@@ -26,7 +26,7 @@ from .batches import OVER as BATCH_OVER
 from .batches import Batches
 from .errors import Refused, not_found, of_host
 from .examples import read_examples
-from .store import Store, file_fields
+from .store import Kind, Store, file_fields
 from .training import OVER, Hosts, Jobs
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -153,9 +153,12 @@ class Gateway:
         return JSONResponse({"id": name, "object": "file", "deleted": True})
 
     def _file(self, name: Any) -> dict[str, Any]:
-        found = self.store.get("file", str(name))
+        return self._named("file", str(name))
+
+    def _named(self, kind: Kind, name: str) -> dict[str, Any]:
+        found = self.store.get(kind, name)
         if found is None:
-            raise not_found("file", str(name))
+            raise not_found(kind, name)
         return found
 
     # Jobs.
@@ -196,9 +199,10 @@ class Gateway:
     async def cancel_job(self, request: Request) -> Response:
         """`POST /v1/fine_tuning/jobs/{id}/cancel`. A training that is under way ends by itself, and is not kept."""
         job = self._job(request)
-        if not self.store.change("job", job["id"], {"status": "cancelled"}, unless=OVER):
-            raise Refused(409, "job_is_over", f"The job is {job['status']} already.")
-        self.store.tell(job["id"], "The job was cancelled")
+        with self.store.at_once():
+            if not self.store.change("job", job["id"], {"status": "cancelled"}, unless=OVER):
+                raise Refused(409, "job_is_over", f"The job is {job['status']} already.")
+            self.store.tell(job["id"], "The job was cancelled")
         return JSONResponse(self._job(request))
 
     async def events(self, request: Request) -> Response:
@@ -211,11 +215,7 @@ class Gateway:
         return _page(request, [])
 
     def _job(self, request: Request) -> dict[str, Any]:
-        name = str(request.path_params["name"])
-        found = self.store.get("job", name)
-        if found is None:
-            raise not_found("job", name)
-        return found
+        return self._named("job", str(request.path_params["name"]))
 
     # Batches.
 
@@ -237,11 +237,7 @@ class Gateway:
         return JSONResponse(self._batch(request))
 
     def _batch(self, request: Request) -> dict[str, Any]:
-        name = str(request.path_params["name"])
-        found = self.store.get("batch", name)
-        if found is None:
-            raise not_found("batch", name)
-        return found
+        return self._named("batch", str(request.path_params["name"]))
 
     # Models.
 

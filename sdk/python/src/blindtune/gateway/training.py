@@ -100,8 +100,9 @@ class Jobs:
     def _fail(self, name: str, reason: str) -> None:
         error = {"code": "training_failed", "message": reason, "param": None}
         ended = {"status": "failed", "error": error, "finished_at": int(time.time())}
-        if self.store.change("job", name, ended, unless=OVER):
-            self.store.tell(name, f"The job failed: {reason}", "error")
+        with self.store.at_once():
+            if self.store.change("job", name, ended, unless=OVER):
+                self.store.tell(name, f"The job failed: {reason}", "error")
 
     def _run(self, name: str) -> None:
         job = self.store.get("job", name)
@@ -162,16 +163,17 @@ class Jobs:
         model = f"ft:{job['model']}:gateway:{job['user_provided_suffix'] or ''}:{name.removeprefix('ftjob-')[:12]}"
         ended: dict[str, Any] = {"status": "succeeded", "finished_at": int(time.time()), "fine_tuned_model": model}
         ended |= {"result_files": [result["id"]], "trained_tokens": None, "label_names": list(tuner.label_names)}
-        if not self.store.change("job", name, ended | {"completion_lead": lead_of(rows)}, unless=OVER):
-            return
-        for part, found_scores in scores.items():
-            said = ", ".join(f"{key} {found_scores[key]:.4f}" for key in ("loss", "accuracy", "f1_macro"))
-            where = {"train": f"the {len(rows)} training rows", "valid": "the validation file"}[part]
-            self.store.tell(name, f"On {where}: {said}", "metrics", found_scores)
         kind: Protection = tuner.summary()["protection"]
-        self.store.tell(name, f"Protection of the labels: {kind}: {MEANING[kind]}")
-        self.store.tell(name, f"New fine-tuned model created: {model}")
-        self.store.tell(name, "The job has successfully completed")
+        with self.store.at_once():  # who sees the job succeeded reads how it ended
+            if not self.store.change("job", name, ended | {"completion_lead": lead_of(rows)}, unless=OVER):
+                return
+            for part, found_scores in scores.items():
+                said = ", ".join(f"{key} {found_scores[key]:.4f}" for key in ("loss", "accuracy", "f1_macro"))
+                where = {"train": f"the {len(rows)} training rows", "valid": "the validation file"}[part]
+                self.store.tell(name, f"On {where}: {said}", "metrics", found_scores)
+            self.store.tell(name, f"Protection of the labels: {kind}: {MEANING[kind]}")
+            self.store.tell(name, f"New fine-tuned model created: {model}")
+            self.store.tell(name, "The job has successfully completed")
 
 
 def settings_of(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
