@@ -153,12 +153,12 @@ class Runner:
         """Run a part, whose output is kept, and shown as it comes or, of one aside, at its end."""
         with log.open("wb") as kept_log:
             child = _start(part, report, self.root)
-            self._aside = child if part.aside else self._aside
+            if part.aside:
+                self._aside = child
             try:
                 _copy(child, kept_log, part)
                 return child.wait()
             finally:
-                self._aside = None if part.aside else self._aside
                 _end(child)
 
 

@@ -26,7 +26,8 @@ from tiny_host import MODEL
 BASE = "gpt-4o-mini-2024-07-18"
 LABELS = ("calm", "worse")
 TRAINED: dict[str, FineTuningJob] = {}
-METHOD = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 6, "batch_size": 16}}}
+EPOCHS = 16
+METHOD = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": EPOCHS, "batch_size": 16}}}
 SYSTEM = {"role": "system", "content": "Is the patient calm or worse?"}
 
 
@@ -116,7 +117,7 @@ async def test_gateway_job(house: Desk) -> None:
     assert job.fine_tuned_model is not None and job.fine_tuned_model.startswith(f"ft:{BASE}:gateway:{house.kind}:")
     assert job.finished_at is not None and job.finished_at >= job.created_at
     assert job.method is not None and job.method.supervised is not None
-    assert job.hyperparameters.n_epochs == 6
+    assert job.hyperparameters.n_epochs == EPOCHS
 
 
 async def test_gateway_list_jobs(house: Desk) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_host import MODEL, WIDTH, TinyHost
+from tiny_host import MODEL, WIDTH, TinyHost, serving
 
 RELEASE = Path(os.environ["RELEASE"])
 BARE = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere"}
@@ -54,12 +54,8 @@ def host(unpacked: Path, place: Path) -> Iterator[TinyHost]:
         host = TinyHost(place / "host", {})
         host.folder.mkdir()
         host.binary = unpacked / "blindtuned"
-        host.add_models()
-        host.start()
-        try:
+        with serving(host):
             yield host
-        finally:
-            host.stop()
 
 
 def test_it_serves(host: TinyHost, unpacked: Path) -> None:
