@@ -34,6 +34,12 @@ class FitResult:
     adapter_sha256: str
     norm_ratio: float
     """The smallest set's mean |h| at the end over the backbone's; below 0.6 the activations may leak."""
+    best_step: int | None = None
+    """After which step the state that predicts was learned, where `eval_every` chose it."""
+    stopped: bool = False
+    """Whether `patience` ended the training before its last step."""
+    dev: dict[str, float] | None = None
+    """The scores on the dev rows of what predicts."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -54,4 +60,6 @@ def result_of(run: Run, steps: Sequence[Mapping[str, Any]], seconds: float) -> F
         retries=sum(r["retries"] for r in steps),
         adapter_sha256=sha256(run.thetas),
         norm_ratio=min(now / start for now, start in norms),
+        best_step=None if run.best is None else run.best.step,
+        stopped=run.stopped,
     )

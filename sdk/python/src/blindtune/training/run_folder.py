@@ -6,8 +6,9 @@ Owns: the files and their atomic replacement. Must never: be shared; it holds th
     run.json           format, settings, plan of steps, hosts, job ids and fine-tuned models, label names
     lock               the process that trains here (folder_lock.py)
     secret             32 bytes, hex
-    state.safetensors  step, adapters, head, optimizer moments
+    state.safetensors  step, adapters, head, optimizer moments; and the best adapters and head by the dev rows
     steps.jsonl        one line per step: losses, norms, bytes
+    dev.jsonl          one line per evaluation on dev rows: step, scores, whether it was the best
     audits.jsonl       one line per look at the leak while training
     seen/              what the hosts saw of the last rows, recorded from the wire: what the audit attacks
     updates/seen/      the adapters of the first and the last update, as the hosts saw them: what tier 3 attacks
@@ -120,6 +121,14 @@ class RunFolder:
     def steps(self) -> list[dict[str, Any]]:
         """All recorded steps; a step done twice counts as it was done last, a line cut by a crash is left out."""
         return self._records("steps.jsonl")
+
+    def record_evaluation(self, record: Mapping[str, Any]) -> None:
+        """Append one evaluation to `dev.jsonl`: step, scores, and the hash of the rows."""
+        self._append("dev.jsonl", record)
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """All evaluations, as `steps` does it."""
+        return self._records("dev.jsonl")
 
     def record_audit(self, record: Mapping[str, Any]) -> None:
         """Append one look at the leak to `audits.jsonl`: step, tiers, weight."""
