@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "blindtune"
 Graph = dict[str, set[str]]
 
 LAYERS = (
-    {"_version", "arrays", "errors", "extras", "optimizers", "rounding", "tasks", "_generated"},
+    {"_version", "arrays", "errors", "extras", "optimizers", "plots", "rounding", "tasks", "_generated"},
     {"data"},
     {"client", "private"},
     {"features"},

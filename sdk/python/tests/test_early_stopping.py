@@ -76,7 +76,7 @@ def test_training_stops_and_the_best_state_predicts_and_is_left_on_the_host(
     losses = {record["step"]: record["scores"]["loss"] for record in found}
     assert result.stopped and result.steps == len(found) * 5 < 60
     assert result.best_step == min(losses, key=lambda step: losses[step]) == result.steps - 10
-    assert result.dev is not None and result.dev["loss"] == losses[result.best_step]
+    assert result.dev_scores is not None and result.dev_scores["loss"] == losses[result.best_step]
     assert mine.evaluate(dev)["loss"] == pytest.approx(losses[result.best_step], rel=1e-5)
     mine.complete()
     (job,) = fake_host.jobs.values()
@@ -148,9 +148,9 @@ def test_without_eval_every_dev_rows_choose_nothing(fake_host: FakeHost, tmp_pat
     train, dev = sentiment(64), sentiment(50, 2)
     mine = tuner(fake_host, tmp_path / "a", **SMALL, method="lora", steps=6)
     result = mine.fit(train, dev)
-    assert result.best_step is None and result.dev is not None and result.dev["rows"] == 50
+    assert result.best_step is None and result.dev_scores is not None and result.dev_scores["rows"] == 50
     alone = tuner(fake_host, tmp_path / "b", **SMALL, method="lora", steps=6).fit(train)
-    assert alone.adapter_sha256 == result.adapter_sha256 and alone.dev is None
+    assert alone.adapter_sha256 == result.adapter_sha256 and alone.dev_scores is None
     assert [record["step"] for record in mine.folder.evaluations()] == [6]
     assert "best" not in str(RunStatus.of(tmp_path / "a"))
 
@@ -193,7 +193,9 @@ def test_blind_methods_work_to_the_end_and_keep_what_was_best_when_patience_ende
     for records in by_network.values():
         assert [record["best"] for record in records] == [True] * (len(records) - 1) + [False]
         assert len(records) < 16, "patience ended the evaluations"
-    assert result.dev is not None and mine.evaluate(dev)["loss"] == pytest.approx(result.dev["loss"], rel=1e-5)
+    assert result.dev_scores is not None and mine.evaluate(dev)["loss"] == pytest.approx(
+        result.dev_scores["loss"], rel=1e-5
+    )
     if method == "frozen":
         assert result.best_step == mine.folder.evaluations()[-2]["step"]
     assert "on the dev rows after step" in str(RunStatus.of(tmp_path))

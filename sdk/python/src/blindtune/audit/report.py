@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..plots.leak import TierLeak, leak_plot
 from .evidence import Evidence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = ("activations", "shifts", "differences", "gradients")
 TIERS = {
@@ -22,6 +26,8 @@ TIERS = {
 }
 HEADLINE_TIERS = {"activations": (0,), "shifts": (0,), "differences": (0,), "gradients": (0, 2)}
 """Which tiers the headline figure of each kind covers; the first three are those of the authors' metric."""
+
+BLIND = "Blind: the same was sent as under any labels, so no limit applies; this the texts alone tell anybody"
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,26 @@ class LeakReport:
         evidence = {"evidence": self.evidence.to_dict()}
         return kinds | plain | tiers | details | {"findings": [asdict(f) for f in self.findings]} | evidence
 
+    def plot(self) -> Figure:
+        """Leak by tier with its interval, chance, and the limit where one applies. Needs the extra `plot`."""
+        blind = any(channel.status == "same for any labels" for channel in self.evidence.channels)
+        limits = {} if blind else {verdict.gate: verdict.limit for verdict in self.evidence.verdicts}
+        tiers = [self._tier_leak(tier, limits.get(f"tier{tier}")) for tier in sorted({*self.tiers, *self.oracle})]
+        return leak_plot(tiers, 1 / self.classes, self.rows, BLIND if blind else "")
+
+    def _tier_leak(self, tier: int, limit: float | None) -> TierLeak:
+        name, top, oracle = f"tier {tier}: {TIERS.get(tier, 'other')}", self._top(tier), self.oracle.get(tier)
+        if top is None:
+            return TierLeak(name, self.tiers.get(tier), oracle=oracle, limit=limit)
+        chance = 1 / self.classes
+        score, low, high, control = (max(chance, one) for one in (top.score, top.low, top.high, top.control))
+        return TierLeak(name, score, low, high, control, oracle, limit)
+
+    def _top(self, tier: int) -> Finding | None:
+        """The best attack that chose nothing by the labels."""
+        mine = (f for f in self.findings if f.tier == tier and not f.picked_with_labels)
+        return max(mine, key=lambda f: f.score, default=None)
+
     def describe(self) -> str:
         """A few lines for people."""
         lines = [
@@ -144,14 +170,13 @@ class LeakReport:
         return "\n".join([*lines, *self.evidence.lines()])
 
     def _tier_line(self, tier: int) -> str:
-        mine = [f for f in self.findings if f.tier == tier and not f.picked_with_labels]
+        top = self._top(tier)
         title = f"  tier {tier}, {TIERS.get(tier, 'other')}: "
         bound = (
             f"; upper bound {self.oracle[tier]:.3f}, the attack chosen with the labels" if tier in self.oracle else ""
         )
-        if not mine:
+        if top is None:
             return title + f"none{bound}"
-        top = max(mine, key=lambda f: f.score)
         excess = f", excess over fresh rows {top.excess:+.3f}" if top.excess is not None else ""
         found = f"{top.score:.3f} [{top.low:.3f}, {top.high:.3f}] by {top.name}"
         return f"{title}{found} (shuffled control {top.control:.3f}{excess}){bound}"

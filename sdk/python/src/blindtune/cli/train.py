@@ -73,8 +73,8 @@ def train(files: Files, hosts: Hosts, how: How, settings: AllSettings, talk: Tal
     result = tuner.fit(data, dev, report_to=how.report_to or ())
     report = tuner.summary() | {"fit": result.to_dict(), "label_names": list(data.label_names)}
     report["pairs"] = not isinstance(data.texts[0], str)
-    if result.dev is not None:
-        report["dev"] = result.dev
+    if result.dev_scores is not None:
+        report["dev"] = result.dev_scores
     leak = _audit(tuner, data, dev, how.effort)
     report |= {"leak": leak.to_dict(), "effort": how.effort}
     if not how.keep_open:

@@ -1,4 +1,4 @@
-"""What the gateway remembers: files, jobs and events, in SQLite and a folder beside it.
+"""What the gateway remembers: files, jobs, batches and events, in SQLite and a folder beside it.
 
 Owns: the tables and the files, readable by this account alone: they hold labels. Must never: be read by a host.
 """
@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["file", "job"]
-PREFIX: Mapping[str, str] = {"file": "file-", "job": "ftjob-", "event": "ftevent-"}
+Kind = Literal["file", "job", "batch"]
+PREFIX: Mapping[str, str] = {"file": "file-", "job": "ftjob-", "batch": "batch_", "event": "ftevent-"}
 SCHEMA = """
 create table if not exists objects (
     number integer primary key, id text unique not null, kind text not null, body text not null
@@ -131,3 +131,9 @@ class Store:
         """Close the database."""
         with self._lock:
             self._connection.close()
+
+
+def file_fields(filename: str, purpose: str, size: int) -> dict[str, Any]:
+    """A file object, as OpenAI's API has it."""
+    fields = {"object": "file", "bytes": size, "filename": filename, "purpose": purpose}
+    return fields | {"status": "processed", "status_details": None, "expires_at": None}

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arrays import F32, I64, AnyArray
+from ..errors import RunError
+from ..plots.scores import confusion_plot, labels_plot
 from .metrics import Calibration, Counts, auc, auc_by_label, confusion_matrix, mean_known
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WIDEST_CONFUSION = 12
 """More classes than this are not printed as a matrix; `confusion` and `to_dict` have it."""
@@ -62,6 +67,19 @@ class EvaluationReport:
             "confusion": None if self.confusion is None else self.confusion.tolist(),
             "calibration": None if self.calibration is None else asdict(self.calibration),
         }
+
+    def plot(self) -> Figure:
+        """The confusion matrix; of several labels or of spans, precision and recall by label. Needs the extra `plot`.
+
+        Like the report, the picture is made of labels.
+        """
+        if not self.labels:
+            raise RunError("plot: a regression has no labels to compare; its scores are numbers: print the report")
+        shown, names = f"{self.scores['rows']:.0f} rows, ", [label.name for label in self.labels]
+        if self.confusion is not None:
+            title = f"{shown}accuracy {self.scores['accuracy']:.2f}, F1 (macro) {self.scores['f1_macro']:.2f}"
+            return confusion_plot(self.confusion, names, title)
+        return labels_plot(self.labels, f"{shown}F1 (micro) {self.scores['f1_micro']:.2f}")
 
     def __str__(self) -> str:
         parts = [self._scores_table(), self._labels_table(), self._confusion_table(), self._calibration_table()]

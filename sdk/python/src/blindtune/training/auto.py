@@ -97,7 +97,7 @@ class AutoTuner(Tuner, method="auto"):
         self._decision = found.over(self.settings, data.task)
         self.folder.write_json(DECISION, self._decision.to_dict())
         result = self._result_of_all()
-        return result if dev is None else replace(result, dev=self.evaluate(dev))
+        return result if dev is None else replace(result, dev_scores=self.evaluate(dev))
 
     @property
     def decision(self) -> Decision:
@@ -260,6 +260,8 @@ class AutoTuner(Tuner, method="auto"):
             bytes_up=sum(fit.bytes_up for fit in fits),
             bytes_down=sum(fit.bytes_down for fit in fits),
             retries=sum(fit.retries for fit in fits),
+            history=tuple(self.chosen.folder.steps()),
+            dev=tuple(self.chosen.folder.dev()),
         )
 
 

@@ -6,14 +6,17 @@ Owns: that value. Must never: be made of anything but sums over the run's own re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arrays import sha256
+from ..plots.training import training_plot
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from .run import Run
 
 
@@ -38,12 +41,21 @@ class FitResult:
     """After which step the state that predicts was learned, where `eval_every` chose it."""
     stopped: bool = False
     """Whether `patience` ended the training before its last step."""
-    dev: dict[str, float] | None = None
+    dev_scores: dict[str, float] | None = None
     """The scores on the dev rows of what predicts."""
+    history: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
+    """The run's records, one a step, or of method side one an epoch: what `plot` draws."""
+    dev: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
+    """Scores on the dev rows by step, of method side by epoch, where a run was evaluated on some while training."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values; the records are in the run folder."""
+        plain = asdict(replace(self, history=(), dev=()))
+        return {name: value for name, value in plain.items() if name not in ("history", "dev")}
+
+    def plot(self) -> Figure:
+        """The loss by step or epoch, and the scores on the dev set where there is one. Needs the extra `plot`."""
+        return training_plot(self.history, self.dev)
 
 
 def result_of(run: Run, steps: Sequence[Mapping[str, Any]], seconds: float) -> FitResult:
@@ -62,4 +74,6 @@ def result_of(run: Run, steps: Sequence[Mapping[str, Any]], seconds: float) -> F
         norm_ratio=min(now / start for now, start in norms),
         best_step=None if run.best is None else run.best.step,
         stopped=run.stopped,
+        history=tuple(steps),
+        dev=tuple(run.folder.dev()),
     )

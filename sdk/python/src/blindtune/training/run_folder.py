@@ -138,6 +138,11 @@ class RunFolder:
         """All looks, as `steps` does it."""
         return self._records("audits.jsonl")
 
+    def dev(self) -> list[dict[str, Any]]:
+        """The scores of all evaluations by name, with step, and of method side network and epoch."""
+        places = ("step", "network", "epoch")
+        return [{p: one[p] for p in places if p in one} | one["scores"] for one in self.evaluations()]
+
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")

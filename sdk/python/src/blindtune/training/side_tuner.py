@@ -105,7 +105,9 @@ class SideTuner(Tuner, method="side"):
             retries=retries,
             adapter_sha256=sha256(list(self._trained().parameters.values())),
             norm_ratio=1.0,
-            dev=None if watched is None else self._scores(*watched),
+            dev_scores=None if watched is None else self._scores(*watched),
+            history=tuple(self.folder.steps()),
+            dev=tuple(self.folder.dev()),
         )
 
     def _scores(self, inputs: Taps | PlacedTaps, data: Dataset) -> dict[str, float]:
@@ -135,7 +137,12 @@ class SideTuner(Tuner, method="side"):
                 bar.update()
 
             def evaluated(network: int, found: Evaluated) -> None:
-                where = {"step": network * found.steps + found.step, "network": network, "dev_sha256": dev_sha256}
+                where: dict[str, Any] = {
+                    "step": network * found.steps + found.step,
+                    "network": network,
+                    "dev_sha256": dev_sha256,
+                }
+                where |= {"epoch": epochs * found.step / found.steps}
                 record: dict[str, Any] = where | {
                     "scores": found.scores,
                     "metric": self.settings.metric,

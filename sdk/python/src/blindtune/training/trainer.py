@@ -209,7 +209,7 @@ class Tuner:
         rows = None if dev is None else self._dev_rows(dev, run.frozen and unfinished)
         Stepping(run, labels, batches.rows, frozen, rows, callbacks).go(self.progress)
         result = result_of(run, self.folder.steps(), time.monotonic() - started)
-        return result if rows is None else replace(result, dev=rows.final)
+        return result if rows is None else replace(result, dev_scores=rows.final)
 
     def _dev_rows(self, dev: Dataset, ask_now: bool) -> DevRows:
         """The rows to evaluate on; of a blind method their texts are asked for now, whatever is learned later."""
