@@ -5,11 +5,13 @@ SHELL := /bin/bash
 
 PYTHON := .deps/venv/bin/python
 BIN := target/debug/blindtuned
+# Makes a release, and uses it.
+TRY_RELEASE := release=$$(scripts/release.sh) && cd tests/release && RELEASE="$$release" "$(CURDIR)/$(PYTHON)" -m pytest
 # What benches measure.
 RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 
-.PHONY: help setup build release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
+.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -25,8 +27,11 @@ build: setup ## build the host
 	@echo "[build] the host (the first time takes some minutes: it compiles the bindings of LibTorch)" >&2
 	@cargo build --locked
 
-release: setup ## build the host as it is deployed and measured (target/release; takes several times as long)
+build-release: setup ## build the host as it is deployed and measured (target/release; takes several times as long)
 	@cargo build --release --locked
+
+release: build-release ## a tarball of the host with LibTorch and Postgres in var/release, tried in an empty folder: needs no Rust to run
+	@$(TRY_RELEASE)
 
 demo: build ## train a private classifier over HTTP: table, picture and report in var/demo (DATA=folder for your own)
 	@$(PYTHON) examples/demo/demo.py
@@ -52,6 +57,9 @@ test-sdk: build
 
 test-demo: setup
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m pytest -q
+
+test-release: build # the development build, laid out as a release, where there is nothing else
+	@export RELEASE_PROFILE=dev; $(TRY_RELEASE)
 
 test-portable: setup ## the numeric tests as other processors run them, with 1 and 2 threads (ROWS="blas onednn-AVX2" for some; SHORT=1)
 	@python3 scripts/portable.py $(ROWS)
@@ -115,14 +123,17 @@ sdk: openapi ## generate the SDK's operations and answers from openapi.yaml, and
 	@$(PYTHON) $(SDK)/tools/generate.py openapi.yaml
 	@$(PYTHON) $(SDK)/tools/unasync.py
 
+locks: ## write the SHA-256 of each pinned Python package into the lists that set-up installs from
+	@scripts/locks.sh
+
 sqlx-prepare: setup ## check every query against the migrated schema and write .sqlx
 	@scripts/sqlx-prepare.sh
 
-bench: release ## the host over HTTP against transformers + PEFT in-process (CASES=, ROUNDS=, THREADS=; SHORT=1 without PEFT)
+bench: build-release ## the host over HTTP against transformers + PEFT in-process (CASES=, ROUNDS=, THREADS=; SHORT=1 without PEFT)
 	@[ "$${SHORT:-0}" != 0 ] || scripts/setup/peft.sh
 	@$(RELEASE) $(PYTHON) benches/bench.py
 
-bench-gpu: release ## the same on a CUDA device: tokens/s and share of peak at 7B (GPU_SMOKE=1 tries the harness without one)
+bench-gpu: build-release ## the same on a CUDA device: tokens/s and share of peak at 7B (GPU_SMOKE=1 tries the harness without one)
 	@scripts/setup/peft.sh
 	@$(RELEASE) $(PYTHON) benches/gpu.py
 
@@ -132,26 +143,26 @@ gpu-kit: setup ## a folder under 60 MiB that checks and measures the host on a b
 gpu-kit-smoke: build ## the kit on the CPU, with tiny shapes, from an empty environment (about 5 GB the first time)
 	@scripts/gpu-kit-smoke.sh
 
-bench-overhead: release ## time of a one-token forward over HTTP less the engine's own time
+bench-overhead: build-release ## time of a one-token forward over HTTP less the engine's own time
 	@$(RELEASE) $(PYTHON) benches/overhead.py
 
-bench-features: release ## hidden states of all levels over HTTP against transformers in-process (ROWS=, ROUNDS=, DATA=; 5 GB)
+bench-features: build-release ## hidden states of all levels over HTTP against transformers in-process (ROWS=, ROUNDS=, DATA=; 5 GB)
 	@scripts/setup/peft.sh
 	@$(RELEASE) $(PYTHON) benches/features.py
 
-bench-nf4: release ## memory of a LLaMA-2-7B-shaped backbone in 4 bits (LAYERS=; writes 13 GB for a while)
+bench-nf4: build-release ## memory of a LLaMA-2-7B-shaped backbone in 4 bits (LAYERS=; writes 13 GB for a while)
 	@$(RELEASE) $(PYTHON) benches/fourbit.py
 
 bench-products: setup ## products of a frozen layer by BLAS, oneDNN and oneDNN on packed weights
 	@scripts/setup/peft.sh
 	@.deps/peft/bin/python benches/products.py
 
-science: release ## SST-2 with MiniLM, method by method, attacked: benches/results/science.json (DATA=, MINUTES=75; resumable)
+science: build-release ## SST-2 with MiniLM, method by method, attacked: benches/results/science.json (DATA=, MINUTES=75; resumable)
 	@$(RELEASE) $(PYTHON) benches/science.py
 	@$(RELEASE) $(PYTHON) benches/inversion.py
 	@$(PYTHON) scripts/privacy_page.py
 
-science-side: release ## SST-2 by method side, features once and many runs at home: benches/results/side.json (DATA=, SETS=sst2,rte, SEEDS=, ONLY=; PyTorch, 5 GB)
+science-side: build-release ## SST-2 by method side, features once and many runs at home: benches/results/side.json (DATA=, SETS=sst2,rte, SEEDS=, ONLY=; PyTorch, 5 GB)
 	@scripts/setup/peft.sh
 	@PYTHONPATH=$(SDK)/src $(RELEASE) .deps/peft/bin/python benches/side.py
 
@@ -164,7 +175,7 @@ faults: build ## what the host must survive, fault by fault, as a table (IDS="F1
 load-fair: build ## a light tenant's times alone and beside one that saturates the device (LOAD_SECONDS=)
 	@cargo test --locked --test load -- --ignored --nocapture light_tenant
 
-soak: release ## memory over 10,000 steps (STEPS=), after resting
+soak: build-release ## memory over 10,000 steps (STEPS=), after resting
 	@$(RELEASE) $(PYTHON) benches/soak.py
 
 clean: ## remove what was built and what the hosts stored; downloads stay in the cache

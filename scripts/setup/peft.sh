@@ -9,7 +9,7 @@ want=$(sha256sum < "$lock" | cut -d' ' -f1)
 need python3 "Python" "Install Python 3.10 or newer (Debian or Ubuntu: apt-get install python3 python3-venv)."
 say "making .deps/peft: torch, transformers and PEFT, about 5 GB"
 [ -x "$python" ] || python3 -m venv "$deps/peft" || die "python3 -m venv failed. On Debian or Ubuntu: apt-get install python3-venv"
-"$python" -m pip install --quiet --requirement "$lock"
+"$python" -m pip install --quiet --require-hashes --requirement "$lock"
 "$python" -c 'import bitsandbytes, peft, torch, transformers' 2>/dev/null || die ".deps/peft does not import torch, transformers and PEFT: remove it, and try again"
 echo "$want" > "$stamp"
 say "transformers and PEFT are ready"

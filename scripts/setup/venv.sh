@@ -9,7 +9,7 @@ want=$(cat "$lock" "$root/sdk/python/pyproject.toml" "$root/sdk/python/src/blind
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && exit 0
 say "making the Python environment in .deps/venv"
 [ -x "$deps/venv/bin/python" ] || python3 -m venv "$deps/venv" || die "python3 -m venv failed. On Debian or Ubuntu: apt-get install python3-venv"
-"$deps/venv/bin/python" -m pip install --quiet --requirement "$lock"
+"$deps/venv/bin/python" -m pip install --quiet --require-hashes --requirement "$lock"
 "$deps/venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable "$root/sdk/python"
 echo "$want" > "$stamp"
 say "the Python environment is ready"

@@ -1,4 +1,6 @@
-"""Runs the parts of the tests one after the other, whatever becomes of each, and ends with a table.
+"""Runs the parts of the tests, whatever becomes of each, and ends with a table.
+
+Parts run one after the other; those that keep one core busy at most run aside, in turn too, beside the rest.
 
 Owns: the order, the logs in var/test, the processes of the parts, the table and the exit code. Must never: let a part
 hide another, count a part that did not run as passed, or print after the closing line.
@@ -12,8 +14,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +47,8 @@ class Part:
     environment: Mapping[str, str] = field(default_factory=dict)
     family: str | None = None
     """Under which name its expected skips are listed; its own by default."""
+    aside: bool = False
+    """Runs beside the other parts; what it prints is shown when it ends."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +68,14 @@ class Interrupted(Exception):
 def run_parts(parts: Sequence[Part], folder: Path, root: Path) -> int:
     """Run all; the exit code. The last line on the screen is `N passed, M failed, K skipped`."""
     folder.mkdir(parents=True, exist_ok=True)
-    outcomes: list[Outcome] = []
-    interrupted = False
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    runner = Runner(folder, root)
     try:
-        for part in parts:
-            try:
-                outcomes.append(_outcome(part, outcomes, folder, root, interrupted))
-            except Interrupted:
-                outcomes.append(Outcome(part.name, Counts(failed=1), 0.0, ("interrupted",)))
-            interrupted = interrupted or "interrupted" in outcomes[-1].notes
+        runner.run(parts)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    outcomes = [runner.outcomes[part.name] for part in parts]
     print(table(outcomes), flush=True)
     return 1 if any(outcome.counts.failed for outcome in outcomes) else 0
 
@@ -83,61 +84,119 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise Interrupted
 
 
-def _outcome(part: Part, done: Sequence[Outcome], folder: Path, root: Path, interrupted: bool) -> Outcome:
-    """Run one part, or say why it is not run, which counts as a failure."""
-    if interrupted:
-        return Outcome(part.name, Counts(failed=1), 0.0, ("not run: interrupted before",))
-    if any(outcome.name == part.needs and outcome.counts.failed for outcome in done):
-        return Outcome(part.name, Counts(failed=1), 0.0, (f"not run: {part.needs} failed",))
-    print(f"\n[{part.name}] {shlex.join(part.command)}", flush=True)
-    log, report = folder / f"{part.name}.log", folder / f"{part.name}.xml"
-    report.unlink(missing_ok=True)
-    start = time.monotonic()
-    try:
-        code, notes = _run(part, log, report, root), []
-    except Interrupted:
-        code, notes = 130, ["interrupted"]
-    except OSError as error:
-        code, notes = 127, [f"could not start: {error}"]
-        log.write_text(f"{error}\n", encoding="utf-8")
-    seconds = time.monotonic() - start
-    counts = part.reader(report, log.read_text("utf-8", "replace")) if part.reader else Counts(passed=int(code == 0))
-    return judge(part, code, counts, seconds, notes)
+class Runner:
+    """The parts of one run: what became of them, and what runs aside just now."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.folder, self.root = folder, root
+        self.outcomes: dict[str, Outcome] = {}
+        self._interrupted = threading.Event()
+        self._aside: subprocess.Popen[bytes] | None = None
+
+    def run(self, parts: Sequence[Part]) -> None:
+        """Run all of them. An interruption, which reaches this thread alone, ends what runs and starts no other."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            aside: list[Future[None]] = []
+            for part in parts:
+                if part.aside:
+                    aside.append(pool.submit(self._run_part, part))
+                else:
+                    self._run_part(part)
+            for future in aside:
+                self._wait(future)
+
+    def _wait(self, future: Future[None]) -> None:
+        try:
+            future.result()
+        except Interrupted:
+            self._stop()
+            future.result()
+
+    def _stop(self) -> None:
+        """Let nothing start any more, and end what runs aside."""
+        self._interrupted.set()
+        if self._aside is not None:
+            _end(self._aside)
+
+    def _run_part(self, part: Part) -> None:
+        try:
+            self.outcomes[part.name] = self._outcome(part)
+        except Interrupted:
+            self._stop()
+            self.outcomes[part.name] = Outcome(part.name, Counts(failed=1), 0.0, ("interrupted",))
+
+    def _outcome(self, part: Part) -> Outcome:
+        """Run one part, or say why it is not run, which counts as a failure."""
+        if self._interrupted.is_set():
+            return Outcome(part.name, Counts(failed=1), 0.0, ("not run: interrupted before",))
+        needed = self.outcomes.get(part.needs or "")
+        if needed is not None and needed.counts.failed:
+            return Outcome(part.name, Counts(failed=1), 0.0, (f"not run: {part.needs} failed",))
+        print(f"\n[{part.name}] {shlex.join(part.command)}{' (aside)' if part.aside else ''}", flush=True)
+        log, report = self.folder / f"{part.name}.log", self.folder / f"{part.name}.xml"
+        report.unlink(missing_ok=True)
+        start, notes = time.monotonic(), []
+        try:
+            code = self._exit_code(part, log, report)
+        except Interrupted:
+            self._stop()
+            code = 130
+        except OSError as error:
+            code, notes = 127, [f"could not start: {error}"]
+            log.write_text(f"{error}\n", encoding="utf-8")
+        notes += ["interrupted"] if code and self._interrupted.is_set() else []
+        seconds = time.monotonic() - start
+        read = part.reader or (lambda *_: Counts(passed=int(code == 0)))
+        return judge(part, code, read(report, log.read_text("utf-8", "replace")), seconds, notes)
+
+    def _exit_code(self, part: Part, log: Path, report: Path) -> int:
+        """Run a part, whose output is kept, and shown as it comes or, of one aside, at its end."""
+        with log.open("wb") as kept_log:
+            child = _start(part, report, self.root)
+            if part.aside:
+                self._aside = child
+            try:
+                _copy(child, kept_log, part)
+                return child.wait()
+            finally:
+                _end(child)
 
 
-def _run(part: Part, log: Path, report: Path, root: Path) -> int:
-    """The exit code of a part, whose output is shown as it comes and kept."""
+def _start(part: Part, report: Path, root: Path) -> subprocess.Popen[bytes]:
     # A make above must not pass its jobs on to the makes of the parts.
     kept = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     options = f"{kept.get('PYTEST_ADDOPTS', '')} --junitxml={shlex.quote(str(report))}".strip()
-    environment = kept | {"PYTEST_ADDOPTS": options, "PYTHONUNBUFFERED": "1"} | dict(part.environment)
-    with log.open("wb") as kept_log:
-        child = subprocess.Popen(
-            part.command,
-            cwd=root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that all of it can be stopped, and nothing else
-        )
-        try:
-            _copy(child, kept_log, part.dull)
-            return child.wait()
-        finally:
-            _end(child)
+    return subprocess.Popen(
+        part.command,
+        cwd=root,
+        env=kept | {"PYTEST_ADDOPTS": options, "PYTHONUNBUFFERED": "1"} | dict(part.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # so that all of it can be stopped, and nothing else
+    )
 
 
-def _copy(child: subprocess.Popen[bytes], log: BinaryIO, dull: str | None) -> None:
+def _copy(child: subprocess.Popen[bytes], log: BinaryIO, part: Part) -> None:
     """Show and keep what a child prints: dots as they come, or whole lines where some are not shown."""
     assert child.stdout is not None
-    screen = sys.stdout.buffer
-    chunks = child.stdout if dull else iter(lambda: os.read(child.stdout.fileno(), 65536), b"")  # type: ignore[union-attr]
+    descriptor, waiting = child.stdout.fileno(), []
+    chunks = child.stdout if part.dull else iter(lambda: os.read(descriptor, 65536), b"")
     for chunk in chunks:
         log.write(chunk)
-        if not dull or not re.match(dull, chunk.decode("utf-8", "replace")):
-            screen.write(chunk)
-            screen.flush()
+        if part.dull and re.match(part.dull, chunk.decode("utf-8", "replace")):
+            continue
+        if part.aside:
+            waiting.append(chunk)
+        else:
+            _show(chunk)
+    if part.aside:
+        _show(b"".join([f"\n[{part.name}] ended:\n".encode(), *waiting]))
+
+
+def _show(output: bytes) -> None:
+    sys.stdout.buffer.write(output)
+    sys.stdout.buffer.flush()
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -131,8 +131,10 @@ def test_makes_do_not_share_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_interrupted_it_ends_its_part_and_still_prints_the_table(tmp_path: Path, number: signal.Signals) -> None:
     program = (
         "import sys; from pathlib import Path; from testing.parts import Part, run_parts\n"
-        "long = ('sh', '-c', 'echo $$ > pid; sleep 60 & wait')\n"
-        "parts = [Part('a', ('true',)), Part('b', long), Part('c', ('true',))]\n"
+        "side = ('sh', '-c', 'echo $$ > aside; exec sleep 60')\n"
+        "long = ('sh', '-c', 'while [ ! -s aside ]; do sleep 0.05; done; echo $$ > pid; sleep 60 & wait')\n"
+        "parts = [Part('a', ('true',)), Part('d', side, aside=True), Part('e', ('true',), aside=True)]\n"
+        "parts += [Part('b', long), Part('c', ('true',))]\n"
         "sys.exit(run_parts(parts, Path('logs'), Path('.')))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
@@ -147,11 +149,12 @@ def test_interrupted_it_ends_its_part_and_still_prints_the_table(tmp_path: Path,
     runner.send_signal(number)
     text, _ = runner.communicate(timeout=40)
     assert runner.returncode == 1
-    assert rows(text) == {"a": [1, 0, 0], "b": [0, 1, 0], "c": [0, 1, 0]}
-    assert "c: not run: interrupted before" in text
-    assert text.endswith("\n1 passed, 2 failed, 0 skipped\n")
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+    assert rows(text) == {"a": [1, 0, 0]} | {name: [0, 1, 0] for name in "bcde"}
+    assert all(f"{name}: not run: interrupted before" in text for name in "ce")
+    assert text.endswith("\n1 passed, 4 failed, 0 skipped\n")
+    for name in ("pid", "aside"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / name).read_text()), 0)
 
 
 def test_every_part_is_a_target_of_make() -> None:
@@ -160,3 +163,28 @@ def test_every_part_is_a_target_of_make() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (SCRIPTS.parent / "Makefile").read_text(), re.MULTILINE))
     assert {part.command[-1] for part in run_tests.PARTS} <= targets
     assert len({part.name for part in run_tests.PARTS}) == len(run_tests.PARTS)
+
+
+WAIT = "for i in $(seq 200); do [ -e {0} ] && break; sleep 0.05; done; [ -e {0} ]"
+
+
+def test_parts_aside_run_in_turn_beside_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The first and the last wait for each other, and the second aside for the first."""
+    first = shell("a", f"touch one; {WAIT.format('two')} && touch three", aside=True)
+    code = run(tmp_path, first, shell("b", "[ -e three ]", aside=True), shell("c", f"touch two; {WAIT.format('one')}"))
+    assert code == 0 and rows(capfd.readouterr().out) == {"a": [1, 0, 0], "b": [1, 0, 0], "c": [1, 0, 0]}
+
+
+def test_what_runs_aside_is_shown_whole_at_its_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    aside = shell("a", f"echo first; touch one; {WAIT.format('two')}; echo last; exit 3", aside=True)
+    code = run(tmp_path, aside, shell("b", f"{WAIT.format('one')} && echo between"), shell("c", "touch two"))
+    text = capfd.readouterr().out
+    assert code == 1 and "\n[a] ended:\nfirst\nlast\n" in text and "a: exit code 3" in text
+    assert text.index("\nbetween\n") < text.index("\nfirst\n")
+    assert (tmp_path / "logs/a.log").read_text() == "first\nlast\n"
+
+
+def test_nothing_runs_aside_without_what_it_needs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, shell("build", "false"), shell("a", "touch ran", needs="build", aside=True)) == 1
+    text = capfd.readouterr().out
+    assert not (tmp_path / "ran").exists() and "a: not run: build failed" in text

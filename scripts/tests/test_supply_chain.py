@@ -66,10 +66,20 @@ def test_a_reason_for_nothing_is_named() -> None:
 
 def test_a_list_pins_every_package(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
-    lock.write_text('# words\na==1.0\nb==2 ; python_version < "3.11"\n', encoding="utf-8")
+    digest = f"--hash=sha256:{'0a' * 32}"
+    rows = ["a==1.0", 'b==2 ; python_version < "3.11"']
+    text = "".join(f"{row} \\\n    {digest} \\\n    {digest}\n" for row in rows)
+    lock.write_text(f"# words\n{text}", encoding="utf-8")
     assert supply_chain.check_pins([lock]) == []
-    lock.write_text("a>=1.0\nb @ https://example.org/b.whl\n--index-url https://example.org\n", encoding="utf-8")
+    wrong = ["a>=1.0", "b @ https://example.org/b.whl", "--index-url https://example.org"]
+    lock.write_text("".join(f"{row} \\\n    {digest}\n" for row in wrong), encoding="utf-8")
     assert len(supply_chain.check_pins([lock])) == 3
+
+
+def test_a_list_says_which_files_a_package_may_be(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(f"a==1.0\nb==2 \\\n    --hash=sha256:{'0a' * 32}\nc==1 \\\n    --hash=md5:00\n", encoding="utf-8")
+    assert [line.split(": ")[1][:5] for line in supply_chain.check_pins([lock])] == ["'a==1", "'c==1"]
 
 
 def test_the_repository_keeps_its_policy() -> None:

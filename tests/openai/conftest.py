@@ -11,6 +11,7 @@ import openai
 import pytest
 from bare_client import BareClient
 from desk import Desk
+from house import KEY, shared_gateway
 from shared_host import shared_host
 from tiny_host import TinyHost, running_host
 
@@ -62,6 +63,19 @@ def desk(host: TinyHost, shared: dict[str, str], request: pytest.FixtureRequest)
         return Desk(kind, host.url, project, shared[project])
     project = f"{project}-{next(NUMBERS)}"
     return Desk(kind, host.url, project, host.key(project))
+
+
+@pytest.fixture(scope="session")
+def gateway(host: TinyHost) -> Iterator[str]:
+    """The address of a gateway in front of the host."""
+    with shared_gateway(host) as url:
+        yield url
+
+
+@pytest.fixture(params=["sync", "async"])
+def house(gateway: str, request: pytest.FixtureRequest) -> Desk:
+    """The gateway in place of a host."""
+    return Desk(request.param, gateway, project_of(request.param), KEY)
 
 
 def project_of(kind: str) -> str:

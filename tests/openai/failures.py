@@ -43,16 +43,22 @@ async def test_unusable_tensor(desk: Desk, bare: BareClient) -> None:
 
 async def test_rate_limit(desk: Desk, admin: BareClient) -> None:
     """429 RateLimitError, and retry after retry-after-ms"""
-    slow = admin.call("POST", "/v1/api_keys", {"name": "slow", "requests_per_minute": 60})["key"]
-    spender = BareClient(desk.url, slow)
+    slow = admin.call("POST", "/v1/api_keys", {"name": "slow", "requests_per_minute": 20})["key"]
+    hasty, patient = desk.another(api_key=slow, max_retries=0), desk.another(api_key=slow)
+    with pytest.raises(openai.RateLimitError) as refused:
+        for _ in range(100):  # again where the machine was so busy that a request came back to the key meanwhile
+            spend(BareClient(desk.url, slow))
+            await hasty.models.list()
+    assert 0 < int(refused.value.response.headers["retry-after-ms"]) <= 3100
+    assert refused.value.response.headers["x-ratelimit-limit-requests"] == "20"
+    assert await items(patient.models.list()), "the client waits and comes through"
+
+
+def spend(client: BareClient) -> None:
+    """All requests of a key's minute."""
     with pytest.raises(Refused, match="429"):
         for _ in range(100):
-            spender.call("GET", "/v1/models")
-    with pytest.raises(openai.RateLimitError) as refused:
-        await desk.another(api_key=slow, max_retries=0).models.list()
-    assert 0 < int(refused.value.response.headers["retry-after-ms"]) <= 1100
-    assert refused.value.response.headers["x-ratelimit-limit-requests"] == "60"
-    assert await items(desk.another(api_key=slow).models.list()), "the client waits and comes through"
+            client.call("GET", "/v1/models")
 
 
 async def test_spent_budget(desk: Desk, admin: BareClient) -> None:

@@ -1,4 +1,4 @@
-"""Runs the acceptance list on each version of the stock package at once, on one host, and prints a table.
+"""Runs the acceptance list on each version of the stock package at once, on one host with a gateway: a table.
 
 Exits non-zero unless every call passes on every version with both clients.
 """
@@ -14,12 +14,13 @@ import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import house
 from shared_host import SETTINGS, handed_on
 from tiny_host import running_host
 
 HERE = Path(__file__).resolve().parent
 DEPS = HERE.parents[1] / ".deps"
-FILES = ("acceptance", "hidden_states", "failures")
+FILES = ("acceptance", "hidden_states", "failures", "gateway")
 KINDS = ("sync", "async")
 Outcomes = dict[tuple[str, str], bool]
 
@@ -27,8 +28,12 @@ Outcomes = dict[tuple[str, str], bool]
 def main(wanted: list[str]) -> int:
     """Run the wanted versions, or all that have a lock file."""
     versions = wanted or sorted(path.stem.removeprefix("requirements-") for path in HERE.glob("requirements-*.lock"))
-    with running_host(SETTINGS) as host, ThreadPoolExecutor(len(versions)) as pool:
-        environment = os.environ | handed_on(host)
+    with (
+        running_host(SETTINGS) as host,
+        house.running_gateway(host) as gateway,
+        ThreadPoolExecutor(len(versions)) as pool,
+    ):
+        environment = os.environ | handed_on(host) | house.handed_on(gateway)
         outcomes = dict(zip(versions, pool.map(lambda version: run(version, environment), versions), strict=True))
     calls = list_calls()
     print_table(calls, outcomes)

@@ -90,14 +90,22 @@ class TinyHost:
 @contextmanager
 def running_host(settings: Mapping[str, str] | None = None) -> Iterator[TinyHost]:
     """A started host; it and its folder are gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="blindtune-tests-") as folder:
-        host = TinyHost(Path(folder), settings or {})
-        host.add_models()
-        host.start()
-        try:
-            yield host
-        finally:
-            host.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="blindtune-tests-") as folder,
+        serving(TinyHost(Path(folder), settings or {})) as host,
+    ):
+        yield host
+
+
+@contextmanager
+def serving(host: TinyHost) -> Iterator[TinyHost]:
+    """The host, started with its models; stopped afterwards."""
+    host.add_models()
+    host.start()
+    try:
+        yield host
+    finally:
+        host.stop()
 
 
 def write_model(folder: Path) -> None:

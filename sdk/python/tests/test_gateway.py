@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import math
 import signal
@@ -24,6 +26,7 @@ from conftest import sentiment
 from fake_host import FakeHost
 
 from blindtune.cli import main
+from blindtune.gateway import batches
 from blindtune.gateway.app import Gateway
 from blindtune.gateway.training import Hosts
 
@@ -108,7 +111,8 @@ def test_a_script_for_openai_goes_on_unchanged(client: openai.OpenAI) -> None:
     assert any(said.startswith("Protection of the labels: blind") for said in events)
     assert any(said.startswith("On the validation file: loss ") for said in events)
     table = client.files.content(job.result_files[0]).text.splitlines()
-    assert table[0] == "step,train_loss,train_accuracy,valid_loss,valid_accuracy" and len(table) > 6
+    columns = "step,train_loss,train_accuracy,valid_loss,valid_accuracy,valid_mean_token_accuracy"
+    assert table[0] == columns and len(table) > 6
     _, users, answers = zip(*(json.loads(line)["messages"] for line in fresh.decode().splitlines()), strict=True)
     said = client.completions.create(model=job.fine_tuned_model, prompt=[user["content"] for user in users]).choices
     right = sum(one.text == answer["content"] for one, answer in zip(said, answers, strict=True))
@@ -130,6 +134,78 @@ def test_an_answer_has_probabilities_and_comes_as_a_stream_too(client: openai.Op
     assert "".join(parts) == said.message.content
     texts = client.completions.create(model=model, prompt=["a good lovely film", "an awful plot"], logprobs=2)
     assert texts.choices[0].text == said.message.content and len(texts.choices) == 2
+
+
+def test_a_seed_gives_the_same_classifier_again(client: openai.OpenAI) -> None:
+    jobs = [train(client, chats(60), seed=seed) for seed in (3, 3, 4)]
+    said = [client.completions.create(model=job.fine_tuned_model, prompt="a good film", logprobs=2) for job in jobs]
+    first, again, other = (one.choices[0].logprobs.top_logprobs for one in said)  # type: ignore[union-attr]
+    assert first == again != other and [job.seed for job in jobs] == [3, 3, 4]
+    drawn = {client.fine_tuning.jobs.create(model=MODEL, training_file=jobs[0].training_file).seed for _ in "ab"}
+    assert len(drawn) == 2, "a job that names none gets one of its own"
+
+
+def test_a_classifier_as_openai_s_cookbook_makes_one(client: openai.OpenAI) -> None:
+    """Prompts that end in ###, completions that begin with a blank; the answer has the blank, as there."""
+    rows = [json.loads(line)["messages"] for line in chats(200).decode().splitlines()]
+    lines = [{"prompt": f"{row[1]['content']}\n\n###\n\n", "completion": f" {row[2]['content']}"} for row in rows]
+    parts = ["".join(json.dumps(line) + "\n" for line in part).encode() for part in (lines[::2], lines[1::2])]
+    job = train(client, parts[0], validation_file=upload(client, parts[1]))
+    table = list(csv.DictReader(io.StringIO(client.files.content(job.result_files[0]).text)))
+    (scored,) = [row for row in table if row["train_accuracy"]]
+    assert scored is table[-1] and float(scored["valid_mean_token_accuracy"]) >= 0.7, "guessing is 0.5, deviation 0.05"
+    right = 0
+    for line in lines[1::2]:
+        model, prompt = job.fine_tuned_model, line["prompt"]
+        said = client.completions.create(model=model, prompt=prompt, max_tokens=1, temperature=0, logprobs=2).choices[0]
+        (top,) = said.logprobs.top_logprobs  # type: ignore[union-attr,misc]
+        assert set(top) == {" positive", " negative"} and max(top, key=lambda name: top[name]) == said.text
+        right += said.text == line["completion"]
+    assert right == round(100 * float(scored["valid_mean_token_accuracy"]))
+
+
+def test_batches_are_cancelled_and_keep_their_file(
+    fake_host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, free, asked = threading.Event(), threading.Event(), batches.answers
+
+    def waits(*given: Any) -> Any:
+        begun.set()
+        assert free.wait(60)
+        return asked(*given)
+
+    with serving(tmp_path / "gateway", fake_host) as client:
+        model = train(client, chats(40)).fine_tuned_model
+        body = {"model": model, "messages": [{"role": "user", "content": "a good film"}]}
+        line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+        file = client.files.create(file=("a.jsonl", json.dumps(line).encode()), purpose="batch").id
+        monkeypatch.setattr(batches, "answers", waits)
+        how: dict[str, Any] = {"input_file_id": file, "endpoint": line["url"], "completion_window": "24h"}
+        first, second, third = (client.batches.create(**how).id for _ in range(3))
+        assert begun.wait(60)
+        with pytest.raises(openai.ConflictError, match="A batch of this file"):
+            client.files.delete(file)
+        assert client.batches.cancel(first).status == client.batches.cancel(second).status == "cancelling"
+        free.set()
+        assert [_batch_over(client, name).status for name in (first, second)] == ["cancelled", "cancelled"]
+        assert _batch_over(client, third).status == "completed"
+
+
+def _batch_over(client: openai.OpenAI, batch: str) -> Any:
+    deadline = time.monotonic() + 60
+    while (found := client.batches.retrieve(batch)).status not in ("completed", "failed", "cancelled"):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    return found
+
+
+def test_weaker_methods_tell_their_epochs_and_use_no_seed(fake_host: FakeHost, tmp_path: Path) -> None:
+    with serving(tmp_path / "gateway", fake_host, accept="hurdle", wanted=1.0) as client:
+        job = train(client, chats(60, label=lambda name: name), seed=3)
+        said = [event.message for event in client.fine_tuning.jobs.list_events(job.id)]
+    assert job.status == "succeeded", job
+    assert any(one.startswith("side: Step ") for one in said) and any(one.startswith("result: ") for one in said)
+    assert any(one.startswith("seed 3 is not used with --accept hurdle") for one in said)
 
 
 def test_models_are_listed_and_forgotten(client: openai.OpenAI) -> None:
@@ -246,7 +322,7 @@ def test_with_a_key_nobody_else_is_answered(fake_host: FakeHost, tmp_path: Path)
 
 
 def test_what_is_not_there_is_said_in_the_envelope(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError, match=r"chat\.completions and completions"):
+    with pytest.raises(openai.NotFoundError, match=r"batches, chat\.completions and completions"):
         client.embeddings.create(model="toy", input="a")
     with pytest.raises(openai.BadRequestError, match="n: a classifier has one answer"):
         ask(client, "ft:none", "a film", n=2)

@@ -250,8 +250,15 @@ def test_a_file_of_chats_becomes_texts_and_labels(tmp_path: Path) -> None:
     assert data.texts == ("hello", "bye") and data.label_names == ("no", "yes")
     (tmp_path / "c.jsonl").write_text('{"text": "a", "label": 1, "messages": []}\n{"text": "b", "label": 2}\n')
     assert read_dataset(tmp_path / "c.jsonl").texts == ("a", "b"), "a column of that name is left alone"
+    parts = [{"role": "user", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "b"}]}]
+    answer = {"role": "assistant", "content": "yes"}
+    (tmp_path / "d.jsonl").write_text(json.dumps({"messages": [*parts, answer]}) + "\n" + chat("be kind", "c", "no"))
+    with pytest.raises(DataError, match=r"d\.jsonl, line 2: its system message is another than that of .*line 1"):
+        read_dataset(tmp_path / "d.jsonl")
+    (tmp_path / "d.jsonl").write_text(json.dumps({"messages": [*parts, answer]}) + "\n")
+    assert next(iter(open_source(tmp_path / "d.jsonl").records))[1] == {"text": "a\nb", "label": "yes"}
     (tmp_path / "b.jsonl").write_text(chat("be brief", "hello", "yes", "more"))
-    with pytest.raises(DataError, match=r"b\.jsonl, line 1: .*not 2 of the user and 1 of the assistant"):
+    with pytest.raises(DataError, match=r"b\.jsonl, line 1: .*here: system, user, assistant, user"):
         read_dataset(tmp_path / "b.jsonl")
 
 

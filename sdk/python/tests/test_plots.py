@@ -46,7 +46,8 @@ def test_a_fit_with_hosts_is_drawn_by_step_with_its_dev_set(fake_host: FakeHost,
     settings = {"steps": 25, "batch_size": 32, "adapter_sets": 2, "progress": False}
     tuner = Tuner("toy", [Client(fake_host.url, "key")], run=tmp_path / "run", **settings)
     tuner.fit(sentiment(100))
-    dev = [{"step": 10, "accuracy": 0.6, "loss": 0.7}, {"step": 20, "accuracy": 0.8, "loss": 0.5}]
+    scores_at = {10: {"accuracy": 0.6, "loss": 0.7}, 20: {"accuracy": 0.8, "loss": 0.5}}
+    dev = [{"step": step, "scores": scores} for step, scores in scores_at.items()]
     (tmp_path / "run" / "dev.jsonl").write_text("".join(json.dumps(line) + "\n" for line in dev))
     result = tuner.fit(sentiment(100))  # over already: the records are read
     losses, scores = result.plot().axes
@@ -57,6 +58,16 @@ def test_a_fit_with_hosts_is_drawn_by_step_with_its_dev_set(fake_host: FakeHost,
     assert "with the penalty on leaks" in drawn and drawn["dev set"] == ([10, 20], [0.7, 0.5])
     assert lines(scores) == {"accuracy": ([10, 20], [0.6, 0.8])}
     assert scores.get_xlabel() == "step (batches)" and scores.get_ylabel() == "score on the dev set"
+
+
+def test_dev_rows_of_a_fit_at_home_are_drawn_network_by_network(fake_host: FakeHost, tmp_path: Path) -> None:
+    how: dict[str, Any] = {"method": "side", "epochs": 3, "networks": 2, "batch_size": 16, "eval_every": 6}
+    tuner = Tuner("toy", [Client(fake_host.url, "key")], run=tmp_path / "run", progress=False, **how)
+    axes = tuner.fit(sentiment(64), sentiment(40, 1)).plot().axes[0]
+    drawn = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    losses = [record["scores"]["loss"] for record in tuner.folder.evaluations()]
+    assert [list(line.get_xdata()) for line in drawn] == [[1.5, 3.0], [1.5, 3.0]]
+    assert [list(line.get_ydata()) for line in drawn] == [losses[:2], losses[2:]]
 
 
 def test_a_result_without_records_says_so() -> None:

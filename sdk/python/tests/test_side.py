@@ -9,7 +9,7 @@ from blindtune.data.taps import Taps
 from blindtune.errors import RunError
 from blindtune.private.heads import cross_entropy
 from blindtune.private.secret import SecretStream
-from blindtune.private.side import Epoch, SideModel, SideSettings, Weighted, balanced, fit_side
+from blindtune.private.side import Epoch, SideModel, SideSettings, Told, Weighted, balanced, fit_side
 from blindtune.private.side.attentive import Attentive
 from blindtune.private.side.network import Regularization, Shape
 from blindtune.private.side.pooled import Pooled
@@ -213,7 +213,9 @@ def test_the_epoch_that_does_best_on_rows_held_out_is_kept() -> None:
     labels = np.random.default_rng(2).integers(0, 2, 300)
     told: list[Epoch] = []
     settings = SideSettings(epochs=30, lr=5e-3, batch_size=16, regularization=Regularization(dropout=0.0), held_out=0.3)
-    model = fit_side(taps, labels, Classification(2), settings, SecretStream(b"h"), lambda _, epoch: told.append(epoch))
+    model = fit_side(
+        taps, labels, Classification(2), settings, SecretStream(b"h"), Told(lambda _, epoch: told.append(epoch))
+    )
     losses = [epoch.held_out for epoch in told if epoch.held_out is not None]
     draw = SecretStream(b"h" + (0).to_bytes(4, "big"))
     held = draw.permutation(300, "side", "held out")[:90]
@@ -225,7 +227,9 @@ def test_the_epoch_that_does_best_on_rows_held_out_is_kept() -> None:
 def test_few_rows_are_all_trained_on() -> None:
     taps, labels = marked(40, 12)
     told: list[Epoch] = []
-    fit_side(taps, labels, Classification(2), SideSettings(epochs=1), SecretStream(b"k"), lambda _, e: told.append(e))
+    fit_side(
+        taps, labels, Classification(2), SideSettings(epochs=1), SecretStream(b"k"), Told(lambda _, e: told.append(e))
+    )
     assert [epoch.held_out for epoch in told] == [None]
 
 

@@ -33,7 +33,9 @@ BLIND = {
     "side, orthogonal": {"method": "side", "epochs": 1, "networks": 1, "project": "orthogonal:8:3"},
     "side, pooled": {"method": "side", "side": "pooled", "epochs": 1, "networks": 1},
     "side, long texts in pieces": {"method": "side", "epochs": 1, "networks": 1, "max_length": "chunk"},
+    "side, chosen by dev rows": {"method": "side", "epochs": 4, "networks": 1, "eval_every": 1, "patience": 1},
     "frozen": {"method": "frozen", "steps": 8, "batch_size": 16},
+    "frozen, chosen by dev rows": {"method": "frozen", "steps": 8, "batch_size": 16, "eval_every": 1, "patience": 1},
     "auto, nothing accepted": {"method": "auto", "epochs": 1, "networks": 1, "wanted": 1.0},
 }
 if find_spec("torch"):
@@ -88,7 +90,7 @@ def transcript(rows: tuple[Dataset, Dataset], settings: dict[str, Any], folder: 
     try:
         own: dict[str, Any] = {"run": folder, "features": folder / "features", "progress": False}
         tuner = Tuner("toy", [Client(host.url, "key")], **own, **settings)
-        tuner.fit(data)
+        tuner.fit(data, fresh if "eval_every" in settings else None)
         tuner.evaluate(fresh)
         tuner.predict(fresh.texts[:7])
         tuner.audit(data, quick=True)
@@ -180,12 +182,14 @@ def test_a_file_that_is_sorted_by_label_is_not_sent_sorted(name: str, tmp_path: 
     data, host = sentiment(400, 0), FakeHost()
     assert np.all(np.diff(data.labels) >= 0), "sorted"
     tuner = Tuner("toy", [Client(host.url, "key")], run=tmp_path / "run", progress=False, **BLIND[name])
-    tuner.fit(data)
+    dev = sentiment(399, 2) if "eval_every" in BLIND[name] else None
+    tuner.fit(data, dev)
     first = len(host.seen)
     fresh = sentiment(401, 1)
     tuner.evaluate(fresh)
     host.close()
-    label_of = dict(zip((*data.texts, *fresh.texts), (*data.labels, *fresh.labels), strict=True))
+    every = [data, fresh] if dev is None else [data, fresh, dev]
+    label_of = {text: label for rows in every for text, label in zip(rows.texts, rows.labels, strict=True)}
     for part in (host.seen[:first], host.seen[first:]):
         texts = [text for _, _, body in part for text in texts_of(body)]
         sent = np.array([label_of[text] for text in texts])

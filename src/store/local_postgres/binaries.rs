@@ -10,6 +10,8 @@ use crate::store::error::StoreError;
 const BIN_DIR_VARIABLE: &str = "POSTGRES_BIN_DIR";
 /// Where `scripts/setup/postgres.sh` links a fetched Postgres.
 const FETCHED: &str = ".deps/postgres/bin";
+/// Where a release has one, beside the program.
+const RELEASED: &str = "postgres/bin";
 /// Where Debian and its kin put every installed version.
 const DISTRIBUTION: &str = "/usr/lib/postgresql";
 
@@ -37,7 +39,7 @@ pub(super) async fn find(bin_dir: Option<&Path>, major: Option<&str>) -> Result<
             found.iter().map(|bin| bin.display().to_string()).collect::<Vec<_>>().join(", ")
         ),
         _ => format!(
-            "no Postgres was found on PATH, in {DISTRIBUTION} or in {FETCHED}. Run scripts/setup/postgres.sh, or install it \
+            "no Postgres was found beside the program, on PATH, in {DISTRIBUTION} or in {FETCHED}. Run scripts/setup/postgres.sh, or install it \
              (Debian or Ubuntu: apt-get install postgresql), or set {BIN_DIR_VARIABLE}, or set database.url to one that runs"
         ),
     }))
@@ -54,6 +56,7 @@ fn usual_places() -> Vec<PathBuf> {
     let program = std::env::current_exe().unwrap_or_default();
     let mut places: Vec<PathBuf> = vec![PathBuf::from(FETCHED)];
     places.extend(program.ancestors().map(|folder| folder.join(FETCHED)));
+    places.extend(program.parent().map(|folder| folder.join(RELEASED)));
     places.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
     places.extend(installed_versions(Path::new(DISTRIBUTION)));
     places

@@ -42,12 +42,15 @@ pub(super) async fn home(account: &Account, data_dir: &Path) -> Result<PathBuf> 
     Ok(std::fs::canonicalize(home)?)
 }
 
-/// The programs in `bin`, or a copy that the account can run. A copy's libraries are noted in the account.
+/// The programs in `bin`, or a copy that the account can run. The libraries of one that works wherever it lies are noted in the
+/// account.
 pub(super) async fn programs(account: &mut Account, bin: PathBuf) -> Result<PathBuf> {
+    let relocatable = bin.parent().filter(|install| is_relocatable(install));
     if !account.is_other() || account.may("-x", &bin.join("initdb")).await {
+        account.libraries = relocatable.map(|install| install.join("lib"));
         return Ok(bin);
     }
-    let install = bin.parent().filter(|install| is_relocatable(install)).ok_or_else(|| {
+    let install = relocatable.ok_or_else(|| {
         StoreError::broken(format!(
             "account '{}', which runs Postgres for root, cannot reach {}",
             account.name(),

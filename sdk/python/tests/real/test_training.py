@@ -53,6 +53,23 @@ def test_it_learns_and_predicts(hosts: list[RealHost], method: str, tmp_path: Pa
     assert all(name and name.startswith("ft:") for name in names)
 
 
+def test_the_best_state_on_dev_rows_is_what_the_host_is_left_with(hosts: list[RealHost], tmp_path: Path) -> None:
+    """Labels at random: what is learned of some rows soon makes others worse."""
+    clients, rng = [hosts[0].client()], np.random.default_rng(3)
+    train, dev = (
+        Dataset(rows.texts, rng.integers(0, 2, len(rows)), rows.label_names) for rows in (notes(24), notes(60, 1))
+    )
+    mine = tuner(clients, method="lora", steps=40, lr=1e-2, eval_every=3, patience=2, run=tmp_path / "run")
+    result = mine.fit(train, dev)
+    losses = {one["step"]: one["scores"]["loss"] for one in mine.folder.evaluations()}
+    assert result.stopped and result.steps == max(losses) == 3 * len(losses) < 40
+    assert result.best_step == min(losses, key=lambda step: losses[step]) == result.steps - 6
+    mine.complete()
+    again = P3EFT.load(tmp_path / "run", clients, progress=False)
+    assert again.links[0].model is not None, "asked of the model that the host was left with"
+    assert again.evaluate(dev)["loss"] == pytest.approx(losses[result.best_step], rel=1e-3)
+
+
 def test_the_ledger_shows_everything_and_no_label(hosts: list[RealHost]) -> None:
     client = hosts[0].client()
     mine = tuner([client], method="lora", steps=2)

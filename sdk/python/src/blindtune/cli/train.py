@@ -53,6 +53,10 @@ class How(Demands, Attacks, FromFile):
     model: Annotated[str, typer.Option(help="a model of the host, see `blindtune models`")]
     run: Annotated[Path | None, typer.Option(metavar="DIR", help="run folder; the same command continues it")] = None
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="tensorboard, mlflow, trackio or wandb; may be repeated", show_default=False),
+    ] = None
     keep_open: Annotated[bool, typer.Option("--keep-open", help="do not complete the job at the end")] = False
 
 
@@ -66,11 +70,11 @@ def train(files: Files, hosts: Hosts, how: How, settings: AllSettings, talk: Tal
     _say_what_was_read(data, given, run)
     given |= {} if files.tokenizer is None else {"tokenizer": files.tokenizer}
     tuner = _tuner(how, hosts, run, given)
-    result = tuner.fit(data)
+    result = tuner.fit(data, dev, report_to=how.report_to or ())
     report = tuner.summary() | {"fit": result.to_dict(), "label_names": list(data.label_names)}
     report["pairs"] = not isinstance(data.texts[0], str)
-    if dev is not None:
-        report["dev"] = tuner.evaluate(dev)
+    if result.dev_scores is not None:
+        report["dev"] = result.dev_scores
     leak = _audit(tuner, data, dev, how.effort)
     report |= {"leak": leak.to_dict(), "effort": how.effort}
     if not how.keep_open:
@@ -131,6 +135,9 @@ def listed(names: tuple[str, ...]) -> str:
 def _print_report(report: dict[str, Any], leak: str, verbose: bool) -> None:
     fit = report["fit"]
     print(f"{report['method']} on {report['model']}: {fit['steps']} steps, {fit['seconds']:.0f} s")
+    if fit["best_step"] is not None:
+        ended = "; patience ended the training" if fit["stopped"] else ""
+        print(f"the state after step {fit['best_step']} was the best on the dev rows, and is kept{ended}")
     if "dev" in report:
         dev = report["dev"]
         print("dev " + ", ".join(f"{name} {dev[name]:.3f}" for name in SHOWN if name in dev))

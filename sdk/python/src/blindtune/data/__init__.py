@@ -7,6 +7,7 @@ Owns: the public names of the data. Must never: know a host, or what is trained 
     source.py      what they become: rows with a place to name
     label_sets.py  several labels for a row
     spans.py       labels that stand in the text; alignment.py finds the tokens of a backbone there
+    chats.py       chats of OpenAI's fine-tuning: which messages are the text, and which is the label
     columns.py     which column is the text, its pair and the label
 """
 

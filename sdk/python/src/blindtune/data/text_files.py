@@ -9,10 +9,11 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from .chats import ChatReader
 from .source import DataError, Record, Source
 
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
@@ -102,22 +103,12 @@ def _starts_with_a_chat(content: str) -> bool:
 
 
 def _chats(records: Iterator[Record]) -> Iterator[Record]:
+    chats = ChatReader()
     for place, row in records:
-        said: dict[str, list[str]] = {"user": [], "assistant": []}
-        for message in _messages(place, row):
-            if message.get("role") in said:
-                said[str(message["role"])].append(str(message.get("content") or ""))
-        if len(said["user"]) != 1 or len(said["assistant"]) != 1:
-            counts = f"{len(said['user'])} of the user and {len(said['assistant'])} of the assistant"
-            raise DataError(f"{place}: a chat must have one message of the user and one of the assistant, not {counts}")
-        yield place, {"text": said["user"][0], "label": said["assistant"][0]}
-
-
-def _messages(place: str, row: Mapping[str, object]) -> list[Any]:
-    messages = row.get("messages")
-    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
-        raise DataError(f"{place}: no `messages`, as the first line has them")
-    return messages
+        if "messages" not in row:
+            raise DataError(f"{place}: no `messages`, as the first line has them")
+        text, label = chats.read(row["messages"], place)
+        yield place, {"text": text, "label": label}
 
 
 def _table_lines(content: str, name: str, kind: str, delimiter: str) -> Iterator[tuple[str, list[str]]]:

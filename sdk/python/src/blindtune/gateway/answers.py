@@ -11,11 +11,13 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from ..errors import ApiConnectionError, BlindtuneError
 from ..training.trainer import Tuner
-from .errors import Refused, not_found
+from .errors import Refused, not_found, of_host
 from .examples import text_of
 from .store import Store
 from .training import Hosts
@@ -50,7 +52,9 @@ class Models:
         job = self._job(name)
         self.store.change("job", job["id"], {"fine_tuned_model": None})
         with self._lock:
-            self._loaded.pop(name, None)
+            tuner = self._loaded.pop(name, None)
+        if tuner is not None:
+            tuner.close()
         return {"id": name, "object": "model", "deleted": True}
 
     def probabilities(self, name: str, texts: Sequence[str]) -> list[dict[str, float]]:
@@ -63,6 +67,16 @@ class Models:
             found = tuner.predict_proba(list(texts))
         named = [dict(zip(tuner.label_names, map(float, row), strict=True)) for row in found]
         return [dict(sorted(one.items(), key=lambda pair: -pair[1])) for one in named]
+
+    def lead(self, name: str) -> str:
+        """What a model's completions begin with: a blank, where those that it was trained on did."""
+        return str(self._job(name).get("completion_lead") or "")
+
+    def close(self) -> None:
+        """Let go of what models hold at hosts."""
+        with self._lock:
+            while self._loaded:
+                self._loaded.popitem()[1].close()
 
     def _jobs(self) -> list[dict[str, Any]]:
         return [job for job in self.store.all("job") if job.get("fine_tuned_model")]
@@ -84,18 +98,79 @@ def _model(name: str, created: int, owner: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": created, "owned_by": owner}
 
 
-def chat(models: Models, body: Mapping[str, Any]) -> dict[str, Any]:
-    """`POST /v1/chat/completions`."""
-    name, text = _name(body), text_of(body.get("messages"))
-    _only_one(body)
-    (found,) = models.probabilities(name, [text])
+Found = Sequence[Mapping[str, float]]
+"""Of each text its labels with their probabilities, likeliest first."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A path that models answer: the texts that a body asks about, and the body of the answer."""
+
+    texts: Callable[[Mapping[str, Any]], list[str]]
+    answer: Callable[[Models, Mapping[str, Any], Found], dict[str, Any]]
+
+
+def answer(models: Models, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to one call."""
+    (found,) = answers(models, path, [body])
+    if isinstance(found, Refused):
+        raise found
+    return found
+
+
+def answers(models: Models, path: str, bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | Refused]:
+    """The answers to several; the texts for one model are asked for together."""
+    endpoint = ENDPOINTS[path]
+    asked: list[tuple[str, list[str]] | Refused] = [_asked(endpoint, body) for body in bodies]
+    found: dict[int, list[dict[str, float]] | Refused] = {}
+    for name in dict.fromkeys(one[0] for one in asked if not isinstance(one, Refused)):
+        mine = {k: one[1] for k, one in enumerate(asked) if not isinstance(one, Refused) and one[0] == name}
+        found |= _found(models, name, mine)
+    made: list[dict[str, Any] | Refused] = []
+    for k, one in enumerate(asked):
+        labels = one if isinstance(one, Refused) else found[k]
+        made.append(labels if isinstance(labels, Refused) else endpoint.answer(models, bodies[k], labels))
+    return made
+
+
+def _asked(endpoint: Endpoint, body: Mapping[str, Any]) -> tuple[str, list[str]] | Refused:
+    try:
+        name = body.get("model")
+        if not isinstance(name, str):
+            raise Refused(400, "invalid_model", "model: the name of a fine-tuned model.", "model")
+        return name, endpoint.texts(body)
+    except Refused as refused:
+        return refused
+
+
+def _found(models: Models, name: str, texts: Mapping[int, list[str]]) -> dict[int, list[dict[str, float]] | Refused]:
+    """Probabilities by body. Where the host refuses a text of several bodies, each is asked for by itself."""
+    try:
+        flat = iter(models.probabilities(name, [text for mine in texts.values() for text in mine]))
+        return {k: [next(flat) for _ in mine] for k, mine in texts.items()}
+    except Refused as refused:
+        return dict.fromkeys(texts, refused)
+    except BlindtuneError as error:
+        if len(texts) == 1 or isinstance(error, ApiConnectionError):
+            return dict.fromkeys(texts, of_host(error))
+    alone = [_found(models, name, {k: mine}) for k, mine in texts.items()]
+    return {k: found for one in alone for k, found in one.items()}
+
+
+def _chat_texts(body: Mapping[str, Any]) -> list[str]:
+    _check_fields(body)
+    return [text_of(body.get("messages"))]
+
+
+def _chat(_models: Models, body: Mapping[str, Any], probabilities: Found) -> dict[str, Any]:
+    (found,) = probabilities
     label = next(iter(found))
     message = {"role": "assistant", "content": label, "refusal": None}
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
     if body.get("logprobs"):
-        top = min(int(body.get("top_logprobs") or 0), MOST_TOP)
+        top = min(_count(body, "top_logprobs"), MOST_TOP)
         choice["logprobs"] = {"content": [_token(label, found[label], list(found.items())[:top])], "refusal": None}
-    return _answer("chat.completion", name, [choice], [text])
+    return _answer("chat.completion", body["model"], [choice], _chat_texts(body))
 
 
 def chunks(answer: Mapping[str, Any]) -> Iterator[str]:
@@ -110,37 +185,53 @@ def chunks(answer: Mapping[str, Any]) -> Iterator[str]:
     yield "data: [DONE]\n\n"
 
 
-def completion(models: Models, body: Mapping[str, Any]) -> dict[str, Any]:
-    """`POST /v1/completions`, of one text or several."""
-    name, prompt = _name(body), body.get("prompt")
+def _completion_texts(body: Mapping[str, Any]) -> list[str]:
+    """Of one prompt or several."""
+    prompt = body.get("prompt")
     texts: Any = [prompt] if isinstance(prompt, str) else prompt
     if not isinstance(texts, list) or not texts or not all(isinstance(one, str) and one.strip() for one in texts):
         raise Refused(400, "invalid_prompt", "prompt: a text, or a list of texts.", "prompt")
-    _only_one(body)
-    if body.get("stream"):
-        raise Refused(400, "unsupported_field", "stream: use chat.completions, which streams.", "stream")
-    choices = []
-    for index, found in enumerate(models.probabilities(name, [one.strip() for one in texts])):
+    _check_fields(body)
+    for name, instead in (("stream", "use chat.completions, which streams"), ("echo", "the prompt is yours already")):
+        if body.get(name):
+            raise Refused(400, "unsupported_field", f"{name}: {instead}.", name)
+    return [one.strip() for one in texts]
+
+
+def _completion(models: Models, body: Mapping[str, Any], probabilities: Found) -> dict[str, Any]:
+    choices, lead = [], models.lead(body["model"])
+    for index, one in enumerate(probabilities):
+        found = {lead + label: value for label, value in one.items()}
         label = next(iter(found))
         choice: dict[str, Any] = {"index": index, "text": label, "finish_reason": "stop", "logprobs": None}
         if body.get("logprobs") is not None:
-            top = {key: _log(value) for key, value in list(found.items())[: max(1, int(body["logprobs"]))]}
+            top = {key: _log(value) for key, value in list(found.items())[: max(1, _count(body, "logprobs"))]}
             choice["logprobs"] = {"tokens": [label], "token_logprobs": [_log(found[label])], "top_logprobs": [top]}
             choice["logprobs"]["text_offset"] = [0]
         choices.append(choice)
-    return _answer("text_completion", name, choices, texts)
+    return _answer("text_completion", body["model"], choices, _completion_texts(body))
 
 
-def _name(body: Mapping[str, Any]) -> str:
-    name = body.get("model")
-    if not isinstance(name, str):
-        raise Refused(400, "invalid_model", "model: the name of a fine-tuned model.", "model")
-    return name
+ENDPOINTS = {
+    "/v1/chat/completions": Endpoint(_chat_texts, _chat),
+    "/v1/completions": Endpoint(_completion_texts, _completion),
+}
 
 
-def _only_one(body: Mapping[str, Any]) -> None:
-    if body.get("n") not in (None, 1):
-        raise Refused(400, "unsupported_field", "n: a classifier has one answer; leave it out.", "n")
+def _check_fields(body: Mapping[str, Any]) -> None:
+    for name in ("n", "best_of"):
+        if body.get(name) not in (None, 1):
+            raise Refused(400, "unsupported_field", f"{name}: a classifier has one answer; leave it out.", name)
+    for name in ("logprobs", "top_logprobs"):
+        _count(body, name)
+
+
+def _count(body: Mapping[str, Any], name: str) -> int:
+    """A number of labels that is asked for; `logprobs` of a chat is true or false."""
+    value = body.get(name) or 0
+    if not isinstance(value, int) or value < 0:
+        raise Refused(400, "invalid_value", f"{name}: how many labels, 0 or more.", name)
+    return value
 
 
 def _answer(kind: str, model: str, choices: list[dict[str, Any]], texts: Sequence[str]) -> dict[str, Any]:

@@ -21,14 +21,21 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ..errors import BlindtuneError
-from .answers import Models, chat, chunks, completion
-from .errors import Refused, not_found
+from .answers import Models, answer, chunks
+from .batches import OVER as BATCH_OVER
+from .batches import Batches
+from .errors import Refused, not_found, of_host
 from .examples import read_examples
-from .store import Store
-from .training import OVER, Hosts, Jobs, file_fields
+from .store import Kind, Store, file_fields
+from .training import OVER, Hosts, Jobs
 
 Handler = Callable[[Request], Awaitable[Response]]
 MOST_BYTES = 512 << 20
+NO_MODERATIONS = (
+    "not here: `flagged` means harm, and no label of yours says which of them does. Pass the "
+    "list of texts to completions as `prompt`, with `logprobs`: one call gives each text's labels and probabilities."
+)
+PURPOSES = ("fine-tune", "batch")
 KNOWN = ("model", "training_file", "validation_file", "hyperparameters", "method", "suffix", "seed", "metadata")
 SUFFIX = 64
 
@@ -39,6 +46,7 @@ class Gateway:
     def __init__(self, folder: Path, hosts: Hosts, key: str | None = None) -> None:
         self.store, self.key, self.hosts = Store(folder), key, hosts
         self.jobs, self.models = Jobs(self.store, hosts), Models(self.store, hosts)
+        self.batches = Batches(self.store, self.models)
 
     def app(self) -> Starlette:
         """The application; its jobs run while it does."""
@@ -46,8 +54,11 @@ class Gateway:
         @asynccontextmanager
         async def lifespan(_app: Starlette) -> AsyncIterator[None]:
             self.jobs.start()
+            self.batches.start()
             yield
-            self.jobs.stop()
+            await run_in_threadpool(self.jobs.stop)
+            await run_in_threadpool(self.batches.stop)
+            self.models.close()
             self.store.close()
 
         routes = [Route(f"/v1/{path}", self._held(do), methods=[verb]) for verb, path, do in self._routes()]
@@ -66,11 +77,16 @@ class Gateway:
             ("POST", "fine_tuning/jobs/{name}/cancel", self.cancel_job),
             ("GET", "fine_tuning/jobs/{name}/events", self.events),
             ("GET", "fine_tuning/jobs/{name}/checkpoints", self.checkpoints),
+            ("POST", "batches", self.create_batch),
+            ("GET", "batches", self.list_batches),
+            ("GET", "batches/{name}", self.get_batch),
+            ("POST", "batches/{name}/cancel", self.cancel_batch),
             ("GET", "models", self.list_models),
             ("GET", "models/{name:path}", self.get_model),
             ("DELETE", "models/{name:path}", self.delete_model),
             ("POST", "chat/completions", self.chat),
             ("POST", "completions", self.complete),
+            ("POST", "moderations", self.moderate),
         ]
 
     def _held(self, do: Handler) -> Handler:
@@ -83,7 +99,7 @@ class Gateway:
             except Refused as refused:
                 return JSONResponse(refused.envelope(), refused.status)
             except BlindtuneError as error:
-                wrong = Refused(502, "host_failed", f"The host could not do it: {error}")
+                wrong = of_host(error)
                 return JSONResponse(wrong.envelope(), wrong.status)
 
         return handler
@@ -99,13 +115,14 @@ class Gateway:
         """`POST /v1/files`."""
         async with request.form(max_part_size=MOST_BYTES) as form:
             purpose, file = form.get("purpose"), form.get("file")
-            if purpose != "fine-tune":
-                raise Refused(400, "invalid_purpose", "purpose: this gateway takes files to 'fine-tune' on.", "purpose")
+            if purpose not in PURPOSES:
+                raise Refused(400, "invalid_purpose", f"purpose: this gateway takes {PURPOSES}.", "purpose")
             if file is None or isinstance(file, str):
                 raise Refused(400, "missing_file", "file: the form has no file.", "file")
             content, filename = await file.read(), file.filename or "file.jsonl"
-        await run_in_threadpool(read_examples, content)
-        made = self.store.add("file", file_fields(filename, "fine-tune", len(content)))
+        if purpose == "fine-tune":
+            await run_in_threadpool(read_examples, content)
+        made = self.store.add("file", file_fields(filename, str(purpose), len(content)))
         await run_in_threadpool(self.store.write_file, made["id"], content)
         return JSONResponse(made)
 
@@ -129,13 +146,19 @@ class Gateway:
         needed = [job["id"] for job in self.store.all("job") if _needs(job, name)]
         if needed:
             raise Refused(409, "file_in_use", f"Job {needed[0]} is not over, and trains on this file.")
+        open_ones = (one for one in self.store.all("batch") if one["status"] not in BATCH_OVER)
+        if any(one["input_file_id"] == name for one in open_ones):
+            raise Refused(409, "file_in_use", "A batch of this file is not over.")
         self.store.remove("file", name)
         return JSONResponse({"id": name, "object": "file", "deleted": True})
 
     def _file(self, name: Any) -> dict[str, Any]:
-        found = self.store.get("file", str(name))
+        return self._named("file", str(name))
+
+    def _named(self, kind: Kind, name: str) -> dict[str, Any]:
+        found = self.store.get(kind, name)
         if found is None:
-            raise not_found("file", str(name))
+            raise not_found(kind, name)
         return found
 
     # Jobs.
@@ -150,7 +173,7 @@ class Gateway:
         for name in ("training_file", "validation_file"):
             if name == "training_file" or body.get(name) is not None:
                 self._trainable(body.get(name), name)
-        made = self.store.add("job", _job_fields(body))
+        made = self.store.add("job", _job_fields(body, self.jobs.draw_seed()))
         self.store.tell(made["id"], f"Created fine-tuning job: {made['id']}")
         if body["model"] != self.hosts.model:
             said = f"{body['model']} is not here: {self.hosts.model} of the host is fine-tuned under its name"
@@ -176,9 +199,10 @@ class Gateway:
     async def cancel_job(self, request: Request) -> Response:
         """`POST /v1/fine_tuning/jobs/{id}/cancel`. A training that is under way ends by itself, and is not kept."""
         job = self._job(request)
-        if not self.store.change("job", job["id"], {"status": "cancelled"}, unless=OVER):
-            raise Refused(409, "job_is_over", f"The job is {job['status']} already.")
-        self.store.tell(job["id"], "The job was cancelled")
+        with self.store.at_once():
+            if not self.store.change("job", job["id"], {"status": "cancelled"}, unless=OVER):
+                raise Refused(409, "job_is_over", f"The job is {job['status']} already.")
+            self.store.tell(job["id"], "The job was cancelled")
         return JSONResponse(self._job(request))
 
     async def events(self, request: Request) -> Response:
@@ -191,11 +215,29 @@ class Gateway:
         return _page(request, [])
 
     def _job(self, request: Request) -> dict[str, Any]:
-        name = str(request.path_params["name"])
-        found = self.store.get("job", name)
-        if found is None:
-            raise not_found("job", name)
-        return found
+        return self._named("job", str(request.path_params["name"]))
+
+    # Batches.
+
+    async def create_batch(self, request: Request) -> Response:
+        """`POST /v1/batches`."""
+        return JSONResponse(self.batches.create(await _json(request)))
+
+    async def list_batches(self, request: Request) -> Response:
+        """`GET /v1/batches`."""
+        return _page(request, self.store.all("batch"))
+
+    async def get_batch(self, request: Request) -> Response:
+        """`GET /v1/batches/{id}`."""
+        return JSONResponse(self._batch(request))
+
+    async def cancel_batch(self, request: Request) -> Response:
+        """`POST /v1/batches/{id}/cancel`."""
+        self.batches.cancel(self._batch(request)["id"])
+        return JSONResponse(self._batch(request))
+
+    def _batch(self, request: Request) -> dict[str, Any]:
+        return self._named("batch", str(request.path_params["name"]))
 
     # Models.
 
@@ -214,34 +256,40 @@ class Gateway:
     async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
         body = await _json(request)
-        answer = await run_in_threadpool(chat, self.models, body)
+        found = await run_in_threadpool(answer, self.models, request.url.path, body)
         if body.get("stream"):
-            return StreamingResponse(chunks(answer), media_type="text/event-stream")
-        return JSONResponse(answer)
+            return StreamingResponse(chunks(found), media_type="text/event-stream")
+        return JSONResponse(found)
 
     async def complete(self, request: Request) -> Response:
         """`POST /v1/completions`."""
-        body = await _json(request)
-        return JSONResponse(await run_in_threadpool(completion, self.models, body))
+        return JSONResponse(await run_in_threadpool(answer, self.models, request.url.path, await _json(request)))
+
+    async def moderate(self, request: Request) -> Response:
+        """`POST /v1/moderations`: refused, with what does it instead."""
+        raise Refused(404, "unknown_url", f"{request.url.path}: {NO_MODERATIONS}")
 
 
 def _needs(job: Mapping[str, Any], file: str) -> bool:
     return job["status"] not in OVER and file in (job["training_file"], job["validation_file"])
 
 
-def _job_fields(body: Mapping[str, Any]) -> dict[str, Any]:
+def _job_fields(body: Mapping[str, Any], drawn: int) -> dict[str, Any]:
     """A job object, as OpenAI's API has it."""
     if not isinstance(body.get("model"), str) or not body["model"]:
         raise Refused(400, "missing_model", "model: the name of a model.", "model")
     suffix = body.get("suffix")
     if suffix is not None and (not isinstance(suffix, str) or not 0 < len(suffix) <= SUFFIX or ":" in suffix):
         raise Refused(400, "invalid_suffix", f"suffix: 1 to {SUFFIX} characters, without colons.", "suffix")
-    fields = {name: body.get(name) for name in ("model", "training_file", "validation_file", "seed", "metadata")}
+    seed = drawn if body.get("seed") is None else body["seed"]
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise Refused(400, "invalid_seed", "seed: a whole number.", "seed")
+    fields = {name: body.get(name) for name in ("model", "training_file", "validation_file", "metadata")}
     more: dict[str, Any] = {"object": "fine_tuning.job", "status": "queued", "hyperparameters": _hyperparameters(body)}
     method = {"type": "supervised", "supervised": {"hyperparameters": more["hyperparameters"]}}
     more |= {"user_provided_suffix": suffix, "method": method, "organization_id": "gateway", "integrations": []}
     nothing = dict.fromkeys(("fine_tuned_model", "finished_at", "error", "trained_tokens", "estimated_finish"))
-    return fields | {"seed": body.get("seed") or 0} | more | nothing | {"result_files": []}
+    return fields | {"seed": seed} | more | nothing | {"result_files": []}
 
 
 def _hyperparameters(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -286,5 +334,5 @@ def _page(request: Request, items: Sequence[Mapping[str, Any]]) -> Response:
 async def _no_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     message = f"This gateway has no {request.method} {request.url.path}; it has files, fine_tuning.jobs, models, "
-    refused = Refused(status, "unknown_url", message + "chat.completions and completions.")
+    refused = Refused(status, "unknown_url", message + "batches, chat.completions and completions.")
     return JSONResponse(refused.envelope(), status)

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..data import Dataset
+from ..data import DataError, Dataset
+from ..data.chats import ChatReader, chat_text
 from .errors import Refused
 
 FEWEST_ROWS = 10
@@ -28,6 +29,8 @@ class Example:
 
     text: str
     label: str
+    lead: str = ""
+    """The blank before a completion, which OpenAI asks for and its models then write."""
 
 
 def read_examples(content: bytes) -> list[Example]:
@@ -52,13 +55,17 @@ def dataset(rows: Sequence[Example], label_names: Sequence[str] | None = None) -
     return Dataset.from_lists([row.text for row in rows], [row.label for row in rows], label_names)
 
 
-def text_of(messages: Any, place: str = "messages") -> str:
-    """What is classified of a chat: all that the user says. A system message, the same in every row, says nothing."""
-    said = [_content(one, place) for one in _messages(messages, place) if one.get("role") == "user"]
-    text = "\n".join(said).strip()
-    if not text:
-        raise _bad(f"{place}: no message of the user.")
-    return text
+def lead_of(rows: Sequence[Example]) -> str:
+    """What completions begin with: a blank, where all rows have one."""
+    return " " if rows and all(row.lead for row in rows) else ""
+
+
+def text_of(messages: Any) -> str:
+    """What is classified of a chat, as the rows of a file of chats have it."""
+    try:
+        return chat_text(messages, "messages").strip()
+    except DataError as error:
+        raise Refused(400, "invalid_messages", f"{error}.", "messages") from None
 
 
 def _rows(content: bytes) -> Iterator[Example]:
@@ -66,6 +73,7 @@ def _rows(content: bytes) -> Iterator[Example]:
         lines = content.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise _bad(f"The file is not UTF-8 (byte {error.start}).") from None
+    chats = ChatReader()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -75,47 +83,35 @@ def _rows(content: bytes) -> Iterator[Example]:
             raise _bad(f"Line {number} is not JSON.") from None
         if not isinstance(row, dict):
             raise _bad(f"Line {number} is not a JSON object.")
-        yield _example(row, f"Line {number}")
+        yield _example(row, chats, f"Line {number}")
 
 
-def _example(row: Mapping[str, Any], place: str) -> Example:
+def _example(row: Mapping[str, Any], chats: ChatReader, place: str) -> Example:
+    lead = ""
     if "messages" in row:
-        text, label = text_of(row["messages"], place), _answer(row["messages"], place)
+        text, label = (part.strip() for part in _chat(chats, row["messages"], place))
     elif "prompt" in row and "completion" in row:
         text, label = _text(row, "prompt", place), _text(row, "completion", place)
+        lead = " " if str(row["completion"]).startswith(" ") else ""
     elif "text" in row and "label" in row:
         text, label = _text(row, "text", place), _text(row, "label", place)
     else:
         raise _bad(f"{place}: a row is {FORMS}.")
+    if not label:
+        raise _bad(f"{place}: the assistant's message is empty.")
     if len(label) > LONGEST_LABEL:
         raise _bad(
             f"{place}: the answer has {len(label)} characters. This gateway trains classifiers, whose answers are "
             f"labels of at most {LONGEST_LABEL}; it cannot train a model that writes text."
         )
-    return Example(text, label)
+    return Example(text, label, lead)
 
 
-def _answer(messages: Any, place: str) -> str:
-    said = [one for one in _messages(messages, place) if one.get("role") == "assistant"]
-    if len(said) != 1:
-        raise _bad(f"{place}: a chat must have one answer of the assistant, which is its label, and not {len(said)}.")
-    return _content(said[0], place).strip() or _empty(f"{place}: the assistant's message")
-
-
-def _messages(messages: Any, place: str) -> list[Mapping[str, Any]]:
-    if not isinstance(messages, list) or not messages or not all(isinstance(one, Mapping) for one in messages):
-        raise _bad(f"{place}: messages must be a list of objects with role and content.")
-    return messages
-
-
-def _content(message: Mapping[str, Any], place: str) -> str:
-    content: Any = message.get("content")
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else [content]
-    if not all(isinstance(part, Mapping) and part.get("type") == "text" for part in parts):
-        raise _bad(f"{place}: the content of a message must be text.")
-    return "\n".join(str(part.get("text", "")) for part in parts)
+def _chat(chats: ChatReader, messages: Any, place: str) -> tuple[str, str]:
+    try:
+        return chats.read(messages, place)
+    except DataError as error:
+        raise _bad(f"{error}.") from None
 
 
 def _text(row: Mapping[str, Any], name: str, place: str) -> str:

@@ -1,4 +1,4 @@
-"""What the gateway remembers: files, jobs and events, in SQLite and a folder beside it.
+"""What the gateway remembers: files, jobs, batches and events, in SQLite and a folder beside it.
 
 Owns: the tables and the files, readable by this account alone: they hold labels. Must never: be read by a host.
 """
@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["file", "job"]
-PREFIX: Mapping[str, str] = {"file": "file-", "job": "ftjob-", "event": "ftevent-"}
+Kind = Literal["file", "job", "batch"]
+PREFIX: Mapping[str, str] = {"file": "file-", "job": "ftjob-", "batch": "batch_", "event": "ftevent-"}
 SCHEMA = """
 create table if not exists objects (
     number integer primary key, id text unique not null, kind text not null, body text not null
@@ -45,14 +45,20 @@ class Store:
         self._lock = threading.RLock()
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._connection:
-            yield self._connection
+    def at_once(self) -> Iterator[sqlite3.Connection]:
+        """What is written within is seen and kept whole or not at all; it may lie within another."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield self._connection
+                return
+            with self._connection:
+                self._connection.execute("begin immediate")
+                yield self._connection
 
     def add(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
         """A new object with its id and the time."""
         made = {"id": f"{PREFIX[kind]}{uuid.uuid4().hex}", "created_at": int(time.time()), **body}
-        with self._writing() as connection:
+        with self.at_once() as connection:
             connection.execute(
                 "insert into objects (id, kind, body) values (?, ?, ?)", (made["id"], kind, json.dumps(made))
             )
@@ -67,7 +73,7 @@ class Store:
 
     def change(self, kind: Kind, name: str, fields: Mapping[str, Any], unless: tuple[str, ...] = ()) -> bool:
         """Set fields of an object, but not where its status is one of `unless`."""
-        with self._writing():
+        with self.at_once():
             body = self.get(kind, name)
             if body is None or body.get("status") in unless:
                 return False
@@ -77,7 +83,7 @@ class Store:
 
     def remove(self, kind: Kind, name: str) -> bool:
         """Forget an object, and its file."""
-        with self._writing() as connection:
+        with self.at_once() as connection:
             done = connection.execute("delete from objects where kind = ? and id = ?", (kind, name)).rowcount > 0
         if kind == "file":
             self.file(name).unlink(missing_ok=True)
@@ -100,7 +106,7 @@ class Store:
             "type": "metrics" if kind == "metrics" else "message",
             "data": dict(data or {}),
         }
-        with self._writing() as connection:
+        with self.at_once() as connection:
             connection.execute(
                 "insert into events (id, job, body) values (?, ?, ?)", (made["id"], job, json.dumps(made))
             )
@@ -131,3 +137,9 @@ class Store:
         """Close the database."""
         with self._lock:
             self._connection.close()
+
+
+def file_fields(filename: str, purpose: str, size: int) -> dict[str, Any]:
+    """A file object, as OpenAI's API has it."""
+    fields = {"object": "file", "bytes": size, "filename": filename, "purpose": purpose}
+    return fields | {"status": "processed", "status_details": None, "expires_at": None}

@@ -6,6 +6,8 @@ taken up again by the next.
 
 from __future__ import annotations
 
+import hmac
+import json
 import logging
 import queue
 import threading
@@ -16,18 +18,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import BlindtuneError
-from ..training.protection import MEANING, protection
+from ..training.auto import AutoTuner
+from ..training.protection import MEANING, Protection
+from ..training.run_folder import RunFolder
 from ..training.setting_rules import USUAL
 from ..training.trainer import Tuner
 from .errors import Refused
-from .examples import dataset, read_examples
-from .store import Store
+from .examples import Example, dataset, lead_of, read_examples
+from .store import Store, file_fields
 
 log = logging.getLogger("blindtune")
 
+SEEDS = 2**31
+"""How many there are."""
 OVER = ("succeeded", "failed", "cancelled")
-COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
-USED = ("epochs", "batch_size", "lr")
+COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_mean_token_accuracy")
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,11 @@ class Jobs:
         """One more."""
         self._queue.put(job)
 
+    def draw_seed(self) -> int:
+        """For a job that names none, as OpenAI has it: the job's `seed` says which."""
+        drawn = RunFolder(self.store.folder).secret().uniform(1, "gateway", "seed", len(self.store.all("job")))
+        return int(drawn[0] * SEEDS)
+
     def _work(self) -> None:
         while (name := self._queue.get()) is not None:
             try:
@@ -90,34 +100,62 @@ class Jobs:
     def _fail(self, name: str, reason: str) -> None:
         error = {"code": "training_failed", "message": reason, "param": None}
         ended = {"status": "failed", "error": error, "finished_at": int(time.time())}
-        if self.store.change("job", name, ended, unless=OVER):
-            self.store.tell(name, f"The job failed: {reason}", "error")
+        with self.store.at_once():
+            if self.store.change("job", name, ended, unless=OVER):
+                self.store.tell(name, f"The job failed: {reason}", "error")
 
     def _run(self, name: str) -> None:
         job = self.store.get("job", name)
         if job is None or not self.store.change("job", name, {"status": "running"}, unless=OVER):
             return
         self.store.tell(name, "Fine-tuning job started")
-        data = dataset(read_examples(self.store.file(job["training_file"]).read_bytes()))
-        tuner = self.hosts.tuner(self.store.run(name), settings_of(job["hyperparameters"]))
-        tuner.fit(data)
-        scores = {"train": tuner.evaluate(data)}
-        if job["validation_file"] is not None:
-            rows = read_examples(self.store.file(job["validation_file"]).read_bytes())
-            scores["valid"] = tuner.evaluate(dataset(rows, data.label_names))
-        tuner.complete()
-        self._tell_epochs(name, tuner)
-        self._succeed(job, tuner, scores, len(data))
+        rows = read_examples(self.store.file(job["training_file"]).read_bytes())
+        data = dataset(rows)
+        self._draw(job, rows)
+        with self.hosts.tuner(self.store.run(name), settings_of(job["hyperparameters"])) as tuner:
+            tuner.fit(data)
+            scores = {"train": tuner.evaluate(data)}
+            if job["validation_file"] is not None:
+                fresh = read_examples(self.store.file(job["validation_file"]).read_bytes())
+                scores["valid"] = tuner.evaluate(dataset(fresh, data.label_names))
+            tuner.complete()
+            self._tell_epochs(name, tuner)
+            self._succeed(job, tuner, scores, rows)
+
+    def _draw(self, job: Mapping[str, Any], rows: Sequence[Example]) -> None:
+        """The run's secret from the job's seed, where nothing but an order and networks at home follow from it.
+
+        It follows from this gateway's own secret too, so that no host can try seeds; and from the texts, so that what
+        a host knows of one file's order tells nothing of another's. Weaker methods hide gradients by draws, and a
+        draw that two runs use hides nothing: their secrets are fresh.
+        """
+        folder = RunFolder(self.store.run(job["id"]))
+        if self.hosts.accept != "blind":
+            said = f"seed {job['seed']} is not used with --accept {self.hosts.accept}: draws that hide gradients are "
+            self.store.tell(job["id"], said + "made anew in each run")
+        elif not (folder.path / "secret").exists():
+            named = json.dumps([job["seed"], [row.text for row in rows]]).encode()
+            own = RunFolder(self.store.folder).secret().secret
+            folder.write("secret", hmac.new(own, named, "sha256").hexdigest().encode())
 
     def _tell_epochs(self, name: str, tuner: Tuner) -> None:
-        for step in tuner.folder.steps():
-            losses = {"train_loss": step.get("loss"), "valid_loss": step.get("held_out_loss")}
-            known = {key: value for key, value in losses.items() if value is not None}
-            said = ", ".join(f"{key.replace('_', 'ing ', 1)}={value:.4f}" for key, value in known.items())
-            self.store.tell(name, f"Step {step['step']}: {said}", "metrics", {"step": step["step"], **known})
+        if isinstance(tuner, AutoTuner):
+            tried = [(f"{one.method}: ", RunFolder(tuner.folder.path / one.method)) for one in tuner.decision.tried]
+        else:
+            tried = [("", tuner.folder)]
+        for method, folder in tried:
+            for step in folder.steps():
+                losses = {"train_loss": step.get("loss"), "valid_loss": step.get("held_out_loss")}
+                known = {key: value for key, value in losses.items() if value is not None}
+                said = ", ".join(f"{key.replace('_', 'ing ', 1)}={value:.4f}" for key, value in known.items())
+                self.store.tell(
+                    name, f"{method}Step {step['step']}: {said}", "metrics", {"step": step["step"], **known}
+                )
+        for sentence in tuner.decision.sentences() if isinstance(tuner, AutoTuner) else ():
+            self.store.tell(name, sentence)
 
     def _succeed(
-        self, job: Mapping[str, Any], tuner: Tuner, scores: Mapping[str, Mapping[str, float]], rows: int
+        self, job: Mapping[str, Any], tuner: Tuner, scores: Mapping[str, Mapping[str, float]], rows: Sequence[Example]
     ) -> None:
         name, found = job["id"], table(tuner, scores)
         result = self.store.add("file", file_fields("step_metrics.csv", "fine-tune-results", len(found)))
@@ -125,16 +163,17 @@ class Jobs:
         model = f"ft:{job['model']}:gateway:{job['user_provided_suffix'] or ''}:{name.removeprefix('ftjob-')[:12]}"
         ended: dict[str, Any] = {"status": "succeeded", "finished_at": int(time.time()), "fine_tuned_model": model}
         ended |= {"result_files": [result["id"]], "trained_tokens": None, "label_names": list(tuner.label_names)}
-        if not self.store.change("job", name, ended, unless=OVER):
-            return
-        for part, found_scores in scores.items():
-            said = ", ".join(f"{key} {found_scores[key]:.4f}" for key in ("loss", "accuracy", "f1_macro"))
-            where = {"train": f"the {rows} training rows", "valid": "the validation file"}[part]
-            self.store.tell(name, f"On {where}: {said}", "metrics", found_scores)
-        kind = protection(tuner.settings)
-        self.store.tell(name, f"Protection of the labels: {kind}: {MEANING[kind]}")
-        self.store.tell(name, f"New fine-tuned model created: {model}")
-        self.store.tell(name, "The job has successfully completed")
+        kind: Protection = tuner.summary()["protection"]
+        with self.store.at_once():  # who sees the job succeeded reads how it ended
+            if not self.store.change("job", name, ended | {"completion_lead": lead_of(rows)}, unless=OVER):
+                return
+            for part, found_scores in scores.items():
+                said = ", ".join(f"{key} {found_scores[key]:.4f}" for key in ("loss", "accuracy", "f1_macro"))
+                where = {"train": f"the {len(rows)} training rows", "valid": "the validation file"}[part]
+                self.store.tell(name, f"On {where}: {said}", "metrics", found_scores)
+            self.store.tell(name, f"Protection of the labels: {kind}: {MEANING[kind]}")
+            self.store.tell(name, f"New fine-tuned model created: {model}")
+            self.store.tell(name, "The job has successfully completed")
 
 
 def settings_of(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,17 +190,18 @@ def settings_of(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table(tuner: Tuner, scores: Mapping[str, Mapping[str, float]]) -> bytes:
-    """The result file: a line for each epoch of each network, and the scores at the end."""
+    """The result file: a line for each epoch of each network, and at the end, under the last step, the scores.
+
+    Of method auto the epochs of what was chosen. An answer is one label, so that the mean token accuracy, which scripts
+    for OpenAI read, is the accuracy.
+    """
+    chosen = tuner.chosen if isinstance(tuner, AutoTuner) else tuner
+    steps = chosen.folder.steps()
     lines = [",".join(COLUMNS)]
-    for step in tuner.folder.steps():
-        lines.append(f"{step['step']},{step.get('loss', '')},,{step.get('held_out_loss') or ''},")
+    for step in steps:
+        lines.append(f"{step['step']},{step.get('loss', '')},,{step.get('held_out_loss') or ''},,")
     train, valid = scores["train"], scores.get("valid", {})
-    end = [train["loss"], train["accuracy"], valid.get("loss", ""), valid.get("accuracy", "")]
-    lines.append(",".join(["end", *map(str, end)]))
+    right = valid.get("accuracy", "")
+    end = [steps[-1]["step"], train["loss"], train["accuracy"], valid.get("loss", ""), right, right]
+    lines.append(",".join(map(str, end)))
     return ("\n".join(lines) + "\n").encode()
-
-
-def file_fields(filename: str, purpose: str, size: int) -> dict[str, Any]:
-    """A file object, as OpenAI's API has it."""
-    fields = {"object": "file", "bytes": size, "filename": filename, "purpose": purpose}
-    return fields | {"status": "processed", "status_details": None, "expires_at": None}

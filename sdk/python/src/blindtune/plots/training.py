@@ -34,12 +34,16 @@ def training_plot(steps: Records, dev: Records = ()) -> Picture:
         places = picture.subplots(count, 1, sharex=True, squeeze=False, height_ratios=[3, 2][:count])[:, 0]
         by_epoch = "epoch" in steps[0]
         (_epochs if by_epoch else _steps)(places[0], steps)
-        if _known(dev, "loss"):
-            places[0].plot(*_line(dev, "loss"), color=ORANGE, marker="o", markersize=3, label="dev set")
+        at = "epoch" if by_epoch else "step"
+        for mine, first in _by_network(dev, "loss"):
+            label = "dev set" if first else None
+            places[0].plot(*_line(mine, "loss", at), color=ORANGE, marker="o", markersize=3, label=label)
         places[0].set_ylabel("mean loss of a row")
         places[0].set_title("Training at home" if by_epoch else "Training")
         for name, colour, mark in zip(scores, (GREEN, PURPLE, GREY), "osD", strict=False):
-            places[1].plot(*_line(dev, name), color=colour, marker=mark, markersize=3, label=name)
+            for mine, first in _by_network(dev, name):
+                label = name if first else None
+                places[1].plot(*_line(mine, name, at), color=colour, marker=mark, markersize=3, label=label)
         if scores:
             places[1].set_ylabel("score on the dev set")
         for axes in places:
@@ -67,6 +71,12 @@ def _epochs(axes: Any, records: Records) -> None:
             label = "epoch that is kept" if first else None
             axes.plot(best["epoch"], best["held_out_loss"], "o", color=ORANGE, label=label, **ring)
     axes.set_ylim(bottom=0)
+
+
+def _by_network(records: Records, key: str) -> list[tuple[list[Mapping[str, Any]], bool]]:
+    """Those that have a value, network by network, and whether it is the first; of other methods all."""
+    networks = list(dict.fromkeys(record.get("network") for record in records if record.get(key) is not None))
+    return [([r for r in records if r.get("network") == one], one == networks[0]) for one in networks]
 
 
 def _steps(axes: Any, records: Records) -> None:

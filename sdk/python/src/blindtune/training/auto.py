@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,9 @@ from ..errors import BlindtuneError, RunError
 from .auto_audit import audit_of_all
 from .auto_decision import SCORES, Candidate, Decision, standard_error, why_it_cannot
 from .auto_rules import ORDER, candidates
+from .callbacks import Callbacks
 from .export import Exported
+from .factory import check_dev
 from .fit_result import FitResult
 from .host_group import HostLink
 from .protection import protection
@@ -65,12 +67,20 @@ class AutoTuner(Tuner, method="auto"):
         self.tokenizer = tokenizer
         self._tuners: dict[str, Tuner] = {}
 
-    def fit(self, data: Dataset) -> FitResult:
-        """Train side, measure it on rows held out, and go on as far as `wanted` and `accept` say."""
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        """Each candidate records what its hosts see."""
         with self.folder.locked():
-            return self._fit(data)
+            yield
 
-    def _fit(self, data: Dataset) -> FitResult:
+    def _fit(self, data: Dataset, dev: Dataset | None, callbacks: Callbacks) -> FitResult:
+        """Train side, measure it on rows held out, and go on as far as `wanted` and `accept` say.
+
+        `dev` is evaluated on at the end alone.
+        """
+        if callbacks.given:
+            raise RunError("method auto trains several runs: callbacks and report_to are for one of the other methods")
+        check_dev(self.settings, data, dev)
         train, held = self._parted(data)
         self._begin(data)
         known = {one.method: one for one in self._read().tried}
@@ -86,7 +96,8 @@ class AutoTuner(Tuner, method="auto"):
             self.folder.write_json(DECISION, found.to_dict())
         self._decision = found.over(self.settings, data.task)
         self.folder.write_json(DECISION, self._decision.to_dict())
-        return self._result_of_all()
+        result = self._result_of_all()
+        return result if dev is None else replace(result, dev_scores=self.evaluate(dev))
 
     @property
     def decision(self) -> Decision:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from .setting_rules import OF_SIDE, ONLY_AUTO, ONLY_SIDE
+from .setting_rules import OF_DEV, OF_SIDE, ONLY_AUTO, ONLY_SIDE
 from .setting_types import SettingsError
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ def settled_auto(given: Settings, hosts: int) -> Settings:
 def _names(given: Settings, method: str) -> frozenset[str]:
     """The settings of auto that a candidate has."""
     if method == "side":
-        return OF_SIDE - {"method"}
+        return OF_SIDE - {"method", *OF_DEV}
     if method == "lora":
         return OF_LORA
     every = frozenset(one.name for one in fields(given))
-    return every - SIDES_OWN - OF_OTHERS - {"method", "label_epsilon", *ONLY_SIDE, *ONLY_AUTO}
+    return every - SIDES_OWN - OF_OTHERS - {"method", "label_epsilon", *ONLY_SIDE, *ONLY_AUTO, *OF_DEV}
 
 
 def _of(given: Settings, method: str) -> Settings:
@@ -104,6 +104,15 @@ def rows_are_held_out(given: Settings) -> None:
         raise SettingsError("held_out must be above 0 in method auto: it decides on rows that were held out")
 
 
+def auto_chooses_by_rows_held_out(given: Settings) -> None:
+    """They are its own; a choice by other rows would be a second one."""
+    for one in fields(given):
+        if one.name in OF_DEV and getattr(given, one.name) != one.default:
+            raise SettingsError(
+                f"{one.name} is not for method auto, which chooses by rows held out of the training data"
+            )
+
+
 def auto_has_no_use_for(given: Settings) -> None:
     """A setting that goes to no candidate would do nothing."""
     used = {"method", *ONLY_AUTO}.union(*(_names(given, method) for method in candidates(given)))
@@ -120,5 +129,6 @@ REFUSALS = (
     accepting_needs_something_wanted,
     a_bound_is_the_users,
     rows_are_held_out,
+    auto_chooses_by_rows_held_out,
     auto_has_no_use_for,
 )

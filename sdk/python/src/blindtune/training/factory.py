@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..arrays import F32, I64, AnyArray
 from ..data import Dataset, Text
 from ..data.alignment import PlacedTaps
@@ -26,21 +28,25 @@ from ..private.penalties.schedules import WeightSchedule
 from ..private.private_model import Home
 from ..private.pslf import PseudoHead, draw_pseudo_labels
 from ..private.secret import SecretStream
+from ..private.selection import Selection, check_metric
 from ..private.side import (
     Epoch,
+    Evaluated,
     Objective,
     Regularization,
     SideHome,
     SideModel,
     SideSettings,
     TaggerHome,
+    Told,
+    Watched,
     Weighted,
     balanced,
     fit_side,
     network_class,
 )
 from ..private.tagging import Tagging
-from ..private.tasks import Classification, Regression, Task
+from ..private.tasks import Classification, Regression, Task, check_kind
 from ..private.training_labels import TrainingLabels
 from .leak_watch import LeakWatch
 from .setting_rules import USUAL
@@ -114,19 +120,55 @@ TAGGER_WIDTH = 96
 """Of the network that reads tokens, whose kind follows from the task."""
 
 
-def fit_side_home(
-    settings: Settings, inputs: Taps | PlacedTaps, data: Dataset, secret: SecretStream, after: AfterEpoch
-) -> SideHome | TaggerHome:
-    """Networks trained on the inputs of the rows of `data`; `after` is told of every epoch of every network."""
+@dataclass(frozen=True)
+class DevInputs:
+    """What networks read of the dev rows, and who is told of evaluations on them."""
+
+    inputs: Taps | PlacedTaps
+    data: Dataset
+    after: Callable[[int, Evaluated], None]
+
+
+@dataclass(frozen=True)
+class SideData:
+    """What networks read of the rows of `data`, and of rows to evaluate on meanwhile."""
+
+    inputs: Taps | PlacedTaps
+    data: Dataset
+    dev: DevInputs | None = None
+
+
+def fit_side_home(settings: Settings, rows: SideData, secret: SecretStream, after: AfterEpoch) -> SideHome | TaggerHome:
+    """Networks trained on these rows; `after` is told of every epoch of every network."""
+    inputs, data = rows.inputs, rows.data
     task = make_task(data, settings)
     how = _side_settings(settings)
     if isinstance(inputs, PlacedTaps):
         assert isinstance(task, Tagging), "places are of spans"
         tags = task.encode(data, inputs.places)
         tagger = replace(how, kind="tagger", width=TAGGER_WIDTH)
-        return TaggerHome(fit_side(inputs.taps, tags, task, tagger, secret, after), task)
+        told = Told(after, _watched(settings, task, rows.dev))
+        return TaggerHome(fit_side(inputs.taps, tags, task, tagger, secret, told), task)
     objective = _objective(task, data, settings)
-    return SideHome(fit_side(inputs, _targets(data), objective, how, secret, after), task)
+    told = Told(after, _watched(settings, task, rows.dev))
+    return SideHome(fit_side(inputs, _targets(data), objective, how, secret, told), task)
+
+
+def _watched(settings: Settings, task: Task | Tagging, dev: DevInputs | None) -> Watched | None:
+    """The dev rows as networks are evaluated on them; None where they choose nothing."""
+    if dev is None or settings.eval_every is None:
+        return None
+    inputs, data = dev.inputs, dev.data
+    every, metric, patience = settings.eval_every, settings.metric, settings.patience
+    taps = inputs.taps if isinstance(inputs, PlacedTaps) else inputs
+
+    def scores(outputs: F32) -> dict[str, float]:
+        if isinstance(inputs, PlacedTaps):
+            assert isinstance(task, Tagging), "places are of spans"
+            return task.report_placed(outputs, inputs.places, data).scores
+        return task.report(outputs, data).scores
+
+    return Watched(taps, scores, lambda: Selection(every, metric, patience), dev.after)
 
 
 def check_side(settings: Settings, data: Dataset) -> None:
@@ -207,6 +249,28 @@ def make_task(data: Dataset, settings: Settings) -> Task:
             raise SettingsError("label_epsilon flips classes; a regression has none")
         return Regression.of(data.values)
     return _classification(data.classes, settings)
+
+
+def check_dev(settings: Settings, data: Dataset, dev: Dataset | None) -> None:
+    """Refuse, before a host is asked for anything, rows that a run on `data` cannot be evaluated on."""
+    if dev is None:
+        if settings.eval_every is not None:
+            raise SettingsError("eval_every needs dev rows: fit(data, dev), or --dev")
+        return
+    task = make_task(data, settings)
+    check_kind(task, dev)
+    if dev.label_names != data.label_names:
+        raise SettingsError("dev has other labels than the data: read it with label_names=data.label_names")
+    if settings.eval_every is not None and not isinstance(task, Tagging):
+        known = task.report(np.zeros((len(dev), task.outputs), np.float32), dev).scores
+        check_metric(settings.metric, known)
+
+
+def make_selection(settings: Settings) -> Selection | None:
+    """How the best state is chosen; None where only the last one counts."""
+    if settings.eval_every is None:
+        return None
+    return Selection(settings.eval_every, settings.metric, settings.patience)
 
 
 def _classification(classes: int, settings: Settings) -> Classification:

@@ -37,10 +37,16 @@ class FitResult:
     adapter_sha256: str
     norm_ratio: float
     """The smallest set's mean |h| at the end over the backbone's; below 0.6 the activations may leak."""
+    best_step: int | None = None
+    """After which step the state that predicts was learned, where `eval_every` chose it."""
+    stopped: bool = False
+    """Whether `patience` ended the training before its last step."""
+    dev_scores: dict[str, float] | None = None
+    """The scores on the dev rows of what predicts."""
     history: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
     """The run's records, one a step, or of method side one an epoch: what `plot` draws."""
     dev: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
-    """Scores on the dev set by step, where a run was given one."""
+    """Scores on the dev rows by step, of method side by epoch, where a run was evaluated on some while training."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; the records are in the run folder."""
@@ -66,6 +72,8 @@ def result_of(run: Run, steps: Sequence[Mapping[str, Any]], seconds: float) -> F
         retries=sum(r["retries"] for r in steps),
         adapter_sha256=sha256(run.thetas),
         norm_ratio=min(now / start for now, start in norms),
+        best_step=None if run.best is None else run.best.step,
+        stopped=run.stopped,
         history=tuple(steps),
         dev=tuple(run.folder.dev()),
     )

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("blindtune")
 
 LAYOUT = "layout.json"
-FREE_TO_CHANGE = frozenset({"eval_batch_size", "fetch", "save_every"})
+BEST = "best."
+"""Before the names of the best state's arrays."""
+FREE_TO_CHANGE = frozenset({"eval_batch_size", "fetch", "patience", "save_every"})
 LONGER = frozenset({"steps", "epochs"})
 """What may be raised of a run that trains step by step."""
 
@@ -70,6 +72,15 @@ class Plan:
 
 
 @dataclass
+class BestState:
+    """What was learned when the evaluation after `step` steps was the best; `evaluated` is the newest one's step."""
+
+    step: int
+    evaluated: int
+    arrays: dict[str, F32]
+
+
+@dataclass
 class Run:
     """Everything a step needs, and everything it changes."""
 
@@ -85,6 +96,10 @@ class Run:
     """Jobs that are open to look at a finished run."""
     plan: Plan | None = None
     """None in a folder of before plans were kept."""
+    best: BestState | None = None
+    """Of the evaluations on dev rows that were made."""
+    stopped: bool = False
+    """Whether their patience ended the training."""
 
     def __post_init__(self) -> None:
         self.secret = self.folder.secret()
@@ -92,6 +107,7 @@ class Run:
         self.backprop = PrivateBackprop(self.group, make_obfuscation(settings), self.secret)
         self.updates = make_updates(settings, self.thetas, self.home, self.secret)
         self.watch = make_watch(settings, self.home.classes)
+        self._serves_best = False
 
     @property
     def frozen(self) -> bool:
@@ -99,12 +115,38 @@ class Run:
         return self.about.settings.method == "frozen"
 
     def save(self) -> None:
-        """Write the state; a crash leaves the old one or the new one."""
-        arrays: dict[str, AnyArray] = {f"theta.{i}": theta for i, theta in enumerate(self.thetas)}
+        """Write the state; a crash leaves the old one or the new one. It is written already once the best is served."""
+        if self._serves_best:
+            return
         updates, counts = self.updates.state()
-        arrays |= {**self.home.parameters, **self.home.state(), **updates, **self.watch.state()}
+        arrays: dict[str, AnyArray] = {**self._learned, **self.home.state(), **updates, **self.watch.state()}
         scalars: dict[str, Any] = {"step": self.step, "start_norms": self.start_norms, **counts}
+        if self.best is not None:
+            arrays |= {BEST + name: value for name, value in self.best.arrays.items()}
+            evaluated = {"best_step": self.best.step, "evaluated": self.best.evaluated, "stopped": self.stopped}
+            scalars |= evaluated
         self.folder.save_state(arrays, scalars | {"next_seq": [link.seq for link in self.group.links]})
+
+    @property
+    def _learned(self) -> dict[str, F32]:
+        """Adapters and head by name; the arrays themselves."""
+        return {f"theta.{i}": theta for i, theta in enumerate(self.thetas)} | self.home.parameters
+
+    def evaluated(self, best: bool) -> None:
+        """There was an evaluation, the `best` so far or not: keep what was learned, for the next `save` too."""
+        if best:
+            arrays = {name: value.copy() for name, value in self._learned.items()}
+            self.best = BestState(self.step, self.step, arrays)
+        elif self.best is not None:
+            self.best.evaluated = self.step
+
+    def serve_best(self) -> None:
+        """Predict with the best state from here on; what a training continues from stays in the folder."""
+        if self.best is None:
+            return
+        for name, value in self._learned.items():
+            value[...] = self.best.arrays[name]
+        self._serves_best, self.published_step = True, -1
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -311,6 +353,9 @@ def restore_run(folder: RunFolder, clients: Sequence[Client]) -> Run:
     run = Run(about, folder, group, thetas, home, scalars["step"], scalars["start_norms"], plan=plan)
     run.updates.load_state(arrays, scalars)
     run.watch.load_state(arrays)
+    if "best_step" in scalars:
+        best = {name.removeprefix(BEST): value for name, value in arrays.items() if name.startswith(BEST)}
+        run.best, run.stopped = BestState(scalars["best_step"], scalars["evaluated"], best), scalars["stopped"]
     return run
 
 

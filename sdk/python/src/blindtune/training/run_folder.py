@@ -6,10 +6,10 @@ Owns: the files and their atomic replacement. Must never: be shared; it holds th
     run.json           format, settings, plan of steps, hosts, job ids and fine-tuned models, label names
     lock               the process that trains here (folder_lock.py)
     secret             32 bytes, hex
-    state.safetensors  step, adapters, head, optimizer moments
+    state.safetensors  step, adapters, head, optimizer moments; and the best adapters and head by the dev rows
     steps.jsonl        one line per step: losses, norms, bytes
+    dev.jsonl          one line per evaluation on dev rows: step, scores, whether it was the best
     audits.jsonl       one line per look at the leak while training
-    dev.jsonl          one line per evaluation on the dev set while training
     seen/              what the hosts saw of the last rows, recorded from the wire: what the audit attacks
     updates/seen/      the adapters of the first and the last update, as the hosts saw them: what tier 3 attacks
     gates.json         what audits hold the run to, fixed before its first step
@@ -122,6 +122,14 @@ class RunFolder:
         """All recorded steps; a step done twice counts as it was done last, a line cut by a crash is left out."""
         return self._records("steps.jsonl")
 
+    def record_evaluation(self, record: Mapping[str, Any]) -> None:
+        """Append one evaluation to `dev.jsonl`: step, scores, and the hash of the rows."""
+        self._append("dev.jsonl", record)
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """All evaluations, as `steps` does it."""
+        return self._records("dev.jsonl")
+
     def record_audit(self, record: Mapping[str, Any]) -> None:
         """Append one look at the leak to `audits.jsonl`: step, tiers, weight."""
         self._append("audits.jsonl", record)
@@ -131,8 +139,9 @@ class RunFolder:
         return self._records("audits.jsonl")
 
     def dev(self) -> list[dict[str, Any]]:
-        """All scores on the dev set, by step."""
-        return self._records("dev.jsonl")
+        """The scores of all evaluations by name, with step, and of method side network and epoch."""
+        places = ("step", "network", "epoch")
+        return [{p: one[p] for p in places if p in one} | one["scores"] for one in self.evaluations()]
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:

@@ -39,6 +39,10 @@ class RunStatus:
     """Fine-tuned models that its jobs became."""
     locked_by: Holder | None
     """The process that trains in it now."""
+    stopped: bool = False
+    """Whether `patience` ended the training before its last step."""
+    best: tuple[dict[str, Any], ...] = ()
+    """The best evaluation on dev rows, a line of `dev.jsonl`; of method side one for each network."""
 
     @classmethod
     def of(cls, folder: str | Path) -> RunStatus:
@@ -62,6 +66,8 @@ class RunStatus:
             jobs=tuple(host["job_id"] for host in hosts if "job_id" in host),
             models=tuple(host["fine_tuned_model"] for host in hosts if "fine_tuned_model" in host),
             locked_by=holder(place),
+            stopped=_stopped(kept),
+            best=_best(kept),
         )
 
     @property
@@ -81,6 +87,10 @@ class RunStatus:
             lines += [f"  job {job} on {host}" for job, host in pairs]
         else:
             lines += [f"  host {host}" for host in self.hosts]
+        for record in self.best:
+            score = f"{record['metric']} {record['scores'][record['metric']]:.4g}"
+            whose = f"network {record['network'] + 1}: " if "network" in record else ""
+            lines.append(f"  {whose}best on the dev rows after step {record['step']} ({score})")
         if self.locked_by is not None:
             lines.append(f"  process {self.locked_by.pid} works in it since {self.locked_by.since}")
         return "\n".join(lines)
@@ -89,8 +99,12 @@ class RunStatus:
         if not self.finished:
             return "under way" if self.locked_by is not None else "interrupted; the same command continues it"
         if self.completed:
-            return f"trained and completed as {', '.join(self.models)}"
-        return "trained; its jobs are not completed" if self.jobs else "trained"
+            return f"{self._trained} and completed as {', '.join(self.models)}"
+        return f"{self._trained}; its jobs are not completed" if self.jobs else self._trained
+
+    @property
+    def _trained(self) -> str:
+        return "trained until patience ended it" if self.stopped else "trained"
 
 
 def _planned(about: Mapping[str, Any]) -> int | None:
@@ -111,7 +125,19 @@ def _progress(kept: RunFolder, method: str, steps: int | None) -> tuple[int, boo
         return 0, False
     if method not in STEPWISE:
         return int(saved[1]["steps"]), True
-    return int(saved[1]["step"]), steps is not None and int(saved[1]["step"]) >= steps
+    step = int(saved[1]["step"])
+    return step, _stopped(kept) or (steps is not None and step >= steps)
+
+
+def _stopped(kept: RunFolder) -> bool:
+    saved = kept.load_state()
+    return saved is not None and bool(saved[1].get("stopped"))
+
+
+def _best(kept: RunFolder) -> tuple[dict[str, Any], ...]:
+    """The newest that was better than all before it, of each network."""
+    found = {record.get("network"): record for record in kept.evaluations() if record.get("best")}
+    return tuple(found.values())
 
 
 def _shown(url: str) -> str:

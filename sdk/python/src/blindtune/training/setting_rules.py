@@ -30,7 +30,8 @@ ERROR_WARN = 0.01
 ONLY_AUTO = ("wanted", "accept")
 NARROWER = ("feature_dtype", "project")
 ONLY_SIDE = ("layers", "fetch", "side", "side_width", "input_noise", "class_weights", "networks", "held_out", *NARROWER)
-OF_BOTH = ("epochs", "lr", "batch_size", "eval_batch_size", "seed", "dropout", "max_length")
+OF_DEV = ("eval_every", "patience", "metric")
+OF_BOTH = (*OF_DEV, "epochs", "lr", "batch_size", "eval_batch_size", "seed", "dropout", "max_length")
 OF_SIDE = frozenset({"method", *OF_BOTH, *ONLY_SIDE})
 
 
@@ -162,6 +163,22 @@ def long_texts_are_read_as_they_can_be(given: Settings) -> None:
         raise SettingsError("max_length chunk asks by calls: leave fetch, feature_dtype and project as they are")
 
 
+def choosing_needs_evaluations(given: Settings) -> None:
+    """Patience and metric are about evaluations while training."""
+    if given.eval_every is None and given.patience is not None:
+        raise SettingsError("patience needs eval_every: it counts evaluations on the dev rows")
+    if given.eval_every is None and given.metric != "loss":
+        raise SettingsError("metric needs eval_every: it chooses among evaluations on the dev rows")
+
+
+def a_bound_covers_no_dev_labels(given: Settings) -> None:
+    """Training labels are flipped under it; dev labels are not, and what is left on the host follows from them."""
+    if given.label_epsilon is not None and given.eval_every is not None and given.method not in ("side", "frozen"):
+        raise SettingsError(
+            "eval_every is not for runs with label_epsilon: the bound would not hold for the labels of the dev rows"
+        )
+
+
 def a_ladder_divides_among_its_heads(given: Settings) -> None:
     """Each head of its blocks reads a part of the width."""
     if given.side == "ladder" and (given.side_width or 0) % LADDER_HEADS:
@@ -181,6 +198,8 @@ REFUSALS = (
     only_side_has_use_for,
     a_ladder_divides_among_its_heads,
     long_texts_are_read_as_they_can_be,
+    choosing_needs_evaluations,
+    a_bound_covers_no_dev_labels,
 )
 
 

@@ -33,6 +33,9 @@ ObfuscationKind: TypeAlias = Literal["shares", "decoys", "plain"]
 PositiveInt: TypeAlias = Annotated[int, Above(0)]
 PositiveFloat: TypeAlias = Annotated[float, Above(0)]
 ClassWeights: TypeAlias = Annotated[str | tuple[float, ...], WordOrNumbers(("balanced",))]
+Metric: TypeAlias = Literal[
+    "loss", "accuracy", "f1_macro", "f1_micro", "auc", "ece", "brier", "spearman", "pearson", "mae", "rmse", "r2"
+]
 Share: TypeAlias = Annotated[float, AtLeast(0), Below(1)]
 
 
@@ -166,6 +169,11 @@ class Settings:
     max_grad_norm: float | None = OPTIMIZER(None, "clip gradients to this length")
     epochs: PositiveFloat | None = COMMON(None, "passes over the rows; left open: what is usual for the method")
     steps: Annotated[int, AtLeast(1)] | None = COMMON(None, "batches to train on; wins over epochs")
+    eval_every: PositiveInt | None = COMMON(
+        None, "steps between two evaluations on the dev rows; the best state is kept; left open: only at the end"
+    )
+    patience: PositiveInt | None = COMMON(None, "evaluations without a better one after which training stops")
+    metric: Metric = COMMON("loss", "score on the dev rows that says which evaluation is best")
     warmup: int | None = OPTIMIZER(None, "steps until the full learning rate; left open: a tenth of them")
     batch_size: PositiveInt | None = COMMON(None, "rows of a batch; left open: what is usual for the method")
     eval_batch_size: PositiveInt = OPTIMIZER(128, "rows of a call that evaluates or predicts")

@@ -76,6 +76,11 @@ class SettingsDict(TypedDict, total=False):
     max_grad_norm: float | None
     epochs: float | None
     steps: int | None
+    eval_every: int | None
+    patience: int | None
+    metric: Literal[
+        "loss", "accuracy", "f1_macro", "f1_micro", "auc", "ece", "brier", "spearman", "pearson", "mae", "rmse", "r2"
+    ]
     warmup: int | None
     batch_size: int | None
     eval_batch_size: int

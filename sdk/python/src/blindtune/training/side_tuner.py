@@ -26,8 +26,9 @@ from ..data.alignment import Aligner, PlacedTaps, tokenizer_of
 from ..data.taps import Taps
 from ..errors import RunError
 from ..features import FeatureSource, FeatureStore, Transform, download, download_by_job, picks_of
+from .callbacks import Callbacks
 from .export import Exported, write_private_export
-from .factory import check_side, fit_side_home, restored_side_home
+from .factory import DevInputs, SideData, check_dev, check_side, fit_side_home, restored_side_home
 from .fit_result import FitResult
 from .host_group import HostLink
 from .protection import protection
@@ -39,7 +40,7 @@ from .trainer import Tuner
 
 if TYPE_CHECKING:
     from ..private.predicting import Predicting
-    from ..private.side import Epoch, SideHome, TaggerHome
+    from ..private.side import Epoch, Evaluated, SideHome, TaggerHome
 
 ACCURACY_ROWS = 1000
 """Rows that the accuracy of a fit is computed on."""
@@ -65,13 +66,13 @@ class SideTuner(Tuner, method="side"):
         super().__init__(*arguments, **named)
         self.tokenizer = tokenizer
 
-    def fit(self, data: Dataset) -> FitResult:
-        """Ask for the tokens of `data`, in a secret order, and train at home. A fit that was done is not done again."""
-        with threadpool_limits(limits=1), self.folder.locked():
-            return self._fit(data)
+    def _fit(self, data: Dataset, dev: Dataset | None, callbacks: Callbacks) -> FitResult:
+        """Ask for the tokens of `data`, in a secret order, and train at home. A fit that was done is not done again.
 
-    def _fit(self, data: Dataset) -> FitResult:
+        Those of `dev` are asked for before the training too, whatever is learned then.
+        """
         started, before = time.monotonic(), self._traffic()
+        check_dev(self.settings, data, dev)
         mine = data.take(self.folder.secret().permutation(len(data), "rows"))
         check_side(self.settings, mine)
         about = About(self.model, self.settings, mine.label_names, data.sha256())
@@ -84,9 +85,10 @@ class SideTuner(Tuner, method="side"):
         self._write_about()
         self._read_transform(self.folder.path)
         taps = self._inputs(mine.texts, self.settings.fetch == "job")
+        watched = None if dev is None else (self._inputs(dev.texts), dev)
         saved = self.folder.load_state()
         if saved is None:
-            last = self._train(taps, mine)
+            last = self._train(taps, mine, watched, callbacks)
             self.folder.save_state(self._trained().parameters, self._facts(last, taps, mine))
             self._write_about()
         else:
@@ -103,11 +105,18 @@ class SideTuner(Tuner, method="side"):
             retries=retries,
             adapter_sha256=sha256(list(self._trained().parameters.values())),
             norm_ratio=1.0,
+            dev_scores=None if watched is None else self._scores(*watched),
             history=tuple(self.folder.steps()),
             dev=tuple(self.folder.dev()),
         )
 
-    def _train(self, taps: Taps | PlacedTaps, mine: Dataset) -> list[Epoch]:
+    def _scores(self, inputs: Taps | PlacedTaps, data: Dataset) -> dict[str, float]:
+        home: Predicting[Any] = self._trained()
+        return home.scores(inputs, data)
+
+    def _train(
+        self, taps: Taps | PlacedTaps, mine: Dataset, dev: tuple[Taps | PlacedTaps, Dataset] | None, told: Callbacks
+    ) -> list[Epoch]:
         """Train every network; the last epoch of each."""
         last: dict[int, Epoch] = {}
         epochs = self.settings.whole_epochs
@@ -116,12 +125,35 @@ class SideTuner(Tuner, method="side"):
 
             def after(network: int, epoch: Epoch) -> None:
                 last[network] = epoch
-                record = {"step": network * epochs + epoch.epoch, "network": network, "epoch": epoch.epoch}
-                self.folder.record_step(record | {"loss": epoch.loss, "held_out_loss": epoch.held_out})
+                record: dict[str, Any] = {
+                    "step": network * epochs + epoch.epoch,
+                    "network": network,
+                    "epoch": epoch.epoch,
+                }
+                record |= {"loss": epoch.loss, "held_out_loss": epoch.held_out}
+                self.folder.record_step(record)
+                told.on_step(record)
                 bar.set_postfix_str(f"loss {epoch.loss:.3f}", refresh=False)
                 bar.update()
 
-            self._home = fit_side_home(self.settings, taps, mine, self.folder.secret(), after)
+            def evaluated(network: int, found: Evaluated) -> None:
+                where: dict[str, Any] = {
+                    "step": network * found.steps + found.step,
+                    "network": network,
+                    "dev_sha256": dev_sha256,
+                }
+                where |= {"epoch": epochs * found.step / found.steps}
+                record: dict[str, Any] = where | {
+                    "scores": found.scores,
+                    "metric": self.settings.metric,
+                    "best": found.best,
+                }
+                self.folder.record_evaluation(record)
+                told.on_evaluation(record)
+
+            dev_sha256 = None if dev is None else dev[1].sha256()
+            watching = None if dev is None else DevInputs(*dev, evaluated)
+            self._home = fit_side_home(self.settings, SideData(taps, mine, watching), self.folder.secret(), after)
         return list(last.values())
 
     def _facts(self, last: Sequence[Epoch], taps: Taps | PlacedTaps, mine: Dataset) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """Training driven from the label holder's side: one object per run.
 
-Owns: the loop (forward, mix, loss, obfuscate, backward, update) and its records.
+Owns: what users do with a run: train, look, keep. The loop itself is in stepping.py.
 Must never: put anything but texts, row numbers, adapters and obfuscated gradients into a request.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
 from importlib import import_module
@@ -17,21 +17,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
 from typing_extensions import Self, Unpack
 
 from .. import audit as attacks
-from ..arrays import F32, I64, decode, encode, sha256
+from ..arrays import F32, decode, encode, sha256
 from ..client import Client, connect
 from ..data import Batches, Dataset, Text, text_lengths
 from ..errors import RunError
-from ..optimizers import clip, learning_rate
+from .callbacks import Callback, Callbacks
 from .export import Exported, export, read_export, restore_export
-from .factory import draw_labels, make_obfuscation, proven
+from .factory import check_dev, draw_labels, make_obfuscation, make_selection, proven
 from .fit_result import FitResult, result_of
 from .host_group import HostLink
-from .interrupts import uninterrupted
-from .leak_watch import LeakError
 from .long_texts import LongTexts
 from .packing import packed, unpacked
 from .protection import protection
@@ -40,15 +37,14 @@ from .run_audit import Rows, Subject, audit_run, recorded
 from .run_folder import RunFolder
 from .settings import Settings
 from .settings_dict import TunerOptions
+from .stepping import DevRows, Stepping
+from .trackers import TrackedRun, trackers
 
 if TYPE_CHECKING:
     from ..features import FeatureStore
     from ..private.evaluation import EvaluationReport
     from ..private.obfuscation import Obfuscation
     from ..private.predicting import Predicting
-    from ..private.training_labels import TrainingLabels
-
-log = logging.getLogger("blindtune")
 
 # Fits and audits limit BLAS and OpenMP to one thread: what is computed here is small, and idle threads that spin
 # for more work slow it down severalfold when the machine is busy, as it is when the host runs beside it.
@@ -56,10 +52,6 @@ log = logging.getLogger("blindtune")
 GATES = "gates.json"
 MODULES = {"side": ".side_tuner", "auto": ".auto"}
 """Where the class of a method of its own is; loaded when it is asked for."""
-
-COLLAPSE = 0.6
-"""Warn when a set's mean |h| falls below this part of the backbone's: that hides from the regularizer only."""
-COLLAPSE_EVERY = 50
 
 
 class Tuner:
@@ -133,8 +125,9 @@ class Tuner:
         return tuner
 
     def _restore(self) -> None:
-        """Take up what the run folder holds."""
+        """Take up what the run folder holds, to predict with: of a run that was evaluated meanwhile, its best state."""
         self._run = restore_run(self.folder, self.clients)
+        self._run.serve_best()
 
     def _adopt(self, exported: Exported) -> None:
         """Take up what `export` wrote, on the one host there is."""
@@ -162,18 +155,47 @@ class Tuner:
 
     # Train.
 
-    def fit(self, data: Dataset) -> FitResult:
+    def fit(
+        self,
+        data: Dataset,
+        dev: Dataset | None = None,
+        *,
+        callbacks: Sequence[Callback] = (),
+        report_to: str | Sequence[str] = (),
+    ) -> FitResult:
         """Train on `data`, from where the run folder stands, which no other process trains in meanwhile.
 
         Texts go to the hosts, in a secret order; labels do not. More `steps` or `epochs` than before train on; when
         interrupted, the state of the last finished step is saved.
+
+        `dev` are rows to evaluate on, computed here: at the end, and with `eval_every` while training. The state that
+        is best by `metric` is then the one that predicts, and `patience` ends the training. **What a host sees of
+        that:** which state is left on it, and when the steps end, follow from the labels of `dev`, as with any early
+        stopping of a method that sends updates; of methods side and frozen it sees neither, for their work at home is
+        done to its end.
+
+        `callbacks` are told of steps and evaluations; one that fails ends the run as Ctrl-C does. `report_to` names
+        trackers: tensorboard, mlflow, trackio, wandb.
         """
+        told = Callbacks([*callbacks, *self._trackers(report_to)])
+        with self._working(), told.told_of_a_failure():
+            result = self._fit(data, dev, told)
+        told.on_end(result)
+        return result
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Inside, the folder is this process's, and what the hosts see is recorded."""
         recording = recorded(self.clients, self.recorder, self.update_recorder)
         with threadpool_limits(limits=1), self.folder.locked(), recording:
-            return self._fit(data)
+            yield
 
-    def _fit(self, data: Dataset) -> FitResult:
+    def _trackers(self, names: str | Sequence[str]) -> list[Callback]:
+        return trackers(names, TrackedRun(self.model, self.settings.to_dict(), self.folder.path))
+
+    def _fit(self, data: Dataset, dev: Dataset | None, callbacks: Callbacks) -> FitResult:
         started = time.monotonic()
+        check_dev(self.settings, data, dev)
         mine = data.take(self.folder.secret().permutation(len(data), "rows"))
         self._fix_gates()
         batches = Batches(text_lengths(mine.texts), min(self.settings.rows_per_batch, len(mine)), self.settings.seed)
@@ -182,22 +204,21 @@ class Tuner:
         run = self._open(mine, data.sha256(), batches.per_epoch)
         self.folder.save_labels(mine.labels)
         labels = draw_labels(mine, self.settings, run.home.task, run.secret)
-        frozen = self._frozen_activations(mine, batches, steps) if run.frozen and run.step < steps else None
-        recent = self.folder.steps()[: run.step]
-        shown = tqdm(total=steps, initial=run.step, disable=None if self.progress else True, unit="step")
-        with run.kept(), shown as bar:
-            while run.step < steps:
-                rows = batches.rows(run.step)
-                with run.attempt():
-                    recent.append(self._step(rows, labels.take(rows), steps, frozen))
-                bar.set_postfix_str(_postfix(recent[-20:]), refresh=False)
-                bar.update()
-                if run.watch.due(run.step):
-                    with uninterrupted():
-                        self._look()
-                if run.step % self.settings.save_every == 0 or run.step == steps:
-                    run.save()
-        return result_of(run, self.folder.steps(), time.monotonic() - started)
+        unfinished = run.step < steps
+        frozen = self._frozen_activations(mine, batches, steps) if run.frozen and unfinished else None
+        rows = None if dev is None else self._dev_rows(dev, run.frozen and unfinished)
+        Stepping(run, labels, batches.rows, frozen, rows, callbacks).go(self.progress)
+        result = result_of(run, self.folder.steps(), time.monotonic() - started)
+        return result if rows is None else replace(result, dev_scores=rows.final)
+
+    def _dev_rows(self, dev: Dataset, ask_now: bool) -> DevRows:
+        """The rows to evaluate on; of a blind method their texts are asked for now, whatever is learned later."""
+        home, early = self._trained(), self._inputs(dev.texts) if ask_now else None
+
+        def scores() -> dict[str, float]:
+            return home.scores(self._inputs(dev.texts) if early is None else early, dev)
+
+        return DevRows(dev.sha256(), scores, make_selection(self.settings))
 
     def complete(self) -> list[str | None]:
         """Leave the final adapters on every host and finish the jobs.
@@ -312,89 +333,12 @@ class Tuner:
             "hosts": [link.client.base_url for link in run.group.links],
             "jobs": [link.job_id for link in run.group.links],
             "steps": run.step,
+            "best_step": None if run.best is None else run.best.step,
             "obfuscation": asdict(self.obfuscation.statement(self._sharing, self.settings.precision)),
             "bytes_up": sum(s["bytes_up"] for s in steps),
             "bytes_down": sum(s["bytes_down"] for s in steps),
             "adapter_sha256": sha256(run.thetas),
         }
-
-    # One step.
-
-    def _step(self, rows: I64, labels: TrainingLabels, steps: int, frozen: F32 | None) -> dict[str, Any]:
-        run, started = self._ready(), time.monotonic()
-        before = run.group.traffic()
-        base: F32 | None = None
-        if frozen is not None:
-            activations = [frozen[rows]]
-        else:
-            wanted = run.home.penalty.needs_base or run.watch.on
-            activations, base = run.backprop.forward(rows, run.thetas, wanted, run.step)
-        home = run.home.step(activations, base, labels.targets, run.step, labels.pseudo)
-        adapter_gradients: list[F32] = []
-        kappa = 1.0
-        if frozen is None:
-            adapter_gradients, kappa = run.backprop.backward(
-                home.activation_gradients, ("step", run.step), run.step, lambda k: home.relabelled(labels.decoys[k])
-            )
-        gradients = [*adapter_gradients, *home.head_gradients]
-        norm, rate = clip(gradients, None)[1], self._rate()
-        if not np.isfinite(home.loss) or not np.isfinite(norm):
-            raise RunError(f"step {run.step + 1}: loss {home.loss}, gradient norm {norm}; lower lr or the regularizers")
-        with uninterrupted():
-            run.updates.add(gradients, rate, last=run.step + 1 == steps)
-            self._remember(activations, base, labels)
-            run.step += 1
-            up, down, retries = (now - then for now, then in zip(run.group.traffic(), before, strict=True))
-            record = {
-                "step": run.step,
-                "loss": home.loss,
-                "task_loss": home.task_loss,
-                "accuracy": home.correct / len(rows),
-                "lr": rate,
-                "gradient_norm": norm,
-                "h_norms": self._watch_norms(activations),
-                "kappa": kappa,
-                "bytes_up": up,
-                "bytes_down": down,
-                "retries": retries,
-                "seconds": round(time.monotonic() - started, 4),
-            }
-            self.folder.record_step(record)
-        return record
-
-    def _remember(self, activations: Sequence[F32], base: F32 | None, labels: TrainingLabels) -> None:
-        """What stays at home of a batch: for the penalty and for the next look."""
-        run = self._ready()
-        run.home.observe(activations, base, labels.targets)
-        run.watch.add(activations, base, run.home.task.guarded(labels.targets))
-
-    def _look(self) -> None:
-        """Attack the last rows as a host could, write down what was found, and steer by it."""
-        run = self._ready()
-        schedule = run.home.penalty.schedule
-        found = run.watch.look(run.step, schedule)
-        self.folder.record_audit(found.record())
-        try:
-            run.watch.steer(found, schedule)
-        except LeakError:
-            run.save()
-            raise
-
-    def _rate(self) -> float:
-        """The learning rate of the current step."""
-        run = self._ready()
-        assert run.plan is not None, "a run has a plan before it steps"
-        return learning_rate(run.step, run.plan.steps, run.plan.warmup, self.settings.peak_lr)
-
-    def _watch_norms(self, activations: Sequence[F32]) -> list[float]:
-        """Mean |h_i| by set; adapters start as the bare backbone, so the first step is the yardstick."""
-        run = self._ready()
-        norms = [float(np.linalg.norm(h, axis=1).mean()) for h in activations]
-        run.start_norms = run.start_norms or norms
-        for i, (now, start) in enumerate(zip(norms, run.start_norms, strict=True)):
-            if now < COLLAPSE * start and run.step % COLLAPSE_EVERY == 0:
-                log.warning("step %d: mean |h| of set %d fell from %.2f to %.2f: it may leak", run.step, i, start, now)
-        return norms
 
     # Parts.
 
@@ -451,7 +395,16 @@ class Tuner:
         """What a host learns, in words, and what is proven."""
         mine = self.settings
         learned = attacks.exposure(mine.method, self._sharing, mine.shares or 1, self.obfuscation.name)
-        return (*learned, *proven(mine, classes))
+        return (*learned, *self._chosen_by_dev(), *proven(mine, classes))
+
+    def _chosen_by_dev(self) -> tuple[str, ...]:
+        """What a host learns of the labels of the dev rows, in words."""
+        mine, run = self.settings, self._ready()
+        if mine.eval_every is None or run.frozen:
+            return ()
+        count = max(1, -(-(run.plan.steps if run.plan else run.step) // mine.eval_every))
+        bits = f"the best of {count} evaluations, so at most {np.log2(count):.1f} bits"
+        return (f"which state is the best on the dev rows, and when training stops: their labels decide it ({bits})",)
 
     def _rows(self, data: Dataset) -> Rows:
         """What the hosts compute for some of these rows, to attack."""
@@ -490,9 +443,3 @@ def load_export(
     tuner = Tuner(exported.about["model"], [client], progress=False, **settings.to_dict())
     tuner._adopt(exported)
     return tuner
-
-
-def _postfix(recent: Sequence[dict[str, Any]]) -> str:
-    loss, accuracy = (float(np.mean([r[key] for r in recent])) for key in ("loss", "accuracy"))
-    norms = "/".join(f"{norm:.1f}" for norm in recent[-1]["h_norms"])
-    return f"loss {loss:.3f}, accuracy {accuracy:.3f}, |h| {norms}"

@@ -16,6 +16,7 @@ from ...arrays import F32, I64
 from ...data.taps import Taps
 from ...optimizers import AdamW, AdamWSettings, learning_rate
 from ..secret import SecretStream
+from ..selection import Selection
 from .attentive import Attentive
 from .network import Network, Objective, Regularization, Shape
 from .pooled import Pooled
@@ -58,6 +59,37 @@ class Epoch:
     steps: int
     loss: float
     held_out: float | None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """After `step` of a network's `steps`: the scores of its averaged weights on the dev rows."""
+
+    step: int
+    steps: int
+    scores: dict[str, float]
+    best: bool
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Dev rows that choose the weights of every network, instead of rows held out."""
+
+    taps: Taps
+    scores: Callable[[F32], dict[str, float]]
+    """Of outputs [N, O]."""
+    selection: Callable[[], Selection]
+    """A new one for each network."""
+    after: Callable[[int, Evaluated], None]
+
+
+@dataclass(frozen=True)
+class Told:
+    """Who is told how the training goes, and the dev rows where there are any."""
+
+    after: Callable[[int, Epoch], None] = lambda _network, _epoch: None
+    """Told of every epoch of every network."""
+    watched: Watched | None = None
 
 
 @dataclass
@@ -106,9 +138,9 @@ def fit_side(
     task: Objective,
     settings: SideSettings,
     secret: SecretStream,
-    after: Callable[[int, Epoch], None] = lambda _network, _epoch: None,
+    told: Told = Told(),
 ) -> SideModel:
-    """Train on these texts [N] and targets [N]. `after` is told of every epoch of every network.
+    """Train on these texts [N] and targets [N]; with dev rows to watch, none are held out.
 
     What it does is a function of its arguments alone; of a ladder, to the last bit with one number of threads.
     """
@@ -120,16 +152,41 @@ def fit_side(
         network = network_class(settings.kind).fresh(shape, draw, settings.regularization)
         rows = draw.permutation(len(taps), "side", "held out")
         held = round(settings.held_out * len(taps))
-        held = held if held >= LEAST_HELD_OUT else 0
+        held = held if held >= LEAST_HELD_OUT and told.watched is None else 0
         training = _Training(network, standardize, task, settings, draw)
+        if told.watched is not None:
+            training.watch = _Watch(k, told.watched, told.watched.selection())
         for epoch in training.run(taps, targets, rows[held:], rows[:held]):
-            after(k, epoch)
+            told.after(k, epoch)
         networks.append(network)
     return SideModel(standardize, networks)
 
 
+@dataclass
+class _Watch:
+    """The evaluations of one network, and its best weights by them."""
+
+    network: int
+    watched: Watched
+    selection: Selection
+    best: list[F32] = field(default_factory=list)
+
+    def look(self, training: _Training, steps: int) -> None:
+        """Evaluate where it is due. Patience ends the evaluations and not the training: its length tells nothing."""
+        step = training.step
+        if not self.selection.due(step, step == steps):
+            return
+        network = type(training.network).of(training.average)
+        scores = self.watched.scores(_outputs(network, training.standardize, self.watched.taps))
+        best = self.selection.add(step, scores)
+        self.best = [p.copy() for p in training.average] if best else self.best
+        self.watched.after(self.network, Evaluated(step, steps, scores, best))
+
+
 class _Training:
     """One network's way through the epochs."""
+
+    watch: _Watch | None = None
 
     def __init__(
         self, network: Network, standardize: Standardize, task: Objective, settings: SideSettings, secret: SecretStream
@@ -151,7 +208,9 @@ class _Training:
             if found is None or found < least:
                 best, least = [p.copy() for p in self.average], np.inf if found is None else found
             yield Epoch(epoch + 1, self.step, float(np.mean(losses)), found)
-        for parameter, kept in zip(self.network.parameters, best, strict=True):
+        for parameter, kept in zip(
+            self.network.parameters, best if self.watch is None else self.watch.best, strict=True
+        ):
             parameter[...] = kept
 
     def _step(self, taps: Taps, targets: Any, rows: I64, per_epoch: int) -> float:
@@ -165,6 +224,8 @@ class _Training:
         self.step += 1
         if self.step % AVERAGE_EVERY == 0 or self.step < AVERAGE_EVERY:
             self._take_in()
+        if self.watch is not None:
+            self.watch.look(self, steps)
         return loss
 
     def _take_in(self) -> None:
