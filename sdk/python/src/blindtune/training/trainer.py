@@ -39,6 +39,7 @@ from .settings import Settings
 from .settings_dict import TunerOptions
 from .stepping import DevRows, Stepping
 from .trackers import TrackedRun, trackers
+from .verdict import Judgement
 
 if TYPE_CHECKING:
     from ..features import FeatureStore
@@ -309,6 +310,13 @@ class Tuner:
             )
             report = audit_run(subject, self._rows(data), trained, effort)
         return replace(report, exposure=self._exposure(data.classes))
+
+    def verdict(self, leak: attacks.LeakReport, max_leak: float | None = None) -> Judgement:
+        """Whether the run keeps its labels well enough, by what `audit` found: `print` it for a security officer.
+
+        `max_leak` is the largest leak that is accepted, by default the run's.
+        """
+        return Judgement.of(self.summary() | {"leak": leak.to_dict()}, self.settings, max_leak)
 
     # Keep.
 

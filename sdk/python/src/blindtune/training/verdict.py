@@ -74,6 +74,9 @@ class Judgement:
         first = f"protection: {self.protection}: {MEANING[self.protection]}"
         return [first, self.sentence(), *self._beyond(), *self._mend()]
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def sentence(self) -> str:
         """The verdict."""
         if self.protection == "blind":
