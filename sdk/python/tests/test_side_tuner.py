@@ -94,6 +94,7 @@ def test_the_audit_says_what_the_texts_tell_anybody(tuner: Tuner) -> None:
     assert report.gradients is None and report.activations is not None and frozen.shape == (400, 16)
     assert any("other labels would give the same requests" in line for line in report.exposure)
     assert tuner.summary()["protection"] == "blind" and tuner.complete() == [None]
+    assert str(tuner.verdict(report)).startswith("protection: blind: nothing that a host receives depends on a label")
 
 
 def test_a_regression_predicts_values(client: Client) -> None:

@@ -51,6 +51,8 @@ def test_methods_learn(fake_host: FakeHost, method: str, tmp_path: Path) -> None
     assert (report.gradients is None) == (method == "frozen")
     assert (report.differences is None) == (method != "p3eft")
     assert report.exposure and "activations" in report.excess
+    judged = [tuner.verdict(report, limit).private_enough for limit in (0.0, 1.0)]
+    assert judged == ([True, True] if method == "frozen" else [False, True])
 
 
 def test_adapters_learn_for_a_head_as_it_was_drawn(fake_host: FakeHost, tmp_path: Path) -> None:

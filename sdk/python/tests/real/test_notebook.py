@@ -19,7 +19,6 @@ def code_cells(path: Path) -> list[str]:
     notebook = json.loads(path.read_text(encoding="utf-8"))
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells), "commit it without outputs"
     return ["".join(cell["source"]) for cell in cells]
 
 
