@@ -44,7 +44,11 @@ def shown(cells: list[dict[str, Any]]) -> str:
 
 def kinds(cells: list[dict[str, Any]]) -> list[set[str]]:
     """Of each cell, what sorts of output it has."""
-    return [{kind for output in cell["outputs"] for kind in output.get("data", (output.get("name"),))} for cell in cells]
+
+    def of(output: dict[str, Any]) -> list[str]:
+        return [*output.get("data", ()), *(output[key] for key in ("name",) if key in output)]
+
+    return [{kind for output in cell["outputs"] for kind in of(output)} for cell in cells]
 
 
 def check_clean(cells: list[dict[str, Any]]) -> None:
@@ -79,7 +83,7 @@ def test_what_is_kept_of_a_notebook_is_clean(path: Path) -> None:
 @pytest.mark.parametrize("bad", ["/tmp/x/y", "http://host.example", "127.0.0.1", "port:8080", "eyJ0eXAiOiJmdC"])
 def test_what_names_a_machine_is_found(bad: str) -> None:
     output = {"output_type": "stream", "name": "stdout", "text": ["fine\n", f"see {bad}\n"]}
-    with pytest.raises(AssertionError, match="re.Match"):
+    with pytest.raises(AssertionError, match=r"re\.Match"):
         check_clean([{"outputs": [output]}])
 
 
