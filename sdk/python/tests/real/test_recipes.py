@@ -96,6 +96,8 @@ def test_a_recipe_runs_and_shows_what_is_kept_of_it(hosts: list[RealHost], tmp_p
         "BLINDTUNE_API_KEY": hosts[0].api_key,
         "PYTHONPATH": os.pathsep.join(sys.path),
         "OMP_NUM_THREADS": "1",
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "jupyter"),
     }
     command = [sys.executable, RECIPES / "run.py", copy]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
