@@ -24,6 +24,7 @@ from .jobs import cancel_jobs, list_jobs, resume_jobs, show_job
 from .looks import audit, evaluate, status
 from .parsing import Commands
 from .predict import predict
+from .threshold import threshold
 from .train import train
 
 RUNS, HOST = "Runs", "Hosts"
@@ -49,7 +50,7 @@ def commands() -> Any:
     """All commands, as typer reads them."""
     made = typer.Typer(name="blindtune", cls=Commands, help="Fine-tune without sending a label.")
     made.callback()(_every)
-    runs: list[Callable[..., int]] = [train, status, evaluate, audit, predict, frontier]
+    runs: list[Callable[..., int]] = [train, status, evaluate, audit, predict, threshold, frontier]
     for run in runs:
         add(made, RUNS)(run)
     features = typer.Typer(cls=Commands, help="The hidden states that method side reads.")

@@ -31,6 +31,7 @@ from .private_file import decrypt, encrypt
 from .run import About, Run
 from .run_folder import RunFolder
 from .settings import Settings
+from .thresholds import exported as exported_thresholds
 from .visits import Visits
 
 FORMAT = 1
@@ -121,7 +122,11 @@ def restore_export(exported: Exported, client: Client, settings: Settings, folde
 
 def _private_bytes(run: Run) -> bytes:
     home = run.home
-    about: dict[str, Any] = {"label_names": list(run.about.label_names), **home.description()}
+    about: dict[str, Any] = {
+        "label_names": list(run.about.label_names),
+        **home.description(),
+        **exported_thresholds(run.folder, home),
+    }
     arrays: dict[str, AnyArray] = {**home.parameters, **home.mixing.state()}
     return encode(arrays, {"private": json.dumps(about)})
 

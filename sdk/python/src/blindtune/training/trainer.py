@@ -24,6 +24,7 @@ from ..arrays import F32, decode, encode, sha256
 from ..client import Client, connect
 from ..data import Batches, Dataset, Text, text_lengths
 from ..errors import RunError
+from . import thresholds as own_thresholds
 from .callbacks import Callback, Callbacks
 from .export import Exported, export, read_export, restore_export
 from .factory import check_dev, draw_labels, make_obfuscation, make_selection, proven
@@ -38,6 +39,7 @@ from .run_folder import RunFolder
 from .settings import Settings
 from .settings_dict import TunerOptions
 from .stepping import DevRows, Stepping
+from .thresholds import Choice
 from .trackers import TrackedRun, trackers
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from ..private.evaluation import EvaluationReport
     from ..private.obfuscation import Obfuscation
     from ..private.predicting import Predicting
+    from ..private.thresholds import Thresholds
 
 # Fits and audits limit BLAS and OpenMP to one thread: what is computed here is small, and idle threads that spin
 # for more work slow it down severalfold when the machine is busy, as it is when the host runs beside it.
@@ -180,6 +183,7 @@ class Tuner:
         told = Callbacks([*callbacks, *self._trackers(report_to)])
         with self._working(), told.told_of_a_failure():
             result = self._fit(data, dev, told)
+            own_thresholds.drop_stale(self._own_folder, self._trained())
         told.on_end(result)
         return result
 
@@ -254,11 +258,35 @@ class Tuner:
 
     def report(self, data: Dataset) -> EvaluationReport:
         """How good the run is on `data`, computed here; only its texts travel. `print` it, or keep `to_dict()`."""
-        return self._trained().checked(data).report(self._inputs(data.texts), data)
+        return self._deciding().checked(data).report(self._inputs(data.texts), data)
+
+    def choose_thresholds(
+        self, dev: Dataset, *, positive: str | None = None, recall: float | None = None, precision: float | None = None
+    ) -> Thresholds:
+        """Choose from which probability on `positive` is said: `predict` and `report` go by it from then on.
+
+        By the best F1, or by a demand: `recall=0.95` takes the highest precision with at least that recall,
+        `precision=0.8` the highest recall. Of several labels (task multilabel) each has its own; with `positive` the
+        others stay. `dev` are rows that were not trained on, and not those that you report. Only their texts travel,
+        as in `evaluate`; the choice stays in the run folder.
+        """
+        choice = Choice.of(self.label_names, positive, recall, precision)
+        known = tuple(folder.about() or {} for folder in (self.folder, self._own_folder))
+        found = choice.on(dev, self._trained(), self._inputs, [about.get("data_sha256") for about in known])
+        return own_thresholds.keep(self._own_folder, found, self._trained())
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """Those in use; None where the likeliest label is said, or of several each from 0.5 on."""
+        return own_thresholds.in_use(self._own_folder, self._trained())
+
+    def clear_thresholds(self) -> None:
+        """Say the likeliest label again, or of several each from 0.5 on."""
+        own_thresholds.clear(self._own_folder)
 
     def predict(self, texts: Sequence[Text]) -> list[Any]:
         """The label name of each text; of several labels at once a list of names; of tokens a list of `Span`s."""
-        return self._trained().with_answers().answers(self._inputs(texts), self.label_names)
+        return self._deciding().with_answers().answers(self._inputs(texts), self.label_names)
 
     def predict_proba(self, texts: Sequence[Text]) -> F32:
         """Probabilities [N, C], columns in the order of `label_names`.
@@ -318,6 +346,7 @@ class Tuner:
         self._ready().save()
         for name in ("secret", "state.safetensors", "run.json"):
             target.write(name, (self.folder.path / name).read_bytes())
+        own_thresholds.copy(self.folder, target)
 
     def export(self, folder: str | Path, passphrase: str | None = None) -> Path:
         """Write adapters that PEFT loads, and the private rest, encrypted where there is a passphrase: export.py."""
@@ -345,6 +374,15 @@ class Tuner:
     def _trained(self) -> Predicting[Any]:
         """The private model that predicts."""
         return self._ready().home
+
+    def _deciding(self) -> Predicting[Any]:
+        """The same, with the thresholds in use."""
+        return self._trained().deciding_by(self.thresholds)
+
+    @property
+    def _own_folder(self) -> RunFolder:
+        """The folder of the model that predicts."""
+        return self.folder
 
     def _inputs(self, texts: Sequence[Text]) -> Any:
         """What it reads of these texts."""
@@ -442,4 +480,5 @@ def load_export(
     (client,) = connect([host] if host is not None else [], api_key)
     tuner = Tuner(exported.about["model"], [client], progress=False, **settings.to_dict())
     tuner._adopt(exported)
+    own_thresholds.adopt(tuner.folder, exported.private)
     return tuner
