@@ -20,6 +20,7 @@ from .train import QUICK, demanded
 
 if TYPE_CHECKING:
     from ..data import Dataset
+    from ..private.evaluation import EvaluationReport
     from ..training.trainer import Tuner
 
 
@@ -35,10 +36,18 @@ class How(Demands, Attacks):
     """How the audit goes, and what has to hold."""
 
 
+def _keep(tuner: Tuner, report: EvaluationReport) -> None:
+    """In the run folder, for `blindtune card`: no text, but labels and how often each was right."""
+    from ..training.card_facts import EVALUATION
+
+    tuner.folder.write_json(EVALUATION, {"steps": tuner.summary()["steps"], "report": report.to_dict()})
+
+
 def evaluate(rows: Finished, hosts: Hosts, talk: Talk) -> int:
     """Print how good a finished run is on labelled rows; the labels stay here."""
     tuner = loaded(rows.run, hosts)
     report = tuner.report(_read(tuner, rows))
+    _keep(tuner, report)
     print(json.dumps(report.to_dict(), indent=2) if talk.as_json else report)
     return DONE
 

@@ -26,6 +26,7 @@ from ..data import Batches, Dataset, Text, text_lengths
 from ..errors import RunError
 from . import thresholds as own_thresholds
 from .callbacks import Callback, Callbacks
+from .deciding import Deciding
 from .export import Exported, export, read_export, restore_export
 from .factory import check_dev, draw_labels, make_obfuscation, make_selection, proven
 from .fit_result import FitResult, result_of
@@ -39,7 +40,6 @@ from .run_folder import RunFolder
 from .settings import Settings
 from .settings_dict import TunerOptions
 from .stepping import DevRows, Stepping
-from .thresholds import Choice
 from .trackers import TrackedRun, trackers
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from ..private.evaluation import EvaluationReport
     from ..private.obfuscation import Obfuscation
     from ..private.predicting import Predicting
-    from ..private.thresholds import Thresholds
 
 # Fits and audits limit BLAS and OpenMP to one thread: what is computed here is small, and idle threads that spin
 # for more work slow it down severalfold when the machine is busy, as it is when the host runs beside it.
@@ -57,7 +56,7 @@ MODULES = {"side": ".side_tuner", "auto": ".auto"}
 """Where the class of a method of its own is; loaded when it is asked for."""
 
 
-class Tuner:
+class Tuner(Deciding):
     """Fine-tunes `model` on one or more hosts.
 
     Methods: p3eft (arXiv 2412.16669 and what we added), lora (nothing hidden), frozen (a head on the bare backbone),
@@ -260,30 +259,6 @@ class Tuner:
         """How good the run is on `data`, computed here; only its texts travel. `print` it, or keep `to_dict()`."""
         return self._deciding().checked(data).report(self._inputs(data.texts), data)
 
-    def choose_thresholds(
-        self, dev: Dataset, *, positive: str | None = None, recall: float | None = None, precision: float | None = None
-    ) -> Thresholds:
-        """Choose from which probability on `positive` is said: `predict` and `report` go by it from then on.
-
-        By the best F1, or by a demand: `recall=0.95` takes the highest precision with at least that recall,
-        `precision=0.8` the highest recall. Of several labels (task multilabel) each has its own; with `positive` the
-        others stay. `dev` are rows that were not trained on, and not those that you report. Only their texts travel,
-        as in `evaluate`; the choice stays in the run folder.
-        """
-        choice = Choice.of(self.label_names, positive, recall, precision)
-        known = tuple(folder.about() or {} for folder in (self.folder, self._own_folder))
-        found = choice.on(dev, self._trained(), self._inputs, [about.get("data_sha256") for about in known])
-        return own_thresholds.keep(self._own_folder, found, self._trained())
-
-    @property
-    def thresholds(self) -> Thresholds | None:
-        """Those in use; None where the likeliest label is said, or of several each from 0.5 on."""
-        return own_thresholds.in_use(self._own_folder, self._trained())
-
-    def clear_thresholds(self) -> None:
-        """Say the likeliest label again, or of several each from 0.5 on."""
-        own_thresholds.clear(self._own_folder)
-
     def predict(self, texts: Sequence[Text]) -> list[Any]:
         """The label name of each text; of several labels at once a list of names; of tokens a list of `Span`s."""
         return self._deciding().with_answers().answers(self._inputs(texts), self.label_names)
@@ -374,15 +349,6 @@ class Tuner:
     def _trained(self) -> Predicting[Any]:
         """The private model that predicts."""
         return self._ready().home
-
-    def _deciding(self) -> Predicting[Any]:
-        """The same, with the thresholds in use."""
-        return self._trained().deciding_by(self.thresholds)
-
-    @property
-    def _own_folder(self) -> RunFolder:
-        """The folder of the model that predicts."""
-        return self.folder
 
     def _inputs(self, texts: Sequence[Text]) -> Any:
         """What it reads of these texts."""
