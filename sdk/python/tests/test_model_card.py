@@ -150,10 +150,16 @@ def test_what_was_measured_earlier_is_told_apart(host: FakeHost, tmp_path: Path,
     later = model_card(replace(facts, steps=9))
     assert later.count("**Out of date:**") == 2 and "measured after 4 steps, and the run has made 9" in later
     tuner = trained(host, tmp_path / "run", **SIDE)
+    dev, where = file_of(tmp_path, named(40, 1), "dev.tsv"), ["--host", host.url, "--api-key", "k"]
+    assert main(["audit", "--run", str(tmp_path / "run"), "--data", dev, "--effort", "quick", *where]) == 0
+    audited = of_folder(tmp_path / "run")
+    assert audited.audited_after == audited.steps and audited.evaluated_after is None
     before = tuner.report(named(40, 2))
     tuner.choose_thresholds(named(40, 1), positive=NAMES[1])
     assert "Measured under other thresholds than those in use" in tuner.card(before)
     assert "A threshold was chosen on these rows" in tuner.card(tuner.report(named(40, 1)))
+    again = replace(facts, steps=9, report={**facts.report, "audited_steps": 9})
+    assert model_card(again).count("**Out of date:**") == 1, "it was audited once more, and not evaluated"
     watched = replace(facts, evaluation={}, settings=replace(facts.settings, eval_every=1))
     assert "chosen on these rows, so the scores are a little too good" in model_card(watched)
 
@@ -161,6 +167,7 @@ def test_what_was_measured_earlier_is_told_apart(host: FakeHost, tmp_path: Path,
 def test_of_method_auto_it_tells_the_choice(host: FakeHost, tmp_path: Path) -> None:
     tuner = trained(host, tmp_path / "run", method="auto", epochs=1, networks=1)
     card = tuner.card()
+    assert "`networks`" in card and "`obfuscation`" not in card, "what does nothing in a method is not listed"
     assert "| method | side: " in card and "Method auto chose it" in card and "result: side (blind)" in card
 
 

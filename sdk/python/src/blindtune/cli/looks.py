@@ -15,7 +15,7 @@ import typer
 from .failures import DONE
 from .groups import Talk
 from .options import Attacks, Demands, Hosts, Labelled
-from .reading import labelled
+from .reading import labelled, tell
 from .train import QUICK, demanded
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def _keep(tuner: Tuner, report: EvaluationReport) -> None:
     """In the run folder, for `blindtune card`: no text, but labels and how often each was right."""
     from ..training.card_facts import EVALUATION
 
-    tuner.folder.write_json(EVALUATION, {"steps": tuner.summary()["steps"], "report": report.to_dict()})
+    try:
+        tuner.folder.write_json(EVALUATION, {"steps": tuner.summary()["steps"], "report": report.to_dict()})
+    except OSError as error:  # of a run that somebody else owns, say
+        tell(f"{tuner.folder.path / EVALUATION} cannot be written ({error.strerror}): a model card will not have this")
 
 
 def evaluate(rows: Finished, hosts: Hosts, talk: Talk) -> int:
@@ -59,8 +62,9 @@ def audit(rows: Finished, hosts: Hosts, how: How, talk: Talk) -> int:
 
     tuner = loaded(rows.run, hosts)
     leak = tuner.audit(_read(tuner, rows), effort=Effort.named(how.effort))
-    found = {"leak": leak.to_dict(), "effort": how.effort}
-    report = tuner.summary() | (tuner.folder.read_json("report.json") or {}) | found
+    now = tuner.summary()
+    found = {"leak": leak.to_dict(), "effort": how.effort, "audited_steps": now["steps"]}
+    report = now | (tuner.folder.read_json("report.json") or {}) | found
     tuner.folder.write_json("report.json", report)
     judgement = Judgement.of(report, tuner.settings, how.require_max_leak)
     if talk.as_json:

@@ -16,6 +16,7 @@ from ..errors import RunError
 from .auto_decision import Decision
 from .protection import Protection, protection
 from .run_folder import RunFolder
+from .setting_rules import OF_SIDE
 from .settings import Settings
 from .thresholds import kept as kept_thresholds
 from .verdict import Judgement
@@ -65,7 +66,7 @@ class CardFacts:
         hosts = len(outer["hosts"])
         given = Settings.from_dict(outer["settings"]).resolve(hosts)
         decision = _decision(folder)
-        own = folder if decision is None else RunFolder(folder.path / decision.chosen.method)
+        own = folder if decision is None else _existing(folder.path / decision.chosen.method)
         about, steps = own.about() or outer, _steps(own)
         if not steps:
             raise RunError(f"{folder.path}: nothing is trained here yet: a card is of a trained run")
@@ -118,10 +119,23 @@ class CardFacts:
         return attacks.exposure(mine.method, sharing, mine.shares or 1, mine.obfuscation or "shares")
 
     @property
+    def evaluated_after(self) -> int | None:
+        """How many steps the run had made when it was evaluated."""
+        kept = self.evaluation or self.report.get("fit") or {}
+        return None if kept.get("steps") is None else int(kept["steps"])
+
+    @property
+    def audited_after(self) -> int | None:
+        """How many when it was audited; `train` audits at its end."""
+        found = self.report.get("audited_steps", (self.report.get("fit") or {}).get("steps"))
+        return None if found is None else int(found)
+
+    @property
     def changed(self) -> dict[str, Any]:
-        """Settings that are not the default."""
-        usual = Settings().to_dict()
-        return {name: value for name, value in self.settings.to_dict().items() if value != usual.get(name)}
+        """Settings that are not the default, of those that the method has a use for."""
+        usual, mine = Settings().to_dict(), self.settings.to_dict()
+        used = OF_SIDE if self.settings.method == "side" else frozenset(mine)
+        return {name: value for name, value in mine.items() if value != usual.get(name) and name in used}
 
     def with_measured(self, evaluation: Mapping[str, Any] | None, leak: Mapping[str, Any] | None) -> CardFacts:
         """With what was measured just now in place of what the folder has."""
@@ -129,16 +143,21 @@ class CardFacts:
         if evaluation is not None:
             found = replace(found, evaluation={"steps": self.steps, "report": evaluation})
         if leak is not None:
-            measured = {**found.report, "leak": leak, "effort": None, "steps": self.steps}
+            measured = {**found.report, "leak": leak, "effort": None, "audited_steps": self.steps}
             found = replace(found, report=measured)._judged()
         return found
 
 
 def of_folder(path: Path) -> CardFacts:
-    """`CardFacts.of`, without making a folder."""
+    """`CardFacts.of` the folder of this name."""
+    return CardFacts.of(_existing(path))
+
+
+def _existing(path: Path) -> RunFolder:
+    """A run folder; none is made."""
     if not path.is_dir():
         raise RunError(f"{path}: no run here (run.json is missing)")
-    return CardFacts.of(RunFolder(path))
+    return RunFolder(path)
 
 
 def _decision(folder: RunFolder) -> Decision | None:

@@ -200,10 +200,7 @@ def _scores(facts: CardFacts, names: _Names) -> Iterator[str]:
 
 def _remarks(facts: CardFacts) -> Iterator[str]:
     """What to know of these scores before one believes them."""
-    kept = facts.evaluation or facts.report
-    at = kept.get("steps")
-    if at is not None and facts.steps is not None and at != facts.steps:
-        yield from ["", f"**Out of date:** measured after {at} steps, and the run has made {facts.steps}."]
+    yield from _out_of_date(facts, "measured", facts.evaluated_after)
     said = (facts.evaluation.get("report") or {}).get("decided_by") or []
     if facts.decided_by != tuple(line for line in said if line != facts.note):
         yield from ["", "Measured under other thresholds than those in use, which the next section has."]
@@ -211,6 +208,11 @@ def _remarks(facts: CardFacts) -> Iterator[str]:
         yield from ["", f"A threshold was {facts.note}."]
     if not facts.evaluation and facts.settings.eval_every is not None:
         yield from ["", "The state that is kept was chosen on these rows, so the scores are a little too good."]
+
+
+def _out_of_date(facts: CardFacts, done: str, after: int | None) -> Iterator[str]:
+    if after is not None and after != facts.steps:
+        yield from ["", f"**Out of date:** {done} after {after} steps, and the run has made {facts.steps}."]
 
 
 def _thresholds(facts: CardFacts, names: _Names) -> Iterator[str]:
@@ -246,9 +248,7 @@ def _protection(facts: CardFacts, _: _Names) -> Iterator[str]:
     effort = facts.report.get("effort")
     made = f"Effort of the audit: {effort}. " if effort else ""
     yield from ["", f"{made}A low number is not a proof: these attacks failed on these rows, and stronger ones exist."]
-    at = facts.report.get("steps")
-    if at is not None and facts.steps is not None and at != facts.steps:
-        yield from ["", f"**Out of date:** audited after {at} steps, and the run has made {facts.steps}."]
+    yield from _out_of_date(facts, "audited", facts.audited_after)
 
 
 def _verdict(lines: Sequence[str]) -> Iterator[str]:

@@ -148,8 +148,9 @@ def _best(kept: RunFolder) -> tuple[dict[str, Any], ...]:
 def _thresholds(kept: RunFolder, method: str) -> tuple[str, ...]:
     """Of method auto those of the candidate that was chosen."""
     chosen = (kept.read_json("auto.json") or {}).get("chosen") if method == "auto" else None
-    place = kept if chosen is None else RunFolder(kept.path / chosen)
-    found = kept_thresholds(place)
+    if chosen is not None and not (kept.path / chosen).is_dir():
+        return ()
+    found = kept_thresholds(kept if chosen is None else RunFolder(kept.path / chosen))
     return () if found is None else tuple(map(str, found.of_labels))
 
 
