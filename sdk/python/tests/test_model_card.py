@@ -148,12 +148,16 @@ def test_what_is_missing_is_named_and_no_class_is_called_more_than_it_is(
 def test_what_was_measured_earlier_is_told_apart(host: FakeHost, tmp_path: Path, whole: Path) -> None:
     facts = of_folder(whole)
     later = model_card(replace(facts, steps=9))
+    assert "the rows of the training**" not in later
     assert later.count("**Out of date:**") == 2 and "measured after 4 steps, and the run has made 9" in later
     tuner = trained(host, tmp_path / "run", **SIDE)
     dev, where = file_of(tmp_path, named(40, 1), "dev.tsv"), ["--host", host.url, "--api-key", "k"]
     assert main(["audit", "--run", str(tmp_path / "run"), "--data", dev, "--effort", "quick", *where]) == 0
     audited = of_folder(tmp_path / "run")
     assert audited.audited_after == audited.steps and audited.evaluated_after is None
+    train = file_of(tmp_path, named(80), "train.tsv")
+    assert main(["evaluate", "--run", str(tmp_path / "run"), "--data", train, *where]) == 0
+    assert "**These are the rows of the training**" in tuner.card()
     before = tuner.report(named(40, 2))
     tuner.choose_thresholds(named(40, 1), positive=NAMES[1])
     assert "Measured under other thresholds than those in use" in tuner.card(before)

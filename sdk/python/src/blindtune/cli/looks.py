@@ -36,12 +36,14 @@ class How(Demands, Attacks):
     """How the audit goes, and what has to hold."""
 
 
-def _keep(tuner: Tuner, report: EvaluationReport) -> None:
+def _keep(tuner: Tuner, data: Dataset, report: EvaluationReport) -> None:
     """In the run folder, for `blindtune card`: no text, but labels and how often each was right."""
     from ..training.card_facts import EVALUATION
 
+    seen = (tuner.folder.about() or {}).get("data_sha256") == data.sha256()
+    found = {"steps": tuner.summary()["steps"], "rows_of_the_training": seen, "report": report.to_dict()}
     try:
-        tuner.folder.write_json(EVALUATION, {"steps": tuner.summary()["steps"], "report": report.to_dict()})
+        tuner.folder.write_json(EVALUATION, found)
     except OSError as error:  # of a run that somebody else owns, say
         tell(f"{tuner.folder.path / EVALUATION} cannot be written ({error.strerror}): a model card will not have this")
 
@@ -49,8 +51,9 @@ def _keep(tuner: Tuner, report: EvaluationReport) -> None:
 def evaluate(rows: Finished, hosts: Hosts, talk: Talk) -> int:
     """Print how good a finished run is on labelled rows; the labels stay here."""
     tuner = loaded(rows.run, hosts)
-    report = tuner.report(_read(tuner, rows))
-    _keep(tuner, report)
+    data = _read(tuner, rows)
+    report = tuner.report(data)
+    _keep(tuner, data, report)
     print(json.dumps(report.to_dict(), indent=2) if talk.as_json else report)
     return DONE
 

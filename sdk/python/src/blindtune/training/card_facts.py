@@ -22,7 +22,7 @@ from .thresholds import kept as kept_thresholds
 from .verdict import Judgement
 
 EVALUATION = "evaluation.json"
-"""The last evaluation by `blindtune evaluate`: after how many steps, and the report."""
+"""The last evaluation by `blindtune evaluate`: after how many steps, whether on the training's rows, the report."""
 
 
 @dataclass(frozen=True)

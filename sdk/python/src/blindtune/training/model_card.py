@@ -201,6 +201,8 @@ def _scores(facts: CardFacts, names: _Names) -> Iterator[str]:
 def _remarks(facts: CardFacts) -> Iterator[str]:
     """What to know of these scores before one believes them."""
     yield from _out_of_date(facts, "measured", facts.evaluated_after)
+    if facts.evaluation.get("rows_of_the_training"):
+        yield from ["", "**These are the rows of the training**: the scores say nothing about fresh ones."]
     said = (facts.evaluation.get("report") or {}).get("decided_by") or []
     if facts.decided_by != tuple(line for line in said if line != facts.note):
         yield from ["", "Measured under other thresholds than those in use, which the next section has."]
