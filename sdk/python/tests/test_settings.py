@@ -19,7 +19,7 @@ from blindtune.private.secret import SecretStream
 from blindtune.rounding import expected_kappa
 from blindtune.training.factory import make_obfuscation
 from blindtune.training.placement import PLACEMENTS
-from blindtune.training.setting_types import Above, OneOf, SettingType
+from blindtune.training.setting_types import SettingType
 from blindtune.training.settings import SETTING_TYPES, Settings
 from blindtune.training.settings_dict import SettingsDict
 
@@ -57,8 +57,8 @@ def test_settings_know_the_words_and_the_defaults_of_the_private_parts() -> None
 
 
 def test_a_type_says_how_a_setting_is_written() -> None:
-    assert SETTING_TYPES["label_epsilon"] == SettingType(float, False, True, (Above(0),), None)
-    assert SETTING_TYPES["obfuscation"].bounds == (OneOf(("shares", "decoys", "plain")),)
+    assert SETTING_TYPES["label_epsilon"] == SettingType(float, optional=True, range="above 0")
+    assert SETTING_TYPES["obfuscation"] == SettingType(str, optional=True, choices=("shares", "decoys", "plain"))
     read = {name: SETTING_TYPES[name].read for name in ("steps", "lr", "double_quant", "target_modules", "pooling")}
     read |= {name: SETTING_TYPES[name].read for name in ("alpha", "class_weights")}
     assert (read["steps"]("7"), read["steps"]("None"), read["lr"]("1e-3")) == (7, None, 1e-3)
@@ -91,6 +91,13 @@ def test_every_setting_is_described_once_with_its_range_and_default() -> None:
         ({"on_leak": "stop", "audit_every": 0}, "on_leak stop needs audit_every above 0"),
         ({"schedule": "automatic", "audit_every": 0}, "schedule automatic needs audit_every above 0"),
         ({"head": "round"}, "head must be one of dense-tanh-linear, linear, not 'round'"),
+        ({"lr": "fast"}, "lr must be a number above 0, not 'fast'"),
+        ({"rank": 8.5}, r"rank must be a whole number above 0, not 8\.5"),
+        ({"double_quant": "perhaps"}, "double_quant must be true or false, not 'perhaps'"),
+        ({"alpha": None}, "alpha must be a number, not None"),
+        ({"target_modules": "query"}, "target_modules must be a list of names, not 'query'"),
+        ({"class_weights": "even"}, "class_weights must be balanced, or numbers above 0, not 'even'"),
+        ({"class_weights": [1, -1]}, r"class_weights must be balanced, or numbers above 0, not \[1, -1\]"),
     ],
 )
 def test_each_rule_refuses_by_name(given: dict[str, Any], message: str) -> None:

@@ -119,7 +119,7 @@ def test_a_regression_predicts_values(client: Client) -> None:
         ({"side": "rope"}, "side must be one of attentive, ladder, pooled, not 'rope'"),
         ({"side": "ladder", "side_width": 30}, "side_width must be a multiple of 4 for side ladder, not 30"),
         ({"side_width": 0}, "side_width must be above 0"),
-        ({"dropout": 1.0}, "dropout must be below 1, not 1.0"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, not 1.0"),
         ({"input_noise": -0.1}, "input_noise must be at least 0"),
         ({"class_weights": "even"}, "class_weights must be balanced, or numbers above 0, not 'even'"),
         ({"class_weights": (1.0, 0.0)}, "class_weights must be balanced, or numbers above 0"),

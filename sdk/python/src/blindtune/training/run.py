@@ -359,6 +359,11 @@ def restore_run(folder: RunFolder, clients: Sequence[Client]) -> Run:
     return run
 
 
+def _plain(value: Any) -> Any:
+    """As people write it: 2, where 2.0 was made of it."""
+    return f"{value:g}" if isinstance(value, float) else value
+
+
 def check_same(
     was: About, about: About, place: Path, free: frozenset[str] = FREE_TO_CHANGE, advice: str = "use another folder"
 ) -> None:
@@ -368,7 +373,7 @@ def check_same(
     old, new = was.settings.to_dict(), about.settings.to_dict()
     names = [name for name in old if old[name] != new[name] and name not in free]
     if names:
-        changed = "; ".join(f"{name} was {old[name]}, now {new[name]}" for name in names)
+        changed = "; ".join(f"{name} was {_plain(old[name])}, now {_plain(new[name])}" for name in names)
         raise RunError(f"{place}: the run was started otherwise ({changed}); {advice}")
     if was.data_sha256 != about.data_sha256:
         raise RunError(f"{place}: the run was started on other data; {advice}")

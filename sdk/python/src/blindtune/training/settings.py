@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal, TypeAlias
 
+from annotated_types import Ge, Gt, Lt
+
 from .auto_rules import settled_auto
 from .projections import projection, written
 from .setting_rules import settled
-from .setting_types import Above, AtLeast, Below, Panel, SettingsError, WordOrNumbers, types_of
+from .setting_types import Panel, SettingsError, types_of, validated
 
 __all__ = [
     "METHODS",
@@ -30,13 +32,13 @@ __all__ = [
 ]
 
 ObfuscationKind: TypeAlias = Literal["shares", "decoys", "plain"]
-PositiveInt: TypeAlias = Annotated[int, Above(0)]
-PositiveFloat: TypeAlias = Annotated[float, Above(0)]
-ClassWeights: TypeAlias = Annotated[str | tuple[float, ...], WordOrNumbers(("balanced",))]
+PositiveInt: TypeAlias = Annotated[int, Gt(0)]
+PositiveFloat: TypeAlias = Annotated[float, Gt(0)]
+ClassWeights: TypeAlias = Literal["balanced"] | tuple[PositiveFloat, ...]
 Metric: TypeAlias = Literal[
     "loss", "accuracy", "f1_macro", "f1_micro", "auc", "ece", "brier", "spearman", "pearson", "mae", "rmse", "r2"
 ]
-Share: TypeAlias = Annotated[float, AtLeast(0), Below(1)]
+Share: TypeAlias = Annotated[float, Ge(0), Lt(1)]
 
 
 COMMON, PRIVACY, SIDE = Panel("Common settings"), Panel("Privacy settings"), Panel("Side networks (method side)")
@@ -58,7 +60,7 @@ class Settings:
         "split or mixed. auto: side first, and more where you accept it. frozen: a head alone. lora: nothing hidden. "
         "dc, pslf: what others proposed",
     )
-    wanted: Annotated[float, Above(0)] | None = COMMON(
+    wanted: Annotated[float, Gt(0)] | None = COMMON(
         None,
         "of method auto: the score asked for on rows held out, as 0.9; without it side's result is taken",
     )
@@ -145,30 +147,30 @@ class Settings:
         "attentive", "the network: attentive, the larger ladder (extra torch), or pooled, which reads few bytes"
     )
     side_width: PositiveInt | None = SIDE(None, "its width")
-    input_noise: Annotated[float, AtLeast(0)] = SIDE(0.0, "deviation of noise on standardized hidden states")
+    input_noise: Annotated[float, Ge(0)] = SIDE(0.0, "deviation of noise on standardized hidden states")
     class_weights: ClassWeights | None = SIDE(
         None, "balanced, or a number for each label in the order of the label names, with commas; they weigh the loss"
     )
     networks: PositiveInt = SIDE(3, "networks that are trained apart; their outputs are averaged")
-    held_out: Annotated[float, AtLeast(0)] = SIDE(0.1, "share of the rows that chooses the epoch")
+    held_out: Annotated[float, Ge(0)] = SIDE(0.1, "share of the rows that chooses the epoch")
 
     # What is proven about labels.
     label_epsilon: PositiveFloat | None = PRIVACY(
         None, "a proven bound on what a host can learn of one label: labels are flipped by randomized response"
     )
     pslf_epsilon: PositiveFloat = EXPERT(1.0, "of method pslf: its epsilon")
-    pslf_labels: Annotated[int, AtLeast(2)] = EXPERT(10, "of method pslf: how many pseudo labels there are")
+    pslf_labels: Annotated[int, Ge(2)] = EXPERT(10, "of method pslf: how many pseudo labels there are")
 
     # How it is trained.
     optimizer: Literal["adamw", "sgd"] = OPTIMIZER("adamw", "the optimizer, which runs at home")
     accumulate: PositiveInt = OPTIMIZER(1, "batches that make one update")
     update_clip: PositiveFloat | None = PRIVACY(None, "clip the gradient of all adapters together to this length")
-    update_noise: Annotated[float, AtLeast(0)] = PRIVACY(0.0, "noise on each update, as a multiple of update_clip")
+    update_noise: Annotated[float, Ge(0)] = PRIVACY(0.0, "noise on each update, as a multiple of update_clip")
     lr: PositiveFloat | None = COMMON(None, "learning rate; left open: what is usual for the method")
     weight_decay: float = OPTIMIZER(0.01, "weight decay")
     max_grad_norm: float | None = OPTIMIZER(None, "clip gradients to this length")
     epochs: PositiveFloat | None = COMMON(None, "passes over the rows; left open: what is usual for the method")
-    steps: Annotated[int, AtLeast(1)] | None = COMMON(None, "batches to train on; wins over epochs")
+    steps: Annotated[int, Ge(1)] | None = COMMON(None, "batches to train on; wins over epochs")
     eval_every: PositiveInt | None = COMMON(
         None, "steps between two evaluations on the dev rows; the best state is kept; left open: only at the end"
     )
@@ -188,13 +190,10 @@ class Settings:
         if unknown:
             raise SettingsError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
         given = dict(values)
-        given["target_modules"] = tuple(given.get("target_modules", ()))
         layers = given.get("layers", "all")
         given["layers"] = "".join(f"{n}," for n in layers) if isinstance(layers, list | tuple) else str(layers)
         given["project"] = written(given.get("project"))
-        if isinstance(given.get("class_weights"), list):
-            given["class_weights"] = tuple(given["class_weights"])
-        return cls(**given)
+        return validated(cls, given)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as written to `run.json`."""
@@ -203,9 +202,8 @@ class Settings:
 
     def resolve(self, hosts: int) -> Settings:
         """Check everything and fill in what follows from the method and the number of hosts."""
-        for name, kind in SETTING_TYPES.items():
-            kind.check(name, getattr(self, name))
-        return settled_auto(self, hosts) if self.method == "auto" else settled(self, hosts)
+        checked = validated(Settings, {one.name: getattr(self, one.name) for one in fields(self)})
+        return settled_auto(checked, hosts) if self.method == "auto" else settled(checked, hosts)
 
     @property
     def sets(self) -> int:
