@@ -61,7 +61,8 @@ def test_a_regression_keeps_its_unit(host: FakeHost, tmp_path: Path) -> None:
 def test_what_peft_reads_holds_no_secret(host: FakeHost, tmp_path: Path) -> None:
     tuner = trained(host)
     folder = export(tuner, tmp_path / "out", "correct horse")
-    assert sorted(p.name for p in folder.iterdir()) == ["blindtune.json", "private.safetensors.enc", "set0", "set1"]
+    files = ["README.md", "blindtune.json", "private.safetensors.enc", "set0", "set1"]
+    assert sorted(p.name for p in folder.iterdir()) == files
     for i, theta in enumerate(tuner._ready().thetas):
         tensors, metadata = decode((folder / f"set{i}" / "adapter_model.safetensors").read_bytes())
         assert metadata == {"format": "pt"}

@@ -38,8 +38,8 @@ Start = Callable[..., openai.OpenAI]
 @contextmanager
 def serving(folder: Path, host: FakeHost, key: str | None = None, **more: Any) -> Iterator[openai.OpenAI]:
     """A gateway on a port of its own, and the stock client of it."""
-    where: dict[str, Any] = {"model": "toy", "keys": ["key"], "features": folder.parent / "features", **more}
-    hosts = Hosts(urls=[host.url], **where)
+    where: dict[str, Any] = {"model": "toy", "urls": [host.url], "keys": ["key"], **more}
+    hosts = Hosts(features=folder.parent / "features", **where)
     config = uvicorn.Config(Gateway(folder, hosts, key).app(), port=0, log_level="warning")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -189,6 +189,40 @@ def test_batches_are_cancelled_and_keep_their_file(
         free.set()
         assert [_batch_over(client, name).status for name in (first, second)] == ["cancelled", "cancelled"]
         assert _batch_over(client, third).status == "completed"
+
+
+def test_a_batch_under_way_is_begun_again_after_a_stop(
+    fake_host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, free, asked, pieces = threading.Event(), threading.Event(), batches.answers, []
+
+    def holds_the_second(*given: Any) -> Any:
+        pieces.append(len(given[-1]))
+        if len(pieces) == 2:
+            begun.set()
+            assert free.wait(60)
+        return asked(*given)
+
+    count = 2 * batches.PIECE + 1
+    with serving(tmp_path / "gateway", fake_host) as client:
+        how: dict[str, Any] = {"url": "/v1/completions", "method": "POST"}
+        body = {"model": train(client, chats(40)).fine_tuned_model, "prompt": "a good film"}
+        lines = [json.dumps({"custom_id": f"row {row}", "body": body, **how}) for row in range(count)]
+        file = client.files.create(file=("a.jsonl", "\n".join(lines).encode()), purpose="batch").id
+        monkeypatch.setattr(batches, "answers", holds_the_second)
+        made = client.batches.create(input_file_id=file, endpoint=how["url"], completion_window="24h")
+        assert begun.wait(60)
+        under_way = client.batches.retrieve(made.id)
+        assert under_way.status == "in_progress" and under_way.request_counts is not None
+        assert (under_way.request_counts.completed, under_way.output_file_id) == (batches.PIECE, None)
+        threading.Timer(0.5, free.set).start()  # while the gateway stops
+    with serving(tmp_path / "gateway", fake_host) as client:
+        done = _batch_over(client, made.id)
+        assert done.status == "completed" and done.request_counts.completed == count
+        rows = [json.loads(line)["custom_id"] for line in client.files.content(done.output_file_id).text.splitlines()]
+        assert rows == [f"row {row}" for row in range(count)]
+        assert len([one for one in client.files.list() if one.purpose == "batch_output"]) == 1
+    assert pieces == [batches.PIECE, batches.PIECE, batches.PIECE, batches.PIECE, 1], "from its first line"
 
 
 def _batch_over(client: openai.OpenAI, batch: str) -> Any:

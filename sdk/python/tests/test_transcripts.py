@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from fake_host import FakeHost, Fault
 from word_tokenizer import word_tokenizer
 
 from blindtune import ApiError, Client, Dataset, Tuner
+from blindtune.private.thresholds import ThresholdError
 from blindtune.training.protection import MEANING, protection
 from blindtune.training.settings import METHODS, Settings
 
@@ -92,6 +94,8 @@ def transcript(rows: tuple[Dataset, Dataset], settings: dict[str, Any], folder: 
         tuner = Tuner("toy", [Client(host.url, "key")], **own, **settings)
         tuner.fit(data, fresh if "eval_every" in settings else None)
         tuner.evaluate(fresh)
+        with suppress(ThresholdError):  # which follows from labels, as whether any row has the positive one
+            tuner.choose_thresholds(fresh, positive="yes" if fresh.sets is None else None)
         tuner.predict(fresh.texts[:7])
         tuner.audit(data, quick=True)
         tuner.complete()

@@ -14,6 +14,7 @@ import typer
 
 from .._version import __version__
 from .account import models, usage, whoami
+from .card import card
 from .doctor import doctor
 from .failures import WRONG, ArgumentError
 from .features import clear, estimate
@@ -24,6 +25,7 @@ from .jobs import cancel_jobs, list_jobs, resume_jobs, show_job
 from .looks import audit, evaluate, status
 from .parsing import Commands
 from .predict import predict
+from .threshold import threshold
 from .train import train
 
 RUNS, HOST = "Runs", "Hosts"
@@ -49,7 +51,7 @@ def commands() -> Any:
     """All commands, as typer reads them."""
     made = typer.Typer(name="blindtune", cls=Commands, help="Fine-tune without sending a label.")
     made.callback()(_every)
-    runs: list[Callable[..., int]] = [train, status, evaluate, audit, predict, frontier]
+    runs: list[Callable[..., int]] = [train, status, evaluate, audit, predict, threshold, card, frontier]
     for run in runs:
         add(made, RUNS)(run)
     features = typer.Typer(cls=Commands, help="The hidden states that method side reads.")

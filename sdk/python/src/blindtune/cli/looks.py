@@ -15,11 +15,12 @@ import typer
 from .failures import DONE
 from .groups import Talk
 from .options import Attacks, Demands, Hosts, Labelled
-from .reading import labelled
+from .reading import labelled, tell
 from .train import QUICK, demanded
 
 if TYPE_CHECKING:
     from ..data import Dataset
+    from ..private.evaluation import EvaluationReport
     from ..training.trainer import Tuner
 
 
@@ -35,10 +36,24 @@ class How(Demands, Attacks):
     """How the audit goes, and what has to hold."""
 
 
+def _keep(tuner: Tuner, data: Dataset, report: EvaluationReport) -> None:
+    """In the run folder, for `blindtune card`: no text, but labels and how often each was right."""
+    from ..training.card_facts import EVALUATION
+
+    seen = (tuner.folder.about() or {}).get("data_sha256") == data.sha256()
+    found = {"steps": tuner.summary()["steps"], "rows_of_the_training": seen, "report": report.to_dict()}
+    try:
+        tuner.folder.write_json(EVALUATION, found)
+    except OSError as error:  # of a run that somebody else owns, say
+        tell(f"{tuner.folder.path / EVALUATION} cannot be written ({error.strerror}): a model card will not have this")
+
+
 def evaluate(rows: Finished, hosts: Hosts, talk: Talk) -> int:
     """Print how good a finished run is on labelled rows; the labels stay here."""
     tuner = loaded(rows.run, hosts)
-    report = tuner.report(_read(tuner, rows))
+    data = _read(tuner, rows)
+    report = tuner.report(data)
+    _keep(tuner, data, report)
     print(json.dumps(report.to_dict(), indent=2) if talk.as_json else report)
     return DONE
 
@@ -50,8 +65,9 @@ def audit(rows: Finished, hosts: Hosts, how: How, talk: Talk) -> int:
 
     tuner = loaded(rows.run, hosts)
     leak = tuner.audit(_read(tuner, rows), effort=Effort.named(how.effort))
-    found = {"leak": leak.to_dict(), "effort": how.effort}
-    report = tuner.summary() | (tuner.folder.read_json("report.json") or {}) | found
+    now = tuner.summary()
+    found = {"leak": leak.to_dict(), "effort": how.effort, "audited_steps": now["steps"]}
+    report = now | (tuner.folder.read_json("report.json") or {}) | found
     tuner.folder.write_json("report.json", report)
     judgement = Judgement.of(report, tuner.settings, how.require_max_leak)
     if talk.as_json:

@@ -55,6 +55,8 @@ def predict(asked: Asked, hosts: Hosts, talk: Talk) -> int:
         rows, texts = [], _given(asked)
     tuner = loaded(asked.run, hosts)
     _check_pairs(tuner, texts)
+    for line in _decided_by(tuner, asked.run):
+        tell(line)
     answers = _predicted(tuner, texts)
     if talk.as_json and asked.out is None:
         named = [_named(text) | answer for text, answer in zip(texts, answers, strict=True)]
@@ -116,6 +118,14 @@ def _check_pairs(tuner: Tuner, texts: Sequence[Text]) -> None:
     if trained:
         raise ArgumentError("this run was trained on pairs of texts: pass --pair with each --text, or --pair-column")
     raise ArgumentError("this run was trained on single texts, not on pairs: leave --pair and --pair-column out")
+
+
+def _decided_by(tuner: Tuner, run: Path) -> list[str]:
+    """The thresholds in use, in words."""
+    found = tuner.thresholds
+    if found is None:
+        return []
+    return [*map(str, found.of_labels), f"`blindtune threshold {run} --clear` says the likeliest label again"]
 
 
 def _predicted(tuner: Tuner, texts: Sequence[Text]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .._version import __version__
 from ..tasks import TASKS
 from .failures import DONE, UNMET, ArgumentError
 from .groups import Talk
@@ -72,7 +73,7 @@ def train(files: Files, hosts: Hosts, how: How, settings: AllSettings, talk: Tal
     tuner = _tuner(how, hosts, run, given)
     result = tuner.fit(data, dev, report_to=how.report_to or ())
     report = tuner.summary() | {"fit": result.to_dict(), "label_names": list(data.label_names)}
-    report["pairs"] = not isinstance(data.texts[0], str)
+    report |= {"pairs": not isinstance(data.texts[0], str), "rows": len(data), "blindtune": __version__}
     if result.dev_scores is not None:
         report["dev"] = result.dev_scores
     leak = _audit(tuner, data, dev, how.effort)

@@ -7,7 +7,7 @@ itself; it is made of labels.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +57,8 @@ class EvaluationReport:
     """[C, C], a row for each true class and a column for each guess; of a classification."""
     calibration: Calibration | None = None
     """Of probabilities; None for a regression and for tokens."""
+    decided_by: tuple[str, ...] = ()
+    """The thresholds in use, in words; none where the likeliest label is said."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -66,6 +68,7 @@ class EvaluationReport:
             "labels": [asdict(label) for label in self.labels],
             "confusion": None if self.confusion is None else self.confusion.tolist(),
             "calibration": None if self.calibration is None else asdict(self.calibration),
+            "decided_by": list(self.decided_by),
         }
 
     def plot(self) -> Figure:
@@ -83,7 +86,8 @@ class EvaluationReport:
 
     def __str__(self) -> str:
         parts = [self._scores_table(), self._labels_table(), self._confusion_table(), self._calibration_table()]
-        return "\n\n".join("\n".join(_aligned(part)) for part in parts if part)
+        tables = ["\n".join(_aligned(part)) for part in parts if part]
+        return "\n\n".join([*tables, *(["\n".join(self.decided_by)] if self.decided_by else [])])
 
     def _scores_table(self) -> list[list[str]]:
         rows = [[name, f"{value:.4f}"] for name, value in self.scores.items() if name != "rows"]
@@ -149,6 +153,26 @@ def report_spans(
     counts = Counts.of_spans(truth, guess, names)
     found = scores | {"rows": float(len(truth)), **counts.micro(), **counts.macro()}
     return EvaluationReport("tokens", found, _by_label(counts, names, [None] * len(names)))
+
+
+def guessed_otherwise(
+    report: EvaluationReport, truth: AnyArray, guess: AnyArray, decided_by: tuple[str, ...]
+) -> EvaluationReport:
+    """The same report with other guesses than the likeliest: classes [N], or [N, C] of several labels.
+
+    Loss, AUC and calibration are of probabilities, and stay.
+    """
+    names, areas = [one.name for one in report.labels], [one.auc for one in report.labels]
+    if guess.ndim == 1:
+        confusion = confusion_matrix(truth, guess, len(names))
+        counts, right = Counts.of_confusion(confusion), guess == truth
+    else:
+        confusion, counts = None, Counts.of_sets(truth, guess)
+        right = np.all(guess == truth.astype(bool), axis=1)
+    new = {"accuracy": float(np.mean(right)), **counts.macro(), **counts.micro()}
+    scores = {name: new.get(name, value) for name, value in report.scores.items()}
+    labels = _by_label(counts, names, areas)
+    return replace(report, scores=scores, labels=labels, confusion=confusion, decided_by=decided_by)
 
 
 def _calibrated(area: float | None, calibration: Calibration) -> dict[str, float]:

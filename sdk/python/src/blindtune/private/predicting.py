@@ -5,6 +5,7 @@ Owns: outputs into answers. Must never: know where inputs come from.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,8 +14,9 @@ from typing import Any, Generic, TypeVar
 from ..arrays import F32
 from ..data import Dataset
 from ..errors import RunError
-from .evaluation import EvaluationReport
+from .evaluation import EvaluationReport, guessed_otherwise
 from .tasks import Regression, Task, check_kind
+from .thresholds import Thresholds
 
 X = TypeVar("X")
 
@@ -23,15 +25,28 @@ class Predicting(ABC, Generic[X]):
     """A private model with inputs of kind X for N texts."""
 
     task: Task
+    thresholds: Thresholds | None = None
+    """From which probability on labels are said, where that was chosen; else the likeliest, or from 0.5 on."""
 
     @abstractmethod
     def outputs(self, inputs: X) -> F32:
         """[N, O]."""
 
     @property
+    @abstractmethod
+    def parameters(self) -> dict[str, F32]:
+        """Everything learned at home, by name."""
+
+    @property
     def regression(self) -> bool:
         """Whether it predicts values, and not classes."""
         return isinstance(self.task, Regression)
+
+    def deciding_by(self, thresholds: Thresholds | None) -> Predicting[X]:
+        """The same model, which says labels by these thresholds."""
+        other = copy.copy(self)
+        other.thresholds = thresholds
+        return other
 
     # Asked before inputs are asked of a host.
 
@@ -69,7 +84,13 @@ class Predicting(ABC, Generic[X]):
 
     def answers(self, inputs: X, names: Sequence[str]) -> list[Any]:
         """What is predicted for each of N texts, in the words of the data: `names` are the run's labels."""
-        return self.task.answers(self.outputs(inputs), names)
+        outputs = self.outputs(inputs)
+        if self.thresholds is None:
+            return self.task.answers(outputs, names)
+        guess = self.thresholds.guesses(self.task.probabilities(outputs))
+        if guess.ndim == 1:
+            return [names[int(k)] for k in guess]
+        return [[name for name, yes in zip(names, row, strict=True) if yes] for row in guess]
 
     def values(self, inputs: X) -> F32:
         """[N] in the data's unit, of a regression."""
@@ -78,7 +99,13 @@ class Predicting(ABC, Generic[X]):
 
     def report(self, inputs: X, data: Dataset) -> EvaluationReport:
         """How good the predictions are on the labels or values of `data`, whose inputs these are."""
-        return self.task.report(self.outputs(inputs), data)
+        outputs = self.outputs(inputs)
+        found = self.task.report(outputs, data)
+        if self.thresholds is None:
+            return found
+        truth = data.labels if data.sets is None else data.sets
+        guess = self.thresholds.guesses(self.task.probabilities(outputs))
+        return guessed_otherwise(found, truth, guess, self.thresholds.used_on(data.sha256()))
 
     def scores(self, inputs: X, data: Dataset) -> dict[str, float]:
         """The report's numbers."""

@@ -29,6 +29,7 @@ from .. import audit as attacks
 from ..arrays import F32, I64
 from ..data import Dataset, Text
 from ..errors import BlindtuneError, RunError
+from . import thresholds as own_thresholds
 from .auto_audit import audit_of_all
 from .auto_decision import SCORES, Candidate, Decision, standard_error, why_it_cannot
 from .auto_rules import ORDER, candidates
@@ -96,6 +97,8 @@ class AutoTuner(Tuner, method="auto"):
             self.folder.write_json(DECISION, found.to_dict())
         self._decision = found.over(self.settings, data.task)
         self.folder.write_json(DECISION, self._decision.to_dict())
+        for tuner in self._tuners.values():
+            own_thresholds.drop_stale(tuner.folder, tuner._trained() if tuner is self.chosen else None)
         result = self._result_of_all()
         return result if dev is None else replace(result, dev_scores=self.evaluate(dev))
 
@@ -197,6 +200,10 @@ class AutoTuner(Tuner, method="auto"):
 
     def _trained(self) -> Predicting[Any]:
         return self.chosen._trained()
+
+    @property
+    def _own_folder(self) -> RunFolder:
+        return self.chosen.folder
 
     def _inputs(self, texts: Sequence[Text]) -> Any:
         return self.chosen._inputs(texts)

@@ -3,7 +3,8 @@
 Owns: the folder's layout. Must never: leave half a folder, or write a label name, the head or the mixing weights
 outside of the private file.
 
-    blindtune.json                  model and settings: what the hosts knew anyway
+    README.md                       a model card of what the hosts knew anyway
+    blindtune.json                  model and settings: the same
     set0/adapter_config.json        PEFT's
     set0/adapter_model.safetensors  PEFT's; set1 and so on for the other adapter sets
     tokenizer.json                  the backbone's, of a run that finds spans
@@ -23,19 +24,23 @@ from ..arrays import F32, AnyArray, decode, encode
 from ..client import Client
 from ..errors import NotFoundError, RunError
 from .adapter_folders import NewFolder, read_adapter, write_adapters
+from .card_facts import CardFacts
 from .factory import HomeShape, restored_home
 from .host_group import HostGroup, HostLink
 from .host_jobs import open_jobs
+from .model_card import model_card
 from .placement import make_placement
 from .private_file import decrypt, encrypt
 from .run import About, Run
 from .run_folder import RunFolder
 from .settings import Settings
+from .thresholds import exported as exported_thresholds
 from .visits import Visits
 
 FORMAT = 1
 NO_JOB = "none"
 """In place of a job's id, where there is a model instead."""
+README = "README.md"
 DESCRIPTION, PRIVATE, ENCRYPTED = "blindtune.json", "private.safetensors", "private.safetensors.enc"
 
 
@@ -61,9 +66,11 @@ def export(run: Run, folder: str | Path, passphrase: str | None = None) -> Path:
     layout = None if run.frozen else run.layout()
     links = run.group.links if list(run.group.placement.evaluators()) == [0] else []
     models = {link.client.host: link.model for link in links if link.model is not None}
-    description |= {"layout": layout, "fine_tuned_models": models}
+    description |= {"layout": layout, "fine_tuned_models": models, "settings": settings.to_dict()}
+    hosts = None if run.group.links[0].job_id == NO_JOB else len(run.group.links)
     with NewFolder(Path(folder)) as new:
-        new.write_json(DESCRIPTION, description | {"settings": settings.to_dict()})
+        new.write_json(DESCRIPTION, description)
+        new.write(README, model_card(CardFacts.of_export(description, hosts)).encode())
         new.write(PRIVATE if passphrase is None else ENCRYPTED, private)
         if layout is not None:
             write_adapters(new, layout, run.thetas)
@@ -85,6 +92,7 @@ def write_private_export(
         for name, content in (known or {}).items():
             new.write(name, content)
         new.write_json(DESCRIPTION, {"format": FORMAT} | description)
+        new.write(README, model_card(CardFacts.of_export(description, 1)).encode())
         new.write(PRIVATE if passphrase is None else ENCRYPTED, encrypted(private, passphrase))
     return Path(folder)
 
@@ -121,7 +129,11 @@ def restore_export(exported: Exported, client: Client, settings: Settings, folde
 
 def _private_bytes(run: Run) -> bytes:
     home = run.home
-    about: dict[str, Any] = {"label_names": list(run.about.label_names), **home.description()}
+    about: dict[str, Any] = {
+        "label_names": list(run.about.label_names),
+        **home.description(),
+        **exported_thresholds(run.folder, home),
+    }
     arrays: dict[str, AnyArray] = {**home.parameters, **home.mixing.state()}
     return encode(arrays, {"private": json.dumps(about)})
 

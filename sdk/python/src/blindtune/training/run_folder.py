@@ -14,6 +14,8 @@ Owns: the files and their atomic replacement. Must never: be shared; it holds th
     updates/seen/      the adapters of the first and the last update, as the hosts saw them: what tier 3 attacks
     gates.json         what audits hold the run to, fixed before its first step
     labels.safetensors the labels of the job's rows, to score the audit
+    thresholds.json    from which probability on labels are said, where that was chosen
+    evaluation.json    the last evaluation by `blindtune evaluate`
     layout.json        of a finished run: how flat adapters lie, so that an export needs no job
     report.json        the last report
 """

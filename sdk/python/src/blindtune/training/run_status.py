@@ -15,6 +15,7 @@ from ..client.connection import shown_host
 from ..errors import RunError
 from .folder_lock import Holder, holder
 from .run_folder import RunFolder
+from .thresholds import kept as kept_thresholds
 
 STEPWISE = ("p3eft", "lora", "frozen", "dc", "pslf")
 
@@ -43,6 +44,8 @@ class RunStatus:
     """Whether `patience` ended the training before its last step."""
     best: tuple[dict[str, Any], ...] = ()
     """The best evaluation on dev rows, a line of `dev.jsonl`; of method side one for each network."""
+    thresholds: tuple[str, ...] = ()
+    """From which probability on labels are said, in words, where that was chosen."""
 
     @classmethod
     def of(cls, folder: str | Path) -> RunStatus:
@@ -68,6 +71,7 @@ class RunStatus:
             locked_by=holder(place),
             stopped=_stopped(kept),
             best=_best(kept),
+            thresholds=_thresholds(kept, method),
         )
 
     @property
@@ -91,6 +95,7 @@ class RunStatus:
             score = f"{record['metric']} {record['scores'][record['metric']]:.4g}"
             whose = f"network {record['network'] + 1}: " if "network" in record else ""
             lines.append(f"  {whose}best on the dev rows after step {record['step']} ({score})")
+        lines += [f"  {one}" for one in self.thresholds]
         if self.locked_by is not None:
             lines.append(f"  process {self.locked_by.pid} works in it since {self.locked_by.since}")
         return "\n".join(lines)
@@ -138,6 +143,15 @@ def _best(kept: RunFolder) -> tuple[dict[str, Any], ...]:
     """The newest that was better than all before it, of each network."""
     found = {record.get("network"): record for record in kept.evaluations() if record.get("best")}
     return tuple(found.values())
+
+
+def _thresholds(kept: RunFolder, method: str) -> tuple[str, ...]:
+    """Of method auto those of the candidate that was chosen."""
+    chosen = (kept.read_json("auto.json") or {}).get("chosen") if method == "auto" else None
+    if chosen is not None and not (kept.path / chosen).is_dir():
+        return ()
+    found = kept_thresholds(kept if chosen is None else RunFolder(kept.path / chosen))
+    return () if found is None else tuple(map(str, found.of_labels))
 
 
 def _shown(url: str) -> str:

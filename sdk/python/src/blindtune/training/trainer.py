@@ -24,7 +24,9 @@ from ..arrays import F32, decode, encode, sha256
 from ..client import Client, connect
 from ..data import Batches, Dataset, Text, text_lengths
 from ..errors import RunError
+from . import thresholds as own_thresholds
 from .callbacks import Callback, Callbacks
+from .deciding import Deciding
 from .export import Exported, export, read_export, restore_export
 from .factory import check_dev, draw_labels, make_obfuscation, make_selection, proven
 from .fit_result import FitResult, result_of
@@ -55,7 +57,7 @@ MODULES = {"side": ".side_tuner", "auto": ".auto"}
 """Where the class of a method of its own is; loaded when it is asked for."""
 
 
-class Tuner:
+class Tuner(Deciding):
     """Fine-tunes `model` on one or more hosts.
 
     Methods: p3eft (arXiv 2412.16669 and what we added), lora (nothing hidden), frozen (a head on the bare backbone),
@@ -181,6 +183,7 @@ class Tuner:
         told = Callbacks([*callbacks, *self._trackers(report_to)])
         with self._working(), told.told_of_a_failure():
             result = self._fit(data, dev, told)
+            own_thresholds.drop_stale(self._own_folder, self._trained())
         told.on_end(result)
         return result
 
@@ -255,11 +258,11 @@ class Tuner:
 
     def report(self, data: Dataset) -> EvaluationReport:
         """How good the run is on `data`, computed here; only its texts travel. `print` it, or keep `to_dict()`."""
-        return self._trained().checked(data).report(self._inputs(data.texts), data)
+        return self._deciding().checked(data).report(self._inputs(data.texts), data)
 
     def predict(self, texts: Sequence[Text]) -> list[Any]:
         """The label name of each text; of several labels at once a list of names; of tokens a list of `Span`s."""
-        return self._trained().with_answers().answers(self._inputs(texts), self.label_names)
+        return self._deciding().with_answers().answers(self._inputs(texts), self.label_names)
 
     def predict_proba(self, texts: Sequence[Text]) -> F32:
         """Probabilities [N, C], columns in the order of `label_names`.
@@ -326,6 +329,7 @@ class Tuner:
         self._ready().save()
         for name in ("secret", "state.safetensors", "run.json"):
             target.write(name, (self.folder.path / name).read_bytes())
+        own_thresholds.copy(self.folder, target)
 
     def export(self, folder: str | Path, passphrase: str | None = None) -> Path:
         """Write adapters that PEFT loads, and the private rest, encrypted where there is a passphrase: export.py."""
@@ -450,4 +454,5 @@ def load_export(
     (client,) = connect([host] if host is not None else [], api_key)
     tuner = Tuner(exported.about["model"], [client], progress=False, **settings.to_dict())
     tuner._adopt(exported)
+    own_thresholds.adopt(tuner.folder, exported.private)
     return tuner
