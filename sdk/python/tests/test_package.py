@@ -9,7 +9,7 @@ import pytest
 
 import blindtune
 
-HEAVY = ("sklearn", "scipy", "pandas", "matplotlib", "torch")
+HEAVY = ("numpy", "pydantic", "sklearn", "scipy", "pandas", "matplotlib", "torch")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -20,10 +20,19 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_a_client_alone_loads_neither_scikit_learn_nor_scipy() -> None:
+def test_a_client_alone_loads_neither_numpy_nor_scikit_learn() -> None:
     used = "from blindtune import BlindtuneError, Client, ForwardRequest, StepAnswer\nClient('http://127.0.0.1:9', 'k')"
     assert loaded_by(used) == set()
-    assert "sklearn" in loaded_by("from blindtune import P3EFT"), "the check would notice"
+    assert {"numpy", "sklearn"} <= loaded_by("from blindtune import P3EFT"), "the check would notice"
+
+
+def test_types_of_arrays_are_there_when_they_are_asked_for() -> None:
+    found = (
+        "from blindtune.arrays import F32, AnyArray\nimport numpy as np\nassert F32 == np.typing.NDArray[np.float32]"
+    )
+    assert "numpy" in loaded_by(found)
+    with pytest.raises(ImportError, match="F16"):
+        exec("from blindtune.arrays import F16")
 
 
 def test_every_public_name_is_there_however_it_is_asked_for() -> None:

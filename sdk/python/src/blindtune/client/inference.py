@@ -9,8 +9,6 @@ import base64
 from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
-
 from .._generated.schemas import EmbeddingsAnswer
 from ..arrays import decode
 from .objects import Activations, Embeddings
@@ -27,6 +25,8 @@ def read_activations(body: bytes) -> Activations:
 
 def read_embeddings(body: bytes) -> Embeddings:
     """From JSON with the vectors in base64."""
+    import numpy as np
+
     answer = cast("EmbeddingsAnswer", decoded(body))
     rows = sorted(answer["data"], key=lambda row: row["index"])
     vectors = [np.frombuffer(base64.b64decode(str(row["embedding"])), "<f4") for row in rows]

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
 from .._generated import operations as op
 from .._generated.schemas import JobView
-from ..arrays import F32
 from ..errors import ApiConnectionError, ApiError
 from .display import html_table
 from .objects import Job
 from .step_calls import BackwardRequest, Call, ForwardRequest
+
+if TYPE_CHECKING:
+    from ..arrays import F32
 
 
 class JobHandle(JobView):

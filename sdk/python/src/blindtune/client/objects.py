@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import Self
 
 from .._generated import schemas
-from ..arrays import F32, AnyArray
 from ..errors import BlindtuneError
 from .display import html_table, short
+
+if TYPE_CHECKING:
+    from ..arrays import F32, AnyArray
 
 
 class Record(schemas.Answer):

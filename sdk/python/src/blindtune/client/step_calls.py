@@ -9,10 +9,14 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .._generated import operations as op
-from ..arrays import F32, I64, AnyArray, decode, encode
+from ..arrays import decode, encode
 from .requests import OCTETS, path_of
+
+if TYPE_CHECKING:
+    from ..arrays import F32, I64, AnyArray
 
 Text = str | tuple[str, str]
 """A text, or a pair of them. `blindtune.data` has the same alias: what sends does not import what reads labels."""

@@ -16,7 +16,6 @@ from typing_extensions import Self
 from ..._generated import operations as op
 from ..._generated.operations import Operation
 from ..._generated.schemas import AdapterLayout, OptimStepAnswer
-from ...arrays import F32, AnyArray
 from ...errors import BlindtuneError
 from ..job_handle import JobHandle
 from ..objects import Checkpoint, Event, Job
@@ -26,6 +25,7 @@ from ..step_calls import ForwardRequest, StepAnswer
 from .pages import AsyncPages
 
 if TYPE_CHECKING:
+    from ...arrays import F32, AnyArray
     from .client import AsyncClient
 
 log = logging.getLogger("blindtune")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 from typing_extensions import Self
@@ -19,7 +19,7 @@ from typing_extensions import Self
 from ..._generated import operations as op
 from ..._generated.operations import Operation
 from ..._generated.schemas import AdapterLayout, OptimStepAnswer
-from ...arrays import F32, AnyArray, decode, encode
+from ...arrays import decode, encode
 from ..connection import Connection, Recorder, step_options
 from ..requests import Body, decoded, nothing, request
 from ..step_calls import BackwardRequest, Call, ForwardRequest, StepAnswer
@@ -33,6 +33,9 @@ from .jobs import Jobs
 from .models import Models
 from .retrying import RetryingTransport
 from .webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from ...arrays import F32, AnyArray
 
 T = TypeVar("T")
 
