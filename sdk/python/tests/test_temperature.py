@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "p3eft": {"method": "p3eft", "steps": 4, "batch_size": 16},
     "auto": SIDE | {"method": "auto"},
 }
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[FakeHost]:
+    """One for all: it takes a while to close."""
+    host = FakeHost()
+    yield host
+    host.close()
 
 
 # The fit.
@@ -117,10 +126,10 @@ def noisy(count: int, seed: int) -> Dataset:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_probabilities_and_reports_go_by_it_wherever_the_run_goes(
-    fake_host: FakeHost, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+    host: FakeHost, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BLINDTUNE_API_KEY", "key")
-    tuner, dev, test = trained(fake_host, tmp_path / "run", **METHODS[method]), noisy(60, 1), sentiment(50, 2)
+    tuner, dev, test = trained(host, tmp_path / "run", **METHODS[method]), noisy(60, 1), sentiment(50, 2)
     before, said, old = tuner.predict_proba(test.texts).astype(np.float64), tuner.predict(test.texts), tuner.report(dev)
     found = tuner.calibrate(dev)
     odds, value = np.log(before[:, 1] / before[:, 0]), found.value
@@ -138,7 +147,9 @@ def test_probabilities_and_reports_go_by_it_wherever_the_run_goes(
     assert tuner.calibrate(dev) == found, "of the model's outputs, not of those that were calibrated before"
     tuner.save(tmp_path / "copy")
     tuner.export(tmp_path / "out")
-    client = Client(fake_host.url, "key")
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert [f.name for f in files if b"temperature" in f.read_bytes()] == ["private.safetensors"], "it is of labels"
+    client = Client(host.url, "key")
     others = [Tuner.load(tmp_path / "run", [client]), Tuner.load(tmp_path / "copy", [client])]
     for other in [*others, pickle.loads(pickle.dumps(tuner)), load_export(tmp_path / "out", client)]:
         assert other.temperature == found
@@ -149,20 +160,13 @@ def test_probabilities_and_reports_go_by_it_wherever_the_run_goes(
     assert RunStatus.of(tmp_path / "run").temperature is None
 
 
-def test_in_the_open_part_of_an_export_nothing_is_said_of_it(fake_host: FakeHost, tmp_path: Path) -> None:
-    tuner = trained(fake_host)
-    tuner.calibrate(noisy(60, 1))
-    tuner.export(tmp_path / "out", "correct horse")
-    assert not any(b"temperature" in file.read_bytes() for file in (tmp_path / "out").iterdir())
-
-
-def test_several_labels_share_one(fake_host: FakeHost) -> None:
+def test_several_labels_share_one(host: FakeHost) -> None:
     def rows(count: int, seed: int) -> Dataset:
         texts, rng = sentiment(count, seed).texts, np.random.default_rng(seed)
         sets = [[w for w in ("good", "bad") if (w in str(text).split()) != (rng.random() < 0.2)] for text in texts]
         return Dataset.from_lists(texts, sets, ("good", "bad"), task="multilabel")
 
-    tuner, dev, test = trained(fake_host, data=rows(80, 0)), rows(60, 1), sentiment(40, 2).texts
+    tuner, dev, test = trained(host, data=rows(80, 0)), rows(60, 1), sentiment(40, 2).texts
     before, said, loss = tuner.predict_proba(test).astype(np.float64), tuner.predict(test), tuner.report(dev)
     found = tuner.calibrate(dev)
     assert found.task == "multilabel" and found.value != 1
@@ -175,9 +179,9 @@ def test_several_labels_share_one(fake_host: FakeHost) -> None:
 
 
 def test_thresholds_are_for_the_probabilities_they_were_chosen_for(
-    fake_host: FakeHost, caplog: pytest.LogCaptureFixture
+    host: FakeHost, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tuner, dev, test = trained(fake_host), noisy(60, 1), sentiment(50, 2)
+    tuner, dev, test = trained(host), noisy(60, 1), sentiment(50, 2)
 
     def dropped(change: Any) -> None:
         caplog.clear()
@@ -201,15 +205,13 @@ def test_thresholds_are_for_the_probabilities_they_were_chosen_for(
     assert tuner.thresholds is not None, "there was none to clear"
 
 
-def test_training_on_drops_it_and_says_so(
-    fake_host: FakeHost, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_training_on_drops_it_and_says_so(host: FakeHost, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings, run = METHODS["p3eft"], tmp_path / "run"
-    found = trained(fake_host, run, **settings).calibrate(noisy(60, 1))
+    found = trained(host, run, **settings).calibrate(noisy(60, 1))
     old = (run / "temperature.json").read_bytes()
-    assert trained(fake_host, run, **settings).temperature == found and not caplog.records, "nothing was trained"
+    assert trained(host, run, **settings).temperature == found and not caplog.records, "nothing was trained"
     with caplog.at_level(logging.WARNING):
-        longer = trained(fake_host, run, **(settings | {"steps": 8}))
+        longer = trained(host, run, **(settings | {"steps": 8}))
     assert f"the temperature {found.value:.4g} was chosen for another state of the run, and is dropped" in caplog.text
     assert longer.temperature is None
     (run / "temperature.json").write_bytes(old)
@@ -221,8 +223,8 @@ def test_training_on_drops_it_and_says_so(
     assert longer.predict(["good"])
 
 
-def test_a_card_names_it(fake_host: FakeHost, tmp_path: Path) -> None:
-    tuner, dev, test = trained(fake_host, tmp_path / "run"), noisy(60, 1), sentiment(50, 2)
+def test_a_card_names_it(host: FakeHost, tmp_path: Path) -> None:
+    tuner, dev, test = trained(host, tmp_path / "run"), noisy(60, 1), sentiment(50, 2)
     before = tuner.report(test)
     assert "Calibrated" not in tuner.card(before) and "another temperature" not in tuner.card(before)
     found = tuner.calibrate(dev)
@@ -236,17 +238,17 @@ def test_a_card_names_it(fake_host: FakeHost, tmp_path: Path) -> None:
 # What a host sees.
 
 
-@pytest.mark.parametrize("method", ["side", "p3eft"])
+@pytest.mark.parametrize("settings", [SIDE, {"method": "frozen", "steps": 4, "batch_size": 16}])
 def test_a_host_is_asked_what_an_evaluation_asks_whatever_the_labels_are(
-    fake_host: FakeHost, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+    host: FakeHost, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, data = tmp_path / "run", sentiment(80)
-    trained(fake_host, run, **METHODS[method]).close()
+    trained(host, run, **settings).close()
 
     def asked(labels: Any, fails: bool = False, how: str = "calibrate") -> list[bytes]:
         monkeypatch.setenv("BLINDTUNE_FEATURES", str(tmp_path / f"features{len(list(tmp_path.iterdir()))}"))
-        first = len(fake_host.seen)
-        with Tuner.load(run, [Client(fake_host.url, "key")]) as tuner:
+        first = len(host.seen)
+        with Tuner.load(run, [Client(host.url, "key")]) as tuner:
             rows = Dataset(data.texts, np.asarray(labels, dtype=np.int64), data.label_names)
             if fails:
                 with pytest.raises(TemperatureError, match="the run was trained on these rows"):
@@ -254,18 +256,18 @@ def test_a_host_is_asked_what_an_evaluation_asks_whatever_the_labels_are(
             else:
                 getattr(tuner, how)(rows)
             tuner.clear_temperature()
-        return [body for _, _, body in fake_host.seen[first:]]
+        return [body for _, _, body in host.seen[first:]]
 
     expected = asked(data.labels, how="evaluate")
     assert any(expected)
     assert asked(np.arange(80) % 2) == asked(np.zeros(80)) == asked(data.labels, fails=True) == expected
 
 
-def test_wrong_use_is_said_before_a_host_is_asked(fake_host: FakeHost) -> None:
-    tuner, dev = trained(fake_host), sentiment(40, 1)
+def test_wrong_use_is_said_before_a_host_is_asked(host: FakeHost) -> None:
+    tuner, dev = trained(host), sentiment(40, 1)
     values = Dataset.from_lists(dev.texts, dev.labels.tolist(), task="regression")
-    of_values = trained(fake_host, data=values)
-    asked = len(fake_host.seen)
+    of_values = trained(host, data=values)
+    asked = len(host.seen)
     for one, data, says in (
         (tuner, sentiment(29, 1), "29 rows: a temperature is fitted on 30 or more"),
         (tuner, Dataset(dev.texts, dev.labels, ("a", "b", "c")), "the run knows 2 labels and the data 3"),
@@ -275,36 +277,36 @@ def test_wrong_use_is_said_before_a_host_is_asked(fake_host: FakeHost) -> None:
     ):
         with pytest.raises(RunError, match=says):
             one.calibrate(data)
-    assert len(fake_host.seen) == asked and tuner.temperature is None
+    assert len(host.seen) == asked and tuner.temperature is None
 
 
 # From a shell.
 
 
-def test_from_a_shell(fake_host: FakeHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    trained(fake_host, tmp_path / "run")
+def test_from_a_shell(host: FakeHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained(host, tmp_path / "run")
     data, run = noisy(60, 1), str(tmp_path / "run")
     lines = [f"{text}\t{data.label_names[label]}" for text, label in zip(data.texts, data.labels, strict=True)]
     (tmp_path / "dev.tsv").write_text("text\tlabel\n" + "\n".join(lines) + "\n")
-    host, dev = ["--host", fake_host.url, "--api-key", "k"], ["--data", str(tmp_path / "dev.tsv")]
+    where, dev = ["--host", host.url, "--api-key", "k"], ["--data", str(tmp_path / "dev.tsv")]
 
     def said(*words: str) -> str:
         assert main([*words]) == 0
         return capsys.readouterr().out
 
-    assert "no temperature" in said("calibrate", run, *host)
-    first = said("calibrate", run, *dev, *host)
+    assert "no temperature" in said("calibrate", run, *where)
+    first = said("calibrate", run, *dev, *where)
     assert first.startswith("temperature ") and "on 60 rows loss" in first and Temperature.NOTE in first
-    assert "expected calibration error" in first and said("calibrate", run, *host) == first
-    kept = json.loads(said("calibrate", run, "--json", *host))
+    assert "expected calibration error" in first and said("calibrate", run, *where) == first
+    kept = json.loads(said("calibrate", run, "--json", *where))
     assert kept["rows"] == 60 and kept["loss_after"] <= kept["loss_before"]
     line = f"probabilities are of outputs divided by the temperature {kept['value']:.4g}, fitted on 60 rows"
     assert line in said("status", run) and line in said("card", run)
     assert json.loads(said("status", run, "--json"))["temperature"] == line
-    predict = ["predict", "--run", run, "--text", "good film", *host]
+    predict = ["predict", "--run", run, "--text", "good film", *where]
     assert main(predict) == 0 and "temperature" not in capsys.readouterr().err
     assert main([*predict, "--verbose"]) == 0 and line in capsys.readouterr().err
-    assert "no temperature" in said("calibrate", run, "--clear", *host)
-    assert json.loads(said("calibrate", run, "--json", *host)) is None
-    assert main(["calibrate", run, "--clear", *dev, *host]) == 2
+    assert "no temperature" in said("calibrate", run, "--clear", *where)
+    assert json.loads(said("calibrate", run, "--json", *where)) is None
+    assert main(["calibrate", run, "--clear", *dev, *where]) == 2
     assert "--clear and --data: one of them" in capsys.readouterr().err
