@@ -57,6 +57,8 @@ def predict(asked: Asked, hosts: Hosts, talk: Talk) -> int:
     _check_pairs(tuner, texts)
     for line in _decided_by(tuner, asked.run):
         tell(line)
+    if talk.verbose and tuner.temperature is not None:
+        tell(tuner.temperature.line())
     answers = _predicted(tuner, texts)
     if talk.as_json and asked.out is None:
         named = [_named(text) | answer for text, answer in zip(texts, answers, strict=True)]

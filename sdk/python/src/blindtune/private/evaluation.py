@@ -59,6 +59,8 @@ class EvaluationReport:
     """Of probabilities; None for a regression and for tokens."""
     decided_by: tuple[str, ...] = ()
     """The thresholds in use, in words; none where the likeliest label is said."""
+    calibrated_by: tuple[str, ...] = ()
+    """The temperature in use, in words; nothing where probabilities are as the model gives them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -69,6 +71,7 @@ class EvaluationReport:
             "confusion": None if self.confusion is None else self.confusion.tolist(),
             "calibration": None if self.calibration is None else asdict(self.calibration),
             "decided_by": list(self.decided_by),
+            "calibrated_by": list(self.calibrated_by),
         }
 
     def plot(self) -> Figure:
@@ -87,7 +90,8 @@ class EvaluationReport:
     def __str__(self) -> str:
         parts = [self._scores_table(), self._labels_table(), self._confusion_table(), self._calibration_table()]
         tables = ["\n".join(_aligned(part)) for part in parts if part]
-        return "\n\n".join([*tables, *(["\n".join(self.decided_by)] if self.decided_by else [])])
+        remarks = ["\n".join(said) for said in (self.decided_by, self.calibrated_by) if said]
+        return "\n\n".join([*tables, *remarks])
 
     def _scores_table(self) -> list[list[str]]:
         rows = [[name, f"{value:.4f}"] for name, value in self.scores.items() if name != "rows"]

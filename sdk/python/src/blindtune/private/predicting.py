@@ -8,14 +8,17 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Generic, TypeVar
 
-from ..arrays import F32
+import numpy as np
+
+from ..arrays import F32, AnyArray
 from ..data import Dataset
 from ..errors import RunError
 from .evaluation import EvaluationReport, guessed_otherwise
 from .tasks import Regression, Task, check_kind
+from .temperature import Temperature
 from .thresholds import Thresholds
 
 X = TypeVar("X")
@@ -27,6 +30,8 @@ class Predicting(ABC, Generic[X]):
     task: Task
     thresholds: Thresholds | None = None
     """From which probability on labels are said, where that was chosen; else the likeliest, or from 0.5 on."""
+    temperature: Temperature | None = None
+    """What outputs are divided by before they become probabilities, where that was fitted."""
 
     @abstractmethod
     def outputs(self, inputs: X) -> F32:
@@ -46,6 +51,12 @@ class Predicting(ABC, Generic[X]):
         """The same model, which says labels by these thresholds."""
         other = copy.copy(self)
         other.thresholds = thresholds
+        return other
+
+    def calibrated_by(self, temperature: Temperature | None) -> Predicting[X]:
+        """The same model, which is as sure as this temperature has it."""
+        other = copy.copy(self)
+        other.temperature = temperature
         return other
 
     # Asked before inputs are asked of a host.
@@ -80,14 +91,14 @@ class Predicting(ABC, Generic[X]):
 
     def probabilities(self, inputs: X) -> F32:
         """[N, C]."""
-        return self.task.probabilities(self.outputs(inputs))
+        return self._likely(self._scaled(self.outputs(inputs)))
 
     def answers(self, inputs: X, names: Sequence[str]) -> list[Any]:
         """What is predicted for each of N texts, in the words of the data: `names` are the run's labels."""
         outputs = self.outputs(inputs)
         if self.thresholds is None:
-            return self.task.answers(outputs, names)
-        guess = self.thresholds.guesses(self.task.probabilities(outputs))
+            return self.task.answers(outputs, names)  # which no temperature changes
+        guess = self.thresholds.guesses(self._likely(self._scaled(outputs)))
         if guess.ndim == 1:
             return [names[int(k)] for k in guess]
         return [[name for name, yes in zip(names, row, strict=True) if yes] for row in guess]
@@ -99,14 +110,23 @@ class Predicting(ABC, Generic[X]):
 
     def report(self, inputs: X, data: Dataset) -> EvaluationReport:
         """How good the predictions are on the labels or values of `data`, whose inputs these are."""
-        outputs = self.outputs(inputs)
+        outputs = self._scaled(self.outputs(inputs))
         found = self.task.report(outputs, data)
+        if self.temperature is not None:
+            found = replace(found, calibrated_by=self.temperature.used_on(data.sha256()))
         if self.thresholds is None:
             return found
         truth = data.labels if data.sets is None else data.sets
-        guess = self.thresholds.guesses(self.task.probabilities(outputs))
+        guess = self.thresholds.guesses(self._likely(outputs))
         return guessed_otherwise(found, truth, guess, self.thresholds.used_on(data.sha256()))
 
     def scores(self, inputs: X, data: Dataset) -> dict[str, float]:
         """The report's numbers."""
         return self.report(inputs, data).scores
+
+    def _scaled(self, outputs: F32) -> AnyArray:
+        """The outputs that probabilities are of."""
+        return outputs if self.temperature is None else self.temperature.scaled(outputs)
+
+    def _likely(self, scaled: AnyArray) -> F32:
+        return np.asarray(self.task.probabilities(scaled), dtype=np.float32)

@@ -29,11 +29,11 @@ from .. import audit as attacks
 from ..arrays import F32, I64
 from ..data import Dataset, Text
 from ..errors import BlindtuneError, RunError
-from . import thresholds as own_thresholds
 from .auto_audit import audit_of_all
 from .auto_decision import SCORES, Candidate, Decision, standard_error, why_it_cannot
 from .auto_rules import ORDER, candidates
 from .callbacks import Callbacks
+from .chosen import drop_stale
 from .export import Exported
 from .factory import check_dev
 from .fit_result import FitResult
@@ -98,7 +98,7 @@ class AutoTuner(Tuner, method="auto"):
         self._decision = found.over(self.settings, data.task)
         self.folder.write_json(DECISION, self._decision.to_dict())
         for tuner in self._tuners.values():
-            own_thresholds.drop_stale(tuner.folder, tuner._trained() if tuner is self.chosen else None)
+            drop_stale(tuner.folder, tuner._trained() if tuner is self.chosen else None)
         result = self._result_of_all()
         return result if dev is None else replace(result, dev_scores=self.evaluate(dev))
 

@@ -18,6 +18,7 @@ from .protection import Protection, protection
 from .run_folder import RunFolder
 from .setting_rules import OF_SIDE
 from .settings import Settings
+from .temperature import kept as kept_temperature
 from .thresholds import kept as kept_thresholds
 from .verdict import Judgement
 
@@ -49,6 +50,10 @@ class CardFacts:
     """The same as an evaluation under them says it."""
     note: str = ""
     """That rows of a choice flatter it."""
+    calibrated_by: str = ""
+    """The temperature that probabilities are of, where one was fitted, as an evaluation under it says it."""
+    fit_note: str = ""
+    """That rows of the fit flatter it."""
     judgement: Judgement | None = None
     host_learns: tuple[str, ...] = ()
     decision: tuple[str, ...] = ()
@@ -71,6 +76,7 @@ class CardFacts:
         if not steps:
             raise RunError(f"{folder.path}: nothing is trained here yet: a card is of a trained run")
         settings = Settings.from_dict(about["settings"]).resolve(len(about["hosts"]))
+        temperature = kept_temperature(own)
         report, thresholds = folder.read_json("report.json") or {}, kept_thresholds(own)
         whole = protection(given) if decision is None else decision.protection
         found = cls(
@@ -87,6 +93,8 @@ class CardFacts:
             thresholds=() if thresholds is None else thresholds.of_labels,
             decided_by=() if thresholds is None else thresholds.used_on(""),
             note="" if thresholds is None else thresholds.NOTE,
+            calibrated_by="" if temperature is None else temperature.line(),
+            fit_note="" if temperature is None else temperature.NOTE,
             decision=() if decision is None else tuple(decision.sentences()),
             revision=((own.read_json("layout.json") or {}).get("peft_config") or {}).get("revision"),
         )

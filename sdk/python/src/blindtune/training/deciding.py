@@ -1,4 +1,4 @@
-"""What users do with a trained run beside predictions: choose thresholds, and write a model card.
+"""What users do with a trained run beside predictions: calibrate it, choose thresholds, and write a model card.
 
 Owns: those methods of a `Tuner`. Must never: ask a host for more than `evaluate` does.
 """
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..audit import LeakReport
 from ..data import Dataset, Text
+from . import chosen
+from . import temperature as own_temperature
 from . import thresholds as own_thresholds
 from .card_facts import CardFacts
+from .chosen import THRESHOLDS, ChoiceRows
 from .model_card import model_card
 from .run_folder import RunFolder
 from .thresholds import Choice
@@ -20,6 +23,7 @@ from .thresholds import Choice
 if TYPE_CHECKING:
     from ..private.evaluation import EvaluationReport
     from ..private.predicting import Predicting
+    from ..private.temperature import Temperature
     from ..private.thresholds import Thresholds
 
 
@@ -46,9 +50,38 @@ class Deciding(ABC):
         """The folder of the model that predicts."""
         return self.folder
 
+    def _calibrated(self) -> Predicting[Any]:
+        """The same, with the temperature in use."""
+        return self._trained().calibrated_by(self.temperature)
+
     def _deciding(self) -> Predicting[Any]:
-        """The same, with the thresholds in use."""
-        return self._trained().deciding_by(self.thresholds)
+        """The same, with the thresholds in use as well."""
+        return self._calibrated().deciding_by(self.thresholds)
+
+    def _choice_rows(self, dev: Dataset) -> ChoiceRows[Any]:
+        """Rows to choose on."""
+        known = [(folder.about() or {}).get("data_sha256") for folder in (self.folder, self._own_folder)]
+        return ChoiceRows(dev, self._inputs, self.label_names, known)
+
+    def calibrate(self, dev: Dataset) -> Temperature:
+        """Fit the temperature that outputs are divided by before they become probabilities, in use from then on.
+
+        A trained run is too sure of what it says: the temperature with the least loss on `dev` mends that, and changes
+        no answer (Guo et al. 2017). `dev` are 30 rows or more that were neither trained on nor are reported. Thresholds
+        are for the probabilities they were chosen for, and are dropped: choose them afterwards. Only the texts of `dev`
+        travel, as in `evaluate`.
+        """
+        found = own_temperature.fitted(self._choice_rows(dev), self._trained())
+        return own_temperature.keep(self._own_folder, found, self._trained())
+
+    @property
+    def temperature(self) -> Temperature | None:
+        """That in use; None where probabilities are as the model gives them."""
+        return own_temperature.in_use(self._own_folder, self._trained())
+
+    def clear_temperature(self) -> None:
+        """Take probabilities as the model gives them again. Thresholds that were chosen under it are dropped."""
+        own_temperature.clear(self._own_folder)
 
     def choose_thresholds(
         self, dev: Dataset, *, positive: str | None = None, recall: float | None = None, precision: float | None = None
@@ -60,8 +93,7 @@ class Deciding(ABC):
         `dev` are rows that were neither trained on nor are reported. Only their texts travel, as in `evaluate`.
         """
         choice = Choice.of(self.label_names, positive, recall, precision)
-        known = tuple(folder.about() or {} for folder in (self.folder, self._own_folder))
-        found = choice.on(dev, self._trained(), self._inputs, [about.get("data_sha256") for about in known])
+        found = choice.on(self._choice_rows(dev), self._calibrated())
         return own_thresholds.keep(self._own_folder, found, self._trained())
 
     @property
@@ -71,7 +103,7 @@ class Deciding(ABC):
 
     def clear_thresholds(self) -> None:
         """Say the likeliest label again, or of several each from 0.5 on."""
-        own_thresholds.clear(self._own_folder)
+        chosen.clear(self._own_folder, THRESHOLDS)
 
     def card(
         self,

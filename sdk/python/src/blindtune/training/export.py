@@ -25,6 +25,7 @@ from ..client import Client
 from ..errors import NotFoundError, RunError
 from .adapter_folders import NewFolder, read_adapter, write_adapters
 from .card_facts import CardFacts
+from .chosen import exported as exported_choices
 from .factory import HomeShape, restored_home
 from .host_group import HostGroup, HostLink
 from .host_jobs import open_jobs
@@ -34,7 +35,6 @@ from .private_file import decrypt, encrypt
 from .run import About, Run
 from .run_folder import RunFolder
 from .settings import Settings
-from .thresholds import exported as exported_thresholds
 from .visits import Visits
 
 FORMAT = 1
@@ -132,7 +132,7 @@ def _private_bytes(run: Run) -> bytes:
     about: dict[str, Any] = {
         "label_names": list(run.about.label_names),
         **home.description(),
-        **exported_thresholds(run.folder, home),
+        **exported_choices(run.folder, home),
     }
     arrays: dict[str, AnyArray] = {**home.parameters, **home.mixing.state()}
     return encode(arrays, {"private": json.dumps(about)})

@@ -208,8 +208,18 @@ def _remarks(facts: CardFacts) -> Iterator[str]:
         yield from ["", "Measured under other thresholds than those in use, which the next section has."]
     elif facts.note and facts.note in said:
         yield from ["", f"A threshold was {facts.note}."]
+    yield from _of_calibration(facts)
     if not facts.evaluation and facts.settings.eval_every is not None:
         yield from ["", "The state that is kept was chosen on these rows, so the scores are a little too good."]
+
+
+def _of_calibration(facts: CardFacts) -> Iterator[str]:
+    """Whether these scores are of the probabilities that the run gives now."""
+    said = (facts.evaluation.get("report") or {}).get("calibrated_by") or [""]
+    if said[0] != facts.calibrated_by:
+        yield from ["", "Measured under another temperature than the one in use, so with another loss."]
+    elif facts.fit_note and facts.fit_note in said:
+        yield from ["", f"The temperature was {facts.fit_note}."]
 
 
 def _out_of_date(facts: CardFacts, done: str, after: int | None) -> Iterator[str]:
@@ -227,6 +237,8 @@ def _thresholds(facts: CardFacts, names: _Names) -> Iterator[str]:
     else:
         yield from (f"- {replace(one, label=names.of(one.label))}" for one in facts.thresholds)
         yield f"- {facts.note}"
+    if facts.calibrated_by:
+        yield from ["", f"Calibrated: {facts.calibrated_by}."]
 
 
 def _protection(facts: CardFacts, _: _Names) -> Iterator[str]:

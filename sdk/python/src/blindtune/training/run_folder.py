@@ -15,6 +15,7 @@ Owns: the files and their atomic replacement. Must never: be shared; it holds th
     gates.json         what audits hold the run to, fixed before its first step
     labels.safetensors the labels of the job's rows, to score the audit
     thresholds.json    from which probability on labels are said, where that was chosen
+    temperature.json   what outputs are divided by before they become probabilities, where that was fitted
     evaluation.json    the last evaluation by `blindtune evaluate`
     layout.json        of a finished run: how flat adapters lie, so that an export needs no job
     report.json        the last report

@@ -15,6 +15,7 @@ from ..client.connection import shown_host
 from ..errors import RunError
 from .folder_lock import Holder, holder
 from .run_folder import RunFolder
+from .temperature import kept as kept_temperature
 from .thresholds import kept as kept_thresholds
 
 STEPWISE = ("p3eft", "lora", "frozen", "dc", "pslf")
@@ -46,6 +47,8 @@ class RunStatus:
     """The best evaluation on dev rows, a line of `dev.jsonl`; of method side one for each network."""
     thresholds: tuple[str, ...] = ()
     """From which probability on labels are said, in words, where that was chosen."""
+    temperature: str | None = None
+    """What outputs are divided by before they become probabilities, in words, where that was fitted."""
 
     @classmethod
     def of(cls, folder: str | Path) -> RunStatus:
@@ -58,6 +61,8 @@ class RunStatus:
         settings, hosts = about["settings"], about["hosts"]
         method, steps = settings["method"], _planned(about)
         step, finished = _progress(kept, method, steps)
+        own = _predicting(kept, method)
+        thresholds, temperature = (None, None) if own is None else (kept_thresholds(own), kept_temperature(own))
         return cls(
             folder=place,
             method=method,
@@ -71,7 +76,8 @@ class RunStatus:
             locked_by=holder(place),
             stopped=_stopped(kept),
             best=_best(kept),
-            thresholds=_thresholds(kept, method),
+            thresholds=() if thresholds is None else tuple(map(str, thresholds.of_labels)),
+            temperature=None if temperature is None else temperature.line(),
         )
 
     @property
@@ -95,7 +101,7 @@ class RunStatus:
             score = f"{record['metric']} {record['scores'][record['metric']]:.4g}"
             whose = f"network {record['network'] + 1}: " if "network" in record else ""
             lines.append(f"  {whose}best on the dev rows after step {record['step']} ({score})")
-        lines += [f"  {one}" for one in self.thresholds]
+        lines += [f"  {one}" for one in (*self.thresholds, self.temperature) if one]
         if self.locked_by is not None:
             lines.append(f"  process {self.locked_by.pid} works in it since {self.locked_by.since}")
         return "\n".join(lines)
@@ -145,13 +151,12 @@ def _best(kept: RunFolder) -> tuple[dict[str, Any], ...]:
     return tuple(found.values())
 
 
-def _thresholds(kept: RunFolder, method: str) -> tuple[str, ...]:
-    """Of method auto those of the candidate that was chosen."""
+def _predicting(kept: RunFolder, method: str) -> RunFolder | None:
+    """The folder of the model that predicts: of method auto that of the chosen candidate, where it is there."""
     chosen = (kept.read_json("auto.json") or {}).get("chosen") if method == "auto" else None
-    if chosen is not None and not (kept.path / chosen).is_dir():
-        return ()
-    found = kept_thresholds(kept if chosen is None else RunFolder(kept.path / chosen))
-    return () if found is None else tuple(map(str, found.of_labels))
+    if chosen is None:
+        return kept
+    return RunFolder(kept.path / chosen) if (kept.path / chosen).is_dir() else None
 
 
 def _shown(url: str) -> str:

@@ -26,7 +26,7 @@ from ..data.alignment import Aligner, PlacedTaps, tokenizer_of
 from ..data.taps import Taps
 from ..errors import RunError
 from ..features import FeatureSource, FeatureStore, Transform, download, download_by_job, picks_of
-from . import thresholds as own_thresholds
+from . import chosen
 from .callbacks import Callbacks
 from .export import Exported, write_private_export
 from .factory import DevInputs, SideData, check_dev, check_side, fit_side_home, restored_side_home
@@ -224,13 +224,13 @@ class SideTuner(Tuner, method="side"):
             target.write(name, (self.folder.path / name).read_bytes())
         for name, content in self._known().items():
             target.write(name, content)
-        own_thresholds.copy(self.folder, target)
+        chosen.copy(self.folder, target)
 
     def export(self, folder: str | Path, passphrase: str | None = None) -> Path:
         """Write the networks, encrypted where there is a passphrase. There are no adapters for PEFT."""
         about, home = self._ready_about(), self._trained()
         private = {"label_names": list(about.label_names)} | home.description()
-        private |= own_thresholds.exported(self.folder, home)
+        private |= chosen.exported(self.folder, home)
         content = encode(home.parameters, {"private": json.dumps(private)})
         description = {"model": about.model, "sets": 0, "settings": about.settings.to_dict()}
         return write_private_export(folder, description, content, passphrase, self._known())

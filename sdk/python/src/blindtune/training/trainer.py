@@ -24,7 +24,7 @@ from ..arrays import F32, decode, encode, sha256
 from ..client import Client, connect
 from ..data import Batches, Dataset, Text, text_lengths
 from ..errors import RunError
-from . import thresholds as own_thresholds
+from . import chosen
 from .callbacks import Callback, Callbacks
 from .deciding import Deciding
 from .export import Exported, export, read_export, restore_export
@@ -183,7 +183,7 @@ class Tuner(Deciding):
         told = Callbacks([*callbacks, *self._trackers(report_to)])
         with self._working(), told.told_of_a_failure():
             result = self._fit(data, dev, told)
-            own_thresholds.drop_stale(self._own_folder, self._trained())
+            chosen.drop_stale(self._own_folder, self._trained())
         told.on_end(result)
         return result
 
@@ -269,7 +269,7 @@ class Tuner(Deciding):
 
         Those of a row add up to one, but not where a row may have several labels.
         """
-        return self._trained().with_probabilities().probabilities(self._inputs(texts))
+        return self._calibrated().with_probabilities().probabilities(self._inputs(texts))
 
     def predict_values(self, texts: Sequence[Text]) -> F32:
         """Predicted values [N] of a regression."""
@@ -329,7 +329,7 @@ class Tuner(Deciding):
         self._ready().save()
         for name in ("secret", "state.safetensors", "run.json"):
             target.write(name, (self.folder.path / name).read_bytes())
-        own_thresholds.copy(self.folder, target)
+        chosen.copy(self.folder, target)
 
     def export(self, folder: str | Path, passphrase: str | None = None) -> Path:
         """Write adapters that PEFT loads, and the private rest, encrypted where there is a passphrase: export.py."""
@@ -454,5 +454,5 @@ def load_export(
     (client,) = connect([host] if host is not None else [], api_key)
     tuner = Tuner(exported.about["model"], [client], progress=False, **settings.to_dict())
     tuner._adopt(exported)
-    own_thresholds.adopt(tuner.folder, exported.private)
+    chosen.adopt(tuner.folder, exported.private)
     return tuner
