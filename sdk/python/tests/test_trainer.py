@@ -269,4 +269,4 @@ def test_command_line(fake_host: FakeHost, tmp_path: Path, capsys: pytest.Captur
     assert json.loads((tmp_path / "run" / "report.json").read_text())["effort"] == "quick"
     assert main(["train", "--data", str(tmp_path / "none.tsv"), "--model", "toy", *host]) == 2
     assert main(["train", "--data", str(file), "--model", "toy", "--run", run, "--lr", "9", *host]) == 1
-    assert "lr was 0.02, now 9.0" in capsys.readouterr().err
+    assert "lr was 0.02, now 9;" in capsys.readouterr().err
