@@ -301,12 +301,16 @@ def _row(text: Any, label: Any, index: int) -> dict[str, object]:
     return {"text": first, PAIR: second, LABELS[0]: label}
 
 
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:NAMES_SHOWN])} and {more} more"
+
+
 def _listed(names: Sequence[str]) -> str:
     """The names, cut where there are many; numbers among them are no labels, more likely."""
-    if len(names) <= NAMES_SHOWN:
-        return ", ".join(names)
     hint = "; for numbers to predict: task regression" if all(map(_is_number, names)) else ""
-    return f"{', '.join(names[:NAMES_SHOWN])} and {len(names) - NAMES_SHOWN} more{hint}"
+    return listed(names) + (hint if len(names) > NAMES_SHOWN else "")
 
 
 def _is_number(text: str) -> bool:

@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..arrays import F32, F64, I64, AnyArray
+from ..data.dataset import listed
 from ..errors import RunError
 
 RESOLUTION = 1e-6
@@ -32,7 +33,6 @@ RESOLUTION = 1e-6
 USUAL = 0.5
 """Of a label that has no threshold of its own."""
 ROUNDING = 1e-12
-SHOWN = 10
 
 
 class ThresholdError(RunError, ValueError):
@@ -214,9 +214,3 @@ def _meant(name: str, names: Sequence[str]) -> str:
     if near:
         return f"; did you mean {lower[near[0]]}?"
     return f"; there are {listed(names)}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - SHOWN
-    return ", ".join(names) if more <= 0 else f"{', '.join(names[:SHOWN])} and {more} more"

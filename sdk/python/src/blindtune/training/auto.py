@@ -30,7 +30,7 @@ from ..arrays import F32, I64
 from ..data import Dataset, Text
 from ..errors import BlindtuneError, RunError
 from .auto_audit import audit_of_all
-from .auto_decision import SCORES, Candidate, Decision, standard_error, why_it_cannot
+from .auto_decision import DECISION, SCORES, Candidate, Decision, standard_error, why_it_cannot
 from .auto_rules import ORDER, candidates
 from .callbacks import Callbacks
 from .chosen import drop_stale
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("blindtune")
 
-DECISION = "auto.json"
 LEAST_HELD_OUT = 20
 """Rows that are held out at least; as many more are needed to train on."""
 

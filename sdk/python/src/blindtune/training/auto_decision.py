@@ -18,6 +18,9 @@ from .auto_rules import ORDER
 from .protection import Protection, strength
 from .settings import Settings
 
+DECISION = "auto.json"
+"""The file in a run folder of method auto."""
+
 SCORES: Mapping[str, str] = {
     "classification": "accuracy",
     "regression": "spearman",

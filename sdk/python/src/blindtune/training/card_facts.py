@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import audit as attacks
 from ..errors import RunError
-from .auto_decision import Decision
+from .auto_decision import DECISION, Decision
 from .protection import Protection, protection
 from .run_folder import RunFolder
 from .setting_rules import OF_SIDE
@@ -170,7 +170,7 @@ def _existing(path: Path) -> RunFolder:
 
 def _decision(folder: RunFolder) -> Decision | None:
     """Of a finished run of method auto."""
-    body = folder.read_json("auto.json")
+    body = folder.read_json(DECISION)
     if body is None:
         return None
     if not body.get("finished"):

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..arrays import AnyArray, sha256
 from ..data import Dataset, Text
+from ..data.dataset import listed
 from ..errors import RunError
 from ..private.predicting import Predicting
-from ..private.thresholds import listed
 from .run_folder import RunFolder
 
 log = logging.getLogger("blindtune")
@@ -63,13 +63,13 @@ class ChoiceRows(Generic[X]):
 
 def kept(folder: RunFolder, what: str) -> dict[str, Any] | None:
     """What a folder has, whether or not it is of the model as it is now."""
-    body = folder.read_json(_file(what))
-    return None if body is None else _without_state(body)
+    return _without_state(folder.read_json(_file(what)))
 
 
 def of_this_state(folder: RunFolder, what: str, model: Predicting[Any]) -> dict[str, Any] | None:
     """What a folder has, where it is of the model as it is now."""
-    return None if _stale(folder.read_json(_file(what)), model) else kept(folder, what)
+    body = folder.read_json(_file(what))
+    return None if _stale(body, model) else _without_state(body)
 
 
 def keep(folder: RunFolder, what: str, body: Mapping[str, Any], model: Predicting[Any]) -> None:
@@ -79,9 +79,10 @@ def keep(folder: RunFolder, what: str, body: Mapping[str, Any], model: Predictin
 
 def in_use(folder: RunFolder, what: str, model: Predicting[Any]) -> dict[str, Any] | None:
     """That of the model as it is; refused where it is of an earlier one, since it says nothing of this one."""
-    if _stale(folder.read_json(_file(what)), model):
+    body = folder.read_json(_file(what))
+    if _stale(body, model):
         raise RunError(STALE.format(f"the {what.removesuffix('s')}", folder.path / _file(what)))
-    return kept(folder, what)
+    return _without_state(body)
 
 
 def exported(folder: RunFolder, model: Predicting[Any]) -> dict[str, Any]:
@@ -140,8 +141,8 @@ def _named(what: str, body: Mapping[str, Any]) -> str:
     return f"the threshold of {' and '.join(one['label'] for one in body['thresholds'])}"
 
 
-def _without_state(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name != "model_sha256"}
+def _without_state(body: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if body is None else {name: value for name, value in body.items() if name != "model_sha256"}
 
 
 def _stale(body: Mapping[str, Any] | None, model: Predicting[Any]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from ..client import normalize_url
 from ..client.connection import shown_host
 from ..errors import RunError
+from .auto_decision import DECISION
 from .folder_lock import Holder, holder
 from .run_folder import RunFolder
 from .temperature import kept as kept_temperature
@@ -129,7 +130,7 @@ def _planned(about: Mapping[str, Any]) -> int | None:
 def _progress(kept: RunFolder, method: str, steps: int | None) -> tuple[int, bool]:
     """Steps that are saved, and whether those are all."""
     if method == "auto":
-        decision = kept.read_json("auto.json") or {}
+        decision = kept.read_json(DECISION) or {}
         return 0, bool(decision.get("finished"))
     saved = kept.load_state()
     if saved is None:
@@ -153,7 +154,7 @@ def _best(kept: RunFolder) -> tuple[dict[str, Any], ...]:
 
 def _predicting(kept: RunFolder, method: str) -> RunFolder | None:
     """The folder of the model that predicts: of method auto that of the chosen candidate, where it is there."""
-    chosen = (kept.read_json("auto.json") or {}).get("chosen") if method == "auto" else None
+    chosen = (kept.read_json(DECISION) or {}).get("chosen") if method == "auto" else None
     if chosen is None:
         return kept
     return RunFolder(kept.path / chosen) if (kept.path / chosen).is_dir() else None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,11 +75,13 @@ class _Board(Callback):
         """Close it."""
         self._close(result is not None)
 
+    @abstractmethod
     def _log(self, numbers: dict[str, float], step: int) -> None:
-        raise NotImplementedError
+        """Write these down at a step."""
 
+    @abstractmethod
     def _close(self, whole: bool) -> None:
-        raise NotImplementedError
+        """End it; `whole` says whether the run came to its end."""
 
 
 class TensorBoard(_Board):
@@ -152,7 +155,12 @@ class WandB(_Board):
         self._run.finish(exit_code=0 if whole else 1)
 
 
-TRACKERS = {"tensorboard": TensorBoard, "mlflow": MLflow, "trackio": Trackio, "wandb": WandB}
+TRACKERS: Mapping[str, Callable[[TrackedRun], Callback]] = {
+    "tensorboard": TensorBoard,
+    "mlflow": MLflow,
+    "trackio": Trackio,
+    "wandb": WandB,
+}
 """By the names that `report_to` takes."""
 
 
