@@ -80,18 +80,21 @@ def test_without_acceptance_it_stays_with_side_and_says_what_could_be_tried(
     assert first.endswith("wanted 1.000, not reached") and last == "result: side (blind)"
 
 
-def test_what_is_accepted_is_tried_and_the_better_is_the_result(client: Client, fake_host: FakeHost) -> None:
-    tuner = fitted(client, data=unsure(1000), **POOR, **(MORE | {"steps": 240}), label_epsilon=3.0)
+def test_what_is_accepted_is_tried_and_the_better_is_the_result(
+    client: Client, fake_host: FakeHost, tmp_path: Path
+) -> None:
+    tuner = fitted(client, tmp_path, unsure(1000), **POOR, **(MORE | {"steps": 240}), label_epsilon=3.0)
     scores = {one.method: one.score for one in tuner.decision.tried}
     classes = [one.protection for one in tuner.decision.candidates]
     assert list(scores) == ["side", "lora", "p3eft"] and classes == ["blind", "bounded", "hurdle"]
     best = tuner.decision.chosen.method
-    assert best != "side" and scores[best] == max(scores.values())
+    assert scores[best] == max(scores.values())
     assert [fake_host.jobs[job]["protection"] for job in fake_host.jobs] == ["bounded", "hurdle"]
     summary = tuner.summary()
     assert summary["protection"] == "hurdle" and summary["decision"]["chosen"] == best
     assert json.loads(json.dumps(summary["decision"]))["candidates"][2]["score"] == scores["p3eft"]
-    assert tuner.evaluate(sentiment(300, seed=1))["accuracy"] > 0.8
+    winner, fresh = Tuner.load(tmp_path / best, [client], progress=False), sentiment(60, seed=3)
+    np.testing.assert_array_equal(tuner.predict_proba(fresh.texts), winner.predict_proba(fresh.texts))
 
 
 def test_accept_bounded_does_not_go_beyond(client: Client, fake_host: FakeHost) -> None:
@@ -360,10 +363,14 @@ def test_the_shell_says_what_was_tried_and_what_could_be(
     assert lines[-3] == "result: side (blind)" and lines[-2].startswith("protection: blind:")
     assert main([*words, "--accept", "hurdle", "--steps", "100"]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
-    at = lines.index("result: p3eft (hurdle)")
+    decision = json.loads((tmp_path / "run" / "report.json").read_text())["decision"]
+    assert [one["method"] for one in decision["candidates"]] == ["side", "lora", "p3eft"]
+    # Twenty rows held out decide: p3eft wins nearly always, and the words have to be true where it does not.
+    assert decision["chosen"] == max(decision["candidates"], key=lambda one: one["score"] or 0)["method"]
+    at = next(at for at, line in enumerate(lines) if line.startswith("result: "))
+    won = {"p3eft": "p3eft (hurdle)", "side": "side (blind); all that was sent is of class hurdle"}[decision["chosen"]]
+    assert lines[at] == f"result: {won}"
     assert lines[at + 1].startswith("protection: hurdle:") and "rivate enough" in lines[at + 2].lower()[1:]
-    report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert [one["method"] for one in report["decision"]["candidates"]] == ["side", "lora", "p3eft"]
     assert main(["evaluate", "--run", str(tmp_path / "run"), "--data", str(name)]) == 0
 
 
