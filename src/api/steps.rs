@@ -296,9 +296,11 @@ fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
         Answer::Stepped { .. } => 0,
     };
     let response = match answer {
-        Answer::Forward { forward, seq, tokens, tensors, .. } => match media {
+        Answer::Forward { forward, seq, tokens, truncated, tensors, .. } => match media {
             Media::Safetensors => {
-                let mut scalars = BTreeMap::from([("tokens".to_owned(), tokens.to_string())]);
+                let counts = [("tokens", tokens), ("truncated", truncated)];
+                let mut scalars: BTreeMap<_, _> =
+                    counts.into_iter().map(|(name, count)| (name.to_owned(), count.to_string())).collect();
                 scalars.extend(forward.map(|id| ("forward_id".to_owned(), id.to_string())));
                 scalars.extend(seq.map(|seq| ("seq".to_owned(), seq.to_string())));
                 safetensors(&tensors, &scalars)
@@ -308,6 +310,7 @@ fn encode(answer: Answer, media: Media) -> Result<Response, ApiError> {
                 forward_id: forward.map(|id| id.to_string()),
                 seq,
                 tokens,
+                truncated,
                 activations: encode_all(&tensors),
             })
             .into_response()),

@@ -26,6 +26,8 @@ pub struct TokenBatch {
     pub ids: Vec<Vec<i64>>,
     /// Token types; `None` stands for all zero.
     pub types: Option<Vec<Vec<i64>>>,
+    /// How many inputs were longer than the model takes, and have lost their end.
+    pub truncated: usize,
 }
 
 impl TokenBatch {
@@ -126,7 +128,7 @@ impl Reader {
         }
         let batch = match inputs {
             Inputs::Texts(texts) => self.tokenize(texts, overlong)?,
-            Inputs::Tokens { ids, types } => TokenBatch { ids, types },
+            Inputs::Tokens { ids, types } => TokenBatch { ids, types, truncated: 0 },
         };
         self.check(&batch)?;
         let tokens = batch.tokens();
@@ -146,17 +148,18 @@ impl Reader {
             Unread::Unbroken { input, .. } => invalid(Place::Input(input), error.to_string()),
             Unread::Tokenizer(_) => invalid(Place::Texts, error.to_string()),
         })?;
-        let cut = encodings.iter().position(|one| !one.get_overflowing().is_empty());
-        if let Some(input) = cut.filter(|_| overlong == Overlong::Refused) {
+        let is_cut = |one: &tokenizers::Encoding| !one.get_overflowing().is_empty();
+        let cut: Vec<usize> = (0..encodings.len()).filter(|&input| is_cut(&encodings[input])).collect();
+        if let (Overlong::Refused, Some(input)) = (overlong, cut.first()) {
             let reason = format!("is longer than the {} tokens that the model takes", self.info.max_tokens);
-            return Err(invalid(Place::Input(input), reason));
+            return Err(invalid(Place::Input(*input), reason));
         }
         let lists = |pick: fn(&tokenizers::Encoding) -> &[u32]| -> Vec<Vec<i64>> {
             encodings.iter().map(|one| pick(one).iter().map(|&id| i64::from(id)).collect()).collect()
         };
         // RoBERTa has one token type, whatever its tokenizer says about pairs.
         let types = (self.info.token_types > 1).then(|| lists(|one| one.get_type_ids()));
-        Ok(TokenBatch { ids: lists(|one| one.get_ids()), types })
+        Ok(TokenBatch { ids: lists(|one| one.get_ids()), types, truncated: cut.len() })
     }
 
     fn check(&self, batch: &TokenBatch) -> Result<(), EngineError> {

@@ -120,6 +120,8 @@ pub struct ForwardReply {
     pub tensors: Vec<WireTensor>,
     /// Tokens that the pass read, all inputs together.
     pub tokens: usize,
+    /// Texts of which the end was left out, since they are longer than the model takes.
+    pub truncated: usize,
     /// Forwards that shared the pass, this one included: of as many jobs, or of several callers of one session.
     pub jobs_in_pass: usize,
 }

@@ -127,7 +127,8 @@ pub fn finish_forward(
             tensors.push(lengths(&call.inputs.batch)?);
         }
     }
-    Ok(ForwardReply { tensors, tokens: call.inputs.batch.tokens(), jobs_in_pass: 1 })
+    let (tokens, truncated) = (call.inputs.batch.tokens(), call.inputs.batch.truncated);
+    Ok(ForwardReply { tensors, tokens, truncated, jobs_in_pass: 1 })
 }
 
 /// Tokens of each input, `lengths` `[B]`: where the rows of one input end and the next one's begin.

@@ -176,7 +176,7 @@ fn slices_of(inputs: &PassInputs, runs: usize, most_tokens: usize) -> Vec<PassIn
     }
     let slice = |(number, range): (usize, Range<usize>)| {
         let types = inputs.batch.types.as_ref().map(|types| types[range.clone()].to_vec());
-        let batch = Arc::new(TokenBatch { ids: inputs.batch.ids[range].to_vec(), types });
+        let batch = Arc::new(TokenBatch { ids: inputs.batch.ids[range].to_vec(), types, truncated: 0 });
         let random = inputs.random.wrapping_add(NEXT_SEED.wrapping_mul(number as u64));
         PassInputs { batch, random, ..inputs.clone() }
     };
@@ -403,7 +403,7 @@ mod tests {
     /// How many inputs each slice takes.
     fn cut(lengths: &[usize], most_tokens: usize) -> Vec<usize> {
         let ids = lengths.iter().map(|length| vec![1; *length]).collect();
-        ranges(&TokenBatch { ids, types: None }, most_tokens).into_iter().map(|range| range.len()).collect()
+        ranges(&TokenBatch { ids, types: None, truncated: 0 }, most_tokens).into_iter().map(|range| range.len()).collect()
     }
 
     #[test]

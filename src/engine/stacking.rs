@@ -88,7 +88,7 @@ impl JoinedBatch {
 
     fn into_batch(self, session: &Session) -> TokenBatch {
         let has_types = session.backbone.info().token_types > 0;
-        TokenBatch { ids: self.ids, types: has_types.then_some(self.types) }
+        TokenBatch { ids: self.ids, types: has_types.then_some(self.types), truncated: 0 }
     }
 }
 

@@ -70,7 +70,7 @@ pub type TensorMap = BTreeMap<String, TensorJson>;
 
 /// Tensors as JSON, by name.
 pub fn encode_all(tensors: &[WireTensor]) -> TensorMap {
-    tensors.iter().map(|tensor| (tensor.name().to_owned(), TensorJson::encode(tensor))).collect()
+    tensors.iter().map(|one| (one.name().to_owned(), TensorJson::encode(one))).collect()
 }
 
 /// Scalars of a forward in binary form.
@@ -144,8 +144,8 @@ impl PartialSchema for TextJson {
     fn schema() -> RefOr<Schema> {
         let text = || ObjectBuilder::new().schema_type(Type::String);
         let pair = ArrayBuilder::new().items(text()).min_items(Some(2)).max_items(Some(2));
-        let either = OneOfBuilder::new().item(text()).item(pair);
-        either.description(Some("One input as text: a text, or a pair of texts.")).into()
+        let says = "One input as text: a text, or a pair of texts.";
+        OneOfBuilder::new().item(text()).item(pair).description(Some(says)).into()
     }
 }
 
@@ -185,8 +185,7 @@ fn theta() -> Schema {
 }
 
 fn shares() -> Schema {
-    let shares = tensors(r"^s\.[0-9]{1,4}\.[0-7]$", "Shares `s.{i}.{j}`, each shaped as `h.{i}`.");
-    shares.min_properties(Some(1)).into()
+    tensors(r"^s\.[0-9]{1,4}\.[0-7]$", "Shares `s.{i}.{j}`, each shaped as `h.{i}`.").min_properties(Some(1)).into()
 }
 
 /// A forward in JSON form. The batch comes as exactly one of `rows`, `texts` or `input_ids`.
@@ -232,6 +231,8 @@ pub struct ForwardAnswer {
     pub seq: Option<u64>,
     /// Tokens read, all inputs together.
     pub tokens: usize,
+    /// Texts that are longer than the model takes: their beginning was read, and the rest left out.
+    pub truncated: usize,
     /// `h.{i}` by adapter set and `h.base`: F32 `[B, H]`; with pooling `none` `[N, H]` and `lengths` I64 `[B]`.
     pub activations: TensorMap,
 }

@@ -47,7 +47,8 @@ pub struct RunBytes {
 }
 
 /// Bytes of so many steps. An answer carries its `seq` as text; each is priced with that of the run's last call, the longest. A header is
-/// padded to a multiple of 8, so an answer is priced at most 8 bytes too high in runs of up to 10^9 calls (docs/adr/0004).
+/// padded to a multiple of 8, so an answer is priced at most 8 bytes too high in runs of up to 10^9 calls (docs/adr/0004); and at most 8 too
+/// low, where ten or more of its texts are too long.
 pub fn bytes_of_run(shape: &StepShape, steps: u64) -> Result<RunBytes> {
     let last_seq = (shape.calls() * steps).to_string();
     let up = size(shape.forward_sent(), &[])? + size(shape.backward_sent(), &[])?;
@@ -110,9 +111,10 @@ impl StepShape {
         tensors
     }
 
-    fn forward_scalars(&self, seq: &str) -> [(&'static str, String); 3] {
+    fn forward_scalars(&self, seq: &str) -> [(&'static str, String); 4] {
         let id = crate::domain::ids::ForwardId(uuid::Uuid::nil()).to_string();
-        [("forward_id", id), ("seq", seq.to_owned()), ("tokens", self.tokens.to_string())]
+        let truncated = 0.to_string();
+        [("forward_id", id), ("seq", seq.to_owned()), ("tokens", self.tokens.to_string()), ("truncated", truncated)]
     }
 
     fn backward_sent(&self) -> Vec<Named> {

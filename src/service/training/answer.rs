@@ -36,6 +36,8 @@ pub enum Answer {
         seq: Option<u64>,
         /// Tokens read.
         tokens: usize,
+        /// Texts of which the end was left out.
+        truncated: usize,
         /// `h.{i}`, `h.base`, `lengths`.
         tensors: Vec<WireTensor>,
         /// What the engine took.

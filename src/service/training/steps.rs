@@ -127,7 +127,8 @@ impl Steps {
         };
         self.record_unnumbered(session, LedgerKind::Evaluate, &request.sent, effect).await?;
         tracing::debug!(job.id = %job, tokens = reply.tokens, "{job} evaluated {} tokens", reply.tokens);
-        let answer = Answer::Forward { forward: None, seq: None, tokens: reply.tokens, tensors: reply.tensors, timing };
+        let ForwardReply { tensors, tokens, truncated, .. } = reply;
+        let answer = Answer::Forward { forward: None, seq: None, tokens, truncated, tensors, timing };
         Ok(Outgoing { answer, body })
     }
 
@@ -161,8 +162,8 @@ impl Steps {
             session.progress.forward_seq = seq;
         }
         tracing::debug!(job.id = %job, seq, tokens = reply.tokens, "{job} forward {seq}: {} tokens", reply.tokens);
-        let ForwardReply { tensors, tokens, .. } = reply;
-        let answer = Answer::Forward { forward: Some(forward), seq: Some(seq), tokens, tensors, timing };
+        let ForwardReply { tensors, tokens, truncated, .. } = reply;
+        let answer = Answer::Forward { forward: Some(forward), seq: Some(seq), tokens, truncated, tensors, timing };
         Ok(session.answers.keep(seq, request.sent.digest, answer, room))
     }
 

@@ -90,7 +90,7 @@ async fn an_evaluation_is_no_step() {
     let mut job = world.job(json!({"lora": {"dropout": 0.5}})).await;
     let path = job.path("/forward?train=false");
     let reply = job.client.post_tensors(&path, &batch()).await.ok();
-    assert_eq!(reply.scalars().keys().collect::<Vec<_>>(), ["tokens"], "no seq, no forward_id");
+    assert_eq!(reply.scalars().keys().collect::<Vec<_>>(), ["tokens", "truncated"], "no seq, no forward_id");
     let again = job.client.post_tensors(&path, &batch()).await;
     assert_eq!(again.body, reply.body, "no dropout");
     assert_eq!(job.next_seq().await, 1);

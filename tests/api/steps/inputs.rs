@@ -37,6 +37,24 @@ async fn texts_rows_and_token_ids_in_both_forms_give_the_same_numbers() {
 }
 
 #[tokio::test]
+async fn texts_that_lose_their_end_are_counted_in_the_answer() {
+    let world = World::new().await;
+    let mut job = world.job(json!({})).await;
+    let (long, most) = ("w5 ".repeat(39), "w5 ".repeat(38)); // with [CLS] and [SEP] 41 and 40 tokens
+    for (texts, truncated) in [(json!([&long, "w5", &long]), 2), (json!([&most, "w5"]), 0)] {
+        let answer = job.client.post(&job.path("/forward"), &json!({"texts": texts, "train": false})).await.ok_json();
+        assert_eq!(answer["truncated"], truncated, "{texts}");
+    }
+    let file = world.file("rows.jsonl", &format!("{{\"text\": \"{long}\"}}\n{{\"text\": \"w5\"}}\n")).await;
+    let mut of_file = world.job_with(json!({"training_file": file})).await;
+    let rows = one("rows", Tensor::i64(&[0, 1, 0]));
+    for (job, sent, truncated) in [(&mut of_file, rows, "2"), (&mut job, batch(), "0")] {
+        let scalars = job.forward(&sent).await.ok().scalars();
+        assert_eq!(scalars["truncated"], truncated);
+    }
+}
+
+#[tokio::test]
 async fn pairs_of_texts_are_token_types() {
     let world = World::new().await;
     let csv = world.file("pairs.csv", "text,text_pair\nw5 w6,w7\n").await;
