@@ -403,7 +403,10 @@ mod tests {
     /// How many inputs each slice takes.
     fn cut(lengths: &[usize], most_tokens: usize) -> Vec<usize> {
         let ids = lengths.iter().map(|length| vec![1; *length]).collect();
-        ranges(&TokenBatch { ids, types: None, truncated: 0 }, most_tokens).into_iter().map(|range| range.len()).collect()
+        ranges(&TokenBatch { ids, types: None, truncated: 0 }, most_tokens)
+            .into_iter()
+            .map(|range| range.len())
+            .collect()
     }
 
     #[test]

@@ -31,6 +31,7 @@ class FeatureJobs:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.transforms: dict[str, dict[str, np.ndarray]] = {}
         self.dim = 0
+        self.max_words = 0
 
     def create(self, name: str, body: dict, texts: list[Any]) -> dict[str, Any]:
         """A job that has succeeded."""
@@ -42,7 +43,7 @@ class FeatureJobs:
             return states(some, settings["layers"], settings["tokens"])
 
         self.transforms[name] = fitted(texts, settings, of)
-        made = contents(texts, settings["dtype"], self.transforms[name], of)
+        made = contents(texts, settings["dtype"], self.transforms[name], of, self.max_words)
         names = [f"{name}-file-{k}" for k in range(len(made))]
         self.results |= dict(zip(names, made, strict=True))
         self.jobs[name] = {"id": name, "object": "fine_tuning.job", "status": "succeeded", "model": "toy"}
@@ -104,6 +105,20 @@ PICKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def long_texts(texts: list[Any], most: int) -> list[int]:
+    """Which are of more words than a model takes; 0 is no bound."""
+    words = [len((text if isinstance(text, str) else " ".join(text)).split()) for text in texts]
+    return [k for k, count in enumerate(words) if 0 < most < count]
+
+
+def refuse_long(texts: list[Any], most: int) -> None:
+    """As a host does outside of jobs."""
+    if found := long_texts(texts, most):
+        refusal = Refusal(422, "invalid_input", f"input[{found[0]}]")
+        refusal.body["error"]["message"] = f"is longer than the {most} tokens that the model takes."
+        raise refusal
+
+
 def states(texts: list[Any], layers: Any, tokens: Any = "all") -> dict[str, np.ndarray]:
     """A vector for each word, its entries turned on by one a level; and how many words, or what is picked of them."""
     whole = [text if isinstance(text, str) else " ".join(text) for text in texts]
@@ -122,12 +137,12 @@ def states(texts: list[Any], layers: Any, tokens: Any = "all") -> dict[str, np.n
     }
 
 
-def contents(texts: list[Any], dtype: str, transform: dict[str, np.ndarray], of: States) -> list[bytes]:
+def contents(texts: list[Any], dtype: str, transform: dict[str, np.ndarray], of: States, most: int) -> list[bytes]:
     """The files of a job: the transform where there is one, and shards."""
     made = [encoded(transform)] if transform else []
     for first in range(0, len(texts), SHARD_ROWS):
         some = texts[first : first + SHARD_ROWS]
-        about = {"first_row": str(first), "rows": str(len(some))}
+        about = {"first_row": str(first), "rows": str(len(some)), "truncated": str(len(long_texts(some, most)))}
         made.append(encoded(transformed(of(some), transform, dtype), about))
     return made
 

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
-from fake_features import HIDDEN, FeatureJobs, Refusal, embeddings, word_vector
+from fake_features import HIDDEN, FeatureJobs, Refusal, embeddings, long_texts, refuse_long, word_vector
 
 from blindtune.arrays import decode, encode
 
@@ -94,7 +94,7 @@ class FakeHost:
         self.files: dict[str, list[Any]] = {}
         self.features = FeatureJobs()
         self.uploads = 0
-        self.max_words = 0
+        self.max_words, self.counts_truncated = 0, True
         """Of an input outside of jobs; 0 is no bound."""
         self.jobs: dict[str, dict[str, Any]] = {}
         self.seen: list[tuple[str, str, bytes]] = []
@@ -145,7 +145,7 @@ class FakeHost:
             return {"id": name, "object": "model", "base_model": base, "max_tokens": most}, None
         if parts == ["activations"]:
             request = json.loads(body)
-            self._check_lengths(request["input"])
+            refuse_long(request["input"], self.max_words)
             model = request["model"].startswith("ft:")
             return None, self._of_model(request) if model else self.features.hidden_states(request)
         raise Refusal(404, "not_found")
@@ -185,12 +185,9 @@ class FakeHost:
             raise Refusal(404, "not_found", "model")
         return job
 
-    def _check_lengths(self, texts: list[Any]) -> None:
-        for k, text in enumerate(texts):
-            if self.max_words and len((text if isinstance(text, str) else " ".join(text)).split()) > self.max_words:
-                refusal = Refusal(422, "invalid_input", f"input[{k}]")
-                refusal.body["error"]["message"] = f"is longer than the {self.max_words} tokens that the model takes."
-                raise refusal
+    def _lengths(self, job: dict, request: dict) -> dict[str, str]:
+        long = len(long_texts(self._texts(job, request), self.max_words))
+        return {"truncated": str(long)} if self.counts_truncated else {}
 
     def _of_model(self, request: dict) -> bytes:
         job, texts = self._model(request["model"]), request["input"]
@@ -274,14 +271,14 @@ class FakeHost:
         self._open(job)
         answer, _ = self._activations(job, request)
         _note(job, "evaluate", None, request["sent"])
-        return _body(answer, {})
+        return _body(answer, self._lengths(job, request))
 
     def _train_forward(self, job: dict, seq: int, request: dict) -> bytes:
         answer, graph = self._activations(job, request)
         forward_id = f"fwd-{job['id']}-{seq}"
         job["graphs"][forward_id] = graph
         job["latest_forward"], job["latest_id"] = seq, forward_id
-        return _body(answer, {"forward_id": forward_id, "seq": str(seq)})
+        return _body(answer, {"forward_id": forward_id, "seq": str(seq)} | self._lengths(job, request))
 
     def _activations(self, job: dict, request: dict) -> tuple[dict[str, np.ndarray], dict[int, Any]]:
         texts, sets = self._texts(job, request), _chosen(request["adapters"], job["sets"])

@@ -47,6 +47,32 @@ def test_what_hosts_cut_is_counted_once(host: FakeHost, caplog: pytest.LogCaptur
     caplog.clear()
     with caplog.at_level(logging.WARNING, "blindtune"):
         tuner.predict(["the plot " * 25])
+        assert not caplog.text, "the host says that it cut nothing"
+        tuner.predict(["the plot " * 50, "the plot", "the story " * 31])
+    assert "2 of 3 texts are longer than the 60 tokens that toy takes: of those a host reads" in caplog.text
+
+
+def test_what_was_cut_in_training_is_in_the_result(host: FakeHost) -> None:
+    data = with_long()
+    result = Tuner("toy", [Client(host.url, "key")], method="lora", **SMALL | {"steps": 5}).fit(data)
+    assert result.truncated == 5 == sum(step["truncated"] for step in result.history), "an epoch is five steps"
+    assert Tuner("toy", [Client(host.url, "key")], method="lora", **SMALL).fit(sentiment(80)).truncated == 0
+
+
+def test_what_no_guess_found_is_said_after_the_training(host: FakeHost, caplog: pytest.LogCaptureFixture) -> None:
+    host.max_words = 20  # a model whose tokens are far shorter than words
+    data = Dataset(("the plot " * 15, *sentiment(79).texts), sentiment(80).labels, ("a", "b"))
+    with caplog.at_level(logging.WARNING, "blindtune"):
+        Tuner("toy", [Client(host.url, "key")], method="lora", **SMALL | {"steps": 5}).fit(data)
+    assert "some of 80 texts are longer than the 20 tokens that toy takes (read 1 times)" in caplog.text
+
+
+def test_of_a_host_that_does_not_count_it_is_guessed(host: FakeHost, caplog: pytest.LogCaptureFixture) -> None:
+    host.counts_truncated = False
+    tuner = Tuner("toy", [Client(host.url, "key")], method="lora", **SMALL)
+    with caplog.at_level(logging.WARNING, "blindtune"):
+        assert tuner.fit(sentiment(80)).truncated is None
+        tuner.predict(["the plot " * 25])
     assert "1 of 1 texts may be longer than the 60 tokens" in caplog.text
 
 
@@ -68,6 +94,17 @@ def side(host: FakeHost, folder: Path, **settings: Any) -> Tuner:
 def test_side_says_which_text_is_refused_and_what_to_do(host: FakeHost, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"the text that begins 'the story and .*max_length='chunk'"):
         side(host, tmp_path).fit(with_long())
+
+
+@pytest.mark.parametrize("settings", [{}, {"feature_dtype": "int8"}])
+def test_side_by_a_job_refuses_what_the_job_cuts(host: FakeHost, tmp_path: Path, settings: dict[str, Any]) -> None:
+    host.features.max_words = LIMIT
+    for begun in range(2):
+        folder = tmp_path / str(begun)
+        with pytest.raises(RunError, match=r"1 of the texts \d+ to \d+ in the job's file are longer than toy takes"):
+            side(host, folder, fetch="job", **settings).fit(with_long(long=1))
+        assert not host.features.results and not host.files, "nothing is left there"
+    side(host, tmp_path / "other", fetch="job", **settings).fit(sentiment(80))
 
 
 @pytest.mark.parametrize("kind", ["attentive", "pooled"])

@@ -79,6 +79,8 @@ pub struct Computed {
     pub rows: u64,
     /// Tokens that the device read.
     pub tokens: usize,
+    /// Rows that are longer than the model takes, and have lost their end.
+    pub truncated: usize,
     /// What the device took.
     pub device: Duration,
 }
@@ -97,6 +99,7 @@ impl Computed {
         }
         self.rows += rows as u64;
         self.tokens += reply.tokens;
+        self.truncated += reply.truncated;
         self.device += device;
     }
 

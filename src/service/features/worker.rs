@@ -177,7 +177,7 @@ impl Features {
         let done = run.shard(first).await?;
         let finished = Finished {
             name: format!("features.{:05}.safetensors", material.job.result_files.len() - usize::from(needs_transform)),
-            metadata: material.metadata(Some(first..first + done.rows)),
+            metadata: material.metadata(Some((first..first + done.rows, done.truncated))),
             rows: done.rows,
             tokens: done.tokens,
             device: done.device,
@@ -286,8 +286,9 @@ impl Material {
         }
     }
 
-    /// What a file's header says. The same job says the same, whenever it runs.
-    fn metadata(&self, rows: Option<Range<u64>>) -> BTreeMap<String, String> {
+    /// What a file's header says, of a shard with its rows and how many of them lost their end. The same job says the same, whenever
+    /// it runs.
+    fn metadata(&self, shard: Option<(Range<u64>, usize)>) -> BTreeMap<String, String> {
         let settings = |value: serde_json::Value| match value {
             serde_json::Value::String(word) => word,
             other => other.to_string(),
@@ -303,10 +304,11 @@ impl Material {
             ("precision", settings(serde_json::json!(precision))),
             ("blindtune", env!("CARGO_PKG_VERSION").to_owned()),
         ];
-        let rows = rows
-            .into_iter()
-            .flat_map(|rows| [("first_row", rows.start.to_string()), ("rows", (rows.end - rows.start).to_string())]);
-        rows.chain(pairs).map(|(name, value)| (name.to_owned(), value)).collect()
+        let counts = shard.into_iter().flat_map(|(rows, truncated)| {
+            [("first_row", rows.start), ("rows", rows.end - rows.start), ("truncated", truncated as u64)]
+        });
+        let counts = counts.map(|(name, count)| (name, count.to_string()));
+        counts.chain(pairs).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     fn seconds(&self, context: &Context) -> Result<i64> {

@@ -130,20 +130,24 @@ async fn a_features_job_has_the_shape_that_stock_clients_read() {
 #[tokio::test]
 async fn a_shard_says_what_it_holds_and_the_same_job_gives_the_same_bytes() {
     let world = World::new().await;
-    let file = world.file("rows.jsonl", &jsonl(20)).await;
+    let long = format!("{}\n", json!({"text": "w5 ".repeat(39)})); // with [CLS] and [SEP] 41 tokens
+    let file = world.file("rows.jsonl", &(jsonl(19) + &long)).await;
     let settings = json!({"layers": [0, 1], "tokens": "all", "dtype": "bfloat16"});
     let first = succeeded(&features_job(&world.client, &file, &settings).await).await;
     let again = succeeded(&features_job(&world.client, &file, &settings).await).await;
     let shards = contents(&world.client, &first).await;
     assert!(shards == contents(&world.client, &again).await, "the bytes differ");
     assert_ne!(files(&first), files(&again));
-    for (shard, (from, count)) in shards.iter().zip([(0, 8), (8, 8), (16, 4)]) {
+    for (shard, counts) in shards.iter().zip([[0, 8, 0], [8, 8, 0], [16, 4, 1]]) {
         let (tensors, said) = unpack(shard);
-        assert_eq!((said["first_row"].clone(), said["rows"].clone()), (from.to_string(), count.to_string()));
+        assert_eq!(
+            ["first_row", "rows", "truncated"].map(|name| said[name].clone()),
+            counts.map(|one| one.to_string())
+        );
         assert_eq!((&*said["layers"], &*said["tokens"], &*said["dtype"]), ("[0,1]", "all", "bfloat16"));
         assert_eq!((&*said["model"], &*said["precision"]), (MODEL, "float32"));
         assert_eq!(said["blindtune"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(tensors["lengths"].shape, [count]);
+        assert_eq!(tensors["lengths"].shape, [counts[1]]);
         assert_eq!(tensors["hidden.0"].dtype, Dtype::BF16);
     }
 }

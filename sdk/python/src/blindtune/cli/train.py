@@ -145,6 +145,8 @@ def _print_report(report: dict[str, Any], leak: str, verbose: bool) -> None:
     else:
         print(f"training accuracy {fit['accuracy']:.3f} over the last steps, loss {fit['loss']:.3f}")
     print(f"{fit['bytes_up'] / 1e6:.1f} MB sent, {fit['bytes_down'] / 1e6:.1f} MB received, {fit['retries']} retries")
+    if fit["truncated"]:
+        print(f"{fit['truncated']} times a text was read without its end, since it is longer than the model takes")
     if verbose and report["jobs"]:
         print(f"smallest |h| {fit['norm_ratio']:.2f} of the backbone's, adapters sha256 {fit['adapter_sha256'][:16]}")
     print(leak)

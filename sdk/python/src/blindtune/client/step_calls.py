@@ -39,6 +39,12 @@ class StepAnswer:
     tensors: dict[str, AnyArray]
     metadata: dict[str, str]
 
+    @property
+    def truncated(self) -> int | None:
+        """How many texts lost their end on the host; `None` of a host before 0.3, which does not say."""
+        count = self.metadata.get("truncated")
+        return None if count is None else int(count)
+
 
 def step_answer(body: bytes) -> StepAnswer:
     """Safetensors, or a JSON object of scalars where there are no tensors: a backward under host custody.

@@ -23,7 +23,7 @@ from ..arrays import AnyArray, decode
 from ..client import Client, LiveJob
 from ..client.step_calls import Text
 from ..data.chunks import upload_bytes
-from ..errors import BlindtuneError, NotFoundError, RunError
+from ..errors import BlindtuneError, ConflictError, NotFoundError, RunError
 from .bounds import explained
 from .download import FeatureSource, download, taps_of
 from .store import FeatureStore
@@ -199,6 +199,7 @@ class _Following:
             self.is_whole = False
             return False
         if "first_row" in about:
+            self._check_lengths(about)
             self._take_shard(tensors, int(about["first_row"]), int(about["rows"]))
             return True
         if self.source.transform is None and self.source.of_job:
@@ -206,6 +207,30 @@ class _Following:
             self.place.keep(transform)
             self.source = replace(self.source, transform=transform)
         return False
+
+    def _check_lengths(self, about: Mapping[str, str]) -> None:
+        """A job cuts texts that calls refuse, so that a run would predict by more of them than it was trained on."""
+        if not int(about.get("truncated", "0")):
+            return
+        client, first = self.source.client, int(about["first_row"])
+        texts = f"{about['truncated']} of the texts {first + 1} to {first + int(about['rows'])} in the job's file"
+        with suppress(BlindtuneError):
+            self._remove()
+        told = f"{client.host}: features job {self.work.job_id}: {texts} are longer than {self.source.model} takes"
+        raise RunError(
+            f"{told}, and would lose their end. Shorten them; max_length='chunk', without fetch, feature_dtype and "
+            "project, reads them in overlapping pieces"
+        )
+
+    def _remove(self) -> None:
+        """The job, its files and the note of it: nobody will ask for them."""
+        client = self.source.client
+        self.place.note.unlink(missing_ok=True)
+        with suppress(ConflictError):  # over by itself
+            client.jobs.cancel(self.work.job_id)
+        for file_id in (*client.jobs.retrieve(self.work.job_id).result_files, self.work.file_id):
+            with suppress(NotFoundError):
+                client.files.delete(file_id)
 
     def _take_shard(self, tensors: Mapping[str, AnyArray], first: int, count: int) -> None:
         """The texts of one file; what the store has of them is left as it is."""

@@ -41,6 +41,8 @@ class FitResult:
     """After which step the state that predicts was learned, where `eval_every` chose it."""
     stopped: bool = False
     """Whether `patience` ended the training before its last step."""
+    truncated: int | None = 0
+    """Texts that lost their end on a host, counted in each step that read them; `None` where a host does not say."""
     dev_scores: dict[str, float] | None = None
     """The scores on the dev rows of what predicts."""
     history: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
@@ -74,6 +76,12 @@ def result_of(run: Run, steps: Sequence[Mapping[str, Any]], seconds: float) -> F
         norm_ratio=min(now / start for now, start in norms),
         best_step=None if run.best is None else run.best.step,
         stopped=run.stopped,
+        truncated=_sum([record.get("truncated") for record in steps]),
         history=tuple(steps),
         dev=tuple(run.folder.dev()),
     )
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

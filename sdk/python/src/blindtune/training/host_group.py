@@ -130,6 +130,8 @@ class HostGroup:
     def __init__(self, links: list[HostLink], placement: Placement | None = None) -> None:
         self.links = links
         self.placement: Placement = placement or Together(len(links))
+        self.truncated: int | None = 0
+        """Texts that lost their end, counted each time the hosts read them; `None` where a host does not say."""
         self._pool = ThreadPoolExecutor(max_workers=len(links), thread_name_prefix="blindtune-host")
 
     def forward(self, rows: I64, thetas: Sequence[F32], base: bool, step: int = 0) -> tuple[list[F32], F32 | None]:
@@ -195,18 +197,29 @@ class HostGroup:
         all_traffic = [link.client.traffic for link in self.links]
         return sum(t.up for t in all_traffic), sum(t.down for t in all_traffic), sum(t.retries for t in all_traffic)
 
+    def truncated_since(self, before: int | None) -> int | None:
+        """How many texts lost their end since `truncated` was that."""
+        return None if before is None or self.truncated is None else self.truncated - before
+
     def close(self) -> None:
         """Stop the threads; the clients stay open."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _activations(self, answers: Mapping[int, StepAnswer], sets: int) -> list[F32]:
         """h_i of the first host that runs set i; others that run it must have computed the same."""
+        self._count_truncated(answers)
         found: dict[int, F32] = {}
         for k, answer in answers.items():
             for own, i in enumerate(self.placement.sets(k, sets)):
                 h = answer.tensors[f"h.{own}"]
                 _check_agreement(found.setdefault(i, h), h, self.links[k].client.host)
         return [found[i] for i in range(sets)]
+
+    def _count_truncated(self, answers: Mapping[int, StepAnswer]) -> None:
+        """All hosts read the same texts."""
+        counts = [answer.truncated for answer in answers.values()]
+        known = [count for count in (self.truncated, *counts) if count is not None]
+        self.truncated = known[0] + max(known[1:]) if len(known) == 1 + len(counts) else None
 
     def _each(self, work: Callable[[int], T], hosts: Sequence[int] | None = None) -> dict[int, T]:
         """`work` on each of `hosts` (all by default), by host. All are done or have failed before this returns."""

@@ -1,13 +1,13 @@
-"""Texts that are longer than a backbone takes: counted at home before a host cuts them without a word.
+"""Texts that are longer than a backbone takes: guessed at home before they travel, counted by the hosts that cut them.
 
-Owns: the count, and the sentence. Must never: know a label, or let anything but texts decide what a host is asked.
+Owns: the guess, and the sentences. Must never: know a label, or let anything but texts decide what a host is asked.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar, cast
 
 from ..client import Client
 from ..data import Text
@@ -22,10 +22,23 @@ TOKENS_PER_WORD = 1.6
 """From so many on a text of fewer words than the limit may still be too long."""
 SHOWN = 60
 
+T = TypeVar("T")
+
 
 def words(text: Text) -> int:
     """A word is one token or more, whatever the tokenizer."""
     return sum(len(part.split()) for part in ([text] if isinstance(text, str) else text))
+
+
+class Counting(Protocol):
+    """Hosts that say how many texts they cut: `HostGroup`."""
+
+    @property
+    def truncated(self) -> int | None:
+        """Of all texts that were read so far; `None` where a host does not say."""
+
+    def truncated_since(self, before: int | None) -> int | None:
+        """Of those that were read since `truncated` was that."""
 
 
 class LongTexts:
@@ -46,23 +59,47 @@ class LongTexts:
         if self.max_length == "error":
             surely += [text for text in perhaps if self._is_refused(text)]
             if surely:
-                told = f"{len(surely)} of {len(texts)} texts are longer than the {limit} tokens that {self.model} takes"
+                told = f"{len(surely)} of {len(texts)} texts are {self._longer}"
                 raise RunError(f"{told}; the first begins {_start(surely[0])}. Shorten them, or {CHUNK}")
             return
         if surely or perhaps:
             self._say(len(surely), len(perhaps), len(texts))
 
+    def watched(self, hosts: Counting, texts: Sequence[Text], read: Callable[[], T]) -> T:
+        """What `read` gives. Of texts that hosts cut it warns, with their count; or long ones are refused before."""
+        if self.max_length == "error":
+            self.check(texts)
+        before = hosts.truncated
+        found = read()
+        count = hosts.truncated_since(before)
+        if count is None:
+            self.check(texts)
+        elif count:
+            self._warn(f"{count} of {len(texts)} texts are {self._longer}")
+        return found
+
+    def after_training(self, count: int | None, rows: int) -> None:
+        """Say that a training read texts without their end, where the guess before it found none that are long."""
+        if count and not self._said:
+            self._warn(f"some of {rows} texts are {self._longer} (read {count} times)")
+
     def _say(self, surely: int, perhaps: int, count: int) -> None:
-        takes = f"longer than the {self._limit} tokens that {self.model} takes"
         if surely:
             more = f", and {perhaps} more may be" if perhaps else ""
-            found = f"{surely} of {count} texts are {takes}{more}"
+            found = f"{surely} of {count} texts are {self._longer}{more}"
         else:
-            found = f"{perhaps} of {count} texts may be {takes}"
+            found = f"{perhaps} of {count} texts may be {self._longer}"
+        self._warn(found)
+
+    def _warn(self, found: str) -> None:
         told = f"{found}: of those a host reads the beginning and leaves the rest out. {REFUSE}; {CHUNK}"
         if told not in self._said:
             self._said.add(told)
             log.warning("%s", told)
+
+    @property
+    def _longer(self) -> str:
+        return f"longer than the {self._known_limit()} tokens that {self.model} takes"
 
     def _known_limit(self) -> int:
         if self._limit is None:

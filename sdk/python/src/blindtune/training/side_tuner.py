@@ -106,6 +106,7 @@ class SideTuner(Tuner, method="side"):
             retries=retries,
             adapter_sha256=sha256(list(self._trained().parameters.values())),
             norm_ratio=1.0,
+            truncated=None if self.settings.fetch == "job" else 0,  # calls are refused where a text is too long
             dev_scores=None if watched is None else self._scores(*watched),
             history=tuple(self.folder.steps()),
             dev=tuple(self.folder.dev()),

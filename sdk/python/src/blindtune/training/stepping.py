@@ -150,7 +150,7 @@ class Stepping:
 
     def _step(self, rows: I64, labels: TrainingLabels) -> dict[str, Any]:
         run, started = self.run, time.monotonic()
-        before = run.group.traffic()
+        before, cut = run.group.traffic(), run.group.truncated
         base: F32 | None = None
         if self.frozen is not None:
             activations = [self.frozen[rows]]
@@ -185,6 +185,7 @@ class Stepping:
                 "bytes_up": up,
                 "bytes_down": down,
                 "retries": retries,
+                "truncated": run.group.truncated_since(cut),
                 "seconds": round(time.monotonic() - started, 4),
             }
             self.folder.record_step(record)

@@ -213,6 +213,7 @@ class Tuner(Deciding):
         rows = None if dev is None else self._dev_rows(dev, run.frozen and unfinished)
         Stepping(run, labels, batches.rows, frozen, rows, callbacks).go(self.progress)
         result = result_of(run, self.folder.steps(), time.monotonic() - started)
+        self._long.after_training(result.truncated, len(mine))
         return result if rows is None else replace(result, dev_scores=rows.final)
 
     def _dev_rows(self, dev: Dataset, ask_now: bool) -> DevRows:
@@ -283,8 +284,7 @@ class Tuner(Deciding):
         run = self._ready()
         order = secret_order(texts, run.secret)
         ordered = [texts[int(row)] for row in order]
-        self._long.check(ordered)
-        found = run.evaluate(ordered, base or run.frozen)
+        found = self._long.watched(run.group, ordered, lambda: run.evaluate(ordered, base or run.frozen))
         back = np.argsort(order)
         names = ["h.base"] if run.frozen else [f"h.{i}" for i in range(self.settings.sets)]
         return [found[name][back] for name in names], found["h.base"][back] if base else None
