@@ -25,12 +25,12 @@ def statuses(host: RealHost) -> list[str]:
 
 
 def look(host: RealHost, run: Path, *texts: str) -> str:
-    """What another process predicts."""
+    """What another process predicts, and what it says to that."""
     command = [sys.executable, "-c", LOOK, str(run), *texts]
     environment = os.environ | {"BLINDTUNE_API_KEY": host.api_key}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def test_processes_beyond_the_limit_leave_no_job_and_say_the_same(own_host: RealHost, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_processes_beyond_the_limit_leave_no_job_and_say_the_same(own_host: Real
     exported = load_export(tmp_path / "out", own_host.client())
     np.testing.assert_allclose(exported.predict_proba(TEXTS), before, atol=1e-4)
     assert statuses(own_host) == ["succeeded"]
-    look(own_host, tmp_path / "run", LONG)
+    assert "1 of 1 texts are longer than the 512 tokens that" in look(own_host, tmp_path / "run", LONG)
     assert statuses(own_host) == ["cancelled", "succeeded"], "a text longer than the model takes needs a job"
     own_host.client().models.delete(str(names[0]))
     assert look(own_host, tmp_path / "run", *TEXTS) in said
