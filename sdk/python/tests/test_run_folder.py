@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,15 @@ def test_a_folder_that_another_process_trains_in_is_refused_until_that_is_killed
         pass
 
 
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Of a process that `nohup` or a shell's `&` began, SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 @pytest.mark.parametrize(
     ("place", "name", "done"),
     [(PrivateBackprop, "forward", 2), (PrivateBackprop, "backward", 2), (Updates, "add", 3)],
