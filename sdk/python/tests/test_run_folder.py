@@ -67,7 +67,7 @@ def test_a_folder_that_another_process_trains_in_is_refused_until_that_is_killed
 
 @pytest.fixture
 def ctrl_c_is_heard() -> Iterator[None]:
-    """Of a process that `nohup` or a shell's `&` began, SIGINT is ignored."""
+    """A shell without job control has it ignored by what it begins with `&`."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
