@@ -135,7 +135,7 @@ def test_predictions_and_reports_go_by_it_wherever_the_run_goes(
     chosen = found.of_labels[0]
     assert chosen.recall == 1.0 and "too good" in str(found)
     said = ["negative" if p >= chosen.value else "positive" for p in tuner.predict_proba(test.texts)[:, 0]]
-    assert tuner.predict(test.texts) == said
+    assert tuner.predict(test.texts) == said == tuner.predict_with_proba(test.texts)[0]
     report, right = tuner.report(test), [test.label_names[k] for k in test.labels]
     assert report.confusion is not None and report.confusion[0, 0] == sum(
         a == b == "negative" for a, b in zip(said, right, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from conftest import sentiment
 from fake_host import FakeHost
 
 from blindtune import Client, Tuner
+from blindtune.cli import main
 from blindtune.export import load_export
 
 TEXTS = ["good lovely film", "awful dull plot", "the music"]
@@ -47,6 +49,22 @@ def test_a_finished_run_is_asked_without_a_job(fake_host: FakeHost, tmp_path: Pa
     assert states(fake_host) == ["succeeded"]
     again.audit(sentiment(40, seed=1), quick=True)
     assert set(states(fake_host)[1:]) <= {"cancelled"}, "the attack on updates asks by a job of its own"
+
+
+def test_labels_and_their_probabilities_are_asked_for_at_once(
+    fake_host: FakeHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuner, before = finished(fake_host, tmp_path / "run")
+    names, found = tuner.predict_with_proba(TEXTS)
+    assert names == tuner.predict(TEXTS)
+    np.testing.assert_allclose(found, before, atol=1e-6)
+    fake_host.seen.clear()
+    words = [word for text in TEXTS for word in ("--text", text)]
+    assert main(["predict", "--run", str(tmp_path / "run"), *words, "--json"]) == 0
+    assert [path for _, path, _ in fake_host.seen].count("/v1/activations") == 1
+    said = json.loads(capsys.readouterr().out)
+    assert [one["label"] for one in said] == names
+    np.testing.assert_allclose([one["probability"] for one in said], found.max(axis=1), atol=1e-6)
 
 
 def test_what_has_to_be_opened_is_closed(fake_host: FakeHost, fake_hosts: Any, tmp_path: Path) -> None:

@@ -135,9 +135,9 @@ def _predicted(tuner: Tuner, texts: Sequence[Text]) -> list[dict[str, Any]]:
         return [{"value": float(value)} for value in tuner.predict_values(texts)]
     if tuner.task == "tokens":
         return [{"spans": [asdict(span) for span in spans]} for spans in tuner.predict(texts)]
-    names = tuner.predict(texts)
+    names, chances = tuner.predict_with_proba(texts)
     place = {name: k for k, name in enumerate(tuner.label_names)}
-    pairs = zip(names, tuner.predict_proba(texts), strict=True)
+    pairs = zip(names, chances, strict=True)
     if tuner.task == "multilabel":
         return [{"labels": list(many), "probabilities": [float(row[place[n]]) for n in many]} for many, row in pairs]
     return [{"label": name, "probability": float(row[place[name]])} for name, row in pairs]

@@ -272,6 +272,12 @@ class Tuner(Deciding):
         """
         return self._calibrated().with_probabilities().probabilities(self._inputs(texts))
 
+    def predict_with_proba(self, texts: Sequence[Text]) -> tuple[list[Any], F32]:
+        """What `predict` and `predict_proba` give, of one reading of the texts instead of two."""
+        deciding, calibrated = self._deciding().with_answers(), self._calibrated().with_probabilities()
+        inputs = self._inputs(texts)
+        return deciding.answers(inputs, self.label_names), calibrated.probabilities(inputs)
+
     def predict_values(self, texts: Sequence[Text]) -> F32:
         """Predicted values [N] of a regression."""
         return self._trained().with_values().values(self._inputs(texts))
