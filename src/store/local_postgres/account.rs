@@ -85,6 +85,11 @@ impl Account {
     }
 }
 
+/// A program that could not even be begun: the system's words alone do not say which.
+pub(super) fn cannot_run(program: impl AsRef<Path>, error: &std::io::Error) -> StoreError {
+    StoreError::broken(format!("{} cannot be run: {error}", program.as_ref().display()))
+}
+
 /// User id, group id and name of an account in the text of `/etc/passwd`.
 fn passwd_entry(accounts: &str, name: &str) -> Option<(u32, u32, String)> {
     let mut fields = accounts.lines().map(|line| line.split(':')).find(|fields| fields.clone().next() == Some(name))?;

@@ -16,6 +16,7 @@ use url::form_urlencoded;
 use crate::store::error::Result;
 use crate::store::error::StoreError;
 use crate::store::local_postgres::account::Account;
+use crate::store::local_postgres::account::cannot_run;
 use crate::store::local_postgres::binaries;
 use crate::store::local_postgres::place;
 use crate::store::local_postgres::process::PidFile;
@@ -103,13 +104,14 @@ impl Cluster {
             std::fs::remove_dir_all(&staged)?;
         }
         tracing::info!("making a private Postgres in {}", self.home.display());
-        let mut initdb = self.account.command(self.bin.join("initdb"));
+        let program = self.bin.join("initdb");
+        let mut initdb = self.account.command(&program);
         initdb.arg("-D").arg(&staged);
         initdb.args(["-U", NAME, "-E", "UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject"]);
         if !self.durable {
             initdb.arg("--no-sync");
         }
-        let output = initdb.output().await?;
+        let output = initdb.output().await.map_err(|error| cannot_run(program, &error))?;
         if !output.status.success() {
             return Err(StoreError::broken(format!("initdb: {}", String::from_utf8_lossy(&output.stderr).trim())));
         }
@@ -179,13 +181,15 @@ impl Cluster {
         if log.metadata()?.len() > LOG_BYTES {
             log.set_len(0)?;
         }
-        let mut postgres = self.account.command(self.bin.join("postgres"));
+        let program = self.bin.join("postgres");
+        let mut postgres = self.account.command(&program);
         postgres.arg("-D").arg(&self.data).arg("-k").arg(&self.sockets);
         postgres.args(["-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c", "log_timezone=UTC"]);
         if !self.durable {
             postgres.args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off"]);
         }
-        Ok(postgres.stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log)).spawn()?)
+        let begun = postgres.stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log)).spawn();
+        begun.map_err(|error| cannot_run(program, &error))
     }
 
     /// Removes what lies outside the home folder, once Postgres is down.

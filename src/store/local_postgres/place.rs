@@ -13,6 +13,7 @@ use sha2::Sha256;
 use crate::store::error::Result;
 use crate::store::error::StoreError;
 use crate::store::local_postgres::account::Account;
+use crate::store::local_postgres::account::cannot_run;
 
 /// Survives a restart of the machine, and everyone can reach it.
 const REACHABLE: &str = "/var/tmp";
@@ -89,7 +90,8 @@ async fn copy_install(install: &Path, copy: &Path) -> Result<()> {
 }
 
 async fn run(program: &str, arguments: &[&std::ffi::OsStr]) -> Result<()> {
-    let output = tokio::process::Command::new(program).args(arguments).output().await?;
+    let output = tokio::process::Command::new(program).args(arguments).output().await;
+    let output = output.map_err(|error| cannot_run(program, &error))?;
     if !output.status.success() {
         return Err(StoreError::broken(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())));
     }
@@ -151,6 +153,12 @@ mod tests {
         assert!(owned_folder(&folder, 0o700, None).is_ok(), "one's own folder is used again");
         assert_eq!(std::fs::metadata(&folder)?.mode() & 0o777, 0o700);
         Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_named() {
+        let error = run("no-such-cp", &[]).await.expect_err("there is none");
+        assert!(error.to_string().contains("no-such-cp cannot be run: "), "{error}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::store::error::Result;
 use crate::store::local_postgres::account::Account;
+use crate::store::local_postgres::account::cannot_run;
 use crate::store::local_postgres::settings::POLL;
 
 /// How long a shutdown in good order may take; it writes a checkpoint.
@@ -105,7 +106,8 @@ impl Running {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()?;
+            .spawn()
+            .map_err(|error| cannot_run("/bin/sh", &error))?;
         Ok(Self { account: account.clone(), data: data.to_owned(), pid, child, watchdog })
     }
 
