@@ -11,7 +11,7 @@ TRY_RELEASE := release=$$(scripts/release.sh) && cd tests/release && RELEASE="$$
 RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 
-.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
+.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ test-release: build # the development build, laid out as a release, where there 
 
 test-portable: setup ## the numeric tests as other processors run them, with 1 and 2 threads (ROWS="blas onednn-AVX2" for some; SHORT=1)
 	@python3 scripts/portable.py $(ROWS)
+
+test-luck: build ## the SDK's tests under ROUNDS=12 secrets: which of their verdicts are nearer to a constant than four deviations (TESTS=... for some)
+	@$(PYTHON) scripts/luck.py
 
 test-dist: setup ## the SDK's wheel and sdist in clean environments, on each Python from 3.10 to 3.13 that is here
 	@scripts/test-dist.sh
