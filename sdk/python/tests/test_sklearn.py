@@ -92,6 +92,7 @@ def test_no_label_travels(fake_host: FakeHost) -> None:
         assert b"positive" not in body and b"negative" not in body
 
 
+@pytest.mark.drops_objects
 def test_what_is_dropped_leaves_no_open_job(fake_host: FakeHost) -> None:
     texts, names = texts_and_names(64)
     model = PrivateClassifier("toy", [Client(fake_host.url, "key")], **(SMALL | {"steps": 2})).fit(texts, names)

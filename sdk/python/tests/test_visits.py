@@ -67,6 +67,7 @@ def test_labels_and_their_probabilities_are_asked_for_at_once(
     np.testing.assert_allclose([one["probability"] for one in said], found.max(axis=1), atol=1e-6)
 
 
+@pytest.mark.drops_objects
 def test_what_has_to_be_opened_is_closed(fake_host: FakeHost, fake_hosts: Any, tmp_path: Path) -> None:
     tuner, before = finished(fake_host, tmp_path / "run")
     fake_host.max_words = 2

@@ -84,9 +84,16 @@ pub async fn apply(
     let job = jobs::get(connection, job.project, job.id).await?.ok_or_else(|| missing(job.id))?;
     let level = if next == JobState::Failed { Level::Error } else { Level::Info };
     let data = json!({"status": next.as_str()});
-    note_with(connection, &job, level, &format!("Fine-tuning job is {next}"), Some(&data)).await?;
+    note_with(connection, &job, level, &told(&job), Some(&data)).await?;
     webhooks::announce(connection, &job).await?;
     Ok(job)
+}
+
+/// The state in words. Who waits for a job as elsewhere is told that this one does not train by itself.
+fn told(job: &JobRow) -> String {
+    let waits = job.status == JobState::Running && job.features.is_none();
+    let for_whom = if waits { ": it trains by the calls of its client, which has the labels" } else { "" };
+    format!("Fine-tuning job is {}{for_whom}", job.status)
 }
 
 /// What the event would make of a job, for "it cannot be ...".
