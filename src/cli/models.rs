@@ -25,6 +25,11 @@ pub enum ModelsCommand {
     },
     /// List the backbones
     List,
+    /// Offer a backbone no longer; its files stay. Refused while jobs or fine-tuned models need it
+    Remove {
+        /// Name that clients use
+        name: String,
+    },
 }
 
 impl ModelsCommand {
@@ -52,6 +57,10 @@ impl ModelsCommand {
                     "{}: {}, {} parameters, activations of width {}, at most {} tokens",
                     model.name, model.family, model.parameters, model.hidden_size, model.max_tokens
                 );
+            }
+            Self::Remove { name } => {
+                admin.backbones.remove(&name).await?;
+                println!("{name} is offered no longer; its files stay where they are");
             }
             Self::List => {
                 let models = admin.backbones.list().await?;

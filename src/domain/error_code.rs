@@ -199,8 +199,9 @@ error_codes! {
     JobElsewhere = "job_elsewhere": Unavailable,
     RequestInProgress = "request_in_progress": Unavailable,
     TooManyStreams = "too_many_streams": Unavailable,
-    // Said by `blindtuned models add`, never over HTTP.
+    // Said by `blindtuned models`, never over HTTP.
     FolderMissing = "folder_missing": Invalid,
+    ModelInUse = "model_in_use": Conflict,
 }
 
 impl fmt::Display for ErrorCode {

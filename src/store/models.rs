@@ -190,7 +190,36 @@ pub async fn insert_tuned(conn: &mut Connection, model: &TunedModel<'_>) -> Resu
     Ok(row)
 }
 
-/// Withdraws the project's fine-tuned model. `false` when the project has none of that name; a backbone is never deleted.
+/// A backbone that is to be withdrawn, and who needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BaseUse {
+    pub id: Uuid,
+    /// Jobs that are not over.
+    pub open_jobs: i64,
+    /// Fine-tuned models that were not deleted.
+    pub tuned: i64,
+}
+
+/// The use of the backbone of that name; until the transaction ends nobody makes a job or a model of it.
+pub async fn base_use(conn: &mut Connection, name: &str) -> Result<Option<BaseUse>> {
+    let found = sqlx::query_as!(
+        BaseUse,
+        r#"select id,
+               (select count(*) from jobs where model_id = models.id and finished_at is null) as "open_jobs!",
+               (select count(*) from models t where t.base_model_id = models.id and t.deleted_at is null) as "tuned!"
+           from models where name = $1 and project_id is null and deleted_at is null for update"#,
+        name,
+    );
+    Ok(found.fetch_optional(conn).await?)
+}
+
+/// Withdraws a backbone; what is over keeps its row.
+pub async fn delete_base(conn: &mut Connection, id: Uuid) -> Result<()> {
+    sqlx::query!("update models set deleted_at = now() where id = $1 and project_id is null", id).execute(conn).await?;
+    Ok(())
+}
+
+/// Withdraws the project's fine-tuned model. `false` when the project has none of that name; a backbone is none of its own.
 pub async fn delete_tuned(conn: &mut Connection, project: ProjectId, name: &str) -> Result<bool> {
     let done = sqlx::query!(
         "update models set deleted_at = now() where project_id = $1 and name = $2 and deleted_at is null",

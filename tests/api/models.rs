@@ -4,6 +4,9 @@ use serde_json::json;
 use crate::world::MODEL;
 use crate::world::SLASHED;
 use crate::world::World;
+use crate::world::write_model;
+
+const LENT: &str = "lent";
 
 #[tokio::test]
 async fn backbones_are_listed_with_their_sizes() {
@@ -42,6 +45,36 @@ async fn a_backbone_cannot_be_deleted_by_a_project() {
     world.client.delete(&format!("/v1/models/{MODEL}")).await.refused(403, "forbidden");
     world.client.get(&format!("/v1/models/{MODEL}")).await.ok();
     world.client.delete("/v1/models/none").await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn an_operator_withdraws_a_backbone_that_nobody_needs() {
+    let world = World::new().await;
+    let folder = world.host.scratch("lent");
+    write_model(&folder, "bert-gelu-cls");
+    world.host.add_model(&folder, LENT).await;
+    let remove = async || {
+        let output = world.host.cli(&["models", "remove", LENT]).await;
+        let said = [&output.stdout[..], &output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let mut open = world.job_with(json!({"model": LENT})).await;
+    let (done, said) = remove().await;
+    assert!(!done && said.contains("needed by 1 jobs that are not over and 0 fine-tuned models"), "{said}");
+    open.step_ok().await;
+    let tuned = open.verb("complete").await.ok_json()["fine_tuned_model"].as_str().expect("a name").to_owned();
+    let (done, said) = remove().await;
+    assert!(!done && said.contains("0 jobs that are not over and 1 fine-tuned models"), "{said}");
+    world.client.delete(&format!("/v1/models/{tuned}")).await.ok();
+    let (done, said) = remove().await;
+    assert!(done && said.contains("offered no longer"), "{said}");
+    world.client.get(&format!("/v1/models/{LENT}")).await.refused(404, "not_found");
+    world.client.post("/v1/fine_tuning/jobs", &json!({"model": LENT})).await.refused(404, "not_found");
+    assert_eq!(open.view().await["model"], LENT, "what is over stays");
+    let (done, said) = remove().await;
+    assert!(!done && said.contains("No such backbone"), "{said}");
+    world.host.add_model(&folder, LENT).await;
+    world.client.get(&format!("/v1/models/{LENT}")).await.ok();
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Backbones, for the operator. Owns adding and listing them; weights are safetensors files of the operator's choice, and a client
+//! Backbones, for the operator. Owns adding, listing and withdrawing them; weights are safetensors files of the operator's choice, and a client
 //! can never name a path or an address. Must never need a device: the command line works beside a running host.
 
 use std::path::Path;
@@ -9,6 +9,8 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::ProjectId;
 use crate::engine::inspect;
 use crate::service::context::Result;
+use crate::service::context::begin;
+use crate::service::context::commit;
 use crate::service::context::connection;
 use crate::service::error::ServiceError;
 use crate::store::Pool;
@@ -48,6 +50,24 @@ impl Backbones {
             owned_by: "blindtune",
         };
         Ok(models::upsert_base(&mut *connection(&self.0).await?, &new).await?)
+    }
+
+    /// Withdraws the backbone of that name: nobody begins anything with it from then on. Refused while jobs that are not over, or
+    /// fine-tuned models, need it. Its files are the operator's, and stay.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        let mut transaction = begin(&self.0).await?;
+        let found = models::base_use(&mut transaction, name).await?;
+        let found = found.ok_or_else(|| ServiceError::not_found("backbone", name).at("name"))?;
+        if found.open_jobs + found.tuned > 0 {
+            let message = format!(
+                "'{name}' is needed by {} jobs that are not over and {} fine-tuned models. Cancel or complete the jobs and delete the \
+                 models, or let their projects do it.",
+                found.open_jobs, found.tuned
+            );
+            return Err(ServiceError::new(ErrorCode::ModelInUse, message).at("name"));
+        }
+        models::delete_base(&mut transaction, found.id).await?;
+        commit(transaction).await
     }
 
     /// All backbones.
