@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 NUMBER = r"(?:np\.\w+\()?(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\)?"
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 COMPARED = re.compile(rf"(?<![\w.]){NUMBER} (<=|>=|<|>) (?={NUMBER}(?![\w.]))")
 
 
@@ -40,7 +41,7 @@ def margins(explanation: str) -> Iterator[float]:
 
     Of a chain such as `a < b < c` pytest says the last alone.
     """
-    for found in COMPARED.finditer(explanation.partition("\n")[0]):
+    for found in COMPARED.finditer(QUOTED.sub("''", explanation.partition("\n")[0])):
         left, sign, right = float(found[1]), found[2], float(found[3])
         yield left - right if sign.startswith(">") else right - left
 

@@ -29,7 +29,7 @@ def test_it():
         ("(np.float64(0.75) <= 0.5 and 2 < 3)", [-0.25, 1.0]),
         ("0 < 1.5 < 2", [1.5, 0.5]),
         ("1e-05 < 0.1", [0.1 - 1e-05]),
-        ("'h0' < 'h1' and x1 < 2 and 3 < y", []),
+        ("'h0' < 'h1' and x1 < 2 and 3 < y and 'leak 0.8 > 0.6' in said", []),
     ],
 )
 def test_numbers_are_read_from_pytests_words(explanation: str, expected: list[float]) -> None:
