@@ -74,9 +74,12 @@ def test_a_weaker_method_trains_on_two_hosts_where_it_is_accepted(hosts: list[Re
         assert job.status == "succeeded", job
         said = [event.message for event in client.fine_tuning.jobs.list_events(job.id, limit=100)]
         assert any(message.startswith("Protection of the labels: hurdle") for message in said), said
+        (result,) = [message for message in said if message.startswith("result: ")]
         users = [row["messages"][0]["content"] for row in chats(20, 1)]
         answers = client.completions.create(model=job.fine_tuned_model, prompt=users).choices
         assert {one.text for one in answers} <= {"no", "yes"} and len(answers) == 20
+    # Sixteen rows held out decide: p3eft wins nearly always, and what lost is given up.
+    over = "succeeded" if result.startswith("result: p3eft") else "cancelled"
     for host, known in zip(hosts, before, strict=True):
         (one,) = [job for job in host.client().jobs.list() if job.id not in known]
-        assert (one.status, one.protection) == ("succeeded", "hurdle"), "each host has its share, and none is left open"
+        assert (one.status, one.protection) == (over, "hurdle"), "each host has its share, and none is left open"
