@@ -53,5 +53,6 @@ def test_labels_come_back_from_two_adapter_values(hosts: list[RealHost], optimiz
     found = attack(hosts[0], steps, optimizer=optimizer, lr=lr, weight_decay=DECAY, batch_size=16)
     best = found["host0/set0/low-rank"]
     assert best.score >= 0.95
-    assert best.control <= 0.75
+    # The best matching of 16 rows by chance: 0.63 on average over secrets, with a deviation of 0.036.
+    assert best.control <= 0.8
     assert found.keys() == {f"host0/set0/{name}" for name in ("product", "lsqr", "low-rank")}
