@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CODES = ROOT / "src/domain/error_code.rs"
-# Said by `blindtuned models add`, never over HTTP.
+# Said by `blindtuned models`, never over HTTP.
 OF_THE_OPERATOR = {"folder_missing", "model_in_use"}
 
 

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from blindtune.data import Dataset
 from blindtune.private.secret import SecretStream
+from blindtune.training.run_folder import RunFolder
 
 GOOD = ["good", "great", "fine", "lovely", "warm", "bright", "clever", "moving"]
 BAD = ["bad", "awful", "dull", "bleak", "cold", "dreary", "clumsy", "hollow"]
@@ -84,6 +85,12 @@ def own_host() -> Iterator[RealHost]:
 @pytest.fixture
 def secret() -> SecretStream:
     return SecretStream(b"a secret for tests")
+
+
+def same_secret(folder: Path) -> Path:
+    """A run folder under one secret, for what another secret may decide otherwise."""
+    RunFolder(folder).write("secret", b"5e" * 32)
+    return folder
 
 
 def sentiment(count: int, seed: int = 0) -> Dataset:

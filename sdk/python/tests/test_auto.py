@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import sentiment
+from conftest import same_secret, sentiment
 from fake_host import FakeHost, Fault
 
 from blindtune import ApiError, Client, Dataset, RunError, SettingsError, Tuner
@@ -83,16 +83,17 @@ def test_without_acceptance_it_stays_with_side_and_says_what_could_be_tried(
 def test_what_is_accepted_is_tried_and_the_better_is_the_result(
     client: Client, fake_host: FakeHost, tmp_path: Path
 ) -> None:
-    tuner = fitted(client, tmp_path, unsure(1000), **POOR, **(MORE | {"steps": 240}), label_epsilon=3.0)
+    tuner = fitted(client, same_secret(tmp_path), unsure(1000), **POOR, **(MORE | {"steps": 240}), label_epsilon=3.0)
     scores = {one.method: one.score for one in tuner.decision.tried}
     classes = [one.protection for one in tuner.decision.candidates]
     assert list(scores) == ["side", "lora", "p3eft"] and classes == ["blind", "bounded", "hurdle"]
     best = tuner.decision.chosen.method
-    assert scores[best] == max(scores.values())
+    assert best != "side" and scores[best] == max(scores.values())
     assert [fake_host.jobs[job]["protection"] for job in fake_host.jobs] == ["bounded", "hurdle"]
     summary = tuner.summary()
     assert summary["protection"] == "hurdle" and summary["decision"]["chosen"] == best
     assert json.loads(json.dumps(summary["decision"]))["candidates"][2]["score"] == scores["p3eft"]
+    assert tuner.evaluate(sentiment(300, seed=1))["accuracy"] > 0.8
     winner, fresh = Tuner.load(tmp_path / best, [client], progress=False), sentiment(60, seed=3)
     np.testing.assert_array_equal(tuner.predict_proba(fresh.texts), winner.predict_proba(fresh.texts))
 
@@ -179,11 +180,6 @@ def test_several_labels_are_sides_alone(client: Client, fake_host: FakeHost) -> 
 
 
 # Its folder.
-
-
-def same_secret(folder: Path) -> Path:
-    RunFolder(folder).write("secret", b"5e" * 32)
-    return folder
 
 
 def outcome(tuner: AutoTuner) -> tuple[str, list[tuple[Any, ...]]]:
@@ -356,21 +352,18 @@ def test_the_shell_says_what_was_tried_and_what_could_be(
         "--epochs",
         "1",
     ]
-    words += ["--method", "auto", "--networks", "1", "--lr", "1e-6", "--wanted", "1", "--run", str(tmp_path / "run")]
+    words += ["--method", "auto", "--networks", "1", "--lr", "1e-6", "--wanted", "1"]
+    words += ["--run", str(same_secret(tmp_path / "run"))]  # twenty rows held out decide: who wins follows from it
     assert main(words) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert any(line.startswith("p3eft (hurdle): not tried; it may give more;") for line in lines)
     assert lines[-3] == "result: side (blind)" and lines[-2].startswith("protection: blind:")
     assert main([*words, "--accept", "hurdle", "--steps", "100"]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
-    decision = json.loads((tmp_path / "run" / "report.json").read_text())["decision"]
-    assert [one["method"] for one in decision["candidates"]] == ["side", "lora", "p3eft"]
-    # Twenty rows held out decide: p3eft wins nearly always, and the words have to be true where it does not.
-    assert decision["chosen"] == max(decision["candidates"], key=lambda one: one["score"] or 0)["method"]
-    at = next(at for at, line in enumerate(lines) if line.startswith("result: "))
-    won = {"p3eft": "p3eft (hurdle)", "side": "side (blind); all that was sent is of class hurdle"}[decision["chosen"]]
-    assert lines[at] == f"result: {won}"
+    at = lines.index("result: p3eft (hurdle)")
     assert lines[at + 1].startswith("protection: hurdle:") and "rivate enough" in lines[at + 2].lower()[1:]
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert [one["method"] for one in report["decision"]["candidates"]] == ["side", "lora", "p3eft"]
     assert main(["evaluate", "--run", str(tmp_path / "run"), "--data", str(name)]) == 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import sentiment
+from conftest import same_secret, sentiment
 from fake_host import FakeHost
 from scipy.special import expit, softmax
 
@@ -19,7 +19,6 @@ from blindtune import Client, Dataset, RunError, Tuner
 from blindtune.cli import main
 from blindtune.export import load_export
 from blindtune.private.temperature import HIGHEST, LOWEST, Temperature, TemperatureError, fit
-from blindtune.training.run_folder import RunFolder
 from blindtune.training.run_status import RunStatus
 
 SIDE: dict[str, Any] = {"method": "side", "epochs": 1, "networks": 1}
@@ -116,7 +115,7 @@ def test_outputs_that_differ_in_their_last_bit_stay_in_order() -> None:
 def trained(host: FakeHost, run: Path | None = None, data: Dataset | None = None, **settings: Any) -> Tuner:
     """In a folder always under the same secret: how far from 1 a temperature is follows from it."""
     if run is not None:
-        RunFolder(run).write("secret", b"5e" * 32)
+        same_secret(run)
     tuner = Tuner("toy", [Client(host.url, "key")], run=run, progress=False, **(settings or SIDE))
     tuner.fit(sentiment(80) if data is None else data)
     return tuner

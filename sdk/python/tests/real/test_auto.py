@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from conftest import same_secret
 
 from blindtune import Tuner
 from blindtune.export import load_export
 from blindtune.training.auto import AutoTuner
-from blindtune.training.run_folder import RunFolder
 
 from .conftest import MODEL, RealHost
 from .test_training import notes
@@ -21,8 +21,8 @@ POOR: dict[str, Any] = {"method": "auto", "wanted": 1.0, "epochs": 1, "networks"
 def test_it_goes_on_to_p3eft_where_that_is_accepted(hosts: list[RealHost], tmp_path: Path) -> None:
     client, data, dev = hosts[0].client(), notes(160), notes(80, seed=1)
     jobs = {job.id for job in client.jobs.list()}
-    RunFolder(tmp_path / "run").write("secret", b"5e" * 32)  # few rows are held out: who wins follows from it
-    how: dict[str, Any] = {"run": tmp_path / "run", "progress": False}
+    run = same_secret(tmp_path / "run")  # few rows are held out: who wins follows from it
+    how: dict[str, Any] = {"run": run, "progress": False}
     blind = Tuner(MODEL, [client], **how, **POOR)
     blind.fit(data)
     assert isinstance(blind, AutoTuner) and not blind.decision.reached and blind.decision.protection == "blind"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import same_secret
 
 from blindtune import P3EFT, Client, Dataset
 from blindtune.audit import Finding, Recorder
@@ -47,12 +49,14 @@ def reader_of(optimizer: str) -> Reader:
 
 
 @pytest.mark.parametrize(("optimizer", "steps"), [("sgd", 8), ("adamw", 2)])
-def test_labels_come_back_from_two_adapter_values(hosts: list[RealHost], optimizer: str, steps: int) -> None:
+def test_labels_come_back_from_two_adapter_values(
+    hosts: list[RealHost], tmp_path: Path, optimizer: str, steps: int
+) -> None:
     """Two steps: the first one, from lora_B = 0. Eight: in the middle of training."""
     lr = LR if optimizer == "sgd" else 1e-3
-    found = attack(hosts[0], steps, optimizer=optimizer, lr=lr, weight_decay=DECAY, batch_size=16)
+    run = same_secret(tmp_path / "run")  # how well chance matches the labels of 16 rows follows from it
+    found = attack(hosts[0], steps, run=run, optimizer=optimizer, lr=lr, weight_decay=DECAY, batch_size=16)
     best = found["host0/set0/low-rank"]
     assert best.score >= 0.95
-    # The best matching of 16 rows by chance: 0.63 on average over secrets, with a deviation of 0.036.
-    assert best.control <= 0.8
+    assert best.control <= 0.75
     assert found.keys() == {f"host0/set0/{name}" for name in ("product", "lsqr", "low-rank")}

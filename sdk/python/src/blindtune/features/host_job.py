@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -186,9 +186,7 @@ class _Following:
                 break
             time.sleep(POLL_S)
         _check(job)
-        for file_id in (*sorted(shards), self.work.file_id):
-            with suppress(NotFoundError):
-                client.files.delete(file_id)
+        self._delete(sorted(shards))
         return self
 
     def _take(self, file_id: str) -> bool:
@@ -228,9 +226,13 @@ class _Following:
         self.place.note.unlink(missing_ok=True)
         with suppress(ConflictError):  # over by itself
             client.jobs.cancel(self.work.job_id)
-        for file_id in (*client.jobs.retrieve(self.work.job_id).result_files, self.work.file_id):
+        self._delete(client.jobs.retrieve(self.work.job_id).result_files)
+
+    def _delete(self, results: Iterable[str]) -> None:
+        """These files of the job, and that of its texts."""
+        for file_id in (*results, self.work.file_id):
             with suppress(NotFoundError):
-                client.files.delete(file_id)
+                self.source.client.files.delete(file_id)
 
     def _take_shard(self, tensors: Mapping[str, AnyArray], first: int, count: int) -> None:
         """The texts of one file; what the store has of them is left as it is."""
