@@ -16,6 +16,7 @@ use futures::TryStreamExt;
 use crate::api::auth::Caller;
 use crate::api::auth::ModelsRead;
 use crate::api::auth::ModelsWrite;
+use crate::api::checksums;
 use crate::api::dto::Binary;
 use crate::api::dto::models::AdapterUpload;
 use crate::api::dto::models::FolderQuery;
@@ -76,11 +77,12 @@ pub fn archive(folder: Folder) -> Response {
 /// Upload adapters
 ///
 /// PEFT folders become a fine-tuned model: `config` (`adapter_config.json`) and `weights` (`adapter_model.safetensors`) come once
-/// for each adapter set, in order. Plain LoRA on the backbone's linear layers; pickle files are refused.
+/// for each adapter set, in order. Plain LoRA on the backbone's linear layers; pickle files are refused. A part `weights` may have
+/// `Content-Digest: sha-256=:BASE64:` among its headers, to be checked.
 #[utoipa::path(post, path = "/adapters", tag = "models", security(("key" = [])),
     request_body(content = AdapterUpload, content_type = "multipart/form-data"), responses(
         (status = 200, description = "The model", body = ModelObject),
-        (status = 400, description = "A field is wrong; the configuration is not plain LoRA", body = ErrorEnvelope),
+        (status = 400, description = "A field is wrong; the configuration is not plain LoRA; weights are not those of their checksum", body = ErrorEnvelope),
         (status = 404, description = "No such backbone", body = ErrorEnvelope),
         (status = 413, description = "Too large", body = ErrorEnvelope),
         (status = 422, description = "A matrix does not fit", body = ErrorEnvelope),
@@ -137,8 +139,9 @@ impl Parts {
             "pooling" => self.pooling = Some(pooling(&short_text(field).await?)?),
             "config" => self.configs.push(config(field).await?),
             "weights" => {
+                let checksum = checksums::of_part(field.headers())?;
                 let filename = field.file_name().unwrap_or_default().to_owned();
-                let received = app.models.receive_weights(&filename, field.map_err(FormError)).await;
+                let received = app.models.receive_weights(&filename, checksum, field.map_err(FormError)).await;
                 self.weights.push(received.map_err(|error| error.at("weights"))?);
             }
             other if is_label_name(other) => return Err(ServiceError::label_present(other, other).into()),

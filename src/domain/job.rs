@@ -73,6 +73,21 @@ impl JobState {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 
+    /// What a job in this state waits for, as a sentence; `None` when it is over. One with `client_trains` gets on by step
+    /// calls, and who polls it as elsewhere would wait in vain.
+    pub fn waits_for(self, client_trains: bool) -> Option<&'static str> {
+        match (self, client_trains) {
+            (Self::Queued, _) => Some("It runs as soon as one of the project's places for running jobs is free."),
+            (Self::Running, true) => {
+                Some("It trains by the calls of its client, which has the labels, and ends when that completes it.")
+            }
+            (Self::Running, false) => Some("The host works it off without its client."),
+            (Self::Paused, true) => Some("It goes on when it is resumed, or with its next step call."),
+            (Self::Paused, false) => Some("It goes on when it is resumed."),
+            (Self::Succeeded | Self::Failed | Self::Cancelled, _) => None,
+        }
+    }
+
     /// The text that clients and the database see.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -153,6 +168,16 @@ mod tests {
             let stuck = JobEvent::ALL.into_iter().all(|event| state.on(event).is_none());
             assert_eq!(state.is_final(), stuck, "{state}");
         }
+    }
+
+    #[test]
+    fn a_job_waits_for_something_until_it_is_over() {
+        for state in JobState::ALL {
+            for client_trains in [true, false] {
+                assert_eq!(state.waits_for(client_trains).is_none(), state.is_final(), "{state}");
+            }
+        }
+        assert_ne!(Running.waits_for(true), Running.waits_for(false));
     }
 
     #[test]

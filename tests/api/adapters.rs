@@ -4,10 +4,16 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::io::Read;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::HeaderMap;
+use reqwest::header::HeaderName;
 use reqwest::multipart::Form;
 use reqwest::multipart::Part;
 use serde_json::Value;
 use serde_json::json;
+use sha2::Digest;
+use sha2::Sha256;
 
 use crate::client::Reply;
 use crate::client::Tensor;
@@ -125,6 +131,32 @@ async fn a_models_adapters_go_out_and_come_in_again() {
     other.client.get(&format!("{ADAPTERS}/{}", id(&model))).await.refused(404, "not_found");
     world.client.get(&format!("{ADAPTERS}/tiny")).await.refused(400, "no_adapters");
     world.client.get(&format!("{ADAPTERS}/none")).await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn weights_are_compared_with_the_checksum_of_their_part() {
+    let world = World::new().await;
+    let (config, weights) = folder(&world).await;
+    let send = async |digest: String| {
+        let headers =
+            HeaderMap::from_iter([(HeaderName::from_static("content-digest"), digest.parse().expect("text"))]);
+        let config = Part::text(config.to_string()).file_name("adapter_config.json");
+        let weights = Part::bytes(weights.clone()).file_name("adapter_model.safetensors").headers(headers);
+        let form = Form::new().text("base_model", "tiny").part("config", config).part("weights", weights);
+        world.client.form_to(ADAPTERS, form).await
+    };
+    let digest = |bytes: &[u8]| format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(bytes)));
+    send(digest(&weights)).await.ok();
+    let models = world.client.get("/v1/models").await.ok_json();
+    let differs = send(digest(b"other")).await.refused(400, "checksum_mismatch");
+    assert_eq!(differs["param"], "weights");
+    let message = differs["message"].as_str().expect("a message");
+    assert!(
+        message.starts_with("content-digest: ") && message.contains(&hex::encode(Sha256::digest(b"other"))),
+        "{message}"
+    );
+    send("sha-256=YQ==".to_owned()).await.refused(400, "invalid_checksum");
+    assert_eq!(world.client.get("/v1/models").await.ok_json(), models, "a refused folder became a model");
 }
 
 #[tokio::test]

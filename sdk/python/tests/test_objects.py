@@ -114,6 +114,7 @@ def test_adapters_are_uploaded_set_by_set(tmp_path: Path) -> None:
     body = wire.seen[0].content
     order = [body.index(text.encode()) for text in ("base_model", "mine", *peft("set_0/", "set_1/"))]
     assert order == sorted(order) and body.count(b'name="config"') == 2 and body.count(b'name="weights"') == 2
+    assert body.count(b"Content-Digest: sha-256=:") == 2, "weights are compared on the host"
     with pytest.raises(BlindtuneError, match="no PEFT folder"):
         wire.client().models.upload_adapter("m", [tmp_path / "set_0", tmp_path / "nowhere"])
     assert len(wire.seen) == 1

@@ -269,6 +269,9 @@ pub struct JobObject {
     /// `validating_files`, `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`.
     #[schema(example = "running")]
     pub status: String,
+    /// What it waits for, as a sentence for people; null when it is over.
+    #[schema(required)]
+    pub status_details: Option<&'static str>,
     /// Tokens read in training forwards.
     #[schema(required)]
     pub trained_tokens: Option<i64>,
@@ -346,6 +349,7 @@ impl From<JobView> for JobObject {
             estimated_finish: None,
             integrations: None,
             status: row.status.to_string(),
+            status_details: row.status.waits_for(row.features.is_none()),
             trained_tokens: Some(row.trained_tokens),
             training_file: row.training_file.map(|id| id.to_string()),
             validation_file: None,

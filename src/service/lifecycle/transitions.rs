@@ -91,9 +91,12 @@ pub async fn apply(
 
 /// The state in words. Who waits for a job as elsewhere is told that this one does not train by itself.
 fn told(job: &JobRow) -> String {
-    let waits = job.status == JobState::Running && job.features.is_none();
-    let for_whom = if waits { ": it trains by the calls of its client, which has the labels" } else { "" };
-    format!("Fine-tuning job is {}{for_whom}", job.status)
+    let state = format!("Fine-tuning job is {}", job.status);
+    let client_trains = job.features.is_none();
+    match job.status.waits_for(client_trains) {
+        Some(what) if job.status == JobState::Running && client_trains => format!("{state}. {what}"),
+        _ => state,
+    }
 }
 
 /// What the event would make of a job, for "it cannot be ...".

@@ -26,6 +26,8 @@ use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
 use crate::service::error::ServiceError;
+use crate::service::files::checksum::Checksum;
+use crate::service::files::checksum::check;
 use crate::service::files::receive::receive;
 use crate::service::files::tensor_metadata::check_tensor_metadata;
 use crate::service::inference::probing::Candidate;
@@ -86,6 +88,7 @@ impl Models {
     pub async fn receive_weights<E>(
         &self,
         filename: &str,
+        checksum: Option<Checksum>,
         body: impl Stream<Item = std::result::Result<Bytes, E>>,
     ) -> Result<BlobRef>
     where
@@ -95,7 +98,13 @@ impl Models {
         if matches!(extension.as_deref(), Some("bin" | "pt" | "pth" | "ckpt" | "pkl" | "pickle")) {
             return Err(pickle());
         }
-        receive(&self.context, BlobKind::Parts, body, self.context.limits.tensor_body_bytes as u64).await
+        let limit = self.context.limits.tensor_body_bytes as u64;
+        let blob = receive(&self.context, BlobKind::Parts, body, limit).await?;
+        if let Err(differs) = check(checksum.as_slice(), &blob.sha256) {
+            self.forget_weights(&[blob]).await?;
+            return Err(differs);
+        }
+        Ok(blob)
     }
 
     /// Deletes received weights that no model will be made of.

@@ -17,7 +17,7 @@ async fn a_job_tells_its_story_newest_first() {
         [
             "Fine-tuning job is cancelled",
             "Fine-tuning job is paused",
-            "Fine-tuning job is running: it trains by the calls of its client, which has the labels",
+            "Fine-tuning job is running. It trains by the calls of its client, which has the labels, and ends when that completes it.",
             &format!("Created fine-tuning job: {}", job.id),
         ]
     );

@@ -217,7 +217,10 @@ async fn a_job_pauses_resumes_and_is_cancelled_between_shards() {
     until("a shard", async || done().await > 0).await;
     job.verb("pause").await.ok();
     let paused = job.view().await;
-    assert_eq!(paused["status"], "paused");
+    assert_eq!(
+        (&paused["status"], &paused["status_details"]),
+        (&json!("paused"), &json!("It goes on when it is resumed."))
+    );
     world.client.delete(&format!("/v1/files/{file}")).await.refused(409, "file_in_use");
     tokio::time::sleep(std::time::Duration::from_millis(700)).await; // longer than the worker's look: nothing may happen in it
     assert_eq!(job.view().await, paused, "a paused job is not worked on");
@@ -225,7 +228,7 @@ async fn a_job_pauses_resumes_and_is_cancelled_between_shards() {
     let before = paused["features"]["rows_done"].as_u64().expect("a number");
     until("another shard", async || done().await > before).await;
     let cancelled = job.verb("cancel").await.ok_json();
-    assert_eq!(cancelled["status"], "cancelled");
+    assert_eq!((&cancelled["status"], &cancelled["status_details"]), (&json!("cancelled"), &json!(null)));
     let contents = contents(&world.client, &cancelled).await;
     let rows: usize =
         contents.iter().map(|content| unpack(content).1["rows"].parse::<usize>().expect("a number")).sum();

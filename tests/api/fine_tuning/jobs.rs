@@ -38,6 +38,10 @@ async fn a_job_has_the_shape_that_stock_clients_read() {
         ("seed", json!(42)),
         ("metadata", json!({"team": "a"})),
         ("status", json!("running")),
+        (
+            "status_details",
+            json!("It trains by the calls of its client, which has the labels, and ends when that completes it."),
+        ),
         ("error", json!(null)),
         ("fine_tuned_model", json!(null)),
         ("finished_at", json!(null)),

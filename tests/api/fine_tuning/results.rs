@@ -68,7 +68,7 @@ async fn a_job_with_a_file_begins_in_words_that_users_know() {
         format!("Created fine-tuning job: {}", job.id),
         format!("Validating training file: {file}"),
         "Files validated, moving job to queued state".to_owned(),
-        "Fine-tuning job is running: it trains by the calls of its client, which has the labels".to_owned(),
+        "Fine-tuning job is running. It trains by the calls of its client, which has the labels, and ends when that completes it.".to_owned(),
     ];
     assert_eq!(messages[..4], expected.map(|text| json!(text)));
 }

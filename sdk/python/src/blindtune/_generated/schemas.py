@@ -696,6 +696,8 @@ class JobObject(Answer):
     """Always null."""
     status: str = ""
     """`validating_files`, `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`."""
+    status_details: str | None = None
+    """What it waits for, as a sentence for people; null when it is over."""
     trained_tokens: int | None = None
     """Tokens read in training forwards."""
     training_file: str | None = None
@@ -931,6 +933,11 @@ class JobView:
     def status(self) -> str:
         """`validating_files`, `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`."""
         return self._now.status
+
+    @property
+    def status_details(self) -> str | None:
+        """What it waits for, as a sentence for people; null when it is over."""
+        return self._now.status_details
 
     @property
     def trained_tokens(self) -> int | None:

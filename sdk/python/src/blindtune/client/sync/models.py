@@ -13,7 +13,7 @@ from pathlib import Path
 from ..._generated import operations as op
 from ..objects import Model
 from ..peft_folders import CONFIG, WEIGHTS, adapter_folders, unpack
-from ..requests import OCTETS, Form, given, nothing, reads
+from ..requests import FilePart, Form, checked_part, given, nothing, reads
 from .pages import Pages
 from .resource import Resource
 
@@ -46,9 +46,9 @@ class Models(Resource):
         pooling: str | None = None,
     ) -> Model:
         """Make a fine-tuned model of PEFT folders, one a set, in order; or of one that holds `set_0`, `set_1`, ..."""
-        parts = []
+        parts: list[tuple[str, FilePart]] = []
         for folder in adapter_folders(folders):
             parts.append(("config", (CONFIG, (folder / CONFIG).read_bytes(), "application/json")))
-            parts.append(("weights", (WEIGHTS, (folder / WEIGHTS).read_bytes(), OCTETS)))
+            parts.append(("weights", checked_part(WEIGHTS, (folder / WEIGHTS).read_bytes())))
         form = Form(given({"base_model": base_model, "suffix": suffix, "pooling": pooling}), parts)
         return self._client.call(op.CREATE_MODEL_ADAPTERS, reads(Model), form)
