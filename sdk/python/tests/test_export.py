@@ -37,10 +37,14 @@ def trained(host: FakeHost, data: Dataset | None = None, **settings: Any) -> P3E
     return tuner
 
 
-@pytest.mark.parametrize("method", ["p3eft", "lora", "frozen"])
+@pytest.mark.parametrize(
+    "settings", [{"method": "p3eft"}, {"train_coefficients": True}, {"method": "lora"}, {"method": "frozen"}]
+)
 @pytest.mark.parametrize("passphrase", [None, "correct horse"])
-def test_it_predicts_as_the_run_did(host: FakeHost, tmp_path: Path, method: str, passphrase: str | None) -> None:
-    tuner = trained(host, method=method)
+def test_it_predicts_as_the_run_did(
+    host: FakeHost, tmp_path: Path, settings: dict[str, Any], passphrase: str | None
+) -> None:
+    tuner = trained(host, **settings)
     folder = export(tuner, tmp_path / "out", passphrase)
     again = load_export(folder, Client(host.url, "key"), passphrase=passphrase)
     assert again.label_names == ("negative", "positive")

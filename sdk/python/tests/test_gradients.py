@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,6 +119,32 @@ def test_whole_step_gradient(classes: int, secret: SecretStream, monkeypatch: py
 
     for h, gradient in zip(activations, found, strict=True):
         np.testing.assert_allclose(gradient, finite_difference(loss, h), atol=2e-6)
+
+
+@pytest.mark.parametrize("regularizer", ["probe", "camouflage"])
+@pytest.mark.parametrize("method", ["p3eft", "pslf"])
+def test_the_gradient_of_mixing_weights(method: str, regularizer: str, secret: SecretStream) -> None:
+    """dL/dw_i is in the place of its parameter, for the camouflage of what the head sees alone."""
+    rng = np.random.default_rng(4)
+    settings = Settings(adapter_sets=2, regularizer=regularizer, decoy_features=3, train_coefficients=True)
+    home = fresh_home(replace(settings, method=method, pslf_labels=4), H, 2, secret)
+    blind = None if home.mixing.blind is None else home.mixing.blind.astype(np.float64)
+    home.mixing = Mixing(home.mixing.weights.astype(np.float64), blind, trained=True)
+    for head in [home.head, *([home.pseudo.head] if home.pseudo else [])]:
+        head.parameters[:] = [p.astype(np.float64) * 20 for p in head.parameters]
+    activations = [rng.normal(size=(B, H)) for _ in home.mixing.weights]
+    labels, pseudo = np.arange(B) % 2, np.arange(B) % 4
+
+    def loss() -> float:
+        """Of what trains the adapters: under pslf the pseudo head's."""
+        h = home.mixing.mix(activations)
+        if home.pseudo is not None:
+            return home.pseudo.step(h, pseudo)[0]
+        return home.task.loss(home.head.forward(h), labels)[0]
+
+    found = home.step(activations, rng.normal(size=(B, H)), labels, 0, pseudo)
+    gradients = dict(zip(home.parameters, found.head_gradients, strict=True))
+    np.testing.assert_allclose(gradients["mixing"], finite_difference(loss, home.mixing.weights), atol=2e-6)
 
 
 @pytest.mark.parametrize("sets", [1, 2, 3, 5])

@@ -133,8 +133,10 @@ def test_adapters_are_saved_for_peft(tmp_path: Path) -> None:
     assert np.array_equal(read_adapter(tmp_path / "out" / "set1", layout), made.theta[1].detach().numpy())
 
 
-@pytest.mark.parametrize("regularizer", ["probe", "camouflage"])
-def test_it_trains_as_the_numpy_trainer_does(fake_hosts: Hosts, tmp_path: Path, regularizer: str) -> None:
+@pytest.mark.parametrize(("regularizer", "trained"), [("probe", False), ("probe", True), ("camouflage", False)])
+def test_it_trains_as_the_numpy_trainer_does(
+    fake_hosts: Hosts, tmp_path: Path, regularizer: str, trained: bool
+) -> None:
     """The same mixing, head, batches, learning rates and penalty: the same adapters, looks at the leak included."""
     steps, lr = 25, 0.02
     settings = {
@@ -146,7 +148,7 @@ def test_it_trains_as_the_numpy_trainer_does(fake_hosts: Hosts, tmp_path: Path, 
         "audit_every": 10,
         "adapter_sets": 2,
     }
-    settings |= {"regularizer": regularizer, "decoy_features": 3}
+    settings |= {"regularizer": regularizer, "decoy_features": 3, "train_coefficients": trained}
     data = sentiment(200)
     clients = [Client(host.url, "key") for host in fake_hosts(2)]
     tuner = P3EFT("toy", clients, run=tmp_path / "run", progress=False, **settings)
@@ -164,7 +166,7 @@ def test_it_trains_as_the_numpy_trainer_does(fake_hosts: Hosts, tmp_path: Path, 
             mixing.blind.copy_(torch.from_numpy(home.mixing.blind))
         for mine_, theirs in zip(head.parameters(), home.head.parameters, strict=True):
             mine_.copy_(torch.from_numpy(theirs))
-    groups = [{"params": list(made.parameters())}, {"params": list(head.parameters())}]
+    groups = [{"params": list(made.parameters())}, {"params": [*head.parameters(), *mixing.parameters()]}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     start = [theta.detach().clone() for theta in made.theta]
     for step in range(steps):

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from blindtune.training.run_folder import RunFolder
 SMALL = {"adapter_sets": 2, "steps": 30, "batch_size": 32, "save_every": 5, "lr": 0.02, "progress": False}
 QUICK = RetryPolicy(patience_s=5.0, first_wait_s=0.01)
 Hosts = Callable[[int], list[FakeHost]]
+Given = dict[str, Any]
 
 
 def prepared(folder: Path, name: str = "run") -> Path:
@@ -142,17 +144,17 @@ def before_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], None]) -> 
 
 
 @pytest.mark.parametrize("stop_at", [2, 7, 20])
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("count", "more"), [(1, {}), (2, {}), (1, {"train_coefficients": True})])
 def test_a_killed_client_ends_with_the_same_adapters(
-    fake_hosts: Hosts, tmp_path: Path, stop_at: int, count: int, monkeypatch: pytest.MonkeyPatch
+    fake_hosts: Hosts, tmp_path: Path, stop_at: int, count: int, more: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kill comes between forward and backward, with steps done since the last save."""
     data = sentiment(100)
-    expected = straight_hash(fake_hosts(count), tmp_path, data)
+    expected = straight_hash(fake_hosts(count), tmp_path, data, **more)
     hosts, run = fake_hosts(count), prepared(tmp_path)
-    tuner = P3EFT("toy", clients(hosts), run=run, **SMALL)
+    tuner = P3EFT("toy", clients(hosts), run=run, **SMALL, **more)
     kill_before_backward(tuner, data, stop_at, monkeypatch)
-    again = P3EFT("toy", clients(hosts), run=run, **SMALL)
+    again = P3EFT("toy", clients(hosts), run=run, **SMALL, **more)
     result = again.fit(data)
     assert result.adapter_sha256 == expected and result.steps == 30
     assert [len(host.jobs) for host in hosts] == [1] * count
@@ -211,9 +213,24 @@ def test_a_run_continues_only_as_it_began(fake_host: FakeHost, tmp_path: Path) -
         P3EFT("toy", clients([fake_host]), run=run, **SMALL).fit(sentiment(101))
 
 
-def test_save_and_load_are_bit_exact(fake_host: FakeHost, tmp_path: Path) -> None:
+def test_mixing_weights_are_trained_where_that_is_asked_for(fake_hosts: Hosts, tmp_path: Path) -> None:
+    drawn, trained = (
+        P3EFT("toy", clients(fake_hosts(1)), run=prepared(tmp_path, str(on)), train_coefficients=on, **SMALL)
+        for on in (False, True)
+    )
+    for tuner in (drawn, trained):
+        tuner.fit(sentiment(100))
+    first, moved = (tuner._ready().home.mixing.weights for tuner in (drawn, trained))
+    np.testing.assert_allclose(first.sum(axis=0), 1.0, atol=1e-4)
+    assert np.abs(moved - first).min() > 0, "a weight was left as it was drawn"
+    lora = P3EFT("toy", clients(fake_hosts(1)), method="lora", train_coefficients=True, **SMALL)
+    assert not lora.settings.train_coefficients, "one set has nothing to be mixed with"
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_save_and_load_are_bit_exact(fake_host: FakeHost, tmp_path: Path, trained: bool) -> None:
     data = sentiment(100)
-    tuner = P3EFT("toy", clients([fake_host]), run=tmp_path / "run", **SMALL)
+    tuner = P3EFT("toy", clients([fake_host]), run=tmp_path / "run", train_coefficients=trained, **SMALL)
     tuner.fit(data)
     tuner.save(tmp_path / "copy")
     tuner.complete()

@@ -173,7 +173,8 @@ def exchanged(logits: Tensor, labels: Tensor, other: Tensor) -> Tensor:
 class Mixing(nn.Module):
     """h = sum_i w_i * h_i with secret elementwise weights, without what the camouflage puts into secret directions.
 
-    Weights and directions are buffers: saved with the module, never trained, never sent.
+    Weights and directions are saved with the module and never sent. The weights are trained beside the head where
+    `train_coefficients` says so; give the optimizer this module's parameters then.
     """
 
     weights: Tensor
@@ -182,7 +183,11 @@ class Mixing(nn.Module):
     def __init__(self, backbone: HostedBackbone) -> None:
         super().__init__()
         drawn = make_mixing(backbone.settings, backbone.hidden_size, backbone.exchange.secret)
-        self.register_buffer("weights", torch.from_numpy(drawn.weights))
+        weights = torch.from_numpy(drawn.weights)
+        if drawn.trained:
+            self.weights = nn.Parameter(weights)
+        else:
+            self.register_buffer("weights", weights)
         self.register_buffer("blind", None if drawn.blind is None else torch.from_numpy(drawn.blind))
 
     def forward(self, activations: Sequence[Tensor]) -> Tensor:

@@ -21,9 +21,15 @@ from ..training.settings import Settings, SettingsError
 GRIDS = ("default", "quick")
 BASE: dict[str, Any] = {"steps": 400, "batch_size": 64, "ramp_steps": 200}
 QUICK: dict[str, Any] = {"steps": 120, "batch_size": 64, "ramp_steps": 60}
-PUBLISHED: dict[str, Any] = {"regularizer": "probe", "shift_weight": 0.0, "difference_weight": 0.0}
-"""The paper's (arXiv 2412.16669): the probe's penalty is on the activations alone, so that nothing keeps shifts and the
-difference of two sets from telling the label. The ramp is ours."""
+PUBLISHED: dict[str, Any] = {
+    "regularizer": "probe",
+    "shift_weight": 0.0,
+    "difference_weight": 0.0,
+    "train_coefficients": True,
+}
+"""The paper's (arXiv 2412.16669) and the authors' code's: the probe's penalty is on the activations alone, so that
+nothing keeps shifts and the difference of two sets from telling the label, and the mixing weights are trained beside
+the head. The ramp is ours."""
 DC_PUBLISHED: dict[str, Any] = {"method": "dc", "shift_dc_weight": 0.0}
 """Distance correlation as the paper compares with it: on the activations alone."""
 PROBE_WEIGHTS = ("activation_weight", "shift_weight", "difference_weight")

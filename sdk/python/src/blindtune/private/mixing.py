@@ -1,7 +1,8 @@
 """Secret mixing of the activations of several adapter sets.
 
-Owns: the weights w_i and the gradient through them. Must never: put a weight into a request.
-Source: P3EFT (arXiv 2412.16669) section 3.3, `antisymmetric_n01` and `averaged` of the authors' code.
+Owns: the weights w_i and the gradients through them and of them. Must never: put a weight into a request.
+Source: P3EFT (arXiv 2412.16669) section 3.3, `antisymmetric_n01` and `averaged` of the authors' code, which trains the
+weights beside the head unless `frozen_coefs` is set.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ class Mixing:
     """Elementwise weights, `weights[i]` in R^H, float32 [n, H]. Antisymmetric ones sum to one over the sets.
 
     `blind` [n, K, H] are orthonormal directions of each set in which nothing is looked at: camouflage.py puts decoys
-    there.
+    there. `trained` weights belong to what is learned at home, and move in place.
     """
 
     weights: F32
     blind: F32 | None = None
+    trained: bool = False
 
     @classmethod
     def fresh(cls, kind: str, shape: tuple[int, int], secret: SecretStream, mult_std: float = 0.0) -> Mixing:
@@ -61,6 +63,11 @@ class Mixing:
     def backward(self, gradient: F32) -> list[F32]:
         """dL/dh_i = w_i * dL/dh without its blind part, for every set. `gradient` is [B, H]."""
         return self._seen([np.asarray(gradient * weight, dtype=weight.dtype) for weight in self.weights])
+
+    def weight_gradient(self, activations: Sequence[F32], gradient: F32) -> F32:
+        """dL/dw_i, [n, H]: the sum of h_i * dL/dh over the batch; `gradient` is dL/dh, [B, H]."""
+        stacked = np.stack(self._seen(activations))
+        return np.asarray(np.einsum("nbh,bh->nh", stacked, gradient), dtype=self.weights.dtype)
 
     def state(self) -> dict[str, F32]:
         """What is kept of it, by name."""

@@ -6,7 +6,7 @@ Owns: dL/dh_i for every adapter set. Must never: know a host, or anything about 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ class Home(Predicting[Sequence[F32]]):
         if self.pseudo is not None:
             other = self.pseudo.head
             named |= {f"pseudo.{name}": value for name, value in zip(other.names, other.parameters, strict=True)}
-        return named
+        return named | ({"mixing": self.mixing.weights} if self.mixing.trained else {})
 
     def state(self) -> dict[str, AnyArray]:
         """What a resumed run needs besides `parameters`, by name."""
@@ -68,7 +68,7 @@ class Home(Predicting[Sequence[F32]]):
 
     def load_state(self, arrays: Mapping[str, AnyArray]) -> None:
         """Put back `parameters`, and what `state` gave or kept of it, bit for bit."""
-        self.mixing = Mixing.restored(arrays)
+        self.mixing = replace(Mixing.restored(arrays), trained=self.mixing.trained)
         self.penalty.load_state(arrays)
         for name, value in self.parameters.items():
             value[...] = arrays[name]
@@ -95,6 +95,8 @@ class Home(Predicting[Sequence[F32]]):
             more, doutputs, dh, of_pseudo = self.pseudo.step(h, pseudo)
             loss, gradients = loss + more, [*gradients, *of_pseudo]
             lead, guarded = self.pseudo.head, pseudo
+        if self.mixing.trained:
+            gradients = [*gradients, self.mixing.weight_gradient(activations, dh)]
 
         def by_activations(dh: F32, shown: I64) -> tuple[float, list[F32]]:
             penalty, from_penalty = self.penalty.penalty(activations, base, shown, step)

@@ -90,7 +90,8 @@ def restored_home(settings: Settings, shape: HomeShape, arrays: Mapping[str, Any
 
 def make_mixing(settings: Settings, hidden: int, secret: SecretStream) -> Mixing:
     """The secret weights that mix the sets, blind to where decoys go."""
-    mixing = Mixing.fresh(settings.coefficients, (settings.sets, hidden), secret, settings.mult_std or 0.0)
+    drawn = Mixing.fresh(settings.coefficients, (settings.sets, hidden), secret, settings.mult_std or 0.0)
+    mixing = replace(drawn, trained=settings.train_coefficients)
     return replace(mixing, blind=_blind_directions(settings, secret, hidden)) if settings.camouflaged else mixing
 
 

@@ -211,7 +211,7 @@ def baselines_are_bare(given: Settings) -> Settings:
     if given.method == "p3eft":
         return given
     bare = replace(given, adapter_sets=1, activation_weight=0.0, shift_weight=0.0, difference_weight=0.0)
-    return replace(bare, regularizer="probe", schedule=given.schedule or "ramp")
+    return replace(bare, regularizer="probe", schedule=given.schedule or "ramp", train_coefficients=False)
 
 
 def with_usual(given: Settings) -> Settings:

@@ -90,6 +90,9 @@ class Settings:
 
     # What is learned at home.
     coefficients: Literal["antisymmetric_n01", "averaged"] = EXPERT("antisymmetric_n01", "how adapter sets are mixed")
+    train_coefficients: bool = EXPERT(
+        False, "train the mixing weights beside the head, as the authors' code does, in place of keeping them as drawn"
+    )
     mult_std: float | None = EXPERT(None, "spread of the mixing weights; left open: 0, and 1 under camouflage")
     head: Literal["dense-tanh-linear", "linear"] = EXPERT("dense-tanh-linear", "the private head")
 

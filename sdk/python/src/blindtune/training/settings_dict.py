@@ -27,6 +27,7 @@ class SettingsDict(TypedDict, total=False):
     max_gradient_error: float | None
     placement: Literal["shares", "steps", "sets"]
     coefficients: Literal["antisymmetric_n01", "averaged"]
+    train_coefficients: bool
     mult_std: float | None
     head: Literal["dense-tanh-linear", "linear"]
     pooling: Literal["cls", "mean", "last", "eos"] | None
