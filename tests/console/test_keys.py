@@ -63,7 +63,7 @@ def test_sign_out_forgets_the_key_and_no_other_tab_has_it(visitor: Visitor, admi
 
 def test_a_key_that_the_host_refuses_does_not_sign_in(visitors: Callable[[], Visitor]) -> None:
     page = visitors().page
-    page.get_by_label("API key").fill("no key")
+    page.get_by_label("API key").fill("no-key")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("401")
     assert page.evaluate("sessionStorage.length") == 0

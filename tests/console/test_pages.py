@@ -90,6 +90,13 @@ def test_the_sign_in_page_is_readable(visitor: Visitor) -> None:
     assert visitor.page.evaluate(SERIOUS) == []
 
 
+def test_a_new_page_is_announced_by_focus_and_title(visitor: Visitor) -> None:
+    page = visitor.page
+    page.get_by_role("link", name="Models").press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    expect(page).to_have_title("Models · blindtune console")
+
+
 def test_a_switch_sets_the_colours_and_a_reload_keeps_them(visitor: Visitor) -> None:
     page = visitor.page
     ground = "getComputedStyle(document.documentElement).backgroundColor"

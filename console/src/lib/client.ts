@@ -75,7 +75,9 @@ export async function send(input: Request | string, init?: RequestInit): Promise
   try {
     response = await fetch(request);
   } catch (cause) {
-    if (request.signal.aborted) throw cause;
+    const reason: unknown = request.signal.reason;
+    const late = reason instanceof DOMException && reason.name === 'TimeoutError';
+    if (request.signal.aborted && !late) throw cause;
     throw told(new ApiError(0, null, 'The host does not answer.'));
   }
   if (!response.ok) throw told(await refusal(response));
@@ -100,7 +102,14 @@ async function refusal(response: Response): Promise<ApiError> {
   }
 }
 
-export const api = createClient<paths>({ baseUrl: '', fetch: send });
+const PATIENCE_MS = 30_000;
+
+/** A read that hangs would stop what polls; an upload may take its time. */
+function sendInTime(request: Request): Promise<Response> {
+  return send(request, request.method === 'GET' ? { signal: AbortSignal.timeout(PATIENCE_MS) } : undefined);
+}
+
+export const api = createClient<paths>({ baseUrl: '', fetch: sendInTime });
 
 /** The body of a call; `send` has thrown what went wrong. */
 export async function ask<T>(call: Promise<{ data?: T }>): Promise<T> {

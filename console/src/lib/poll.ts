@@ -30,7 +30,8 @@ export function poll(work: () => Promise<void>, every: number): () => void {
     if (document.visibilityState !== 'hidden') void round();
   };
   document.addEventListener('visibilitychange', seen);
-  void round();
+  // Not at once: an effect that starts this must not depend on what `work` reads.
+  queueMicrotask(() => void round());
   return () => {
     stopped = true;
     clearTimeout(timer);

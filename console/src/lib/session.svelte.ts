@@ -7,6 +7,7 @@ import { SvelteSet } from 'svelte/reactivity';
 import { ApiError, api, listeners, useKey, whoAmI, type Me } from './client';
 
 const SLOT = 'blindtune.key';
+const RETRY_MS = 1_000;
 
 class Session {
   key = $state<string | null>(null);
@@ -56,12 +57,15 @@ class Session {
   private async resume(key: string): Promise<void> {
     useKey(key);
     this.key = key;
-    try {
-      await this.learn();
-    } catch {
-      // A refused key has been signed out; without an answer the pages try again by themselves.
+    // A refused key is signed out by then. No page before the scopes are known: it would show buttons that are not allowed.
+    while (this.key === key && !this.ready) {
+      try {
+        await this.learn();
+        this.ready = true;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
     }
-    this.ready = true;
   }
 
   private async learn(): Promise<void> {
