@@ -13,7 +13,13 @@ from tiny_host import TinyHost, running_host
 from visitor import Visitor
 
 CHROMIUM = Path(os.environ.get("BLINDTUNE_CHROMIUM", "/usr/bin/chromium"))
-QUIET = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+QUIET = [
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+]
 SETTINGS = {
     "BLINDTUNE_JOBS__LEASE_SECS": "3",
     "BLINDTUNE_LIMITS__JOBS_PER_PROJECT": "1000",
@@ -60,12 +66,29 @@ def visitors(browser: Browser, host: TinyHost) -> Iterator[Callable[[], Visitor]
 
     yield make
     for visitor in made:
-        visitor.close()
+        visitor.check()
+        visitor.context.close()
 
 
 @pytest.fixture
-def visitor(visitors: Callable[[], Visitor], admin: str) -> Visitor:
-    """Somebody who may do everything, at the jobs."""
+def fresh(visitors: Callable[[], Visitor], admin: str) -> Visitor:
+    """Somebody who may do everything, in a browser of their own."""
     one = visitors()
     one.sign_in(admin)
     return one
+
+
+@pytest.fixture(scope="session")
+def desk(browser: Browser, host: TinyHost, admin: str) -> Iterator[Visitor]:
+    one = Visitor(browser, host.url)
+    one.sign_in(admin)
+    yield one
+    one.context.close()
+
+
+@pytest.fixture
+def visitor(desk: Visitor) -> Iterator[Visitor]:
+    """Somebody who may do everything, in a browser that tests share: a new one takes a second."""
+    desk.start_over()
+    yield desk
+    desk.check()

@@ -46,13 +46,13 @@ def test_a_page_without_its_scope_says_which_is_missing(visitors: Callable[[], V
         assert page.locator("main").get_by_role("button").count() == 0
 
 
-def test_sign_out_forgets_the_key_and_no_other_tab_has_it(visitor: Visitor, admin: str) -> None:
-    page = visitor.page
+def test_sign_out_forgets_the_key_and_no_other_tab_has_it(fresh: Visitor, admin: str) -> None:
+    page = fresh.page
     assert page.evaluate("Object.values(sessionStorage)") == [admin]
     assert page.evaluate("JSON.stringify(localStorage) + document.cookie") == "{}"
     page.reload()
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-    expect(visitor.open_tab().get_by_label("API key")).to_be_visible()
+    expect(fresh.open_tab().get_by_label("API key")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("API key")).to_be_empty()
     assert page.evaluate("sessionStorage.length") == 0

@@ -58,10 +58,17 @@ class Visitor:
         expect(self.page.locator("main h1").first).to_be_visible()
         return self.page
 
-    def close(self) -> None:
+    def start_over(self) -> None:
+        """The jobs, as somebody who has just signed in sees them, with nothing on record."""
+        self.page.set_viewport_size({"width": self.width, "height": HEIGHT})
+        self.page.emulate_media(color_scheme="light")
+        self.page.reload()
+        self.go("jobs")
+        self.streams.clear()
+
+    def check(self) -> None:
         """Nothing that no page may do has been done."""
         violations = [line for page in self.context.pages for line in page.evaluate("violations")]
-        self.context.close()
         assert self.foreign == [], "a request left the origin"
         assert violations == [], "the content security policy was broken"
         assert self.errors == []
