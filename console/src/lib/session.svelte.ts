@@ -1,0 +1,101 @@
+/**
+ * Who is signed in, in this tab alone.
+ *
+ * Owns: the key in sessionStorage, and what it may do.
+ */
+import { SvelteSet } from 'svelte/reactivity';
+import { ApiError, api, listeners, useKey, whoAmI, type Me } from './client';
+
+const SLOT = 'blindtune.key';
+const RETRY_MS = 1_000;
+
+class Session {
+  key = $state<string | null>(null);
+  me = $state<Me | null>(null);
+  /** Whether the host does not answer at present. */
+  lost = $state(false);
+  /** Why the last session ended, where the user did not end it. */
+  ended = $state<string | null>(null);
+  /** Whether the key's scopes are known, or known to be unknown. */
+  ready = $state(false);
+  private denied = new SvelteSet<string>();
+
+  constructor() {
+    listeners.answered = () => {
+      if (this.lost) this.lost = false;
+    };
+    listeners.failed = (error) => this.heard(error);
+    const kept = sessionStorage.getItem(SLOT);
+    if (kept) void this.resume(kept);
+  }
+
+  private heard(error: ApiError): void {
+    if (error.status === 0) this.lost = true;
+    const scope = error.missingScope;
+    if (scope) this.denied.add(scope);
+    if (error.status === 401 && this.key) {
+      this.signOut();
+      this.ended = error.message;
+    }
+  }
+
+  /** Throws where the host refuses the key. */
+  async signIn(key: string): Promise<void> {
+    this.ended = null;
+    useKey(key);
+    try {
+      await this.learn();
+    } catch (error) {
+      useKey(null);
+      throw error;
+    }
+    sessionStorage.setItem(SLOT, key);
+    this.key = key;
+    this.ready = true;
+  }
+
+  private async resume(key: string): Promise<void> {
+    useKey(key);
+    this.key = key;
+    // A refused key is signed out by then. No page before the scopes are known: it would show buttons that are not allowed.
+    while (this.key === key && !this.ready) {
+      try {
+        await this.learn();
+        this.ready = true;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+  }
+
+  private async learn(): Promise<void> {
+    try {
+      this.me = await whoAmI();
+    } catch (error) {
+      // An older host has no such call: any other says whether the key is valid, and a 403 that it is.
+      if (!(error instanceof ApiError) || ![403, 404, 405].includes(error.status)) throw error;
+      try {
+        await api.GET('/v1/fine_tuning/jobs', { params: { query: { limit: 1 } } });
+      } catch (refused) {
+        if (!(refused instanceof ApiError) || refused.status !== 403) throw refused;
+      }
+    }
+  }
+
+  signOut(): void {
+    sessionStorage.removeItem(SLOT);
+    useKey(null);
+    this.key = null;
+    this.me = null;
+    this.ready = false;
+    this.denied.clear();
+  }
+
+  /** Whether the key has a scope; yes where nobody has said otherwise. */
+  can(scope: string): boolean {
+    if (!this.me) return !this.denied.has(scope);
+    return this.me.scopes.includes(scope) || this.me.scopes.includes('admin');
+  }
+}
+
+export const session = new Session();
