@@ -264,6 +264,7 @@ fn stack_settings(config: &Config) -> StackSettings {
             total: Duration::from_secs(server.body_total_secs),
         },
         control_timeout: Duration::from_secs(server.control_timeout_secs),
+        console: server.console,
     }
 }
 

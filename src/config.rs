@@ -88,6 +88,7 @@ pub struct Server {
     pub sse_ping_secs: u64,
     pub max_event_streams: usize,
     pub public_url: String,
+    pub console: bool,
 }
 
 /// Section `[state]`.

@@ -54,6 +54,8 @@ pub struct StackSettings {
     pub pace: Pace,
     /// A control request is answered by then.
     pub control_timeout: Duration,
+    /// Whether there is a console.
+    pub console: bool,
 }
 
 /// Sheds load: more than the set number of requests at once are answered 503 with Retry-After. Not for health checks.

@@ -9,6 +9,7 @@ mod batches;
 mod checkpoints;
 mod checksums;
 mod connections;
+mod console;
 mod contract;
 pub mod dto;
 pub mod error;
@@ -163,11 +164,12 @@ pub fn router(app: App, settings: &StackSettings) -> anyhow::Result<Router> {
     let v1 = v1.layer(from_fn_with_state((app.clone(), operations), govern));
     let (probes, ..) = probe_routes().into_parts();
     let docs = Router::new().merge(SwaggerUi::new("/docs").url("/openapi.json", openapi));
+    let pages = if settings.console { docs.merge(console::routes()) } else { docs };
     let shed = middleware::shed_load(v1.with_state(app.clone()), settings);
     let all = Router::new()
         .merge(shed)
         .merge(probes.with_state(app))
-        .merge(docs)
+        .merge(pages)
         .fallback(no_route)
         .method_not_allowed_fallback(no_method);
     Ok(middleware::surround(all))
@@ -196,6 +198,7 @@ fn routes_by_default() -> Routes {
         max_requests_in_flight: 1,
         pace: Pace { window: SECOND, bytes_per_sec: 1, total: SECOND },
         control_timeout: SECOND,
+        console: false,
     };
     routes(&Limits::default(), &settings).merge(probe_routes())
 }

@@ -5,6 +5,7 @@ mod adapters;
 mod auth;
 mod batches;
 mod checksums;
+mod console;
 mod docs;
 mod errors;
 mod expiry;
