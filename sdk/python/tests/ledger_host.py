@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ class LedgerHost(FakeHost):
     def __init__(self) -> None:
         super().__init__()
         self.lost: set[str] = set()
+        self.meanwhile: Callable[[], None] = lambda: None
+        """What happens while a ledger is asked for."""
 
     def ledger(self, job: str) -> list[dict[str, Any]]:
         """The entries themselves."""
@@ -30,6 +33,7 @@ class LedgerHost(FakeHost):
         if job["id"] in self.lost:
             raise Refusal(404, "not_found")
         if rest == ["ledger"]:
+            self.meanwhile()
             return self._page(job, int(query.get("after", -1))), None
         before = len(job["ledger"])
         answer = super()._on_job(job, method, rest, query, body, headers)

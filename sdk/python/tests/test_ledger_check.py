@@ -115,7 +115,8 @@ def test_the_record_is_private_and_has_hashes_and_sizes_alone(host: LedgerHost, 
     path = tmp_path / "sent.jsonl"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = path.read_text()
-    assert not any(word in text for row in data.texts for word in row.split() if len(word) > 2)
+    words = {word for row in data.texts for word in row.split() if len(word) > 3}
+    assert "awful" in words and not any(word in text for word in words)
     (call, *_) = [line for line in lines_of(tmp_path) if "sha256" in line]
     assert call.keys() == {"call", "host", "job", "kind", "seq", "bytes", "sha256"}
     assert (call["kind"], call["seq"], len(call["sha256"])) == ("evaluate", None, 64)
@@ -193,10 +194,28 @@ def test_a_job_that_replaces_one_that_is_over_is_compared_beside_it(host: Ledger
     found = longer.verify_ledgers()
     matches(found, [host])
     assert [job.job for job in found.jobs] == ["ftjob-0", "ftjob-1"]
+    host.ledger("ftjob-1").insert(0, dict(host.ledger("ftjob-1")[0], kind="evaluate", seq=None))
+    (one,) = longer.verify_ledgers().differences
+    assert one.what == "not in the record", "the new job's record is whole too"
 
 
-def test_a_run_may_go_on_while_it_is_compared() -> None:
-    """What was answered after the first look need not be listed yet; what is listed by then was recorded before."""
+def test_a_run_may_go_on_while_it_is_compared(host: LedgerHost, tmp_path: Path) -> None:
+    """A call is begun and listed while the ledger is asked for, and one is answered after that."""
+    mine = trained([host], tmp_path, method="lora")
+    record, entries = SentRecord(mine.folder), host.ledger("ftjob-0")
+
+    def goes_on() -> None:
+        host.meanwhile = lambda: None
+        record.on(0)(SentCall("ftjob-0", "forward", 9, 3, "ab"))
+        entries.append(dict(entries[0], seq=9, bytes=3, sha256="ab", id="8"))
+        record.on(0)(SentCall("ftjob-0", "backward", 10, 3, "cd"))(200)
+
+    host.meanwhile = goes_on
+    found = mine.verify_ledgers()
+    assert (found.differences, found.matching) == ((), 9)
+
+
+def test_what_must_be_listed_was_answered_before_the_ledger_was_read() -> None:
     call = SentCall("j", "evaluate", None, 3, "ab")
     early, late = Attempt("1", 0, call, None), Attempt("1", 0, call, 200)
     assert compare("h", "j", Sides([early], [late], [], True)).differences == ()

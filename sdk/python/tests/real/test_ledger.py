@@ -47,7 +47,12 @@ def test_all_calls_of_two_hosts_match_and_what_is_altered_is_named(
     sizes = [len(list(client.jobs.ledger(job))) for client, job in zip(clients, jobs, strict=True)]
     assert [sum(job.matching for job in of_host) for of_host in found.hosts.values()] == sizes
     assert found.agrees and min(sizes) >= 8 and found.matching == found.calls == sum(sizes)
-    assert {entry.kind for entry in clients[0].jobs.ledger(jobs[0])} == {"forward", "backward", "put_adapter", "evaluate"}
+    assert {entry.kind for entry in clients[0].jobs.ledger(jobs[0])} == {
+        "forward",
+        "backward",
+        "put_adapter",
+        "evaluate",
+    }
     assert verified(capsys, hosts, run, code=0)["matching"] == sum(sizes)
     mine.complete()
     assert verified(capsys, hosts, run, code=0)["matching"] == sum(sizes) + 2, "each host was left the adapters"
