@@ -65,7 +65,7 @@ def listed(hosts: list[LedgerHost]) -> int:
 
 def matches(found: LedgerCheck, hosts: list[LedgerHost]) -> None:
     """Everything that the hosts list, and nothing else."""
-    assert found.agrees, found
+    assert found.agrees is True, found
     assert found.matching == found.calls == listed(hosts) > 0
 
 
@@ -128,7 +128,7 @@ def test_side_makes_no_call_that_a_ledger_has(
     mine = Tuner("toy", [Client(host.url, "k")], run=tmp_path, method="side", networks=1, epochs=1, progress=False)
     mine.fit(sentiment(80))
     found = mine.verify_ledgers()
-    assert (found.jobs, found.calls, found.notes) == ((), 0, (SIDE,))
+    assert (found.jobs, found.calls, found.agrees, found.notes) == ((), 0, None, (SIDE,))
     assert told(capsys, "verify", str(tmp_path), code=0).splitlines() == [SIDE, "no call to compare"]
 
 

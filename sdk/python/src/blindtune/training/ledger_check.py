@@ -129,9 +129,9 @@ class LedgerCheck:
         return not any(job.why for job in self.jobs)
 
     @property
-    def agrees(self) -> bool:
-        """Whether all calls match: nothing differs, and nothing was left out."""
-        return self.complete and not self.differences
+    def agrees(self) -> bool | None:
+        """Whether all calls match: nothing differs, and nothing was left out. None where there is no call at all."""
+        return self.complete and not self.differences if self.calls or not self.complete else None
 
     @property
     def hosts(self) -> dict[str, tuple[JobCheck, ...]]:
