@@ -293,6 +293,13 @@ def test_an_altered_record_is_named(
     assert [one.what for one in mine.verify_ledgers().differences] == named
 
 
+def test_a_record_of_a_host_that_the_run_has_not_is_no_match(host: LedgerHost, tmp_path: Path) -> None:
+    mine = trained([host], tmp_path, method="lora")
+    rewrite(tmp_path, [line | ({"host": -1} if "host" in line else {}) for line in lines_of(tmp_path)])
+    found = mine.verify_ledgers()
+    assert (found.matching, found.agrees) == (0, False) and "the run has no such host" in str(found)
+
+
 def test_an_unnumbered_call_that_was_changed_is_one_difference(host: LedgerHost, tmp_path: Path) -> None:
     mine = trained([host], tmp_path, method="frozen")
     host.ledger("ftjob-0")[0]["sha256"] = "cc" * 32

@@ -88,7 +88,7 @@ def _jobs(wanted: str, where: Where) -> list[tuple[Client, str]]:
 
     run = _opened(Path(wanted))
     hosts = _clients(run, where)
-    return [(hosts[k], job) for k, job in run_jobs(run)]
+    return [(hosts[k], job) for k, job in run_jobs(run) if 0 <= k < len(hosts)]
 
 
 def _rows(client: Client, job: str) -> list[dict[str, Any]]:

@@ -243,8 +243,11 @@ def _of_run(folder: RunFolder, about: Mapping[str, Any], clients: Sequence[Clien
         raise RunError(f"{folder.path}: the run has {len(about['hosts'])} hosts, not {len(clients)}")
     record, found = SentRecord(folder), []
     for host, job in _jobs(about, record.read()):
-        client, before = clients[host], record.read()
-        name, must = client.host, before.of(host, job)
+        must = record.read().of(host, job)
+        if not 0 <= host < len(clients):
+            found.append(JobCheck(f"host {host}", job, not_compared=_known(must), why="the run has no such host"))
+            continue
+        client, name = clients[host], clients[host].host
         try:
             listed = list(client.jobs.ledger(job, limit=PAGE))
         except NotFoundError:
@@ -278,25 +281,24 @@ class Sides:
     """Whether the record has the job from its first call on."""
 
 
-Key = tuple[str, int | None]
-"""Kind and step number."""
-
-
 def compare(host: str, job: str, sides: Sides) -> JobCheck:
     """The calls of one job, one by one."""
     older = 0 if sides.whole else _older_than_the_record(sides)
-    known, matching = _by_key(sides.may), 0
+    known: dict[object, list[Attempt]] = {}
+    for attempt in sides.may:
+        known.setdefault(_identity(attempt.call), []).append(attempt)
+    matching = 0
     extra: list[LedgerEntry] = []
     for entry in sides.listed[older:]:
-        attempts = known.get((entry.kind, entry.seq), [])
-        same = [attempt for attempt in attempts if _mark(attempt.call) == _mark(entry)]
+        same = known.get(_identity(entry))
         if not same:
             extra.append(entry)
             continue
         matching += 1
-        # Repeats of a numbered call are that call; of the others the host lists each that it did.
-        done = same if entry.seq is not None else [max(same, key=lambda attempt: attempt.taken)]
-        known[entry.kind, entry.seq] = [attempt for attempt in attempts if attempt not in done]
+        if entry.seq is not None:
+            same.clear()  # repeats of a numbered call are that call; of the others the host lists each that it did
+        else:
+            same.remove(next((attempt for attempt in same if attempt.taken), same[0]))
     left = [attempt for attempts in known.values() for attempt in attempts]
     return JobCheck(
         host,
@@ -313,10 +315,10 @@ def compare(host: str, job: str, sides: Sides) -> JobCheck:
 def _older_than_the_record(sides: Sides) -> int:
     """How many entries of the ledger are, where the record begins in the middle of a job."""
     first = min((attempt.call.seq for attempt in sides.may if attempt.call.seq is not None), default=None)
-    known = {(attempt.call.kind, attempt.call.seq, _mark(attempt.call)) for attempt in sides.may}
+    known = {_identity(attempt.call) for attempt in sides.may}
     for place, entry in enumerate(sides.listed):
         numbered = entry.seq is not None and first is not None and entry.seq >= first
-        if numbered or (entry.kind, entry.seq, _mark(entry)) in known:
+        if numbered or _identity(entry) in known:
             return place
     return len(sides.listed)
 
@@ -327,33 +329,30 @@ def _missing(left: Sequence[Attempt], must: Sequence[Attempt]) -> list[SentCall]
     found: dict[object, SentCall] = {}
     for attempt in left:
         if attempt.name in sure:
-            call = attempt.call
-            found[attempt.name if call.seq is None else (call.kind, call.seq, _mark(call))] = call
+            found[attempt.name if attempt.call.seq is None else _identity(attempt.call)] = attempt.call
     return list(found.values())
 
 
 def _differences(extra: Sequence[LedgerEntry], missing: Sequence[SentCall]) -> tuple[Difference, ...]:
     """Calls that one side lacks; what both lack of one kind and step is one call that differs."""
-    left, found = list(missing), []
+    left: dict[object, list[SentCall]] = {}
+    for call in missing:
+        left.setdefault((call.kind, call.seq), []).append(call)
+    found = []
     for entry in extra:
-        listed = {"listed_bytes": entry.bytes, "listed_sha256": entry.sha256, "listed_at": entry.created_at}
-        call = next((call for call in left if (call.kind, call.seq) == (entry.kind, entry.seq)), None)
-        if call is None:
-            found.append(Difference("not in the record", entry.kind, entry.seq, **listed))  # type: ignore[arg-type]
-            continue
-        left.remove(call)
-        found.append(Difference("differs", entry.kind, entry.seq, call.bytes, call.sha256, **listed))  # type: ignore[arg-type]
-    found += [Difference("not in the ledger", call.kind, call.seq, call.bytes, call.sha256) for call in left]
+        listed: dict[str, Any] = {"listed_bytes": entry.bytes, "listed_sha256": entry.sha256}
+        listed |= {"listed_at": entry.created_at}
+        alike = left.get((entry.kind, entry.seq))
+        if alike:
+            call = alike.pop(0)
+            found.append(Difference("differs", entry.kind, entry.seq, call.bytes, call.sha256, **listed))
+        else:
+            found.append(Difference("not in the record", entry.kind, entry.seq, **listed))
+    for call in (call for alike in left.values() for call in alike):
+        found.append(Difference("not in the ledger", call.kind, call.seq, call.bytes, call.sha256))
     return tuple(found)
 
 
-def _by_key(attempts: Sequence[Attempt]) -> dict[Key, list[Attempt]]:
-    found: dict[Key, list[Attempt]] = {}
-    for attempt in attempts:
-        found.setdefault((attempt.call.kind, attempt.call.seq), []).append(attempt)
-    return found
-
-
-def _mark(call: SentCall | LedgerEntry) -> tuple[int, str]:
-    """Size and hash."""
-    return call.bytes, call.sha256
+def _identity(call: SentCall | LedgerEntry) -> tuple[str, int | None, int, str]:
+    """Kind, step number, size and hash."""
+    return call.kind, call.seq, call.bytes, call.sha256
