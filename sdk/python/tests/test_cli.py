@@ -33,7 +33,10 @@ def loaded_by(words: list[str]) -> set[str]:
     return set(found)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "--help"], ["jobs", "list", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--version"], ["train", "--help"], ["jobs", "list", "--help"], ["ledger", "verify", "--help"]],
+)
 def test_help_loads_nothing_heavy(words: list[str]) -> None:
     assert loaded_by(words) == set()
 

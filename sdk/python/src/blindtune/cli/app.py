@@ -23,6 +23,7 @@ from .frontier import frontier
 from .gateway import gateway
 from .groups import add
 from .jobs import cancel_jobs, list_jobs, resume_jobs, show_job
+from .ledger import show_ledger, verify
 from .looks import audit, evaluate, status
 from .parsing import Commands
 from .predict import predict
@@ -59,6 +60,12 @@ def commands() -> Any:
     add(features, RUNS)(estimate)
     add(features, RUNS)(clear)
     made.add_typer(features, name="features", rich_help_panel=RUNS)
+    ledger = typer.Typer(
+        cls=Commands, help="What hosts list of what they were sent: compare it with a run, or show it."
+    )
+    add(ledger, RUNS)(verify)
+    add(ledger, RUNS, "show")(show_ledger)
+    made.add_typer(ledger, name="ledger", rich_help_panel=RUNS)
     jobs = typer.Typer(cls=Commands, help="The project's jobs on the hosts: list, show, cancel, resume.")
     named: dict[str, Callable[..., int]] = {"list": list_jobs, "show": show_job, "cancel": cancel_jobs}
     for name, run in (named | {"resume": resume_jobs}).items():

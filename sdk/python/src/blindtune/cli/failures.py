@@ -1,7 +1,8 @@
 """What went wrong, as one line for people, and the exit code.
 
-Owns: exit codes: 0 done, 1 the run or a host failed, 2 wrong arguments or data, 3 a demand of `--require` was not met,
-130 interrupted. Must never: hide an error that nobody expected; such a one keeps its traceback.
+Owns: exit codes: 0 done, 1 the run or a host failed, 2 wrong arguments or data, 3 a demand of `--require` was not met
+or a ledger is not what a run sent, 130 interrupted. Must never: hide an error that nobody expected; such a one keeps
+its traceback.
 """
 
 from __future__ import annotations

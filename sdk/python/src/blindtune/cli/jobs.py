@@ -60,7 +60,7 @@ def list_jobs(which: Which, where: Where, talk: Talk) -> int:
 
 def show_job(named: Named, where: Where, talk: Talk) -> int:
     """Show all that the host says of jobs."""
-    found = [_found(where, job_id) for job_id in named.job]
+    found = [found_job(where, job_id) for job_id in named.job]
     show_each([{"host": client.base_url, **job.shown()} for client, job in found], talk.as_json)
     return DONE
 
@@ -78,13 +78,13 @@ def resume_jobs(named: Named, where: Where, talk: Talk) -> int:
 def _each(named: Named, where: Where, talk: Talk, do: Callable[[Client, str], Any]) -> int:
     rows = []
     for job_id in named.job:
-        client, _ = _found(where, job_id)
+        client, _ = found_job(where, job_id)
         rows.append(_row(client, do(client, job_id)))
     show(rows, talk.as_json)
     return DONE
 
 
-def _found(where: Where, job_id: str) -> tuple[Client, Any]:
+def found_job(where: Where, job_id: str) -> tuple[Client, Any]:
     """The host that has a job, and the job."""
     from ..errors import NotFoundError
 

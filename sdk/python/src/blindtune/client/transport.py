@@ -1,4 +1,4 @@
-"""When a request is sent again, how long that waits, and the count of bytes.
+"""When a request is sent again, how long that waits, the count of bytes, and who is told of an attempt.
 
 Owns: the decision to try again. Must never: send anything, or change a body; the host tells repeated steps by their
 bytes. The transports that go by it are aio/retrying.py and its twin; what a wait is for, waiting.py says.
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import httpx
 
+from .sent import Answered, going_out
 from .waiting import QUEUED, Notices, cause_of
 
 log = logging.getLogger("blindtune")
@@ -99,11 +100,13 @@ class Attempts:
     size: int
     made: int = 0
     started: float = field(default_factory=time.monotonic)
+    _answered: Answered | None = field(default=None, repr=False)
 
     def sent(self) -> None:
-        """Count one that goes out."""
+        """Count one that goes out, and tell who listens."""
         self.traffic.requests += 1
         self.traffic.up += self.size
+        self._answered = going_out(self.request)
 
     def unread(self, answer: httpx.Response) -> bool:
         """Whether to hand it on as it is."""
@@ -117,6 +120,8 @@ class Attempts:
 
     def pause(self, outcome: Outcome) -> float | None:
         """Seconds until the next attempt; None when this outcome is the last."""
+        if self._answered is not None:
+            self._answered(outcome.status_code if isinstance(outcome, httpx.Response) else None)
         if isinstance(outcome, httpx.ConnectError) and not self.traffic.answers:
             return None
         wait = _wait_before_retry(self.policy, self.made, outcome)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..arrays import F32, I64, AnyArray
 from ..client import Client, StepAnswer
+from ..client.sent import Listener, heard_by
 from ..client.step_calls import BackwardRequest, Call, ForwardRequest, Text
 from ..errors import ApiConnectionError, ApiError, HostUnreachableError, RunError, ServerError
 from .placement import Placement, Together
@@ -48,6 +49,8 @@ class HostLink:
     seq: int = 1
     model: str | None = None
     """The fine-tuned model that the job became: it is asked without a job."""
+    sent: Listener | None = field(default=None, repr=False)
+    """Is told of every call before it goes out: the run's record of what it sent."""
     _forward: ForwardRequest | None = field(default=None, repr=False)
     _forward_call: Call | None = field(default=None, repr=False)
     _forward_id: str = ""
@@ -57,7 +60,7 @@ class HostLink:
         for _ in range(ATTEMPTS):
             call = replace(request, seq=self.seq).call(self.job_id)
             try:
-                answer = self.client.send(call)
+                answer = self._send(call)
             except ApiError as error:
                 self._resynchronize(error)
                 continue
@@ -72,7 +75,7 @@ class HostLink:
         for _ in range(ATTEMPTS):
             call = BackwardRequest(self.seq, self._forward_id, shares).call(self.job_id)
             try:
-                answer = self.client.send(call)
+                answer = self._send(call)
             except ApiError as error:
                 self._repeat_forward(error)
                 continue
@@ -85,12 +88,20 @@ class HostLink:
         if self.model is not None:
             return self._of_model(self.model, request)
         try:
-            return self.client.forward(self.job_id, request)
+            return self.ask(request)
         except ApiError as error:
             if error.code != "adapters_needed":
                 raise
         self.publish(thetas)
-        return self.client.forward(self.job_id, request)
+        return self.ask(request)
+
+    def ask(self, request: ForwardRequest) -> StepAnswer:
+        """A forward with train=false of the job as it stands."""
+        return self._send(request.call(self.job_id))
+
+    def _send(self, call: Call) -> StepAnswer:
+        with heard_by(self.sent):
+            return self.client.send(call)
 
     def _of_model(self, model: str, request: ForwardRequest) -> StepAnswer:
         """The same of the finished job's model, which keeps nothing open."""
@@ -101,15 +112,16 @@ class HostLink:
 
     def publish(self, thetas: Sequence[F32]) -> None:
         """Put every adapter set on the host."""
-        for i, theta in enumerate(thetas):
-            self.client.put_adapter(self.job_id, i, theta)
+        with heard_by(self.sent):
+            for i, theta in enumerate(thetas):
+                self.client.put_adapter(self.job_id, i, theta)
 
     def _repeat_forward(self, error: ApiError) -> None:
         assert self._forward is not None and self._forward_call is not None
         if error.code == "forward_lost":
             log.info("%s: the host lost its forward, repeating it", self.client.host)
             try:
-                self._forward_id = self.client.send(self._forward_call).metadata["forward_id"]
+                self._forward_id = self._send(self._forward_call).metadata["forward_id"]
                 return
             except ApiError as again:
                 error = again
@@ -184,7 +196,7 @@ class HostGroup:
         if self.placement.compares or len(self.links) == 1 or not texts:
             return
         request = ForwardRequest(texts=list(texts[:COMPARED_TEXTS]), train=False, adapters="none", base=True)
-        answers = self._each(lambda k: self.links[k].client.forward(self.links[k].job_id, request))
+        answers = self._each(lambda k: self.links[k].ask(request))
         for k, answer in answers.items():
             _check_agreement(answers[0].tensors["h.base"], answer.tensors["h.base"], self.links[k].client.host)
 

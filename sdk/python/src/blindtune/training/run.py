@@ -27,6 +27,7 @@ from .host_jobs import create_job, find_job, first_adapters, open_jobs
 from .placement import make_placement
 from .private_backprop import PrivateBackprop
 from .run_folder import RunFolder
+from .sent_record import SentRecord
 from .settings import Settings
 from .visits import Visits
 
@@ -108,6 +109,9 @@ class Run:
         self.updates = make_updates(settings, self.thetas, self.home, self.secret)
         self.watch = make_watch(settings, self.home.classes)
         self._serves_best = False
+        self.sent = SentRecord(self.folder)
+        for k, link in enumerate(self.group.links):
+            link.sent = self.sent.on(k)
 
     @property
     def frozen(self) -> bool:
@@ -292,7 +296,9 @@ class Run:
         self.published_step = -1
 
     def _create_job(self, client: Client, upload: bytes | None, host: int) -> str:
-        return create_job(client, self.about.model, self.about.settings, upload, host).id
+        job = create_job(client, self.about.model, self.about.settings, upload, host)
+        self.sent.opened(host, job.id)
+        return job.id
 
 
 def _job_may_help(error: ApiError) -> bool:
@@ -323,9 +329,11 @@ def start_run(about: About, folder: RunFolder, clients: Sequence[Client], data: 
     task = make_task(data, settings)
     upload = None if frozen else upload_bytes(data.texts)
     group, hidden = open_jobs(about.model, settings, clients, upload)
-    group.check_backbones(data.texts)
     home = fresh_home(settings, hidden, data.classes, folder.secret(), task)
     run = Run(about, folder, group, [] if frozen else first_adapters(group, settings.sets), home, plan=plan)
+    for k, link in enumerate(group.links):
+        run.sent.opened(k, link.job_id)
+    group.check_backbones(data.texts)
     run.save()
     run.describe()
     return run

@@ -10,6 +10,7 @@ Owns: the files and their atomic replacement. Must never: be shared; it holds th
     steps.jsonl        one line per step: losses, norms, bytes
     dev.jsonl          one line per evaluation on dev rows: step, scores, whether it was the best
     audits.jsonl       one line per look at the leak while training
+    sent.jsonl         every call of its jobs, before it was sent: kind, step, size, hash (sent_record.py)
     seen/              what the hosts saw of the last rows, recorded from the wire: what the audit attacks
     updates/seen/      the adapters of the first and the last update, as the hosts saw them: what tier 3 attacks
     gates.json         what audits hold the run to, fixed before its first step

@@ -31,6 +31,7 @@ from .export import Exported, export, read_export, restore_export
 from .factory import check_dev, draw_labels, make_obfuscation, make_selection, proven
 from .fit_result import FitResult, result_of
 from .host_group import HostLink
+from .ledger_check import LedgerCheck, verify_ledgers
 from .long_texts import LongTexts
 from .packing import packed, unpacked
 from .protection import protection
@@ -326,6 +327,13 @@ class Tuner(Deciding):
         `max_leak` is the largest leak that is accepted, by default the run's.
         """
         return Judgement.of(self.summary() | {"leak": leak.to_dict()}, self.settings, max_leak)
+
+    def verify_ledgers(self) -> LedgerCheck:
+        """Compare, call by call, what the run recorded as sent with what each host's ledger lists, by SHA-256.
+
+        `print` it; `agrees` says whether all match. What cannot be compared is named, and no match.
+        """
+        return verify_ledgers(self.folder, self.clients)
 
     # Keep.
 

@@ -122,9 +122,9 @@ class Jobs(Resource):
         """Every event of a job, or those after the one with the id `after`, as they happen; ends when the job has."""
         return event_stream.stream_events(self._client, job_id, after)
 
-    def ledger(self, job_id: str) -> Pages[LedgerEntry]:
-        """What the host was sent, call by call: names, shapes, bytes, hashes; never the contents."""
-        return Pages(self._client, op.LIST_LEDGER, LedgerEntry.read, job_id=job_id)
+    def ledger(self, job_id: str, limit: int | None = None) -> Pages[LedgerEntry]:
+        """What the host was sent, call by call: names, shapes, bytes, hashes; never the contents. `limit` a page."""
+        return Pages(self._client, op.LIST_LEDGER, LedgerEntry.read, job_id=job_id, limit=limit)
 
     def metrics(self, job_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """Tell the host scalars of your choice.
