@@ -11,7 +11,7 @@ TRY_RELEASE := release=$$(scripts/release.sh) && cd tests/release && RELEASE="$$
 RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 
-.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs test-torch test-bench test-openai test-api-contract test-generator fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
+.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs test-torch test-bench test-openai test-api-contract test-generator test-console console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -92,17 +92,26 @@ test-generator: build # a client that openapi-generator wrote drives a job
 	@scripts/setup/generator.sh
 	@cd tests/contract && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/.deps/generator/bin/python" -m pytest
 
+test-console: build ## the console in Chromium against a real host (Debian's is installed where the account may)
+	@scripts/setup/console.sh
+	@cd console && PATH="$(CURDIR)/.deps/console-node/bin:$$PATH" npx --no-install vitest run --reporter=dot
+	@cd tests/console && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/.deps/console/bin/python" -m pytest
+
 fuzz-api: build ## try the contract on a real host for ten minutes, with every check of schemathesis
 	@scripts/setup/schemathesis.sh
 	@PYTHONPATH=tests/support BLINDTUNE_BIN="$(CURDIR)/$(BIN)" .deps/schemathesis/bin/python tests/contract/fuzz.py 600
 
-lint: build lint-api ## check format, clippy, types, the contract
+lint: build lint-api lint-console ## check format, clippy, types, the contract
 	@cargo fmt --check
 	@cargo clippy --locked --all-targets -- -D warnings
 	@cd $(SDK) && "$(CURDIR)/$(PYTHON)" -m ruff check . && "$(CURDIR)/$(PYTHON)" -m ruff format --check . && "$(CURDIR)/$(PYTHON)" -m mypy && "$(CURDIR)/$(PYTHON)" tools/unasync.py --check
 	@$(PYTHON) -m ruff check --config $(SDK)/pyproject.toml examples benches scripts tests && $(PYTHON) -m ruff format --check --config $(SDK)/pyproject.toml examples benches scripts tests
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m mypy --strict --ignore-missing-imports *.py
 	@$(PYTHON) scripts/supply_chain.py
+
+lint-console: setup # types of the console, and that console/dist is what it builds to
+	@scripts/setup/console.sh packages
+	@scripts/check_console.sh
 
 audit-deps: setup ## licences, copies and sources of all dependencies, and what is known against them, where a registry tells
 	@$(PYTHON) scripts/supply_chain.py
@@ -121,6 +130,10 @@ fixtures: setup ## make the golden files again, with transformers and PEFT (an e
 
 openapi: build ## write openapi.yaml from the code
 	@$(BIN) openapi > openapi.yaml
+
+console: openapi ## write the console's types from openapi.yaml, and console/dist from its sources
+	@scripts/setup/console.sh packages
+	@cd console && PATH="$(CURDIR)/.deps/console-node/bin:$$PATH" npm run --silent check && PATH="$(CURDIR)/.deps/console-node/bin:$$PATH" npm run --silent build
 
 sdk: openapi ## generate the SDK's operations and answers from openapi.yaml, and its client that blocks from the one for asyncio
 	@$(PYTHON) $(SDK)/tools/generate.py openapi.yaml

@@ -41,6 +41,8 @@ PARTS = (
     aside("openai", "test-openai", counts.read_share),
     aside("generator", "test-generator", counts.read_pytest),
     aside("contract", "test-api-contract", counts.read_contract),
+    # Alone, but for what runs aside: a page that is waited for shares a core with nobody's training.
+    part("console", "test-console", counts.read_pytest),
     part("sdk", "test-sdk", counts.read_pytest),
     part("bench", "test-bench", counts.read_pytest),
     part("portable", "test-portable", counts.read_plain, SHORT="1"),
