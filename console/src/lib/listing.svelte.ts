@@ -3,6 +3,8 @@ import { asFailure, type ApiError, type Page } from './client';
 import { merge } from './paging';
 
 export const PAGE = 50;
+/** The most that the API gives at once. */
+export const LARGEST_PAGE = 100;
 
 export class Listing<T extends { id: string }> {
   items = $state.raw<T[]>([]);
@@ -26,12 +28,12 @@ export class Listing<T extends { id: string }> {
       if (pages > 0) await this.read(1 + (this.turn++ % pages));
     });
 
-  /** One page more, at the end. */
-  next = (): Promise<void> =>
+  /** One page more, at the end; a search reads larger ones. */
+  next = (size = this.size): Promise<void> =>
     this.alone(async () => {
       this.busy = true;
       try {
-        await this.readFrom(this.items.length);
+        await this.readFrom(this.items.length, size);
       } finally {
         this.busy = false;
       }
@@ -50,9 +52,9 @@ export class Listing<T extends { id: string }> {
     return this.readFrom(Math.min(page * this.size, this.items.length));
   }
 
-  private async readFrom(start: number): Promise<void> {
+  private async readFrom(start: number, size = this.size): Promise<void> {
     const after = start > 0 ? this.items[start - 1]?.id : undefined;
-    const page = await this.fetchPage(after, this.size);
+    const page = await this.fetchPage(after, size);
     const merged = merge({ items: this.items, more: this.more }, page, start);
     this.items = merged.items;
     this.more = merged.more;
