@@ -62,9 +62,13 @@ class Visitor:
         """The jobs, as somebody who has just signed in sees them, with nothing on record."""
         self.page.set_viewport_size({"width": self.width, "height": HEIGHT})
         self.page.emulate_media(color_scheme="light")
-        self.page.reload()
+        self.page.evaluate("violations.length = 0")
+        for kept in (self.foreign, self.errors, self.streams):
+            kept.clear()
+        self.go("nowhere")
+        expect(self.page.get_by_role("heading", name="No such page")).to_be_visible()
         self.go("jobs")
-        self.streams.clear()
+        expect(self.page.get_by_role("heading", name="Jobs")).to_be_visible()
 
     def check(self) -> None:
         """Nothing that no page may do has been done."""
