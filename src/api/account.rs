@@ -1,14 +1,16 @@
-//! `/v1/api_keys`, `/v1/usage`, `/v1/audit_log`.
+//! `/v1/me`, `/v1/api_keys`, `/v1/usage`, `/v1/audit_log`.
 
 use axum::Json;
 use axum::extract::State;
 
 use crate::api::auth::Admin;
+use crate::api::auth::AnyKey;
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::dto::account::ApiKeyObject;
 use crate::api::dto::account::AuditEntry;
 use crate::api::dto::account::CreateApiKey;
+use crate::api::dto::account::MeObject;
 use crate::api::dto::account::NewApiKey;
 use crate::api::dto::account::UsageQuery;
 use crate::api::dto::account::UsageReport;
@@ -25,6 +27,16 @@ use crate::api::once::Once;
 use crate::api::state::App;
 use crate::domain::ids::AuditId;
 use crate::domain::ids::KeyId;
+
+/// Get the key that asks
+///
+/// Which key this is, of which project, what it may do and until when. Any valid key may ask.
+#[utoipa::path(get, path = "/me", tag = "governance", security(("key" = [])), responses(
+    (status = 200, description = "The key and its project", body = MeObject),
+))]
+pub async fn get_me(State(app): State<App>, caller: AnyKey) -> Result<Json<MeObject>, ApiError> {
+    Ok(Json(app.keys.standing(caller.project, caller.key).await?.into()))
+}
 
 /// List API keys
 ///

@@ -73,6 +73,24 @@ impl<N: Needs, S: Sync> FromRequestParts<S> for Caller<N> {
     }
 }
 
+/// The caller of a route that any valid key may take.
+pub struct AnyKey {
+    /// The project.
+    pub project: ProjectId,
+    /// The key.
+    pub key: KeyId,
+}
+
+impl<S: Sync> FromRequestParts<S> for AnyKey {
+    type Rejection = ApiError;
+
+    /// The key itself was checked by `gate`, which every route is behind.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let principal = parts.extensions.get::<Principal>().ok_or_else(ApiError::unauthorized)?;
+        Ok(Self { project: principal.project, key: principal.key })
+    }
+}
+
 /// The scopes that the gate has checked before the body is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Checked(pub &'static [Scope]);

@@ -116,6 +116,7 @@ fn quick_routes() -> Routes {
         .add(Control, routes!(webhooks::replay_delivery))
         .add(DataPlane, routes!(steps::optim_step))
         .add(DataPlane, routes!(adapters::get_adapters))
+        .add(Control, routes!(account::get_me))
         .add(Control, routes!(account::list_api_keys, account::create_api_key))
         .add(Control, routes!(account::get_api_key, account::revoke_api_key))
         .add(Control, routes!(account::get_usage))

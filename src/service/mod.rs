@@ -32,6 +32,7 @@ pub use access::idempotency::Repeat;
 pub use access::idempotency::Reservation;
 pub use access::idempotency::Reserved;
 pub use access::keys::Judged;
+pub use access::keys::KeyHolder;
 pub use access::keys::Keys;
 pub use access::keys::NewKey;
 pub use access::projects::Projects;

@@ -71,6 +71,6 @@ async fn there_is_no_other_file_behind_it() {
 
 #[tokio::test]
 async fn a_host_can_go_without_it() {
-    let host = Host::start(&[("server.console", "false")]).await;
+    let host = Host::start(&[("BLINDTUNE_SERVER__CONSOLE", "false")]).await;
     Client::new(&host.base(), None).get("/console/").await.refused(404, "unknown_url");
 }

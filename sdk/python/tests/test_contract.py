@@ -96,6 +96,7 @@ def acts(client: Client, folder: Path) -> list[Any]:
         lambda: checkpoints.update("j", "c", expires_after_s=None),
         lambda: checkpoints.delete("j", "c"),
         lambda: checkpoints.download("j", "c", folder, adapter_set=0),
+        lambda: keys.current(),
         lambda: client.usage.retrieve("2026-01-01", "2026-02-01", group_by=["key", "day"]),
         lambda: keys.create("n", scopes=["jobs:read"], days=1, monthly_device_seconds=1, **limits),
         lambda: next(keys.list(1)),

@@ -34,6 +34,14 @@ class Answers:
         self.jobs = {f"ftjob-{k}": job(k, status) for k, status in enumerate(("running", "paused", "succeeded"))}
         self.models = [{"id": "toy", "hidden_size": 8, "max_tokens": 512, "created": 1_790_000_000}]
         self.key = KEY
+        self.me: dict[str, Any] | None = {
+            "key_id": "key-7",
+            "key_name": "ops",
+            "project": "proj-1",
+            "project_name": "clinic",
+            "scopes": ["jobs", "models"],
+            "expires_at": 1_800_000_000,
+        }
 
     def answer(self, method: str, path: str, key: str) -> tuple[int, dict[str, Any]]:
         self.asked.append((method, path))
@@ -50,13 +58,17 @@ class Answers:
                 found["status"] = {"cancel": "cancelled", "resume": "running"}[parts[3]]
             return 200, found
         total = {"object": "usage.row", "requests": 12, "steps": 4, "device_seconds": 1.5}
-        known: dict[str, dict[str, Any]] = {
+        known: dict[str, Any] = {
             "models": {"data": self.models, "has_more": False},
             "usage": {"start_date": "2026-11-01", "end_date": "2026-11-30", "data": [total], "total": total},
-            "api_keys/key-7": {"id": "key-7", "name": "ops", "scopes": ["jobs", "models"], "expires_at": 1_800_000_000},
+            "me": self.me,
             "fine_tuning/capabilities": {"version": __version__, "device": "cpu", "models": self.models},
         }
-        return (200, known["/".join(parts)]) if "/".join(parts) in known else (404, {"error": {"message": "no"}})
+        return (
+            (200, known["/".join(parts)])
+            if known.get("/".join(parts)) is not None
+            else (404, {"error": {"message": "no"}})
+        )
 
 
 @pytest.fixture
@@ -136,9 +148,13 @@ def test_whoami_says_what_a_key_is_and_never_the_key(
 ) -> None:
     about = told(capsys, "whoami", "--host", host)
     assert (about["project"], about["key"], about["name"]) == ("proj-1", "key-7", "ops") and about["accepted"] is True
+    assert about["project_name"] == "clinic"
     assert main(["whoami", "--host", host]) == 0
     shown = capsys.readouterr().out
     assert "jobs, models" in shown and "2027-01-15" in shown and KEY not in shown
+    answers.me = None
+    older = told(capsys, "whoami", "--host", host)
+    assert older["accepted"] is True and "a host before 0.3" in older["scopes"] and older["key"] == "key-7"
     answers.key = "another"
     refused = told(capsys, "whoami", "--host", host, code=1)
     assert refused["accepted"] is False and refused["host_says"] == "Incorrect API key provided."

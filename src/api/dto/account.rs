@@ -21,6 +21,7 @@ use crate::domain::quota::Quota;
 use crate::domain::schemas;
 use crate::service::AuditRow;
 use crate::service::Grouping;
+use crate::service::KeyHolder;
 use crate::service::KeyRow;
 use crate::service::NewKey;
 use crate::service::Report;
@@ -149,6 +150,45 @@ impl From<KeyRow> for ApiKeyObject {
             tokens_per_minute,
             monthly_tokens,
             monthly_device_seconds,
+        }
+    }
+}
+
+/// The key that asks, and its project.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MeObject {
+    /// Always `me`.
+    #[schema(example = "me")]
+    pub object: &'static str,
+    /// Id of the key, `key-...`.
+    pub key_id: String,
+    /// What the key is called.
+    pub key_name: String,
+    /// Id of its project.
+    pub project: String,
+    /// What the project is called.
+    pub project_name: String,
+    /// What the key may do.
+    pub scopes: Vec<String>,
+    /// When the key was made, seconds since 1970.
+    pub created_at: i64,
+    /// When it expires.
+    #[schema(required)]
+    pub expires_at: Option<i64>,
+}
+
+impl From<KeyHolder> for MeObject {
+    fn from(holder: KeyHolder) -> Self {
+        let key = ApiKeyObject::from(holder.key);
+        Self {
+            object: "me",
+            key_id: key.id,
+            key_name: key.name,
+            project: holder.project.id.to_string(),
+            project_name: holder.project.name,
+            scopes: key.scopes,
+            created_at: key.created_at,
+            expires_at: key.expires_at,
         }
     }
 }

@@ -61,6 +61,15 @@ pub enum Judged {
     Unknown,
 }
 
+/// A key and whose it is.
+#[derive(Debug, Clone)]
+pub struct KeyHolder {
+    /// The key.
+    pub key: KeyRow,
+    /// Its project.
+    pub project: ProjectRow,
+}
+
 /// Use cases on keys.
 pub struct Keys {
     pool: Pool,
@@ -155,6 +164,14 @@ impl Keys {
     pub async fn get(&self, project: ProjectId, key: KeyId) -> Result<KeyRow> {
         let found = keys::get(&mut *connection(&self.pool).await?, key).await?;
         found.filter(|row| row.project == project).ok_or_else(|| ServiceError::not_found("key", key))
+    }
+
+    /// A key and its project.
+    pub async fn standing(&self, project: ProjectId, key: KeyId) -> Result<KeyHolder> {
+        let key = self.get(project, key).await?;
+        let found = projects::get(&mut *connection(&self.pool).await?, project).await?;
+        let project = found.ok_or_else(|| ServiceError::not_found("project", project))?;
+        Ok(KeyHolder { key, project })
     }
 
     /// Ends a key's life; a key of any project where none is given.

@@ -1,10 +1,11 @@
-//! `/v1/api_keys`.
+//! `/v1/api_keys`, and `/v1/me`.
 
 use serde_json::Value;
 use serde_json::json;
 
 use super::admin;
 use super::with;
+use crate::client::Client;
 use crate::world::World;
 
 #[tokio::test]
@@ -34,6 +35,23 @@ async fn a_key_is_shown_once_and_works_until_it_is_revoked() {
     client.get("/v1/files").await.refused(401, "invalid_api_key");
     admin.delete(&format!("/v1/api_keys/{id}")).await.refused(404, "not_found");
     assert!(admin.get(&format!("/v1/api_keys/{id}")).await.ok_json()["revoked_at"].is_i64());
+}
+
+#[tokio::test]
+async fn a_key_of_any_scope_learns_what_it_is_and_of_no_other() {
+    let world = World::new().await;
+    let body = json!({"name": "reader", "scopes": ["models:read"], "days": 2});
+    let made = admin(&world).await.post("/v1/api_keys", &body).await.ok_json();
+    let client = world.client.with_key(made["key"].as_str());
+    let me = client.get("/v1/me").await.ok_json();
+    for (field, of_key) in [("key_id", "id"), ("key_name", "name"), ("scopes", "scopes"), ("expires_at", "expires_at")]
+    {
+        assert_eq!(me[field], made[of_key], "{field}");
+    }
+    assert_eq!((&me["object"], &me["project_name"]), (&json!("me"), &json!(world.project)));
+    let other = World::new().await.client.get("/v1/me").await.ok_json();
+    assert!(other["project"] != me["project"] && other["key_id"] != me["key_id"]);
+    Client::new(&world.host.base(), None).get("/v1/me").await.refused(401, "invalid_api_key");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -28,9 +29,12 @@ def test_a_host_is_asked_from_the_shell(hosts: list[RealHost], capsys: pytest.Ca
     assert told(capsys, "jobs", "cancel", job.id, *where)[0]["status"] == "cancelled"
     assert job.id not in [row["id"] for row in told(capsys, "jobs", "list", *where, "--status", "running")]
     assert MODEL in [row["id"] for row in told(capsys, "models", *where)]
-    assert told(capsys, "usage", *where)[0]["requests"] > 0
+    end = time.monotonic() + 60  # requests are counted within a second or two
+    while not (counted := told(capsys, "usage", *where)[0]["requests"]) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert counted > 0
     about = told(capsys, "whoami", *where)
-    assert about["accepted"] is True and about["project"] and about["scopes"]
+    assert about["accepted"] is True and about["project"] and about["project_name"] and "jobs:read" in about["scopes"]
     found = {check["what"]: check["result"] for check in told(capsys, "doctor", *where)}
     assert {found[what] for what in ("clock", "key", "version", "models")} == {"ok"}
     assert main(["whoami", *where]) == 0 and host.api_key not in capsys.readouterr().out

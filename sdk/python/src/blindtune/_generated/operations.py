@@ -115,6 +115,7 @@ REPORT_METRICS = Operation(
 OPTIM_STEP = Operation(name="optim_step", method="POST", path="fine_tuning/jobs/{job_id}/optim_step", body="json")
 PAUSE_JOB = Operation(name="pause_job", method="POST", path="fine_tuning/jobs/{job_id}/pause", creates=True)
 RESUME_JOB = Operation(name="resume_job", method="POST", path="fine_tuning/jobs/{job_id}/resume", creates=True)
+GET_ME = Operation(name="get_me", method="GET", path="me")
 LIST_MODELS = Operation(name="list_models", method="GET", path="models")
 GET_MODEL = Operation(name="get_model", method="GET", path="models/{model}")
 DELETE_MODEL = Operation(name="delete_model", method="DELETE", path="models/{model}")

@@ -743,6 +743,28 @@ class LedgerEntry(Answer):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class MeObject(Answer):
+    """The key that asks, and its project."""
+
+    object: str = ""
+    """Always `me`."""
+    key_id: str = ""
+    """Id of the key, `key-...`."""
+    key_name: str = ""
+    """What the key is called."""
+    project: str = ""
+    """Id of its project."""
+    project_name: str = ""
+    """What the project is called."""
+    scopes: Sequence[str] = ()
+    """What the key may do."""
+    created_at: int = 0
+    """When the key was made, seconds since 1970."""
+    expires_at: int | None = None
+    """When it expires."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ModelObject(Answer):
     """A backbone or a fine-tuned model."""
 

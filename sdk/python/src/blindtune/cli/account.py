@@ -82,35 +82,21 @@ def whoami(where: Where, talk: Talk) -> int:
 
 def _about(client: Client, key: str | None) -> dict[str, Any]:
     """What the token says of itself, then what the host says of it."""
-    from ..errors import ApiError, AuthenticationError
+    from ..errors import ApiError, AuthenticationError, NotFoundError
 
     claims = claims_of(key or os.environ.get(API_KEY_VARIABLE, ""))
     known = {"project": claims.get("sub"), "key": claims.get("jti"), "issued": claims.get("iat")}
     about: dict[str, Any] = {"host": client.base_url, "accepted": False, **known, "expires": claims.get("exp")}
     try:
-        client.jobs.capabilities()
-        about["accepted"] = True
-        about |= _of_host(client, claims.get("jti"))
+        me = client.api_keys.current()
     except AuthenticationError as error:
-        about["host_says"] = error.message
+        return about | {"host_says": error.message}
+    except NotFoundError:
+        return about | {"accepted": True, "scopes": "not known: a host before 0.3 does not tell a key about itself"}
     except ApiError as error:
-        about["accepted"] = True
-        about["host_says"] = error.message
-    return about
-
-
-def _of_host(client: Client, key_id: object) -> dict[str, Any]:
-    """The host's own record of the key, where the key may read it."""
-    from ..errors import ApiError
-
-    if not isinstance(key_id, str):
-        return {"scopes": "not known: the key does not name itself"}
-    try:
-        key = client.api_keys.retrieve(key_id)
-    except ApiError:
-        return {"scopes": "not known here: reading keys needs a scope that this one has not"}
-    said = {"name": key.name, "scopes": ", ".join(key.scopes)}
-    return said | {"expires": key.expires_at, "last_used_at": key.last_used_at}
+        return about | {"accepted": True, "host_says": error.message}
+    said = {"name": me.key_name, "project": me.project, "project_name": me.project_name, "key": me.key_id}
+    return about | {"accepted": True, **said, "scopes": ", ".join(me.scopes), "expires": me.expires_at}
 
 
 def claims_of(key: str) -> dict[str, Any]:

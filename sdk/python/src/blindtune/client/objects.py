@@ -188,6 +188,12 @@ class ApiKey(Record, schemas.NewApiKey):
     secrets = frozenset({"key"})
 
 
+class Me(Record, schemas.MeObject):
+    """The key that asked, and its project."""
+
+    named_in_repr = ("key_name", "project_name", "scopes")
+
+
 class AuditEntry(Record, schemas.AuditEntry):
     """Something that was done with a key: `action` names the operation."""
 

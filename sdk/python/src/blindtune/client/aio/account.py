@@ -1,6 +1,6 @@
 """`client.usage`, `client.api_keys` and `client.audit_log`: who used what, and who may.
 
-Owns: the calls under `/usage`, `/api_keys` and `/audit_log`. Must never: keep a key.
+Owns: the calls under `/usage`, `/me`, `/api_keys` and `/audit_log`. Must never: keep a key.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 
 from ..._generated import operations as op
 from ..._generated.schemas import KeyLimits
-from ..objects import ApiKey, AuditEntry, Usage
+from ..objects import ApiKey, AuditEntry, Me, Usage
 from ..requests import given, nothing, reads
 from .pages import AsyncPages
 from .resource import AsyncResource
@@ -51,6 +51,10 @@ class AsyncApiKeys(AsyncResource):
     async def retrieve(self, key_id: str) -> ApiKey:
         """One key, without the key itself."""
         return await self._client.call(op.GET_API_KEY, reads(ApiKey), key_id=key_id)
+
+    async def current(self) -> Me:
+        """The key that this client shows, its project, and what it may do. Any key may ask."""
+        return await self._client.call(op.GET_ME, reads(Me))
 
     async def delete(self, key_id: str) -> None:
         """Revoke it: from now on nothing is done for it."""

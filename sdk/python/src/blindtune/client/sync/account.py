@@ -1,6 +1,6 @@
 """`client.usage`, `client.api_keys` and `client.audit_log`: who used what, and who may.
 
-Owns: the calls under `/usage`, `/api_keys` and `/audit_log`. Must never: keep a key.
+Owns: the calls under `/usage`, `/me`, `/api_keys` and `/audit_log`. Must never: keep a key.
 """
 
 # Made from ../aio/account.py by tools/unasync.py: `make sdk`.
@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 
 from ..._generated import operations as op
 from ..._generated.schemas import KeyLimits
-from ..objects import ApiKey, AuditEntry, Usage
+from ..objects import ApiKey, AuditEntry, Me, Usage
 from ..requests import given, nothing, reads
 from .pages import Pages
 from .resource import Resource
@@ -53,6 +53,10 @@ class ApiKeys(Resource):
     def retrieve(self, key_id: str) -> ApiKey:
         """One key, without the key itself."""
         return self._client.call(op.GET_API_KEY, reads(ApiKey), key_id=key_id)
+
+    def current(self) -> Me:
+        """The key that this client shows, its project, and what it may do. Any key may ask."""
+        return self._client.call(op.GET_ME, reads(Me))
 
     def delete(self, key_id: str) -> None:
         """Revoke it: from now on nothing is done for it."""
