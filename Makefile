@@ -10,6 +10,7 @@ TRY_RELEASE := release=$$(scripts/release.sh) && cd tests/release && RELEASE="$$
 # What benches measure.
 RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
+IN_CONSOLE := cd console && export PATH="$(CURDIR)/.deps/console-node/bin:$$PATH"
 
 .PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs test-torch test-bench test-openai test-api-contract test-generator test-console console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
 
@@ -94,7 +95,7 @@ test-generator: build # a client that openapi-generator wrote drives a job
 
 test-console: build ## the console in Chromium against a real host (Debian's is installed where the account may)
 	@scripts/setup/console.sh
-	@cd console && PATH="$(CURDIR)/.deps/console-node/bin:$$PATH" npx --no-install vitest run --reporter=dot
+	@$(IN_CONSOLE) && npx --no-install vitest run --reporter=dot
 	@cd tests/console && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/.deps/console/bin/python" -m pytest
 
 fuzz-api: build ## try the contract on a real host for ten minutes, with every check of schemathesis
@@ -133,7 +134,7 @@ openapi: build ## write openapi.yaml from the code
 
 console: openapi ## write the console's types from openapi.yaml, and console/dist from its sources
 	@scripts/setup/console.sh packages
-	@cd console && PATH="$(CURDIR)/.deps/console-node/bin:$$PATH" npm run --silent check && PATH="$(CURDIR)/.deps/console-node/bin:$$PATH" npm run --silent build
+	@$(IN_CONSOLE) && npm run --silent check && npm run --silent build
 
 sdk: openapi ## generate the SDK's operations and answers from openapi.yaml, and its client that blocks from the one for asyncio
 	@$(PYTHON) $(SDK)/tools/generate.py openapi.yaml

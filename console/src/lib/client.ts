@@ -7,7 +7,7 @@ import createClient from 'openapi-fetch';
 import type { components, paths } from './schema';
 
 type Schemas = components['schemas'];
-export type Job = Schemas['JobObject'] & { status_details?: string | null };
+export type Job = Schemas['JobObject'];
 export type JobEvent = Schemas['EventObject'];
 export type Checkpoint = Schemas['CheckpointObject'];
 export type LedgerEntry = Schemas['LedgerEntry'];
@@ -20,16 +20,8 @@ export type Webhook = Schemas['WebhookObject'];
 export type WebhookEvent = Schemas['WebhookEvent'];
 export type Delivery = Schemas['DeliveryObject'];
 export type AuditEntry = Schemas['AuditEntry'];
+export type Me = Schemas['MeObject'];
 export type Capabilities = Schemas['CapabilitiesObject'];
-
-export interface Me {
-  key_id: string;
-  key_name: string;
-  project: string;
-  project_name: string;
-  scopes: string[];
-  expires_at: number | null;
-}
 
 export interface Page<T> {
   data: T[];
@@ -114,10 +106,6 @@ export const api = createClient<paths>({ baseUrl: '', fetch: sendInTime });
 /** The body of a call; `send` has thrown what went wrong. */
 export async function ask<T>(call: Promise<{ data?: T }>): Promise<T> {
   return (await call).data as T;
-}
-
-export async function whoAmI(): Promise<Me> {
-  return (await send('/v1/me')).json() as Promise<Me>;
 }
 
 /** All pages of a list, one after the other. */

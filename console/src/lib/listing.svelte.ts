@@ -20,6 +20,11 @@ export class Listing<T extends { id: string }> {
     private size = PAGE,
   ) {}
 
+  /** What a page has to say of it: a host that does not answer is told at the top, while there is something to show. */
+  get trouble(): ApiError | null {
+    return this.failure && (this.failure.status || !this.loaded) ? this.failure : null;
+  }
+
   /** The newest page; and of those behind it one, in turn. */
   refresh = (): Promise<void> =>
     this.alone(async () => {

@@ -3,8 +3,7 @@
  *
  * Owns: the key in sessionStorage, and what it may do.
  */
-import { SvelteSet } from 'svelte/reactivity';
-import { ApiError, api, listeners, useKey, whoAmI, type Me } from './client';
+import { api, ask, listeners, useKey, type ApiError, type Me } from './client';
 
 const SLOT = 'blindtune.key';
 const RETRY_MS = 1_000;
@@ -18,7 +17,6 @@ class Session {
   ended = $state<string | null>(null);
   /** Whether the key's scopes are known, or known to be unknown. */
   ready = $state(false);
-  private denied = new SvelteSet<string>();
 
   constructor() {
     listeners.answered = () => {
@@ -31,8 +29,6 @@ class Session {
 
   private heard(error: ApiError): void {
     if (error.status === 0) this.lost = true;
-    const scope = error.missingScope;
-    if (scope) this.denied.add(scope);
     if (error.status === 401 && this.key) {
       this.signOut();
       this.ended = error.message;
@@ -69,17 +65,7 @@ class Session {
   }
 
   private async learn(): Promise<void> {
-    try {
-      this.me = await whoAmI();
-    } catch (error) {
-      // An older host has no such call: any other says whether the key is valid, and a 403 that it is.
-      if (!(error instanceof ApiError) || ![403, 404, 405].includes(error.status)) throw error;
-      try {
-        await api.GET('/v1/fine_tuning/jobs', { params: { query: { limit: 1 } } });
-      } catch (refused) {
-        if (!(refused instanceof ApiError) || refused.status !== 403) throw refused;
-      }
-    }
+    this.me = await ask(api.GET('/v1/me'));
   }
 
   signOut(): void {
@@ -88,13 +74,11 @@ class Session {
     this.key = null;
     this.me = null;
     this.ready = false;
-    this.denied.clear();
   }
 
-  /** Whether the key has a scope; yes where nobody has said otherwise. */
+  /** Whether the key has a scope. */
   can(scope: string): boolean {
-    if (!this.me) return !this.denied.has(scope);
-    return this.me.scopes.includes(scope) || this.me.scopes.includes('admin');
+    return this.me !== null && (this.me.scopes.includes(scope) || this.me.scopes.includes('admin'));
   }
 }
 
