@@ -12,7 +12,7 @@ RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 IN_CONSOLE := cd console && export PATH="$(CURDIR)/.deps/console-node/bin:$$PATH"
 
-.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs test-torch test-bench test-openai test-api-contract test-generator test-console console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
+.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs test-torch test-bench test-openai test-api-contract test-generator test-console test-observability console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -97,6 +97,10 @@ test-console: build ## the console in Chromium against a real host (Debian's is 
 	@scripts/setup/console.sh
 	@$(IN_CONSOLE) && npx --no-install vitest run --reporter=dot
 	@cd tests/console && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/.deps/console/bin/python" -m pytest
+
+test-observability: build ## alarms and board, by promtool and a real Prometheus that reads a real host
+	@scripts/setup/prometheus.sh
+	@cd tests/observability && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/$(PYTHON)" -m pytest
 
 fuzz-api: build ## try the contract on a real host for ten minutes, with every check of schemathesis
 	@scripts/setup/schemathesis.sh

@@ -39,6 +39,7 @@ PARTS = (
     aside("dist", "test-dist", counts.read_packages, SHORT="1"),
     aside("release", "test-release", counts.read_pytest),
     aside("openai", "test-openai", counts.read_share),
+    aside("observability", "test-observability", counts.read_pytest),
     aside("generator", "test-generator", counts.read_pytest),
     aside("contract", "test-api-contract", counts.read_contract),
     # Alone, but for what runs aside: a page that is waited for shares a core with nobody's training.

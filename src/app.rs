@@ -15,27 +15,25 @@ use anyhow::Context as _;
 use futures::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::api;
 use crate::api::App;
 use crate::api::BatchEndpoints;
-use crate::api::Pace;
 use crate::api::Readiness;
-use crate::api::StackSettings;
-use crate::api::WritePace;
-use crate::api::server::ServerSettings;
+use crate::api::prometheus;
 use crate::api::server::serve;
 use crate::background::Background;
 use crate::background::Loops;
-use crate::config;
 use crate::config::Config;
 use crate::database::make_state_folder;
+use crate::domain::error_code::ErrorCode;
 use crate::domain::held_bytes::HeldBytes;
 use crate::engine::Engine;
-use crate::engine::EngineConfig;
 use crate::engine::LocalEngine;
+use crate::instruments;
 use crate::service::Activity;
 use crate::service::AuditLog;
 use crate::service::Backbones;
@@ -44,34 +42,30 @@ use crate::service::Batches;
 use crate::service::Capabilities;
 use crate::service::Context;
 use crate::service::Delivery;
-use crate::service::DeliverySettings;
 use crate::service::Estimates;
 use crate::service::Events;
-use crate::service::FeatureRules;
 use crate::service::Features;
 use crate::service::Files;
 use crate::service::Governor;
 use crate::service::Guard;
 use crate::service::Idempotency;
 use crate::service::Inference;
-use crate::service::InferenceSettings;
-use crate::service::JobSettings;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
+use crate::service::Monitor;
 use crate::service::Permits;
 use crate::service::ProcessorTurns;
 use crate::service::Projects;
-use crate::service::Retention;
 use crate::service::Sessions;
 use crate::service::Steps;
-use crate::service::StreamSettings;
 use crate::service::Sweeper;
 use crate::service::Tokens;
 use crate::service::Uploads;
 use crate::service::Usage;
 use crate::service::Webhooks;
 use crate::service::own_pair;
+use crate::settings;
 use crate::store::Pool;
 use crate::store::backup;
 use crate::store::backup::Manifest;
@@ -89,10 +83,9 @@ pub use crate::database::Database;
 /// Left-over blobs of a crash are removed when they are older than this.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
 
-/// Shares of `server.shutdown_secs`: for requests in flight, and then for saving sessions, counting use and stopping Postgres. They
-/// add up to less than one, so that deliveries get their moment in between and the process is gone before whoever stops it, with the
-/// same number of seconds in mind, kills it.
-const DRAIN_SHARE: f32 = 0.6;
+/// Share of `server.shutdown_secs` for saving sessions, counting use and stopping Postgres, after the requests in flight (`settings`) had
+/// theirs. The two add up to less than one, so that deliveries get their moment in between and the process is gone before whoever stops
+/// it, with the same number of seconds in mind, kills it.
 const SAVE_SHARE: f32 = 0.36;
 
 /// This process as the owner of leases. Where the last host of the state folder is dead, its leases end: the machine that was killed
@@ -124,6 +117,7 @@ pub struct Host {
     sweeper: Sweeper,
     blobs: Blobs,
     delivery: Arc<Delivery>,
+    monitor: Arc<Monitor>,
     closing: CancellationToken,
     _lock: HostLock,
     /// The routes' state.
@@ -139,32 +133,18 @@ impl Host {
         check_signing_key(&config, &keys).await?;
         let blobs = open_blobs(&config, blob_keys).await?;
         let (lock, owner) = own_state(&config, &database.pool).await?;
-        let engine: Arc<dyn Engine> = Arc::new(LocalEngine::start(engine_config(&config))?);
-        let context = Arc::new(Context {
-            pool: database.pool.clone(),
-            blobs: blobs.clone(),
-            engine: Arc::clone(&engine),
-            limits: config.limits.clone(),
-            held: HeldBytes::new(&config.limits),
-            jobs: job_settings(&config),
-            inference: inference_settings(&config),
-            features: feature_rules(&config),
-            batches: BatchRules { piece_lines: config.batches.piece_lines },
-            activity: Activity::default(),
-            batch_turn: tokio::sync::Mutex::new(()),
-            device: config.engine.device.clone(),
-            owner,
-        });
+        let engine: Arc<dyn Engine> = Arc::new(LocalEngine::start(settings::engine_config(&config))?);
+        let context = Arc::new(context(&config, &database.pool, &blobs, &engine, owner));
         let inference = Arc::new(Inference::new(Arc::clone(&context)));
         let sessions = Arc::new(Sessions::new(Arc::clone(&context)));
         let features = Arc::new(Features::new(Arc::clone(&context)));
-        let endpoints = BatchEndpoints { inference: Arc::clone(&inference), features: Arc::clone(&features) };
-        let batches = Arc::new(Batches::new(Arc::clone(&context), Arc::new(endpoints)));
+        let batches = batches(&context, &inference, &features);
         let guard = Guard { allow_private: config.webhooks.allow_private };
         let closing = CancellationToken::new();
         let outbox = Arc::new(Notify::new());
-        let streams = stream_settings(&config);
-        let delivery = Delivery::new(Arc::clone(&context), guard, delivery_settings(&config), Arc::clone(&outbox))?;
+        let streams = settings::stream_settings(&config);
+        let delivery =
+            Delivery::new(Arc::clone(&context), guard, settings::delivery_settings(&config), Arc::clone(&outbox))?;
         let app = App {
             keys: Arc::new(keys),
             files: Arc::new(Files(Arc::clone(&context))),
@@ -182,15 +162,29 @@ impl Host {
             audit_log: Arc::new(AuditLog(Arc::clone(&context))),
             idempotency: Arc::new(Idempotency::new(Arc::clone(&context))),
             events: Arc::new(Events::new(Arc::clone(&context), streams, closing.clone(), outbox)),
-            webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard, overlap(&config))),
+            webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard, settings::overlap(&config))),
             readiness: Arc::new(readiness(&database.pool)),
-            places: Arc::new(Permits::new(share_of_a_project(&config, config.server.max_requests_in_flight))),
-            processor_turns: Arc::new(ProcessorTurns::new(cores())),
+            places: Arc::new(Permits::new(settings::share_of_a_project(&config, config.server.max_requests_in_flight))),
+            processor_turns: Arc::new(ProcessorTurns::new(settings::cores())),
             limits: Arc::new(config.limits.clone()),
         };
         let delivery = Arc::new(delivery);
-        let sweeper = Sweeper { context, retention: retention(&config) };
-        Ok(Self { config, database, engine, sessions, features, sweeper, blobs, delivery, closing, _lock: lock, app })
+        let monitor = Arc::new(Monitor::new(Arc::clone(&context), Arc::clone(&sessions), Arc::clone(&app.events)));
+        let sweeper = Sweeper { context, retention: settings::retention(&config) };
+        Ok(Self {
+            config,
+            database,
+            engine,
+            sessions,
+            features,
+            sweeper,
+            blobs,
+            delivery,
+            monitor,
+            closing,
+            _lock: lock,
+            app,
+        })
     }
 
     /// Listens, and says where through `ready`, until `shutdown` resolves; then ends in order.
@@ -201,7 +195,8 @@ impl Host {
             .with_context(|| format!("cannot listen on {}:{}", server.host, server.port))?;
         let swept = self.blobs.remove_leftovers(LEFTOVER_AGE).await?;
         tracing::debug!(swept, "removed {swept} left-over blobs");
-        let router = api::router(self.app.clone(), &stack_settings(&self.config))?;
+        let metrics = listen_for_metrics(&self.config, self.monitor).await?;
+        let router = api::router(self.app.clone(), &settings::stack_settings(&self.config))?;
         ready(listener.local_addr()?);
         let background = Background::start(Loops {
             app: self.app.clone(),
@@ -214,19 +209,10 @@ impl Host {
             remove_orphans: self.config.state.remove_orphans,
         });
         let budget = Duration::from_secs(server.shutdown_secs);
-        let settings = ServerSettings {
-            max_connections: server.max_connections,
-            per_address: server.connections_per_address,
-            header_timeout: Duration::from_secs(server.header_timeout_secs),
-            write_pace: WritePace {
-                window: Duration::from_secs(server.write_timeout_secs),
-                bytes_per_sec: server.write_bytes_per_sec,
-            },
-            drain: budget.mul_f32(DRAIN_SHARE),
-        };
         let draining = draining(shutdown, Arc::clone(&self.app.readiness), self.closing);
-        serve(listener, router, settings, draining).await;
+        serve(listener, router, settings::server_settings(&self.config), draining).await;
         let last_count = background.stop().await;
+        metrics.iter().for_each(JoinHandle::abort);
         let rest = async {
             self.sessions.close_all().await;
             if let Err(error) = self.features.stop().await {
@@ -246,108 +232,53 @@ impl Host {
     }
 }
 
+/// What every use case works with.
+fn context(config: &Config, pool: &Pool, blobs: &Blobs, engine: &Arc<dyn Engine>, owner: Uuid) -> Context {
+    Context {
+        pool: pool.clone(),
+        blobs: blobs.clone(),
+        engine: Arc::clone(engine),
+        limits: config.limits.clone(),
+        held: HeldBytes::new(&config.limits),
+        jobs: settings::job_settings(config),
+        inference: settings::inference_settings(config),
+        features: settings::feature_rules(config),
+        batches: BatchRules { piece_lines: config.batches.piece_lines },
+        activity: Activity::default(),
+        batch_turn: tokio::sync::Mutex::new(()),
+        device: config.engine.device.clone(),
+        owner,
+    }
+}
+
+/// Batches, which the live endpoints answer.
+fn batches(context: &Arc<Context>, inference: &Arc<Inference>, features: &Arc<Features>) -> Arc<Batches> {
+    let endpoints = BatchEndpoints { inference: Arc::clone(inference), features: Arc::clone(features) };
+    Arc::new(Batches::new(Arc::clone(context), Arc::new(endpoints)))
+}
+
+/// Counts, and shows Prometheus what was counted, where `metrics.listen` says; until the host is gone, so that a shutdown is seen.
+async fn listen_for_metrics(config: &Config, monitor: Arc<Monitor>) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let address = &config.metrics.listen;
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (metrics.listen)"))?;
+    let address = listener.local_addr()?;
+    tracing::info!("metrics for Prometheus are at http://{address}/metrics");
+    instruments::start(ErrorCode::ALL.iter().map(|code| code.as_str()));
+    let serving =
+        serve(listener, prometheus::routes(monitor), settings::metrics_server(config), std::future::pending());
+    Ok(Some(tokio::spawn(serving)))
+}
+
 /// Ends when `shutdown` does, and says so to whoever waits: load balancers by `/readyz`, streams and deliveries by `closing`.
 async fn draining(shutdown: impl Future<Output = ()>, readiness: Arc<Readiness>, closing: CancellationToken) {
     shutdown.await;
     readiness.draining.store(true, Ordering::Release);
     closing.cancel();
     tracing::info!("shutting down: finishing what is in flight");
-}
-
-fn stack_settings(config: &Config) -> StackSettings {
-    let server = &config.server;
-    StackSettings {
-        max_requests_in_flight: server.max_requests_in_flight,
-        pace: Pace {
-            window: Duration::from_secs(server.body_idle_timeout_secs),
-            bytes_per_sec: server.body_bytes_per_sec,
-            total: Duration::from_secs(server.body_total_secs),
-        },
-        control_timeout: Duration::from_secs(server.control_timeout_secs),
-        console: server.console,
-    }
-}
-
-fn stream_settings(config: &Config) -> StreamSettings {
-    StreamSettings {
-        ping: Duration::from_secs(config.server.sse_ping_secs),
-        most: config.server.max_event_streams,
-        most_of_project: share_of_a_project(config, config.server.max_event_streams),
-    }
-}
-
-/// At least one, however small the share is.
-fn share_of_a_project(config: &Config, most: usize) -> usize {
-    ((most as f64 * config.server.project_share) as usize).max(1)
-}
-
-fn job_settings(config: &Config) -> JobSettings {
-    let jobs = &config.jobs;
-    JobSettings {
-        lease: Duration::from_secs(jobs.lease_secs),
-        idle_pause: Duration::from_secs(jobs.idle_pause_secs),
-        checkpoint_every_steps: jobs.checkpoint_every_steps,
-        checkpoint_every: Duration::from_secs(jobs.checkpoint_every_secs),
-        max_barren_attempts: jobs.max_barren_attempts,
-    }
-}
-
-fn inference_settings(config: &Config) -> InferenceSettings {
-    let engine = &config.engine;
-    InferenceSettings {
-        sessions: engine.inference_sessions,
-        idle: Duration::from_secs(engine.inference_idle_secs),
-        patience: Duration::from_millis(engine.inference_wait_ms),
-    }
-}
-
-fn feature_rules(config: &Config) -> FeatureRules {
-    FeatureRules {
-        shard_bytes: config.features.shard_bytes,
-        shard_rows: config.features.shard_rows,
-        keep_seconds: i64::from(config.features.keep_days) * 86_400,
-        batch_share: config.engine.batch_share,
-    }
-}
-
-fn retention(config: &Config) -> Retention {
-    let config::Retention { jobs_days, audit_days, usage_days } = config.retention;
-    Retention { jobs_days, audit_days, usage_days }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn engine_config(config: &Config) -> EngineConfig {
-    let engine = &config.engine;
-    EngineConfig {
-        device: engine.device.clone(),
-        onednn: engine.onednn,
-        stack_tokens: engine.stack_tokens,
-        stack_wait: Duration::from_millis(engine.stack_wait_ms),
-        slice_tokens: engine.slice_tokens,
-        threads: if engine.threads == 0 { cores() } else { engine.threads },
-        queue_len: engine.queue,
-        graph_bytes: engine.graph_bytes,
-        graphs_per_job: engine.graphs_per_job,
-        graph_ttl: Duration::from_secs(engine.graph_ttl_secs),
-        limits: config.limits.clone(),
-    }
-}
-
-/// For how long a webhook's old secret signs beside a new one.
-fn overlap(config: &Config) -> Duration {
-    Duration::from_secs(config.webhooks.secret_overlap_hours * 3600)
-}
-
-fn delivery_settings(config: &Config) -> DeliverySettings {
-    let webhooks = &config.webhooks;
-    DeliverySettings {
-        timeout: Duration::from_secs(webhooks.timeout_secs),
-        backoff: webhooks.backoff_secs.iter().map(|secs| Duration::from_secs(*secs)).collect(),
-        keep: Duration::from_secs(webhooks.keep_days * 86_400),
-    }
 }
 
 fn keys(config: &Config, pool: &Pool) -> anyhow::Result<Keys> {

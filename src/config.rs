@@ -3,6 +3,7 @@
 //! `config/default.toml` is compiled in and documents every setting; a file, the environment and flags go over it.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub retention: Retention,
     /// Logging.
     pub log: Log,
+    /// What Prometheus asks.
+    pub metrics: Metrics,
     /// Limits.
     pub limits: Limits,
 }
@@ -187,6 +190,12 @@ pub struct Log {
     pub filter: String,
 }
 
+/// Section `[metrics]`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Metrics {
+    pub listen: String,
+}
+
 /// Every problem of a configuration, one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadConfig(pub Vec<String>);
@@ -264,9 +273,6 @@ impl Config {
         if self.webhooks.backoff_secs.len() > 100 {
             problems.push("webhooks.backoff_secs: must be at most 100 pauses".into());
         }
-        if !["text", "json"].contains(&self.log.format.as_str()) {
-            problems.push(format!("log.format: must be text or json, not '{}'", self.log.format));
-        }
         if !(1..=366).contains(&self.keys.default_days) {
             problems.push("keys.default_days: must be from 1 to 366".into());
         }
@@ -286,9 +292,19 @@ impl Config {
         if self.limits.share_norm <= 0.0 {
             problems.push("limits.share_norm: must be positive".into());
         }
+        self.check_watching(problems);
         self.check_engine(problems);
         self.check_features(problems);
         self.check_retention(problems);
+    }
+
+    fn check_watching(&self, problems: &mut Vec<String>) {
+        if !["text", "json"].contains(&self.log.format.as_str()) {
+            problems.push(format!("log.format: must be text or json, not '{}'", self.log.format));
+        }
+        if !self.metrics.listen.is_empty() && self.metrics.listen.parse::<SocketAddr>().is_err() {
+            problems.push("metrics.listen: must be an address with a port (127.0.0.1:9464), or empty".into());
+        }
     }
 
     fn check_retention(&self, problems: &mut Vec<String>) {
@@ -401,9 +417,10 @@ mod tests {
 
     #[test]
     fn values_that_cannot_work_are_named_together() {
-        let toml = "[jobs]\nlease_secs = 1\n[log]\nformat = \"xml\"\n[engine]\nqueue = 0\n";
+        let toml =
+            "[jobs]\nlease_secs = 1\n[log]\nformat = \"xml\"\n[engine]\nqueue = 0\n[metrics]\nlisten = \"9464\"\n";
         let figment = Figment::from(Toml::string(DEFAULT_TOML)).merge(Toml::string(toml));
-        assert_eq!(Config::from_figment(&figment).expect_err("three problems").0.len(), 3);
+        assert_eq!(Config::from_figment(&figment).expect_err("four problems").0.len(), 4);
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod clocks;
 mod documentation;
 #[path = "architecture/fencing.rs"]
 mod fencing;
+#[path = "architecture/metrics.rs"]
+mod metrics;
 #[path = "architecture/sizes.rs"]
 mod sizes;
 
@@ -19,11 +21,12 @@ use std::process::Command;
 /// Which layers a layer may use. `app`, `background`, `cli`, `config` and the roots put things together, and are above all of them.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("instruments", &[]),
     ("model", &["domain"]),
     ("store", &["domain"]),
-    ("engine", &["domain", "model"]),
-    ("service", &["domain", "store", "engine"]),
-    ("api", &["domain", "service"]),
+    ("engine", &["domain", "model", "instruments"]),
+    ("service", &["domain", "store", "engine", "instruments"]),
+    ("api", &["domain", "service", "instruments"]),
 ];
 
 /// Layers in which no file may import itself by way of others.
@@ -32,6 +35,7 @@ const WITHOUT_CIRCLES: &[&str] = &["domain", "store", "model", "engine", "servic
 /// The rooms of the service, from the top: each may import those below its own line only.
 const SERVICE_ORDER: &[&[&str]] = &[
     &["mod"],
+    &["monitoring"],
     &["jobs"],
     &["training"],
     &["models", "planning"],
@@ -59,6 +63,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("tower", &["api/"]),
     ("figment", &["config.rs", "cli/"]),
     ("clap", &["cli/"]),
+    ("prometheus_client", &["instruments/"]),
 ];
 
 struct Source {
@@ -368,7 +373,8 @@ fn no_route_of_the_api_lacks_a_class() {
     let console = sources().into_iter().find(|source| source.name == "api/console.rs").expect("api/console.rs");
     let code = without_comments(&console.text);
     assert!(code.split(".route(").skip(1).all(|rest| rest.starts_with("\"/console")), "a route of another path");
-    let apart = ["api/operations.rs", "api/console.rs"];
+    // What Prometheus asks stands on a port of its own.
+    let apart = ["api/operations.rs", "api/console.rs", "api/prometheus.rs"];
     let is_api = |source: &Source| source.name.starts_with("api/") && !apart.contains(&&*source.name);
     for source in sources().into_iter().filter(is_api) {
         let code = source.code();

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::api::pace::TooSlow;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::error_code::Refusal;
+use crate::instruments;
 use crate::service::ServiceError;
 
 /// The body of every answer that is not a success, as in OpenAI's API.
@@ -160,6 +161,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (code, retry_after_ms) = (self.code, self.retry_after_ms);
+        instruments::refused(code.as_str());
         // Stock clients retry 409 by themselves; ours never change by waiting.
         let never_retry = self.never_retry || code.refusal() == Refusal::Conflict;
         let mut response = (status(code.refusal()), Json(self.envelope())).into_response();

@@ -9,10 +9,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::DefaultBodyLimit;
+use axum::extract::MatchedPath;
 use axum::extract::Request;
 use axum::extract::State;
 use axum::http::HeaderName;
 use axum::http::HeaderValue;
+use axum::http::Method;
 use axum::http::header;
 use axum::middleware::Next;
 use axum::middleware::from_fn;
@@ -39,6 +41,8 @@ use crate::api::gate::REQUEST_ID;
 use crate::api::pace::Pace;
 use crate::api::pace::keep_pace;
 use crate::domain::error_code::ErrorCode;
+use crate::instruments;
+use crate::instruments::Answered;
 
 /// A caller's own request id is taken up to this length; a longer one is replaced.
 const LONGEST_REQUEST_ID: usize = 128;
@@ -101,20 +105,31 @@ fn span(request: &Request<Body>) -> tracing::Span {
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a handler panicked");
+    instruments::panicked();
     ApiError::new(ErrorCode::InternalError, "The host could not complete the request.").into_response()
 }
 
 async fn stamp(request: Request, next: Next) -> Response {
     let start = Instant::now();
+    let (method, route) = (method_name(request.method()), request.extensions().get::<MatchedPath>().cloned());
     let mut response = next.run(request).await;
-    let took = start.elapsed().as_millis();
+    let took = start.elapsed();
     let status = response.status().as_u16();
+    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    instruments::answered(&Answered { method, route, status, took });
+    let took = took.as_millis();
     tracing::info!(status, duration_ms = took as u64, "answered {status} in {took} ms");
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(HeaderName::from_static("openai-processing-ms"), HeaderValue::from(took as u64));
     response
+}
+
+/// What anybody can make up is one name: metrics must not grow with it.
+fn method_name(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 /// Bounds bodies: refused at once when the length is announced, and cut off when it is not.

@@ -32,6 +32,7 @@ pub mod once;
 mod operations;
 mod pace;
 mod planning;
+pub mod prometheus;
 mod queries;
 mod ranges;
 mod reading;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::RawQuery;
@@ -56,6 +57,8 @@ use crate::domain::ids::KeyId;
 use crate::domain::limits::Limits;
 use crate::domain::limits::MOST_ROWS;
 use crate::domain::tensor::WireTensor;
+use crate::instruments;
+use crate::instruments::Phase;
 use crate::service::Answer;
 use crate::service::BackwardRequest;
 use crate::service::ForwardRequest;
@@ -275,7 +278,10 @@ pub fn decode_all(map: &TensorMap, name: impl Fn(&str) -> String) -> Result<Vec<
 
 /// An answer in the form asked for; its bytes are held until they are read.
 async fn send(outgoing: Outgoing, media: Media) -> Result<Response, ApiError> {
-    until_read(encode(outgoing.answer, media)?, outgoing.body).await
+    let (kind, begun) = (outgoing.answer.kind(), Instant::now());
+    let response = encode(outgoing.answer, media)?;
+    instruments::step(kind, Phase::Encode, begun.elapsed());
+    until_read(response, outgoing.body).await
 }
 
 /// An answer in the form asked for, with the engine's part of the time in `Server-Timing`.

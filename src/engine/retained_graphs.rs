@@ -17,6 +17,8 @@ use crate::domain::settings::Pooling;
 use crate::engine::adapter_values::AdapterValues;
 use crate::engine::backbones::LoadedBackbone;
 use crate::engine::inputs::TokenBatch;
+use crate::instruments;
+use crate::instruments::Eviction;
 use crate::model::error::TchResult;
 use crate::model::lora_pass::LoraPass;
 
@@ -219,7 +221,7 @@ impl RetainedGraphs {
     /// Evicts graphs, least recently used first, until one of `bytes` fits the budget and the job's number of graphs.
     pub fn make_room(&mut self, job: JobId, bytes: usize) {
         while let Some(key) = self.next_to_evict(job, bytes) {
-            self.evict(key);
+            self.evict(&[key], Eviction::Room);
         }
     }
 
@@ -232,8 +234,7 @@ impl RetainedGraphs {
 
     fn next_to_evict(&self, job: JobId, bytes: usize) -> Option<Key> {
         let of_job = || self.live().filter(|((of, _), _)| *of == job);
-        let retained: usize = self.forwards.values().map(|forward| forward.bytes).sum();
-        let total = retained + self.held.get();
+        let total = self.bytes() + self.held.get();
         if of_job().count() >= self.limits.graphs_per_job.max(1) {
             least_recently_used(of_job())
         } else if total.saturating_add(bytes) > self.limits.graph_bytes {
@@ -253,35 +254,50 @@ impl RetainedGraphs {
             forward.bytes = bytes;
             forward.last_used = Instant::now();
         }
+        self.show();
     }
 
     /// Evicts the graphs that went unused for the time to live.
     pub fn evict_unused(&mut self, now: Instant) {
         let ttl = self.limits.graph_ttl;
         let unused = self.live().filter(|(_, forward)| now.saturating_duration_since(forward.last_used) > ttl);
-        for key in unused.map(|(key, _)| *key).collect::<Vec<_>>() {
-            self.evict(key);
-        }
+        let unused: Vec<Key> = unused.map(|(key, _)| *key).collect();
+        self.evict(&unused, Eviction::Unused);
     }
 
     /// Evicts every graph: the device ran out of memory.
     pub fn evict_all(&mut self) {
-        self.forwards.values_mut().for_each(RetainedForward::evict);
+        let all: Vec<Key> = self.live().map(|(key, _)| *key).collect();
+        self.evict(&all, Eviction::OutOfMemory);
     }
 
     /// Forgets a job.
     pub fn forget_job(&mut self, job: JobId) {
         self.forwards.retain(|(of, _), _| *of != job);
+        self.show();
     }
 
     fn live(&self) -> impl Iterator<Item = (&Key, &RetainedForward)> {
         self.forwards.iter().filter(|(_, forward)| forward.graph.is_some())
     }
 
-    fn evict(&mut self, key: Key) {
-        if let Some(forward) = self.forwards.get_mut(&key) {
-            forward.evict();
+    fn evict(&mut self, keys: &[Key], reason: Eviction) {
+        if keys.is_empty() {
+            return;
         }
+        for key in keys {
+            self.forwards.get_mut(key).into_iter().for_each(RetainedForward::evict);
+        }
+        instruments::evicted(reason, keys.len());
+        self.show();
+    }
+
+    fn bytes(&self) -> usize {
+        self.forwards.values().map(|forward| forward.bytes).sum()
+    }
+
+    fn show(&self) {
+        instruments::graphs_hold(self.bytes());
     }
 }
 

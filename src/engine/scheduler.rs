@@ -40,6 +40,8 @@ use crate::engine::slices::Whole;
 use crate::engine::stack_key::StackKey;
 use crate::engine::stacking;
 use crate::engine::stacking::Results;
+use crate::instruments;
+use crate::instruments::Pass;
 
 /// How often an idle device looks for graphs that outlived their time, and gives free memory back.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -117,6 +119,7 @@ impl Scheduler {
             while let Ok(queued) = self.queue.try_recv() {
                 self.admit(queued);
             }
+            instruments::waiting(self.waiting.len());
             match self.take_next() {
                 // Commands guard themselves; this guard is for what their own cleaning up could throw.
                 Some(next) => drop(catch_unwind(AssertUnwindSafe(|| self.run(next)))),
@@ -193,14 +196,14 @@ impl Scheduler {
             Command::Run(run) => {
                 let begun = Instant::now();
                 run(&mut self.state);
-                self.shares.charge(project, begun.elapsed());
+                self.charge(Pass::Other, project, begun.elapsed());
             }
             Command::Forward(call, reply) => self.run_forward(Member { project, call, reply }),
             Command::Backward(call, reply) => self.run_backward(Member { project, call, reply }),
             Command::Sliced(mut pass) => {
                 let begun = Instant::now();
                 let goes_on = pass.step(&mut self.state);
-                self.shares.charge(project, begun.elapsed());
+                self.charge(Pass::Slice, project, begun.elapsed());
                 if goes_on {
                     // Before what came later: among its own project's it is still the oldest.
                     let queued = Queued { job, command: Command::Sliced(pass), since, permit: None };
@@ -208,6 +211,12 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    /// What ran for one project alone.
+    fn charge(&mut self, pass: Pass, project: ProjectId, took: Duration) {
+        instruments::ran(pass, 1, took);
+        self.shares.charge(project, took);
     }
 
     /// Runs a forward with those that may share its pass.
@@ -263,7 +272,9 @@ impl Scheduler {
         let begun = Instant::now();
         match catch_panic(|| C::run_together(&mut self.state, &calls)) {
             Ok(Some(results)) => {
-                let parts = parts_of(begun.elapsed(), &calls);
+                let took = begun.elapsed();
+                instruments::ran(C::PASS, calls.len(), took);
+                let parts = parts_of(took, &calls);
                 for (((call, (project, reply)), result), part) in calls.iter().zip(askers).zip(results).zip(parts) {
                     self.shares.charge(project, part);
                     self.state.contain_failure(call.job(), &result);
@@ -275,7 +286,7 @@ impl Scheduler {
                     let begun = Instant::now();
                     let result = guarded(&mut self.state, call.job(), |state| call.run_whole(state, most_tokens));
                     let took = begun.elapsed();
-                    self.shares.charge(project, took);
+                    self.charge(C::PASS, project, took);
                     answer(reply, metered(call, result, took));
                 }
             }

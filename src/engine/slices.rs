@@ -35,6 +35,8 @@ use crate::engine::retained_graphs::Graph;
 use crate::engine::retained_graphs::HeldRoom;
 use crate::engine::retained_graphs::PassInputs;
 use crate::engine::taps::TappedPass;
+use crate::instruments;
+use crate::instruments::Pass;
 use crate::model::error::TchResult;
 
 /// So that each slice draws its own dropout: an odd constant of no meaning, near 2^64 over the golden ratio.
@@ -42,6 +44,8 @@ const NEXT_SEED: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A checked request that can run in slices.
 pub trait Sliceable {
+    /// What it is.
+    const PASS: Pass;
     /// What its caller gets.
     type Answer;
     /// What is done of it.
@@ -207,6 +211,7 @@ pub struct ForwardProgress {
 }
 
 impl Sliceable for ReadyForward {
+    const PASS: Pass = Pass::Forward;
     type Answer = ForwardReply;
     type Progress = ForwardProgress;
 
@@ -323,6 +328,7 @@ pub struct BackwardProgress {
 }
 
 impl Sliceable for ReadyBackward {
+    const PASS: Pass = Pass::Backward;
     type Answer = BackwardReply;
     type Progress = BackwardProgress;
 
@@ -388,6 +394,7 @@ impl BackwardProgress {
         let inputs = &self.slices[self.done];
         let bytes = state.session(*job)?.graph_bytes(inputs.batch.tokens(), inputs.sets.len());
         state.graphs.make_room(*job, bytes);
+        instruments::ran_again();
         let graph = Rc::new(state.session(*job)?.train(inputs)?);
         if self.slices.len() == 1 {
             state.graphs.attach(*job, *forward, ForwardGraph::Alone(vec![Rc::clone(&graph)]), bytes);

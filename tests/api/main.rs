@@ -18,6 +18,7 @@ mod ledger;
 mod metrics;
 mod models;
 mod planning;
+mod prometheus;
 mod state;
 mod steps;
 mod uploads;

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::domain::batch::BatchEndpoint;
 use crate::domain::batch::RequestLine;
 use crate::domain::batch::read_line;
+use crate::instruments;
 use crate::service::batches::endpoints::LineAnswer;
 use crate::service::batches::endpoints::LineCall;
 use crate::service::batches::room::refusal;
@@ -226,7 +227,11 @@ async fn write(work: &Work<'_>, first: u64, answers: &Answers) -> std::result::R
     let mut transaction = work.context.begin().await?;
     match record(work, &mut transaction, &blob, answers, first).await {
         // Whether a commit that breaks off was carried out is not known: the sweeper finds the blob that no row names.
-        Ok(true) => Ok(commit(transaction).await?),
+        Ok(true) => {
+            commit(transaction).await?;
+            instruments::batch_requests(answers.lines());
+            Ok(())
+        }
         refused => {
             drop(transaction);
             work.context.blobs.delete(&blob.path).await.map_err(ServiceError::from)?;

@@ -14,6 +14,7 @@ use crate::domain::job::JobEvent;
 use crate::domain::job::JobState;
 use crate::domain::tensor::WireTensor;
 use crate::engine::codec::write_safetensors;
+use crate::instruments;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -67,7 +68,11 @@ pub async fn write(context: &Context, turn: &Turn, finished: Finished) -> std::r
     let mut transaction = context.begin().await?;
     match record(context, &mut transaction, turn, &finished, &blob).await {
         // Whether a commit that breaks off was carried out is not known: the sweeper finds the blob that no row names.
-        Ok(true) => Ok(commit(transaction).await?),
+        Ok(true) => {
+            commit(transaction).await?;
+            instruments::feature_rows(finished.rows);
+            Ok(())
+        }
         refused => {
             drop(transaction);
             context.blobs.delete(&blob.path).await.map_err(ServiceError::from)?;

@@ -101,6 +101,16 @@ impl Events {
         })
     }
 
+    /// Streams that are open.
+    pub fn open(&self) -> usize {
+        self.settings.most.saturating_sub(self.permits.available_permits())
+    }
+
+    /// Whether the host shuts down.
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
     /// The project's own share first: where that is taken, the host's other streams are not the reason.
     fn permit(&self, project: ProjectId) -> Result<StreamPermit> {
         let of_project = self.of_projects.take(project).ok_or_else(|| {

@@ -1,9 +1,13 @@
 //! The answer to a step call. Owns its four forms; must never be stored past its step.
 
 use std::time::Duration;
+use std::time::Instant;
 
 use crate::domain::ids::ForwardId;
 use crate::domain::tensor::WireTensor;
+use crate::instruments;
+use crate::instruments::Phase;
+use crate::instruments::StepKind;
 use crate::service::accounting::metering::size;
 
 /// What the engine took for a call.
@@ -15,7 +19,27 @@ pub struct Timing {
     pub device: Duration,
 }
 
+impl Timing {
+    /// Of a call that the engine was asked for then, and that took so much of the device.
+    pub fn of(kind: StepKind, begun: Instant, device: Duration) -> Self {
+        let engine = begun.elapsed();
+        instruments::step(kind, Phase::Queue, engine.saturating_sub(device));
+        instruments::step(kind, Phase::Device, device);
+        Self { engine, device }
+    }
+}
+
 impl Answer {
+    /// What was called.
+    pub fn kind(&self) -> StepKind {
+        match self {
+            Self::Forward { seq: None, .. } => StepKind::Evaluate,
+            Self::Forward { .. } => StepKind::Forward,
+            Self::Gradients { .. } | Self::Accumulated { .. } => StepKind::Backward,
+            Self::Stepped { .. } => StepKind::OptimStep,
+        }
+    }
+
     /// Bytes of its tensors.
     pub fn bytes(&self) -> u64 {
         match self {

@@ -20,6 +20,7 @@ use crate::engine::EngineError;
 use crate::engine::SessionSpec;
 use crate::engine::Start;
 use crate::failpoint;
+use crate::instruments;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::accounting::holding::hold_session;
 use crate::service::context::Context;
@@ -285,6 +286,11 @@ impl Sessions {
         }
     }
 
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.slots.lock().len()
+    }
+
     fn jobs(&self) -> Vec<JobId> {
         self.slots.lock().keys().copied().collect()
     }
@@ -307,6 +313,7 @@ impl Sessions {
             }
             if slot.is_some() {
                 tracing::warn!(job.id = %job, "the lease of {job} is lost; its session is forgotten");
+                instruments::lease_lost();
                 self.discard(job, &mut slot).await;
             }
             drop(slot);

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::webhooks::DeliveryState;
+use crate::instruments;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::context::commit;
@@ -173,6 +174,7 @@ impl Delivery {
             (Some(_), Some(pause)) if !is_gone => (DeliveryState::Pending, jittered(*pause)),
             _ => (DeliveryState::Failed, Duration::ZERO),
         };
+        count(claimed, state);
         let status = status.map(|status| i32::from(status.as_u16()));
         let outcome = Outcome { state, retry_in, status, error: error.as_deref() };
         let mut transaction = self.context.begin().await?;
@@ -194,6 +196,19 @@ impl Delivery {
             Ok(rows) => tracing::debug!(rows, "forgot {rows} old deliveries"),
             Err(error) => tracing::debug!(%error, "old deliveries were not swept: {error}"),
         }
+    }
+}
+
+/// An identifier of version 7 tells when it was made, and so when its event was.
+fn count(claimed: &Claimed, state: DeliveryState) {
+    let made = claimed.id.0.get_timestamp().map(|stamp| Duration::from_millis(stamp.to_unix().0 * 1000));
+    let now = Duration::from_millis((OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as u64);
+    match state {
+        DeliveryState::Delivered => {
+            instruments::webhook_attempt("delivered", made.map(|made| now.saturating_sub(made)));
+        }
+        DeliveryState::Pending => instruments::webhook_attempt("retried", None),
+        DeliveryState::Failed => instruments::webhook_attempt("given_up", None),
     }
 }
 

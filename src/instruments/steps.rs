@@ -1,0 +1,83 @@
+//! The split step by its phases.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+use crate::instruments::Histograms;
+use crate::instruments::Maker;
+use crate::instruments::instruments;
+
+/// Calls of the data plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StepKind {
+    /// A forward that is a step.
+    Forward,
+    /// A forward without a seq.
+    Evaluate,
+    /// A backward.
+    Backward,
+    /// An optimizer step of the host's.
+    OptimStep,
+}
+
+impl StepKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Evaluate => "evaluate",
+            Self::Backward => "backward",
+            Self::OptimStep => "optim_step",
+        }
+    }
+}
+
+/// Where a call's time goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// It waits for the device.
+    Queue,
+    /// The device works for it.
+    Device,
+    /// Its row is committed.
+    Commit,
+    /// Its answer is written as bytes.
+    Encode,
+}
+
+impl Phase {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Device => "device",
+            Self::Commit => "commit",
+            Self::Encode => "encode",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStep {
+    kind: &'static str,
+    phase: &'static str,
+}
+
+pub(super) struct Steps {
+    phases: Histograms<OfStep>,
+}
+
+impl Steps {
+    pub(super) fn new(make: &mut Maker<'_>) -> Self {
+        Self {
+            phases: make
+                .histograms("step_phase_duration", "A step call's time by phase: queue, device, commit, encode"),
+        }
+    }
+}
+
+/// A phase of a call has ended.
+pub fn step(kind: StepKind, phase: Phase, took: Duration) {
+    let Some(instruments) = instruments() else { return };
+    let labels = OfStep { kind: kind.as_str(), phase: phase.as_str() };
+    instruments.steps.phases.get_or_create(&labels).observe(took.as_secs_f64());
+}
