@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::api::dto::account::CreateApiKey;
 use crate::api::dto::batches::CreateBatch;
+use crate::api::dto::checkpoints::CreateCheckpoint;
+use crate::api::dto::checkpoints::UpdateCheckpoint;
 use crate::api::dto::inference::ActivationsBody;
 use crate::api::dto::inference::EmbeddingsBody;
-use crate::api::dto::jobs::CreateCheckpoint;
 use crate::api::dto::jobs::CreateJob;
-use crate::api::dto::jobs::UpdateCheckpoint;
 use crate::api::dto::planning::EstimateBody;
 use crate::api::dto::steps::AdapterBody;
 use crate::api::dto::steps::BackwardBody;

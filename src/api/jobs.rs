@@ -13,6 +13,7 @@ use crate::api::auth::JobsWrite;
 use crate::api::dto::files::DeletedJob;
 use crate::api::dto::jobs::CreateJob;
 use crate::api::dto::jobs::JobObject;
+use crate::api::dto::jobs::JobQuery;
 use crate::api::dto::list::List;
 use crate::api::dto::list::Paging;
 use crate::api::dto::list::page;
@@ -20,6 +21,7 @@ use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiId;
 use crate::api::extract::ApiJson;
+use crate::api::extract::parse_query;
 use crate::api::once::Once;
 use crate::api::state::App;
 use crate::api::state::to_the_end;
@@ -29,6 +31,7 @@ use crate::domain::labels::is_label_name;
 use crate::service::JobView;
 use crate::service::NewJob;
 use crate::service::ServiceError;
+use crate::service::WantedJobs;
 
 /// Create a job
 ///
@@ -56,10 +59,10 @@ pub async fn create_job(
 
 /// List jobs
 ///
-/// Newest first. `metadata[key]=value` selects jobs with that pair (several: all of them); `metadata=null` selects jobs
-/// without metadata.
+/// Newest first, or with `order=asc` oldest first. `metadata[key]=value` selects jobs with that pair (several: all of them);
+/// `metadata=null` selects jobs without metadata. All that is asked for must hold.
 #[utoipa::path(get, path = "/fine_tuning/jobs", tag = "fine-tuning", security(("key" = [])),
-    params(Paging, ("metadata" = Option<BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "Metadata that a job must have")),
+    params(Paging, JobQuery, ("metadata" = Option<BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "Metadata that a job must have")),
     responses(
         (status = 200, description = "A page of jobs", body = List<JobObject>),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
@@ -69,37 +72,39 @@ pub async fn list_jobs(
     caller: Caller<JobsRead>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<List<JobObject>>, ApiError> {
-    let (paging, metadata) = read_query(query.as_deref().unwrap_or_default())?;
-    let page = page::<JobId>(paging.after.as_deref(), paging.limit, None, &app.limits)?;
-    let found = app.jobs.list(caller.project, page, metadata).await?;
+    let (plain, metadata) = split_query(query.as_deref().unwrap_or_default())?;
+    let asked: JobQuery = parse_query(&plain)?;
+    let paging: Paging = parse_query(&plain)?;
+    let page = page::<JobId>(paging.after.as_deref(), paging.limit, asked.order, &app.limits)?;
+    let wanted = WantedJobs { metadata, ..asked.wanted()? };
+    let found = app.jobs.list(caller.project, page, wanted).await?;
     let data = found.rows.into_iter().map(JobObject::from).collect();
     Ok(Json(List::new(data, found.has_more, |job: &JobObject| job.id.clone())))
 }
 
 type MetadataFilter = Option<Option<BTreeMap<String, String>>>;
 
-/// `metadata[k]=v` arrives percent-encoded, which no typed query reader understands.
-fn read_query(query: &str) -> Result<(Paging, MetadataFilter), ApiError> {
-    let bad = |name: &str| ApiError::new(ErrorCode::InvalidQuery, format!("{name} cannot be read.")).at(name);
-    let mut paging = Paging::default();
+/// A query without `metadata[k]=v`, which arrives percent-encoded and which no typed query reader understands; and that.
+fn split_query(query: &str) -> Result<(String, MetadataFilter), ApiError> {
+    let mut plain = url::form_urlencoded::Serializer::new(String::new());
     let mut metadata = None;
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
-            "after" => paging.after = Some(value.into_owned()),
-            "limit" => paging.limit = Some(value.parse().map_err(|_| bad("limit"))?),
             "metadata" if value == "null" => metadata = Some(None),
-            "metadata" => return Err(bad("metadata")),
+            "metadata" => {
+                return Err(ApiError::new(ErrorCode::InvalidQuery, "metadata cannot be read.").at("metadata"));
+            }
             other => match other.strip_prefix("metadata[").and_then(|rest| rest.strip_suffix(']')) {
                 Some(key) => {
                     let pairs: &mut Option<BTreeMap<String, String>> = metadata.get_or_insert_with(Default::default);
                     pairs.get_or_insert_with(Default::default).insert(key.to_owned(), value.into_owned());
                 }
                 None if is_label_name(other) => return Err(ServiceError::label_present(other, other).into()),
-                None => {}
+                None => drop(plain.append_pair(other, &value)),
             },
         }
     }
-    Ok((paging, metadata))
+    Ok((plain.finish(), metadata))
 }
 
 macro_rules! job_verb {
@@ -189,16 +194,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_filters_are_read_as_stock_clients_send_them() {
-        let (paging, metadata) = read_query("limit=1&metadata%5Bteam%5D=a%20b&metadata[run]=2").expect("valid");
-        assert_eq!(paging.limit, Some(1));
+    fn metadata_filters_are_read_out_of_the_query() {
+        let (plain, metadata) =
+            split_query("limit=1&metadata%5Bteam%5D=a%20b&status=a%26b&metadata[run]=2").expect("valid");
+        assert_eq!(plain, "limit=1&status=a%26b");
         let pairs = metadata.flatten().expect("pairs");
-        assert_eq!(
-            pairs.into_iter().collect::<Vec<_>>(),
-            [("run".into(), "2".into()), ("team".to_owned(), "a b".to_owned())]
-        );
-        assert_eq!(read_query("metadata=null").expect("valid").1, Some(None));
-        assert!(read_query("limit=x").is_err());
-        assert!(read_query("label=1").is_err());
+        assert_eq!(pairs, [("run".to_owned(), "2".to_owned()), ("team".to_owned(), "a b".to_owned())].into());
+        assert_eq!(split_query("metadata=null").expect("valid").1, Some(None));
+        for refused in ["metadata=x", "label=1"] {
+            assert!(split_query(refused).is_err(), "{refused}");
+        }
     }
 }

@@ -86,6 +86,7 @@ pub use inference::InferenceAnswer;
 pub use jobs::JobView;
 pub use jobs::Jobs;
 pub use jobs::MetricsReport;
+pub use jobs::WantedJobs;
 pub use jobs::creation::NewJob;
 pub use jobs::event_streams::Events;
 pub use jobs::event_streams::Follower;

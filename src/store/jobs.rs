@@ -64,6 +64,21 @@ pub enum MetadataFilter<'a> {
     Contains(&'a Metadata),
 }
 
+/// Which jobs a list holds; all of a project's by default.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct JobFilter<'a> {
+    /// By their metadata.
+    pub metadata: MetadataFilter<'a>,
+    /// In this state.
+    pub status: Option<JobState>,
+    /// Asked for by this name of a model.
+    pub model: Option<&'a str>,
+    /// Made then or later.
+    pub created_from: Option<OffsetDateTime>,
+    /// Made before.
+    pub created_before: Option<OffsetDateTime>,
+}
+
 /// A job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRow {
@@ -313,14 +328,14 @@ pub async fn list(
     conn: &mut Connection,
     project: ProjectId,
     page: &Page,
-    metadata: MetadataFilter<'_>,
+    filter: JobFilter<'_>,
 ) -> Result<Option<Paged<JobRow>>> {
     if let Some(after) = page.after
         && get(conn, project, JobId(after)).await?.is_none()
     {
         return Ok(None);
     }
-    let wanted = match metadata {
+    let wanted = match filter.metadata {
         MetadataFilter::Contains(pairs) => Some(Json(pairs)),
         _ => None,
     };
@@ -329,13 +344,19 @@ pub async fn list(
         "from jobs
          where project_id = $1 and (not $2 or metadata is null) and ($3::jsonb is null or metadata @> $3)
            and ($4::uuid is null or case when $5 then id > $4 else id < $4 end)
+           and ($7::text is null or status = $7) and ($8::text is null or model_name = $8)
+           and ($9::timestamptz is null or created_at >= $9) and ($10::timestamptz is null or created_at < $10)
          order by case when $5 then id end, case when not $5 then id end desc limit $6",
         project.0,
-        metadata == MetadataFilter::Absent,
+        filter.metadata == MetadataFilter::Absent,
         wanted as _,
         page.after,
         page.ascending(),
         page.fetch(),
+        filter.status.map(JobState::as_str),
+        filter.model,
+        filter.created_from,
+        filter.created_before,
     )
     .fetch_all(conn)
     .await?;

@@ -10,6 +10,7 @@ use blindtune::store::events::EventKind;
 use blindtune::store::events::Level;
 use blindtune::store::events::NewEvent;
 use blindtune::store::jobs;
+use blindtune::store::jobs::JobFilter;
 use blindtune::store::jobs::MetadataFilter;
 use blindtune::store::ledger;
 use blindtune::store::ledger::LedgerKind;
@@ -28,7 +29,7 @@ async fn walk(world: &World, order: Order, limit: u32) -> Result<Vec<JobId>, Box
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let page = Page { after, limit, order };
-        let found = jobs::list(&mut conn, world.project, &page, MetadataFilter::Any).await?.ok_or("after is known")?;
+        let found = jobs::list(&mut conn, world.project, &page, JobFilter::default()).await?.ok_or("after is known")?;
         assert!(found.rows.len() <= limit as usize);
         seen.extend(found.rows.iter().map(|job| job.id));
         after = seen.last().map(|job| job.0);
@@ -61,10 +62,10 @@ async fn pages_hold_every_job_once_even_those_of_one_instant() -> TestResult {
 async fn an_unknown_cursor_is_told_apart_from_an_empty_page() -> TestResult {
     let world = World::new().await;
     let mut conn = world.pool.acquire().await?;
-    let empty = jobs::list(&mut conn, world.project, &Page::first(5), MetadataFilter::Any).await?.expect("a page");
+    let empty = jobs::list(&mut conn, world.project, &Page::first(5), JobFilter::default()).await?.expect("a page");
     assert!(empty.rows.is_empty() && !empty.has_more);
     let unknown = Page { after: Some(Uuid::now_v7()), ..Page::first(5) };
-    assert!(jobs::list(&mut conn, world.project, &unknown, MetadataFilter::Any).await?.is_none());
+    assert!(jobs::list(&mut conn, world.project, &unknown, JobFilter::default()).await?.is_none());
     Ok(())
 }
 
@@ -84,6 +85,39 @@ async fn metadata_selects_jobs_that_have_all_pairs_or_none_at_all() -> TestResul
         (MetadataFilter::Contains(&odd), vec![]),
     ];
     let mut conn = world.pool.acquire().await?;
+    for (filter, expected) in cases {
+        let found = jobs::list(
+            &mut conn,
+            world.project,
+            &Page::first(10),
+            JobFilter { metadata: filter, ..JobFilter::default() },
+        )
+        .await?
+        .expect("a page");
+        assert_eq!(found.rows.iter().map(|job| job.id).collect::<Vec<_>>(), expected, "{filter:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_list_holds_what_all_of_its_filter_wants() -> TestResult {
+    let world = World::new().await;
+    let queued = world.job(JobState::Queued, None).await;
+    let paused = world.job(JobState::Paused, Some(&metadata(&[("team", "a")]))).await;
+    let other = world.job(JobState::Paused, None).await;
+    let mut conn = world.pool.acquire().await?;
+    let made = jobs::get(&mut conn, world.project, paused).await?.expect("the job");
+    let (all, name) = (JobFilter::default(), made.model_name.clone());
+    let team = metadata(&[("team", "a")]);
+    let cases = [
+        (JobFilter { status: Some(JobState::Paused), ..all }, vec![other, paused]),
+        (JobFilter { status: Some(JobState::Paused), metadata: MetadataFilter::Contains(&team), ..all }, vec![paused]),
+        (JobFilter { status: Some(JobState::Running), ..all }, vec![]),
+        (JobFilter { model: Some(&name), ..all }, vec![other, paused, queued]),
+        (JobFilter { model: Some("another"), ..all }, vec![]),
+        (JobFilter { created_from: Some(made.created_at), ..all }, vec![other, paused]),
+        (JobFilter { created_before: Some(made.created_at), ..all }, vec![queued]),
+    ];
     for (filter, expected) in cases {
         let found = jobs::list(&mut conn, world.project, &Page::first(10), filter).await?.expect("a page");
         assert_eq!(found.rows.iter().map(|job| job.id).collect::<Vec<_>>(), expected, "{filter:?}");

@@ -26,7 +26,7 @@ use blindtune::store::jobs;
 use blindtune::store::jobs::Completion;
 use blindtune::store::jobs::JobCounts;
 use blindtune::store::jobs::JobFailure;
-use blindtune::store::jobs::MetadataFilter;
+use blindtune::store::jobs::JobFilter;
 use blindtune::store::jobs::NewJob;
 use blindtune::store::jobs::Origin;
 use blindtune::store::jobs::StateChange;
@@ -256,8 +256,8 @@ async fn reach(conn: &mut Connection, project: ProjectId, job: JobId, file: File
         files::list(conn, project, &page, None).await?.is_some_and(|page| !page.rows.is_empty()),
         jobs::get(conn, project, job).await?.is_some(),
         jobs::get_for_update(conn, project, job).await?.is_some(),
-        jobs::list(conn, project, &page, MetadataFilter::Any).await?.is_some_and(|page| !page.rows.is_empty()),
-        jobs::list(conn, project, &after, MetadataFilter::Any).await?.is_some(),
+        jobs::list(conn, project, &page, JobFilter::default()).await?.is_some_and(|page| !page.rows.is_empty()),
+        jobs::list(conn, project, &after, JobFilter::default()).await?.is_some(),
         !events::since(conn, project, job, 0, 10).await?.is_empty(),
         events::list(conn, project, job, &page).await?.is_some_and(|page| !page.rows.is_empty()),
         checkpoints::list(conn, project, job, &page).await?.is_some_and(|page| !page.rows.is_empty()),

@@ -159,7 +159,7 @@ def test_a_handle_is_still_the_data_of_its_job() -> None:
     assert job.cancel() is job and job.status == "cancelled" and not job.open
 
 
-def test_listed_jobs_are_handles_and_filtered_by_metadata() -> None:
+def test_listed_jobs_are_handles_and_filtered_by_the_host() -> None:
     queries: list[httpx.QueryParams] = []
 
     def host(request: httpx.Request) -> httpx.Response:
@@ -169,6 +169,9 @@ def test_listed_jobs_are_handles_and_filtered_by_metadata() -> None:
     client: Any = Wire(host).client()
     assert [job.status for job in client.jobs.list(limit=5, metadata={"team": "a b", "x": "1"})] == ["running"]
     assert dict(queries[0]) == {"limit": "5", "metadata[team]": "a b", "metadata[x]": "1"}
+    list(client.jobs.list(status="paused", model="m", created_from=1, created_before=9, order="asc"))
+    wanted = {"status": "paused", "model": "m", "created_from": "1", "created_before": "9", "order": "asc"}
+    assert dict(queries[1]) == wanted
 
 
 def test_clients_close_with_their_block() -> None:

@@ -47,7 +47,7 @@ def test_both_clients_have_the_same_words() -> None:
 def test_a_method_shows_the_signature_of_its_call() -> None:
     client = Client("http://h")
     shown = inspect.signature(client.jobs.list)
-    assert list(shown.parameters) == ["limit", "metadata"] and "LiveJob" in str(shown.return_annotation)
+    assert list(shown.parameters) == ["limit", "metadata", "wanted"] and "LiveJob" in str(shown.return_annotation)
     assert client.jobs.list.__qualname__ == "Jobs.list" and "newest first" in (client.jobs.list.__doc__ or "")
 
 

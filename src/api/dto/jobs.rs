@@ -1,4 +1,4 @@
-//! Jobs, events and checkpoints, in OpenAI's shape with the methods `split` and `features`.
+//! Jobs and their events, in OpenAI's shape with the methods `split` and `features`.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::Number;
 use serde_json::Value;
 use serde_json::json;
+use time::OffsetDateTime;
+use utoipa::IntoParams;
 use utoipa::PartialSchema;
 use utoipa::ToSchema;
 use utoipa::openapi::OneOfBuilder;
@@ -16,21 +18,22 @@ use utoipa::openapi::schema::Object;
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::schema::Type;
 
+use crate::api::dto::list::Order;
 use crate::api::dto::methods::Method;
 use crate::api::dto::methods::MethodChoice;
 use crate::api::dto::methods::choice_of;
 use crate::domain::error_code::ErrorCode;
-use crate::domain::expiry::ExpiresAfter;
 use crate::domain::ids::FileId;
+use crate::domain::job::JobState;
 use crate::domain::limits::LARGEST_NUMBER;
 use crate::domain::protection::Protection;
 use crate::domain::schemas;
-use crate::service::CheckpointRow;
 use crate::service::EventRow;
 use crate::service::JobView;
 use crate::service::NewJob;
 use crate::service::Result;
 use crate::service::ServiceError;
+use crate::service::WantedJobs;
 
 /// Up to 16 pairs of text.
 pub fn metadata() -> Schema {
@@ -247,6 +250,9 @@ pub struct JobObject {
     /// When it ended, seconds since 1970.
     #[schema(required)]
     pub finished_at: Option<i64>,
+    /// When its newest call or shard was committed, seconds since 1970; null before the first.
+    #[schema(required)]
+    pub last_call_at: Option<i64>,
     /// As they were sent; the label holder's loop decides them.
     #[schema(value_type = Object)]
     pub hyperparameters: Value,
@@ -341,6 +347,7 @@ impl From<JobView> for JobObject {
             error,
             fine_tuned_model: row.fine_tuned_model,
             finished_at: row.finished_at.map(|at| at.unix_timestamp()),
+            last_call_at: row.last_step_at.map(|at| at.unix_timestamp()),
             hyperparameters: row.hyperparameters,
             model: row.model_name,
             origin: row.origin.map(|origin| origin.name),
@@ -362,6 +369,47 @@ impl From<JobView> for JobObject {
             features,
         }
     }
+}
+
+/// Which jobs are listed, and in which order.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct JobQuery {
+    /// Jobs in this state.
+    #[param(example = "running")]
+    pub status: Option<String>,
+    /// Jobs that were made with this name of a model.
+    pub model: Option<String>,
+    /// Jobs made at this time or later, seconds since 1970.
+    pub created_from: Option<i64>,
+    /// Jobs made before this time, seconds since 1970.
+    pub created_before: Option<i64>,
+    /// By creation time; newest first by default.
+    #[param(inline)]
+    pub order: Option<Order>,
+}
+
+impl JobQuery {
+    /// The filter; refuses a state or a time that there is not.
+    pub fn wanted(self) -> Result<WantedJobs> {
+        let status =
+            self.status.as_deref().map(|word| word.parse::<JobState>().map_err(|_| no_state(word))).transpose()?;
+        let (created_from, created_before) =
+            (time("created_from", self.created_from)?, time("created_before", self.created_before)?);
+        Ok(WantedJobs { metadata: None, status, model: self.model, created_from, created_before })
+    }
+}
+
+fn no_state(word: &str) -> ServiceError {
+    let states = JobState::ALL.map(JobState::as_str).join(", ");
+    ServiceError::new(ErrorCode::InvalidQuery, format!("status: there is no '{word}'; it is one of {states}."))
+        .at("status")
+}
+
+fn time(name: &'static str, seconds: Option<i64>) -> Result<Option<OffsetDateTime>> {
+    let wrong =
+        |_| ServiceError::new(ErrorCode::InvalidQuery, format!("{name}: is no time in seconds since 1970.")).at(name);
+    seconds.map(|seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(wrong)).transpose()
 }
 
 /// Something that happened to a job.
@@ -414,85 +462,4 @@ impl From<EventRow> for EventObject {
             data: row.data.filter(|data| !data.is_null()).unwrap_or_else(|| json!({})),
         }
     }
-}
-
-/// A saved state of a job.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CheckpointObject {
-    /// Id, `ftckpt_...`.
-    pub id: String,
-    /// Always `fine_tuning.job.checkpoint`.
-    #[schema(example = "fine_tuning.job.checkpoint")]
-    pub object: &'static str,
-    /// When, seconds since 1970.
-    pub created_at: i64,
-    /// Name under which it can be used.
-    pub fine_tuned_model_checkpoint: String,
-    /// The job.
-    pub fine_tuning_job_id: String,
-    /// The newest seq in it.
-    pub step_number: i64,
-    /// Empty: metrics stay with the label holder.
-    #[schema(value_type = Object)]
-    pub metrics: Value,
-    /// Size in bytes.
-    pub bytes: i64,
-    /// SHA-256 of the state, in hex.
-    pub sha256: String,
-    /// When it expires; null when it is kept as long as its job.
-    #[schema(required)]
-    pub expires_at: Option<i64>,
-}
-
-impl From<CheckpointRow> for CheckpointObject {
-    fn from(row: CheckpointRow) -> Self {
-        Self {
-            id: row.id.to_string(),
-            object: "fine_tuning.job.checkpoint",
-            created_at: row.created_at.unix_timestamp(),
-            fine_tuned_model_checkpoint: row.fine_tuned_model_checkpoint,
-            fine_tuning_job_id: row.job.to_string(),
-            step_number: row.seq,
-            metrics: row.metrics,
-            bytes: row.bytes,
-            sha256: row.sha256,
-            expires_at: row.expires_at.map(|at| at.unix_timestamp()),
-        }
-    }
-}
-
-/// How long a checkpoint is kept.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CheckpointLife {
-    /// The anchor: `created_at` or `now`.
-    #[schema(example = "now", pattern = "^(created_at|now)$")]
-    pub anchor: String,
-    /// Seconds after the anchor, an hour to ten years.
-    #[schema(example = 604800, minimum = 3600, maximum = 315_360_000)]
-    pub seconds: i64,
-}
-
-impl From<CheckpointLife> for ExpiresAfter {
-    fn from(json: CheckpointLife) -> Self {
-        Self { anchor: json.anchor, seconds: json.seconds }
-    }
-}
-
-/// A checkpoint to be saved; the body may be left out.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CreateCheckpoint {
-    /// How long it is kept; as long as its job when absent.
-    pub expires_after: Option<CheckpointLife>,
-}
-
-/// A change to a checkpoint.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UpdateCheckpoint {
-    /// How long it is kept; null removes the expiry.
-    #[serde(deserialize_with = "Option::deserialize")]
-    #[schema(required)]
-    pub expires_after: Option<CheckpointLife>,
 }

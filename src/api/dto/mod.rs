@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod batches;
+pub mod checkpoints;
 pub mod files;
 pub mod forms;
 pub mod inference;

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use time::OffsetDateTime;
+
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::job::JobEvent;
+use crate::domain::job::JobState;
 use crate::failpoint;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::context::Context;
@@ -39,6 +42,7 @@ use crate::store::events::EventRow;
 use crate::store::events::Level;
 use crate::store::jobs;
 use crate::store::jobs::Completion;
+use crate::store::jobs::JobFilter;
 use crate::store::jobs::JobRow;
 use crate::store::jobs::Metadata;
 use crate::store::jobs::MetadataFilter;
@@ -73,6 +77,21 @@ pub struct Jobs {
     pub(super) features: Arc<Features>,
 }
 
+/// Which jobs a list is asked for; all by default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WantedJobs {
+    /// Those that carry all of these pairs; with `Some(None)`, those that carry none.
+    pub metadata: Option<Option<BTreeMap<String, String>>>,
+    /// Those in this state.
+    pub status: Option<JobState>,
+    /// Those that were asked for by this name of a model.
+    pub model: Option<String>,
+    /// Those made then or later.
+    pub created_from: Option<OffsetDateTime>,
+    /// Those made before.
+    pub created_before: Option<OffsetDateTime>,
+}
+
 impl Jobs {
     /// Jobs whose sessions are `sessions`, and those that `features` works off.
     pub fn new(context: Arc<Context>, sessions: Arc<Sessions>, features: Arc<Features>) -> Self {
@@ -85,19 +104,16 @@ impl Jobs {
         found.ok_or_else(|| missing(id))
     }
 
-    /// A page of jobs, newest first; with metadata, those that carry all of it; with `Some(None)`, those that carry none.
-    pub async fn list(
-        &self,
-        project: ProjectId,
-        page: PageRequest,
-        metadata: Option<Option<BTreeMap<String, String>>>,
-    ) -> Result<Paged<JobRow>> {
+    /// A page of the jobs that are wanted.
+    pub async fn list(&self, project: ProjectId, page: PageRequest, wanted: WantedJobs) -> Result<Paged<JobRow>> {
+        let WantedJobs { metadata, status, model, created_from, created_before } = wanted;
         let pairs = metadata.map(|pairs| pairs.map(Metadata));
-        let filter = match &pairs {
+        let metadata = match &pairs {
             None => MetadataFilter::Any,
             Some(None) => MetadataFilter::Absent,
             Some(Some(pairs)) => MetadataFilter::Contains(pairs),
         };
+        let filter = JobFilter { metadata, status, model: model.as_deref(), created_from, created_before };
         known_cursor(jobs::list(&mut *self.context.connection().await?, project, &page, filter).await?)
     }
 

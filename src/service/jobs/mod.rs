@@ -10,4 +10,5 @@ mod metrics;
 
 pub use jobs::JobView;
 pub use jobs::Jobs;
+pub use jobs::WantedJobs;
 pub use metrics::MetricsReport;

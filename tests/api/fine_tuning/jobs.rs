@@ -3,6 +3,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::world::MODEL;
+use crate::world::SLASHED;
 use crate::world::World;
 use crate::world::id;
 
@@ -178,6 +179,39 @@ async fn a_cursor_that_is_not_in_the_list_is_refused() {
     world.client.get(&format!("{JOBS}?limit=0")).await.refused(400, "invalid_query");
     for cursor in [other.id, format!("ftjob-{}", "0".repeat(32))] {
         world.client.get(&format!("{JOBS}?after={cursor}")).await.refused(400, "invalid_cursor");
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_filtered_by_state_model_and_time_and_ordered() {
+    let world = World::new().await;
+    let mut first = world.job_with(json!({})).await;
+    let second = world.job_with(json!({"model": SLASHED})).await;
+    assert_eq!(first.view().await["last_call_at"], json!(null));
+    first.step_ok().await;
+    second.verb("pause").await.ok();
+    let now = first.view().await["last_call_at"].as_i64().expect("a time");
+    assert!(now >= first.view().await["created_at"].as_i64().expect("a time"));
+    let (one, two) = (first.id.clone(), second.id.clone());
+    let cases = [
+        ("&status=paused".to_owned(), vec![two.clone()]),
+        ("&status=running".to_owned(), vec![one.clone()]),
+        ("&status=failed".to_owned(), vec![]),
+        (format!("&model={}", SLASHED.replace('/', "%2F")), vec![two.clone()]),
+        (format!("&model={MODEL}&status=paused"), vec![]),
+        (format!("&created_before={}", now + 60), vec![two.clone(), one.clone()]),
+        (format!("&created_from={}", now + 60), vec![]),
+        ("&order=asc".to_owned(), vec![one.clone(), two.clone()]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(all_ids(&world.client, &query).await, expected, "{query}");
+    }
+    for (query, param) in [("status=asleep", "status"), ("created_from=99999999999999", "created_from")] {
+        let error = world.client.get(&format!("{JOBS}?{query}")).await.refused(400, "invalid_query");
+        assert_eq!(error["param"], param, "{query}");
+    }
+    for query in ["order=up", "created_before=soon"] {
+        world.client.get(&format!("{JOBS}?{query}")).await.refused(400, "invalid_query");
     }
 }
 

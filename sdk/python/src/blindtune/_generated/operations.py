@@ -46,7 +46,12 @@ DELETE_FILE = Operation(name="delete_file", method="DELETE", path="files/{file_i
 GET_FILE_CONTENT = Operation(name="get_file_content", method="GET", path="files/{file_id}/content")
 CAPABILITIES = Operation(name="capabilities", method="GET", path="fine_tuning/capabilities")
 ESTIMATE = Operation(name="estimate", method="POST", path="fine_tuning/estimate", body="json")
-LIST_JOBS = Operation(name="list_jobs", method="GET", path="fine_tuning/jobs", query=("after", "limit", "metadata"))
+LIST_JOBS = Operation(
+    name="list_jobs",
+    method="GET",
+    path="fine_tuning/jobs",
+    query=("after", "limit", "status", "model", "created_from", "created_before", "order", "metadata"),
+)
 CREATE_JOB = Operation(name="create_job", method="POST", path="fine_tuning/jobs", body="json", creates=True)
 GET_JOB = Operation(name="get_job", method="GET", path="fine_tuning/jobs/{job_id}")
 DELETE_JOB = Operation(name="delete_job", method="DELETE", path="fine_tuning/jobs/{job_id}")

@@ -679,6 +679,8 @@ class JobObject(Answer):
     """Name of the model it became."""
     finished_at: int | None = None
     """When it ended, seconds since 1970."""
+    last_call_at: int | None = None
+    """When its newest call or shard was committed, seconds since 1970; null before the first."""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     """As they were sent; the label holder's loop decides them."""
     model: str = ""
@@ -914,6 +916,11 @@ class JobView:
     def finished_at(self) -> int | None:
         """When it ended, seconds since 1970."""
         return self._now.finished_at
+
+    @property
+    def last_call_at(self) -> int | None:
+        """When its newest call or shard was committed, seconds since 1970; null before the first."""
+        return self._now.last_call_at
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from .tables import show, show_each
 
 if TYPE_CHECKING:
     from ..client import Client, LiveJob
+    from ..client.paging import JobFilter
 
 STATES = ("queued", "running", "paused", "succeeded", "failed", "cancelled")
 
@@ -48,7 +49,9 @@ def list_jobs(which: Which, where: Where, talk: Talk) -> int:
         raise ArgumentError(f"--status {unknown[0]}: there is {', '.join(STATES)}")
     rows: list[dict[str, Any]] = []
     for client in clients(where):
-        for job in client.jobs.list():
+        # One state is the host's to look for; of several each job is looked at here.
+        asked: JobFilter = {"status": next(iter(wanted))} if len(wanted) == 1 and wanted <= {*STATES} else {}
+        for job in client.jobs.list(**asked):
             if wanted and job.status not in wanted:
                 continue
             if which.limit and sum(row["host"] == client.base_url for row in rows) >= which.limit:
@@ -103,6 +106,7 @@ def _row(client: Client, job: LiveJob) -> dict[str, Any]:
         "status": job.status,
         "model": job.model,
         "created_at": job.created_at,
+        "last_call_at": job.last_call_at,
         "finished_at": job.finished_at,
         "steps": None if job.split is None else max(0, int(job.split.get("next_seq", 1)) - 1),
         "fine_tuned_model": job.fine_tuned_model,

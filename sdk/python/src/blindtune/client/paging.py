@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar
 
 from .display import html_table
 from .requests import decoded
@@ -22,6 +22,21 @@ class Listed(Protocol):
 
 
 T = TypeVar("T", bound=Listed)
+
+
+class JobFilter(TypedDict, total=False):
+    """Which jobs a list holds, and in which order; what is left out selects nothing."""
+
+    status: str
+    """`queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`."""
+    model: str
+    """The name of a model that they were made with."""
+    created_from: int
+    """Made then or later, seconds since 1970."""
+    created_before: int
+    """Made before, seconds since 1970."""
+    order: Literal["asc", "desc"]
+    """The oldest or the newest first."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ..._generated import operations as op
 from ..._generated.operations import Operation
 from ..._generated.schemas import EstimateFields, JobFields
 from ..objects import Capabilities, Checkpoint, DeletedJob, Estimate, Event, Job, LedgerEntry
+from ..paging import JobFilter
 from ..peft_folders import unpack
 from ..requests import Body, expiry, given, nothing, reads
 from . import event_stream
@@ -84,12 +85,14 @@ class AsyncJobs(AsyncResource):
         named = {"model": model, "method": None if method is None else dict(method), **fields}
         return self._one(op.CREATE_JOB, given(named))
 
-    def list(self, limit: int | None = None, *, metadata: Mapping[str, str] | None = None) -> AsyncPages[AsyncLiveJob]:
-        """All jobs, newest first, or those that were given this `metadata`; `limit` is the page size."""
+    def list(
+        self, limit: int | None = None, *, metadata: Mapping[str, str] | None = None, **wanted: Unpack[JobFilter]
+    ) -> AsyncPages[AsyncLiveJob]:
+        """All jobs, newest first, or those that are wanted: by `metadata`, `status`, `model`, `created_from` (seconds
+        since 1970), `created_before`; `order="asc"` begins with the oldest. `limit` is the page size."""
         client = self._client
-        return AsyncPages(
-            client, op.LIST_JOBS, lambda body: AsyncLiveJob(client, Job.read(body)), limit=limit, metadata=metadata
-        )
+        pick = {"limit": limit, "metadata": metadata, **wanted}
+        return AsyncPages(client, op.LIST_JOBS, lambda body: AsyncLiveJob(client, Job.read(body)), **pick)
 
     def retrieve(self, job_id: str) -> Starting:
         """One job."""
