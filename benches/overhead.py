@@ -11,16 +11,21 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
-from hosts import Hosts
+from hosts import Host, Hosts
 from safetensors.numpy import save
 
 ROOT = Path(__file__).resolve().parents[1]
 BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtuned"))
 BACKBONE = Path(os.environ.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2"))
+METRICS = "http://127.0.0.1:9464/metrics"
+ROUNDS = int(os.environ.get("ROUNDS", "6"))
 REQUESTS = int(os.environ.get("REQUESTS", "400"))
 
 
@@ -79,12 +84,47 @@ def measure(base_url: str, key: str, clients: int) -> dict[str, float]:
     }
 
 
+def of_metrics(plain: Host, counting: Host) -> list[dict[str, float]]:
+    """What counting costs: steps on a host that counts nothing, and on one that is read once a second, in turn."""
+    rounds: dict[str, list[float]] = {"off": [], "on": []}
+    with scraped(counting):
+        for _ in range(ROUNDS):
+            for name, host in (("off", plain), ("on", counting)):
+                drive(host.url, host.key, REQUESTS // 4, rounds[name])
+    return [
+        {"metrics": float(name == "on"), "steps": len(took), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+        for name, took in rounds.items()
+        for p50, p95, p99 in [np.percentile(took, [50, 95, 99])]
+    ]
+
+
+@contextmanager
+def scraped(host: Host) -> Iterator[None]:
+    """Read its metrics once a second meanwhile, as no Prometheus does more often."""
+    done = threading.Event()
+    read = threading.Thread(
+        target=lambda: [httpx.get(METRICS).raise_for_status() for _ in iter(lambda: done.wait(1), True)]
+    )
+    assert "blindtune_build_info" in httpx.get(METRICS).text, host.url
+    read.start()
+    try:
+        yield
+    finally:
+        done.set()
+        read.join()
+
+
 def main() -> int:
     """Print a table; exit 1 when the p95 of one client is not under 5 ms."""
     # One engine thread: a core is left for the service, the client and Postgres.
     with Hosts(BINARY, {"engine.threads": "1"}, {"mini": BACKBONE}) as hosts:
         host = hosts.get()
         results = [measure(host.url, host.key, clients) for clients in (1, 8)]
+        cost = of_metrics(host, hosts.get({"metrics.listen": urlsplit(METRICS).netloc}))
+    print("metrics off and on, one client, in turn:")
+    for row in cost:
+        name = "on" if row["metrics"] else "off"
+        print(f"{name:>8}{row['steps']:>8.0f}{row['p50_ms']:>9.2f}{row['p95_ms']:>9.2f}{row['p99_ms']:>9.2f}")
     print("overhead of one-token forwards over HTTP (auth, codec, Postgres with fsync), less the engine's time")
     print(f"{'clients':>8}{'steps':>8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'steps/s':>9}")
     for row in results:

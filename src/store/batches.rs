@@ -379,6 +379,22 @@ pub async fn pass_turn(conn: &mut Connection, turn: &Turn, barren: bool) -> Resu
     Ok(())
 }
 
+/// Sets a batch aside for so long, as a lease of nobody's: others have their turns meanwhile, and the attempt does not count as barren.
+pub async fn set_aside(conn: &mut Connection, turn: &Turn, pause: Duration) -> Result<()> {
+    sqlx::query!(
+        "update batches set lease_owner = $3, lease_until = now() + make_interval(secs => $4), last_turn_at = now(),
+             barren_attempts = greatest(barren_attempts - 1, 0)
+         where id = $1 and attempt = $2 and finished_at is null",
+        turn.batch.0,
+        turn.attempt,
+        Uuid::nil(),
+        pause.as_secs_f64(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Gives the leases of an owner back in good order: their attempts do not count as barren.
 pub async fn release(conn: &mut Connection, owner: Uuid) -> Result<()> {
     sqlx::query!(

@@ -2,6 +2,15 @@
 
 use serde_json::json;
 
+use crate::batch::EMBEDDINGS;
+use crate::batch::body;
+use crate::batch::completed;
+use crate::batch::content;
+use crate::batch::custom_ids;
+use crate::batch::lines;
+use crate::batch::parsed;
+use crate::batch::uploaded;
+use crate::batch::view;
 use crate::client::Client;
 use crate::driver::Count;
 use crate::driver::HostRun;
@@ -93,4 +102,20 @@ async fn a_features_job_without_room_pauses_and_its_owner_resumes_it() {
     job.verb("resume").await.ok();
     until("the job ends", async || job.status().await == "succeeded").await;
     assert_eq!(job.view().await["error"], json!(null));
+}
+
+#[tokio::test]
+async fn a_batch_waits_for_room_and_loses_no_answer() {
+    let disk = SmallDisk::new(16);
+    let (host, client) = host_on(&disk).await;
+    let file = uploaded(&client, &lines(20)).await;
+    disk.fill();
+    let batch = id(&client.post("/v1/batches", &body(&file, EMBEDDINGS)).await.ok_json());
+    until("the batch has met the full disk", async || host.log().contains(&format!("a piece of {batch} failed"))).await;
+    assert_eq!(view(&client, &batch).await["status"], "in_progress");
+    disk.free();
+    let done = completed(&client, &batch).await;
+    assert_eq!(done["request_counts"], json!({"total": 20, "completed": 20, "failed": 0}));
+    let answers = parsed(&content(&client, &done, "output_file_id").await);
+    assert_eq!(custom_ids(&answers).len(), 20);
 }

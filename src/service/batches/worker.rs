@@ -2,6 +2,7 @@
 //! come in between. A turn is a lease on the batch; what it writes carries the fencing token, and a piece that was not committed never was.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::batch::BatchEvent;
 use crate::domain::batch::BatchStatus;
@@ -23,6 +24,9 @@ use crate::store::batches;
 use crate::store::batches::BatchError;
 use crate::store::batches::BatchErrors;
 use crate::store::batches::Turn;
+
+/// A batch that meets a full disk, or lacks a key, is tried again after this long.
+const UNTIL_MENDED: Duration = Duration::from_secs(10);
 
 impl Worker for Batches {
     const TURN: &'static str = "a turn of a batch";
@@ -97,11 +101,14 @@ impl Batches {
         Ok(Work { context: &self.context, endpoints: &*self.endpoints, turn, batch })
     }
 
-    /// A turn that may go well when it is tried again; after several in a row the batch fails with the last one's reason.
+    /// A turn that may go well when it is tried again. What the host's operator has to mend, a full disk or a key that is missing, ends no
+    /// batch: it waits, and others have their turns. After several other failures in a row it fails with the last one's reason.
     async fn failed(&self, turn: &Turn, error: ServiceError) -> Result<()> {
         tracing::warn!(batch.id = %turn.batch, %error, "a piece of {} failed: {error}", turn.batch);
-        let is_hopeless = error.code == ErrorCode::StorageFull;
-        if turn.barren_attempts >= self.context.jobs.max_barren_attempts || is_hopeless {
+        if matches!(error.code, ErrorCode::StorageFull | ErrorCode::StorageLocked) {
+            return Ok(batches::set_aside(&mut *self.context.connection().await?, turn, UNTIL_MENDED).await?);
+        }
+        if turn.barren_attempts >= self.context.jobs.max_barren_attempts {
             let failure =
                 BatchError { code: error.code.as_str().into(), message: error.message, param: error.param, line: None };
             return self.fail(turn, failure).await;
