@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +55,16 @@ class Desk:
 
     def train(self, name: str, *words: str) -> subprocess.Popen[str]:
         """A training on the desk's tables, under way."""
+        return self.start(*self._training(name, words))
+
+    def train_all(self, runs: Mapping[str, Sequence[str]]) -> None:
+        """The same of several, one after another in one process, done."""
+        commands = [self._training(name, words) for name, words in runs.items()]
+        self.python(f"from blindtune.cli import main\nassert all(main(words) == 0 for words in {commands!r})")
+
+    def _training(self, name: str, words: Sequence[str]) -> list[str]:
         tables = ["--data", "train.csv", "--dev", "dev.csv", "--model", MODEL, "--host", self.host]
-        return self.start("train", *tables, "--run", f"runs/{name}", "--quiet", "--effort", "quick", *words)
+        return ["train", *tables, "--run", f"runs/{name}", "--quiet", "--effort", "quick", *words]
 
     def python(self, script: str) -> str:
         """What a script in the SDK's environment prints."""
@@ -78,13 +86,6 @@ class Desk:
                     words = drawn.choices(range(5, 30) if label == CANARY else range(22, 50), k=drawn.randint(3, 8))
                     text = " ".join(f"w{word}" for word in words)
                     writer.writerow([f"{text} {TEXT_MARKUP}" if number % 2 else text, label])
-
-
-def ended(process: subprocess.Popen[str]) -> str:
-    """What it printed, once it is over; it must have gone well."""
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, f"{out}\n{err}"
-    return out
 
 
 @contextmanager

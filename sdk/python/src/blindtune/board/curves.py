@@ -47,7 +47,7 @@ def leak_charts(audits: Records, limit: float | None) -> list[dict[str, Any]]:
         {"label": f"tier {tier}", "values": [one["tiers"].get(tier) for one in audits]} for tier in tiers
     ]
     if limit is not None:
-        lines.append({"label": "limit", "values": [limit] * len(audits), "dashed": True})
+        lines.append({"label": "limit", "values": [limit] * len(audits), "limit": True})
     found = [_chart("leak", "Leak while training, and the limit", "step", _at(audits), lines)]
     if _known(audits, "weight"):
         lines = [_line("weight", audits, "weight")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -125,11 +126,21 @@ class _Run:
     @property
     def classes(self) -> int:
         """As attacks count them: two sides of anything but classes."""
-        task = self.about.get("task") or self.own_about.get("task") or "classification"
-        return len(self.about["label_names"]) if task == "classification" else 2
+        return max(2, len(self.label_names)) if self.task == "classification" else 2
 
     @property
+    def task(self) -> str:
+        """What is learned; a run that has not come so far learns classes."""
+        return str(self.own_about.get("task") or "classification")
+
+    @property
+    def label_names(self) -> list[str]:
+        """None where method auto has not begun with a candidate."""
+        return list(self.own_about.get("label_names", ()))
+
+    @cached_property
     def own_about(self) -> Mapping[str, Any]:
+        """`run.json` of the model that predicts."""
         return self.own.about() or {}
 
     @property
@@ -142,8 +153,13 @@ class _Run:
 
 
 def _own(folder: RunFolder) -> RunFolder:
+    """Of method auto the chosen candidate's; before the choice that of the candidate which was begun last."""
     chosen = (folder.read_json(DECISION) or {}).get("chosen")
-    return RunFolder(folder.path / chosen) if chosen and (folder.path / str(chosen)).is_dir() else folder
+    inside = {place.parent.name: place for place in folder.path.glob(f"*/{ABOUT}")}
+    if not inside:
+        return folder
+    newest = max(inside.values(), key=lambda place: place.stat().st_mtime)
+    return RunFolder(inside.get(str(chosen), newest).parent)
 
 
 def _row(found: Found) -> dict[str, Any]:
@@ -157,7 +173,7 @@ def _row(found: Found) -> dict[str, Any]:
         "status": status,
         "model": status.model,
         "method": status.method,
-        "task": run.about.get("task") or run.own_about.get("task"),
+        "task": run.task,
         "protection": name,
         "protection_means": MEANING[name],
         "unit": "steps" if status.method in STEPWISE else "epochs",
@@ -254,7 +270,7 @@ def _details(found: Found) -> dict[str, Any]:
         "chosen": [one for one in (*status.thresholds, status.temperature) if one],
         "settings": _settings(run.settings),
         "command": _command(run, status.hosts),
-        "label_names": list(run.about["label_names"]),
+        "label_names": run.label_names,
         "rows": run.report.get("rows"),
         "retries": sum(one.get("retries") or 0 for one in steps),
         "truncated": (run.report.get("fit") or {}).get("truncated"),
@@ -294,20 +310,21 @@ def _settings(settings: Settings) -> list[dict[str, Any]]:
             "changed": value != usual[name],
             "means": SETTING_TYPES[name].help,
         }
-        for name, value in settings.to_dict().items()
+        for name, value in asdict(settings).items()
     ]
 
 
 def _shown(value: Any) -> str:
-    if value is None:
+    if value is None or value == ():
         return "left open"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _command(run: _Run, hosts: Sequence[str]) -> str:
     """The command that makes such a run; a run folder does not keep the name of its table."""
     words = ["blindtune", "train", "--data", "DATA.csv", "--model", str(run.about["model"])]
-    task = run.about.get("task") or run.own_about.get("task") or "classification"
-    words += [] if task == "classification" else ["--task", str(task)]
+    words += [] if run.task == "classification" else ["--task", run.task]
     words += [word for url in hosts for word in ("--host", url)]
     return shlex.join([*words, "--run", str(run.folder.path), *setting_words(run.settings.to_dict(), len(hosts))])

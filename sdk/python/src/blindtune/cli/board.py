@@ -22,6 +22,7 @@ import typer
 
 from .failures import DONE, ArgumentError
 from .groups import Talk
+from .options import Hosts
 from .reading import tell
 
 HERE = "127.0.0.1"
@@ -41,22 +42,24 @@ class Shown:
     ] = None
 
 
-def board(shown: Shown, talk: Talk) -> int:
+def board(shown: Shown, hosts: Hosts, talk: Talk) -> int:
     """Show runs on a page of this machine: curves, leak against its limit, what was sent. Reads run folders alone."""
     from ..extras import need
 
     uvicorn = need("uvicorn", "board", "blindtune board")
     need("starlette", "board", "blindtune board")
     from ..board.app import Board
+    from ..board.hosts import Hosts as Where
 
     if not shown.runs.is_dir():
         raise ArgumentError(f"{shown.runs}: there is no such folder; name one with run folders in it")
+    where = Where(tuple(hosts.hosts), tuple(hosts.keys or ()), hosts.features)
     listener, token = _listening(shown.port), secrets.token_urlsafe(24)
     url = f"http://{HERE}:{listener.getsockname()[1]}/#token={token}"
     print(json.dumps({"url": url}) if talk.as_json else url, flush=True)
     tell("the page reads run folders on this machine; keep its address to yourself; Ctrl-C ends it")
     level = "info" if talk.verbose else "warning"
-    config = uvicorn.Config(Board(shown.runs, token).app(), log_level=level, server_header=False)
+    config = uvicorn.Config(Board(shown.runs, token, where).app(), log_level=level, server_header=False)
     wanted = sys.stdout.isatty() if shown.open_page is None else shown.open_page
     with tempfile.TemporaryDirectory(prefix="blindtune-board-") as private:
         if wanted:
