@@ -440,10 +440,15 @@ def test_a_run_is_read_again_only_when_it_changed(root: Path, monkeypatch: pytes
 
     read: list[Path] = []
     whole = runs._row
-    monkeypatch.setattr(runs, "_row", lambda found: read.append(found.path) or whole(found))
+    monkeypatch.setattr(runs, "_row", lambda found, status: read.append(found.path) or whole(found, status))
     folders, (found,) = Folders(), find(root)
     assert folders.row(found) == folders.row(found) and len(read) == 1
     with (root / "first/steps.jsonl").open("a") as file:
         file.write("\n")
     folders.row(found)
     assert len(read) == 2
+    monkeypatch.setattr(runs.RunStatus, "of", lambda place: pytest.fail("the adapters are read again"))
+    with (root / "first/steps.jsonl").open("a") as file:
+        file.write("\n")
+    folders.row(found)
+    assert len(read) == 3

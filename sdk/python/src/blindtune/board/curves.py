@@ -16,6 +16,8 @@ Records = Sequence[Mapping[str, Any]]
 MOST_POINTS = 1000
 """Of longer runs every second step is drawn, or every third, and so on, and always the last."""
 MEAN = f"mean of {SMOOTHED} steps"
+ORDER = ("loss", "accuracy", "leak", "dev", "dev_loss", "weight", "seconds", "norms")
+"""Of the charts on the page."""
 
 
 def training_charts(steps: Records, dev: Records) -> list[dict[str, Any]]:
@@ -53,6 +55,11 @@ def leak_charts(audits: Records, limit: float | None) -> list[dict[str, Any]]:
         lines = [_line("weight", audits, "weight")]
         found.append(_chart("weight", "Weight of the penalty on leaks", "step", _at(audits), lines))
     return [_thinned(chart) for chart in found]
+
+
+def in_order(charts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As the page shows them."""
+    return sorted(charts, key=lambda chart: ORDER.index(chart["key"]))
 
 
 def _loss_by_step(steps: Records) -> dict[str, Any]:

@@ -7,7 +7,7 @@ damaged folder hide the others.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +24,15 @@ from ..training.run_folder import ABOUT, RunFolder
 from ..training.run_status import STEPWISE, RunStatus
 from ..training.settings import SETTING_TYPES, Settings
 from ..training.verdict import Judgement, limit_of
-from .curves import leak_charts, training_charts
+from .curves import in_order, leak_charts, training_charts
 from .folders import Found
 
 T = TypeVar("T")
 HEADLINES = ("accuracy", "spearman", "f1_micro")
 """What a run is told by, in this order, and F1 beside it."""
+NOT_READ = (LOCK, "sent.jsonl")
+"""Files that neither the list nor a run's first page reads."""
+EACH_STEP = ("steps.jsonl", "audits.jsonl")
 EMPTY = "no run here yet: run.json is missing. The training has not come to its first step, or never will"
 
 
@@ -44,8 +47,8 @@ class Folders:
         if found.kind == "empty":
             return _troubled(found, "empty", EMPTY)
         try:
-            whole = self._read("row", found.path, lambda: _row(found))
-            return whole | _state(whole["status"])
+            status = self._status(found.path)
+            return self._read("row", found.path, lambda: _row(found, status)) | _state(status)
         except Exception as error:  # a damaged file may raise anything, and the other runs are to be seen
             return _troubled(found, "damaged", _wrong(found.path, error))
 
@@ -55,12 +58,17 @@ class Folders:
         if row["state"] in ("empty", "damaged"):
             return row
         try:
-            return row | self._read("run", found.path, lambda: _details(found))
+            status = self._status(found.path)
+            return row | self._read("run", found.path, lambda: _details(found, status))
         except Exception as error:
             return _troubled(found, "damaged", _wrong(found.path, error))
 
-    def _read(self, what: str, place: Path, read: Callable[[], T]) -> T:
-        mark = _fingerprint(place)
+    def _status(self, place: Path) -> RunStatus:
+        """It reads the adapters, which are large: not again for each step."""
+        return self._read("status", place, lambda: RunStatus.of(place), besides=EACH_STEP)
+
+    def _read(self, what: str, place: Path, read: Callable[[], T], besides: Collection[str] = ()) -> T:
+        mark = _fingerprint(place, {*NOT_READ, *besides})
         known = self._kept.get((what, place))
         if known is not None and known[0] == mark:
             value: T = known[1]
@@ -70,12 +78,13 @@ class Folders:
         return value
 
 
-def _fingerprint(place: Path) -> Any:
+def _fingerprint(place: Path, without: Collection[str]) -> Any:
     """Changes when a file of the folder does; of method auto also when one of a candidate's does."""
     inside = [one for one in place.iterdir() if one.is_dir() and (one / ABOUT).exists()]
-    files = [one for folder in (place, *inside) for one in folder.iterdir() if one.is_file() and one.name != LOCK]
     marks = []
-    for file in files:
+    for file in (one for folder in (place, *inside) for one in folder.iterdir() if one.name not in without):
+        if not file.is_file():
+            continue
         try:
             known = file.stat()
         except OSError:  # replaced meanwhile
@@ -100,7 +109,7 @@ def _wrong(place: Path, error: Exception) -> str:
 
 
 def _troubled(found: Found, state: str, words: str) -> dict[str, Any]:
-    return {"id": found.name, "folder": str(found.path), "state": state, "state_words": words, "status": None}
+    return {"id": found.name, "folder": str(found.path), "state": state, "state_words": words}
 
 
 @dataclass(frozen=True)
@@ -162,15 +171,14 @@ def _own(folder: RunFolder) -> RunFolder:
     return RunFolder(inside.get(str(chosen), newest).parent)
 
 
-def _row(found: Found) -> dict[str, Any]:
-    status, run = RunStatus.of(found.path), _Run.read(found.path)
+def _row(found: Found, status: RunStatus) -> dict[str, Any]:
+    run = _Run.read(found.path)
     steps = run.own.steps()
     name = run.report.get("protection") or protection_of(run.about["settings"])
     files = [one for one in found.path.iterdir() if one.is_file() and one.name != LOCK]
     body = {
         "id": found.name,
         "folder": str(found.path),
-        "status": status,
         "model": status.model,
         "method": status.method,
         "task": run.task,
@@ -185,7 +193,8 @@ def _row(found: Found) -> dict[str, Any]:
         "changed_at": max((one.stat().st_mtime for one in files), default=None),
         **_traffic(run, steps),
     }
-    return {key: value if key == "status" else finite(value) for key, value in body.items()}
+    plain: dict[str, Any] = finite(body)
+    return plain
 
 
 def _done(steps: Sequence[Mapping[str, Any]], status: RunStatus) -> int:
@@ -209,7 +218,7 @@ def _state(status: RunStatus) -> dict[str, Any]:
     now = replace(status, locked_by=holder(status.folder))
     state = "running" if now.locked_by else "finished" if now.finished else "paused"
     words = f"process {now.locked_by.pid} trains, since {now.locked_by.since}" if now.locked_by else now.state
-    return {"state": state, "state_words": words, "status": None}
+    return {"state": state, "state_words": words}
 
 
 def _score(run: _Run) -> dict[str, Any] | None:
@@ -257,12 +266,12 @@ def _leak_words(blind: bool, worst: tuple[int, float] | None, limit: float) -> s
     return f"{'within' if worst[1] <= limit else 'over'} the limit {limit:.2f}"
 
 
-def _details(found: Found) -> dict[str, Any]:
-    run, status = _Run.read(found.path), RunStatus.of(found.path)
+def _details(found: Found, status: RunStatus) -> dict[str, Any]:
+    run = _Run.read(found.path)
     steps, judgement = run.own.steps(), run.judgement()
     limit = None if protection_of(run.about["settings"]) == "blind" else run.limit
     body = {
-        "charts": [*training_charts(steps, run.own.dev()), *leak_charts(run.own.audits(), limit)],
+        "charts": in_order([*training_charts(steps, run.own.dev()), *leak_charts(run.own.audits(), limit)]),
         "tiers": _tiers(run, judgement),
         "verdict": [] if judgement is None else judgement.lines(),
         "private_enough": None if judgement is None else judgement.private_enough,

@@ -43,7 +43,7 @@ class Shown:
 
 
 def board(shown: Shown, hosts: Hosts, talk: Talk) -> int:
-    """Show runs on a page of this machine: curves, leak against its limit, what was sent. Reads run folders alone."""
+    """Show runs on a page of this machine: curves, leak against its limit, quality, and what was sent."""
     from ..extras import need
 
     uvicorn = need("uvicorn", "board", "blindtune board")
