@@ -394,7 +394,12 @@ def test_runs_and_frontiers_of_the_same_data_share_a_plot_and_its_front(root: Pa
     (root / "tried/frontier.json").write_text(body.to_json().replace('"minilm"', '"toy"'))
     run = root / "tried/points/good-0/run"
     shutil.copytree(root / "first", run)
+    (run / "report.json").unlink()
+    (run.parent / "result.json").write_text(json.dumps({"point": points[1].to_dict(), "rest_s": 1.0}))
     Tuner("toy", [fake_host.url], run=root / "bare", method="frozen", **SMALL).fit(sentiment(80))
+    row = rows(root)["tried/good-0"]
+    assert (row["score"]["value"], row["leak"]["worst"], row["leak"]["words"]) == (0.99, 0.55, "within the limit 0.60")
+    assert len(client(root).get("/api/run", params={"name": "tried/good-0"}).json()["tiers"]) == 5
     found = client(root).get("/api/points").json()
     (group,) = found["groups"]
     by_name = {one["name"]: one for one in group["points"]}

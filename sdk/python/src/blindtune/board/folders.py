@@ -40,6 +40,12 @@ def find(root: Path) -> list[Found]:
     return [Found(_name(root, path), kind, path) for kind, path in _walk(root, DEPTH, looked)]
 
 
+def point_of(run: Path) -> Path | None:
+    """What a frontier wrote about the point that this run was trained for, where it is one."""
+    result = run.parent / "result.json"
+    return result if run.name == "run" and run.parent.parent.name == "points" and result.is_file() else None
+
+
 def _walk(place: Path, depth: int, looked: list[Path]) -> Iterator[tuple[Kind, Path]]:
     looked.append(place)
     if len(looked) > MOST:
@@ -78,6 +84,9 @@ def _is_empty(place: Path, inside: list[Path]) -> bool:
 
 
 def _name(root: Path, path: Path) -> str:
-    relative = path.relative_to(root)
-    shown = relative.as_posix() if relative.parts else path.resolve().name
+    """As it lies below `root`; of a frontier's runs without what is the same for all."""
+    parts = path.relative_to(root).parts
+    if parts[-3:-2] == ("points",) and parts[-1] == "run":
+        parts = (*parts[:-3], parts[-2])
+    shown = "/".join(parts) or path.resolve().name
     return os.fsencode(shown).decode("utf-8", "replace")

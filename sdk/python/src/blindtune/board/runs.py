@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import RunError
-from ..frontier.point import finite
+from ..frontier.point import Point, finite
 from ..frontier.words import setting_words
 from ..training.auto_decision import DECISION
 from ..training.card_facts import EVALUATION
@@ -25,7 +25,7 @@ from ..training.run_status import STEPWISE, RunStatus
 from ..training.settings import SETTING_TYPES, Settings
 from ..training.verdict import Judgement, limit_of
 from .curves import in_order, leak_charts, training_charts
-from .folders import Found
+from .folders import Found, point_of
 
 T = TypeVar("T")
 HEADLINES = ("accuracy", "spearman", "f1_micro")
@@ -81,8 +81,9 @@ class Folders:
 def _fingerprint(place: Path, without: Collection[str]) -> Any:
     """Changes when a file of the folder does; of method auto also when one of a candidate's does."""
     inside = [one for one in place.iterdir() if one.is_dir() and (one / ABOUT).exists()]
-    marks = []
-    for file in (one for folder in (place, *inside) for one in folder.iterdir() if one.name not in without):
+    marks, point = [], point_of(place)
+    files = [one for folder in (place, *inside) for one in folder.iterdir() if one.name not in without]
+    for file in [*files, *([point] if point else [])]:
         if not file.is_file():
             continue
         try:
@@ -130,7 +131,7 @@ class _Run:
         if about is None:
             raise RunError(f"{place}: no run here (run.json is missing)")
         settings = Settings.from_dict(about["settings"]).resolve(len(about["hosts"]))
-        return cls(folder, _own(folder), about, settings, folder.read_json("report.json") or {})
+        return cls(folder, _own(folder), about, settings, folder.read_json("report.json") or _of_frontier(place))
 
     @property
     def classes(self) -> int:
@@ -159,6 +160,21 @@ class _Run:
     def judgement(self) -> Judgement | None:
         """By the last audit; None where there was none."""
         return Judgement.of(self.report, self.settings) if self.report.get("leak") else None
+
+
+def _of_frontier(place: Path) -> dict[str, Any]:
+    """What a frontier measured of its run, in the form of a report."""
+    result = point_of(place)
+    if result is None:
+        return {}
+    point = Point.from_dict((RunFolder(place.parent).read_json(result.name) or {})["point"])
+    tiers = {str(tier): asdict(leak) for tier, leak in point.tiers.items()}
+    leak = {"classes": point.classes, "tiers": {tier: one["score"] for tier, one in tiers.items()}}
+    found = [{"tier": int(tier), "picked_with_labels": False, "kind": "", **one} for tier, one in tiers.items()]
+    oracle = {tier: one["oracle"] for tier, one in tiers.items()}
+    dev = {"accuracy": point.accuracy, "loss": point.loss, "rows": point.rows_dev}
+    body: dict[str, Any] = {"protection": point.protection, "hosts": [None] * point.hosts, "dev": dev}
+    return body | {"leak": leak | {"findings": found, "oracle": oracle}, "rows": point.rows_train}
 
 
 def _own(folder: RunFolder) -> RunFolder:
@@ -303,7 +319,8 @@ def _tiers(run: _Run, judgement: Judgement | None) -> list[dict[str, Any]]:
         limit = judgement.limit if tier in COUNTED and judgement.protection != "blind" else None
         row = {"tier": tier, "name": TIERS.get(tier, ""), "score": score, "limit": limit}
         row |= {name: top.get(name) for name in ("low", "high", "control", "excess")}
-        row |= {"attack": f"{top['kind']}/{top['attack']}" if top else "", "oracle": leak["oracle"].get(str(tier))}
+        attack = "/".join(part for part in (top.get("kind"), top.get("attack")) if part)
+        row |= {"attack": attack, "oracle": leak["oracle"].get(str(tier))}
         found.append(row | {"enough": None if limit is None else score <= limit})
     return found
 
@@ -334,6 +351,7 @@ def _shown(value: Any) -> str:
 def _command(run: _Run, hosts: Sequence[str]) -> str:
     """The command that makes such a run; a run folder does not keep the name of its table."""
     words = ["blindtune", "train", "--data", "DATA.csv", "--model", str(run.about["model"])]
+    words += ["--dev", "DEV.csv"] if run.report.get("dev") or run.own.evaluations() else []
     words += [] if run.task == "classification" else ["--task", run.task]
     words += [word for url in hosts for word in ("--host", url)]
     return shlex.join([*words, "--run", str(run.folder.path), *setting_words(run.settings.to_dict(), len(hosts))])
