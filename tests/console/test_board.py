@@ -235,9 +235,9 @@ def test_every_page_is_readable_in_both_sizes_and_colours(reader: Visitor, home:
         for width, colours in ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")):
             page.set_viewport_size({"width": width, "height": HEIGHT})
             page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
-            place = f"board-{'-'.join(address)}-{width}-{colours}"
+            place = f"{'-'.join(address)}-{width}-{colours}"
             if shots:
-                page.screenshot(path=Path(shots) / f"{place}.png", full_page=True)
+                page.screenshot(path=Path(shots, "board", f"{place}.png"), full_page=True)
             if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
                 found.append(f"{place}: wider than the screen")
             if (width, colours) in ((1280, "light"), (390, "dark")):
