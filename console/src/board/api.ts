@@ -94,6 +94,8 @@ export interface Run extends Row {
   command: string;
   label_names: string[];
   rows: number | null;
+  /** Whether it was trained on pairs of texts, where its report says it. */
+  pairs: boolean | null;
   retries: number;
   truncated: number | null;
 }

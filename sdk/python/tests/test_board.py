@@ -227,6 +227,15 @@ def test_folders_are_found_at_any_depth_by_names_of_their_own(root: Path, fake_h
     assert client(root).get("/api/run", params={"name": "both"}).json()["charts"], "those of the chosen candidate"
 
 
+def test_an_empty_folder_has_no_run_and_one_called_points_may_have_some(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "fresh").mkdir()
+    assert find(tmp_path / "fresh") == [] and client(tmp_path / "fresh").get("/api/runs").json()["runs"] == []
+    (tmp_path / "fresh/secret").write_text("00")
+    assert [one.kind for one in find(tmp_path / "fresh")] == ["empty"], "a training that has just begun"
+    shutil.copytree(root / "first", root / "points" / "second")
+    assert [one.name for one in find(root)] == ["first", "points/second"]
+
+
 # Curves.
 
 

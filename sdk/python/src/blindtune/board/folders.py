@@ -37,7 +37,8 @@ class Found:
 def find(root: Path) -> list[Found]:
     """Everything below `root` that the board shows, and `root` itself where it is a run; in the order of names."""
     looked: list[Path] = []
-    return [Found(_name(root, path), kind, path) for kind, path in _walk(root, DEPTH, looked)]
+    found = [Found(_name(root, path), kind, path) for kind, path in _walk(root, DEPTH, looked)]
+    return [one for one in found if one.path != root or one.kind != "empty" or _begun(root)]
 
 
 def point_of(run: Path) -> Path | None:
@@ -54,7 +55,7 @@ def _walk(place: Path, depth: int, looked: list[Path]) -> Iterator[tuple[Kind, P
     if (place / ABOUT).exists():
         yield "run", place
         yield from (("run", one) for one in inside if (one / ABOUT).exists())  # the candidates of method auto
-    elif (place / FRONTIER).exists() or (place / "points").is_dir():
+    elif (place / FRONTIER).exists() or ((place / "plan.json").exists() and (place / "points").is_dir()):
         if (place / FRONTIER).exists():
             yield "frontier", place
         points = (one / "run" for one in _folders(place / "points"))
@@ -73,9 +74,13 @@ def _folders(place: Path) -> list[Path]:
         return []
 
 
+def _begun(place: Path) -> bool:
+    return any((place / name).exists() for name in BEGUN)
+
+
 def _is_empty(place: Path, inside: list[Path]) -> bool:
     """Whether a training was begun here, or is about to, of which nothing can be told."""
-    if any((place / name).exists() for name in BEGUN):
+    if _begun(place):
         return True
     try:
         return not inside and next(place.iterdir(), None) is None

@@ -297,6 +297,7 @@ def _details(found: Found, status: RunStatus) -> dict[str, Any]:
         "command": _command(run, status.hosts),
         "label_names": run.label_names,
         "rows": run.report.get("rows"),
+        "pairs": run.report.get("pairs"),
         "retries": sum(one.get("retries") or 0 for one in steps),
         "truncated": (run.report.get("fit") or {}).get("truncated"),
     }
