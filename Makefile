@@ -93,7 +93,7 @@ test-generator: build # a client that openapi-generator wrote drives a job
 	@scripts/setup/generator.sh
 	@cd tests/contract && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" "$(CURDIR)/.deps/generator/bin/python" -m pytest
 
-test-console: build ## the console in Chromium against a real host (Debian's is installed where the account may)
+test-console: build ## the console and the run board in Chromium against a real host (Debian's is installed where the account may)
 	@scripts/setup/console.sh
 	@$(IN_CONSOLE) && npx --no-install vitest run --reporter=dot
 	@cd tests/console && BLINDTUNE_BIN="$(CURDIR)/$(BIN)" BLINDTUNE_MINILM="$(CURDIR)/.deps/all-MiniLM-L6-v2" "$(CURDIR)/.deps/console/bin/python" -m pytest
@@ -114,7 +114,7 @@ lint: build lint-api lint-console ## check format, clippy, types, the contract
 	@cd examples/demo && "$(CURDIR)/$(PYTHON)" -m mypy --strict --ignore-missing-imports *.py
 	@$(PYTHON) scripts/supply_chain.py
 
-lint-console: setup # types of the console, and that console/dist is what it builds to
+lint-console: setup # types of console and board, and that their bundles are what the sources build to
 	@scripts/setup/console.sh packages
 	@scripts/check_console.sh
 
@@ -136,7 +136,7 @@ fixtures: setup ## make the golden files again, with transformers and PEFT (an e
 openapi: build ## write openapi.yaml from the code
 	@$(BIN) openapi > openapi.yaml
 
-console: openapi ## write the console's types from openapi.yaml, and console/dist from its sources
+console: openapi ## write the console's types from openapi.yaml, and both bundles (console/dist, the SDK's board) from their sources
 	@scripts/setup/console.sh packages
 	@$(IN_CONSOLE) && npm run --silent check && npm run --silent build
 

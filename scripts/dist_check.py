@@ -25,6 +25,7 @@ async def lost() -> None:
 place = Path(blindtune.__file__).parent
 assert place.is_relative_to(sys.prefix), f"not the installed package: {place}"
 assert (place / "py.typed").is_file(), "it says that it has types"
+assert list((place / "board/page/assets").glob("*.js")), "it has the board's page"
 assert version("blindtune") == blindtune.__version__
 with blindtune.Client("http://127.0.0.1:9", "a key") as client:
     assert repr(client) == "Client('http://127.0.0.1:9/v1/')"

@@ -1,4 +1,4 @@
-"""A person at the console, in a real browser.
+"""A person at the console or the board, in a real browser.
 
 Owns: signing in, and the record of what the page did: requests, errors, violations of its policy. Never: what a page
 should show.
@@ -25,6 +25,7 @@ class Visitor:
     browser: Browser
     origin: str
     width: int = 1280
+    path: str = "/console/"
     foreign: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     streams: list[Request] = field(default_factory=list)
@@ -38,11 +39,11 @@ class Visitor:
         self.page = self.open_tab()
 
     def open_tab(self) -> Page:
-        """Another tab of the same browser, at the console."""
+        """Another tab of the same browser, at the first page."""
         page = self.context.new_page()
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda said: self._said(said.text))
-        page.goto(f"{self.origin}/console/")
+        page.goto(f"{self.origin}{self.path}")
         return page
 
     def sign_in(self, key: str) -> Page:

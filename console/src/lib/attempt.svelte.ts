@@ -1,5 +1,5 @@
 /** One user's action at a time, and what went wrong with it. */
-import { asFailure, type ApiError } from './client';
+import { asFailure, type ApiError } from './http';
 
 export class Attempt {
   failure = $state<ApiError | null>(null);

@@ -1,5 +1,5 @@
 /** Asks again and again while the tab is seen; less often while the host refuses or is away. */
-import { ApiError } from './client';
+import { ApiError } from './http';
 
 const LONGEST_MS = 30_000;
 

@@ -1,10 +1,10 @@
-/** The page that the address names: `#/jobs/ftjob-1` is ['jobs', 'ftjob-1']. */
+/** The page that the address names: `#/jobs/ftjob-1` is ['jobs', 'ftjob-1']; none is []. */
 function parts(): string[] {
   const path = location.hash.replace(/^#\/?/, '');
   try {
-    return path === '' ? ['jobs'] : path.split('/').map(decodeURIComponent);
+    return path === '' ? [] : path.split('/').map(decodeURIComponent);
   } catch {
-    return ['jobs'];
+    return [];
   }
 }
 

@@ -1,5 +1,5 @@
 /** Files that the browser makes or fetches, handed to the user. */
-import { send } from './client';
+import { send } from './http';
 
 export function save(name: string, content: Blob): void {
   const link = document.createElement('a');

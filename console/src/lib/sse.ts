@@ -3,7 +3,8 @@
  *
  * Owns: the reading of a stream, and going on after the last event when it breaks.
  */
-import { ApiError, send, type JobEvent } from './client';
+import type { JobEvent } from './client';
+import { ApiError, send } from './http';
 
 export interface Message {
   id: string | null;

@@ -26,6 +26,7 @@ LAYERS = (
     {"training"},
     {"sklearn", "torch"},
     {"frontier", "gateway"},
+    {"board"},
     {"cli"},
 )
 """Rooms from the ground up. Those of one layer but the lowest do not know each other."""

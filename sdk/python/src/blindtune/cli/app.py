@@ -14,6 +14,7 @@ import typer
 
 from .._version import __version__
 from .account import models, usage, whoami
+from .board import board
 from .calibrate import calibrate
 from .card import card
 from .doctor import doctor
@@ -53,8 +54,8 @@ def commands() -> Any:
     """All commands, as typer reads them."""
     made = typer.Typer(name="blindtune", cls=Commands, help="Fine-tune without sending a label.")
     made.callback()(_every)
-    runs: list[Callable[..., int]] = [train, status, evaluate, audit, predict, threshold, calibrate, card, frontier]
-    for run in runs:
+    runs: list[Callable[..., int]] = [train, status, board, evaluate, audit, predict, threshold, calibrate, card]
+    for run in [*runs, frontier]:
         add(made, RUNS)(run)
     features = typer.Typer(cls=Commands, help="The hidden states that method side reads.")
     add(features, RUNS)(estimate)

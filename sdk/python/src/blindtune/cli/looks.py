@@ -37,13 +37,11 @@ class How(Demands, Attacks):
 
 
 def _keep(tuner: Tuner, data: Dataset, report: EvaluationReport) -> None:
-    """In the run folder, for `blindtune card`: no text, but labels and how often each was right."""
-    from ..training.card_facts import EVALUATION
+    """In the run folder, for `blindtune card`."""
+    from ..training.card_facts import EVALUATION, keep_evaluation
 
-    seen = (tuner.folder.about() or {}).get("data_sha256") == data.sha256()
-    found = {"steps": tuner.summary()["steps"], "rows_of_the_training": seen, "report": report.to_dict()}
     try:
-        tuner.folder.write_json(EVALUATION, found)
+        keep_evaluation(tuner.folder, tuner.summary()["steps"], data.sha256(), report.to_dict())
     except OSError as error:  # of a run that somebody else owns, say
         tell(f"{tuner.folder.path / EVALUATION} cannot be written ({error.strerror}): a model card will not have this")
 

@@ -84,11 +84,11 @@ def _steps(axes: Any, records: Records) -> None:
     key = "task_loss" if "task_loss" in records[0] else "loss"
     steps, losses = _line(records, key)
     axes.plot(steps, losses, color=BLUE, alpha=0.3, linewidth=1, label="each batch")
-    axes.plot(steps, _smooth(losses), color=BLUE, label=f"mean of {SMOOTHED} steps")
+    axes.plot(steps, smoothed(losses), color=BLUE, label=f"mean of {SMOOTHED} steps")
     whole = _line(records, "loss")[1]
     if not np.allclose(whole, losses):
         label = "with the penalty on leaks"
-        axes.plot(steps, _smooth(whole), color=GREY, linestyle=":", label=label)
+        axes.plot(steps, smoothed(whole), color=GREY, linestyle=":", label=label)
     axes.set_ylim(bottom=min(0.0, float(np.nanmin(whole))))
 
 
@@ -98,7 +98,7 @@ def _line(records: Records, key: str, at: str = "step") -> tuple[AnyArray, AnyAr
     return np.array([record[at] for record in known]), np.array([float(record[key]) for record in known])
 
 
-def _smooth(values: AnyArray) -> AnyArray:
+def smoothed(values: AnyArray) -> AnyArray:
     """The mean of each value and those before it, `SMOOTHED` at most."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.arange(1, len(values) + 1)

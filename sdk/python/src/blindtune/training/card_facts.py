@@ -120,11 +120,9 @@ class CardFacts:
 
     def _learns(self) -> tuple[str, ...]:
         """What a host learns by the settings, where no audit says it."""
-        mine = self.settings
         if self.hosts is None and self.protection != "blind":
             return ()
-        sharing = (self.hosts or 1) if mine.placement == "shares" else 1
-        return attacks.exposure(mine.method, sharing, mine.shares or 1, mine.obfuscation or "shares")
+        return learned_by(self.settings, self.hosts or 1)
 
     @property
     def evaluated_after(self) -> int | None:
@@ -154,6 +152,18 @@ class CardFacts:
             measured = {**found.report, "leak": leak, "effort": None, "audited_steps": self.steps}
             found = replace(found, report=measured)._judged()
         return found
+
+
+def keep_evaluation(folder: RunFolder, steps: int, data_sha256: str, report: Mapping[str, Any]) -> None:
+    """Keep the report of an evaluation for the card: no text, but labels and how often each was right."""
+    seen = (folder.about() or {}).get("data_sha256") == data_sha256
+    folder.write_json(EVALUATION, {"steps": steps, "rows_of_the_training": seen, "report": report})
+
+
+def learned_by(settings: Settings, hosts: int) -> tuple[str, ...]:
+    """What each of so many hosts learns under these settings, in words; `settings` are resolved."""
+    sharing = hosts if settings.placement == "shares" else 1
+    return attacks.exposure(settings.method, sharing, settings.shares or 1, settings.obfuscation or "shares")
 
 
 def of_folder(path: Path) -> CardFacts:

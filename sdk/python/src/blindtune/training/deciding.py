@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..arrays import F32
 from ..audit import LeakReport
 from ..data import Dataset, Text
 from . import chosen
@@ -25,6 +27,17 @@ if TYPE_CHECKING:
     from ..private.predicting import Predicting
     from ..private.temperature import Temperature
     from ..private.thresholds import Thresholds
+
+
+@dataclass(frozen=True)
+class RowReport:
+    """An evaluation, and what it is made of."""
+
+    report: EvaluationReport
+    answers: Sequence[Any]
+    """What `predict` says of each row; of a regression its value."""
+    probabilities: F32 | None
+    """[N, C], as `predict_proba` has them; None of a regression and of tokens."""
 
 
 class Deciding(ABC):
@@ -57,6 +70,16 @@ class Deciding(ABC):
     def _deciding(self) -> Predicting[Any]:
         """The same, with the thresholds in use as well."""
         return self._calibrated().deciding_by(self.thresholds)
+
+    def report_by_row(self, data: Dataset) -> RowReport:
+        """What `report` says of `data`, with each row's answer and probabilities, of one reading of its texts."""
+        mine = self._deciding().checked(data)
+        inputs = self._inputs(data.texts)
+        report = mine.report(inputs, data)
+        if data.task == "regression":
+            return RowReport(report, mine.values(inputs).tolist(), None)
+        likely = None if data.task == "tokens" else mine.probabilities(inputs)
+        return RowReport(report, mine.answers(inputs, self.label_names), likely)
 
     def _choice_rows(self, dev: Dataset) -> ChoiceRows[Any]:
         """Rows to choose on."""

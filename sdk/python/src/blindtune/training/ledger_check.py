@@ -200,19 +200,19 @@ def verify_ledgers(folder: RunFolder, clients: Sequence[Client]) -> LedgerCheck:
     """
     jobs: list[JobCheck] = []
     notes: list[str] = []
-    for one in _runs(folder):
+    for one in runs_in(folder):
         about = one.about() or {}
         jobs += _of_run(one, about, clients)
-        notes += _notes(about)
+        notes += unlisted(about)
     return LedgerCheck(tuple(jobs), tuple(dict.fromkeys(notes)))
 
 
 def run_jobs(folder: RunFolder) -> list[tuple[int, str]]:
     """Number of the host and id of every job that a run folder knows of, of method auto those of every candidate."""
-    return [pair for one in _runs(folder) for pair in _jobs(one.about() or {}, SentRecord(one).read())]
+    return [pair for one in runs_in(folder) for pair in _jobs(one.about() or {}, SentRecord(one).read())]
 
 
-def _runs(folder: RunFolder) -> Iterator[RunFolder]:
+def runs_in(folder: RunFolder) -> Iterator[RunFolder]:
     """The folder itself; of method auto those of its candidates."""
     about = folder.about()
     if about is None:
@@ -229,8 +229,8 @@ def _jobs(about: Mapping[str, Any], sent: Sent) -> list[tuple[int, str]]:
     return list(dict.fromkeys([*sent.jobs, *now]))
 
 
-def _notes(about: Mapping[str, Any]) -> list[str]:
-    """What is in no ledger."""
+def unlisted(about: Mapping[str, Any]) -> list[str]:
+    """What of a run is in no ledger, in words."""
     if about["settings"]["method"] == "side":
         return [SIDE]
     if any("fine_tuned_model" in host for host in about["hosts"]):

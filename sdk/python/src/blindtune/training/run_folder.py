@@ -17,7 +17,8 @@ Owns: the files and their atomic replacement. Must never: be shared; it holds th
     labels.safetensors the labels of the job's rows, to score the audit
     thresholds.json    from which probability on labels are said, where that was chosen
     temperature.json   what outputs are divided by before they become probabilities, where that was fitted
-    evaluation.json    the last evaluation by `blindtune evaluate`
+    evaluation.json    the last evaluation by `blindtune evaluate` or on the board
+    quality.json       the last one on the board, with curves and the worst errors' texts (board/quality.py)
     layout.json        of a finished run: how flat adapters lie, so that an export needs no job
     report.json        the last report
 """

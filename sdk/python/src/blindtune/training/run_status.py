@@ -92,7 +92,7 @@ class RunStatus:
             far = f"{self.step} steps"
         else:
             far = f"{self.step} of {self.steps} {unit}" if unit == "steps" else f"{self.steps} {unit}"
-        lines = [f"{self.folder}: method {self.method} on {self.model}, {far}, {self._state()}"]
+        lines = [f"{self.folder}: method {self.method} on {self.model}, {far}, {self.state}"]
         if self.jobs:
             pairs = zip(self.jobs, self.hosts, strict=False)
             lines += [f"  job {job} on {host}" for job, host in pairs]
@@ -107,7 +107,9 @@ class RunStatus:
             lines.append(f"  process {self.locked_by.pid} works in it since {self.locked_by.since}")
         return "\n".join(lines)
 
-    def _state(self) -> str:
+    @property
+    def state(self) -> str:
+        """In words: under way, interrupted, or trained and what became of it."""
         if not self.finished:
             return "under way" if self.locked_by is not None else "interrupted; the same command continues it"
         if self.completed:
