@@ -376,13 +376,15 @@ impl From<JobView> for JobObject {
 #[into_params(parameter_in = Query)]
 pub struct JobQuery {
     /// Jobs in this state.
-    #[param(example = "running")]
+    #[param(value_type = Option<StateWord>, inline)]
     pub status: Option<String>,
     /// Jobs that were made with this name of a model.
     pub model: Option<String>,
     /// Jobs made at this time or later, seconds since 1970.
+    #[param(minimum = 0, maximum = 253_402_300_799_i64)]
     pub created_from: Option<i64>,
     /// Jobs made before this time, seconds since 1970.
+    #[param(minimum = 0, maximum = 253_402_300_799_i64)]
     pub created_before: Option<i64>,
     /// By creation time; newest first by default.
     #[param(inline)]
@@ -400,16 +402,31 @@ impl JobQuery {
     }
 }
 
+/// A state that a job can be in, as the contract has it: the query's word is read by [`JobQuery::wanted`], which names what is wrong.
+struct StateWord;
+
+impl PartialSchema for StateWord {
+    fn schema() -> RefOr<Schema> {
+        let words = JobState::ALL.map(JobState::as_str);
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
+    }
+}
+
+impl ToSchema for StateWord {}
+
 fn no_state(word: &str) -> ServiceError {
     let states = JobState::ALL.map(JobState::as_str).join(", ");
     ServiceError::new(ErrorCode::InvalidQuery, format!("status: there is no '{word}'; it is one of {states}."))
         .at("status")
 }
 
+/// From 1970 to the end of the year 9999, as the contract has it.
 fn time(name: &'static str, seconds: Option<i64>) -> Result<Option<OffsetDateTime>> {
     let wrong =
-        |_| ServiceError::new(ErrorCode::InvalidQuery, format!("{name}: is no time in seconds since 1970.")).at(name);
-    seconds.map(|seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(wrong)).transpose()
+        || ServiceError::new(ErrorCode::InvalidQuery, format!("{name}: is no time in seconds since 1970.")).at(name);
+    let read =
+        |seconds: i64| OffsetDateTime::from_unix_timestamp(seconds).ok().filter(|_| seconds >= 0).ok_or_else(wrong);
+    seconds.map(read).transpose()
 }
 
 /// Something that happened to a job.

@@ -206,7 +206,13 @@ async fn a_list_is_filtered_by_state_model_and_time_and_ordered() {
     for (query, expected) in cases {
         assert_eq!(all_ids(&world.client, &query).await, expected, "{query}");
     }
-    for (query, param) in [("status=asleep", "status"), ("created_from=99999999999999", "created_from")] {
+    let wrong = [
+        ("status=asleep", "status"),
+        ("created_from=99999999999999", "created_from"),
+        ("created_before=-1", "created_before"),
+        ("created_before=-9223372036854775808", "created_before"),
+    ];
+    for (query, param) in wrong {
         let error = world.client.get(&format!("{JOBS}?{query}")).await.refused(400, "invalid_query");
         assert_eq!(error["param"], param, "{query}");
     }
