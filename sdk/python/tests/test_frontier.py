@@ -362,6 +362,11 @@ def test_bad_grids_end_at_once(tmp_path: Path) -> None:
         ([{"name": "x", "settings": {"learning_rate": 1}}], "unknown setting 'learning_rate'"),
         ([{"name": "x", "settings": {"seed": 1}}], "seeds come from --seeds"),
         ([{"settings": {}}], "point 0: needs"),
+        (
+            [{"name": "a", "method": "lora"}],
+            "point 0: there is no 'method', only .*; it is a setting",
+        ),
+        ([{"name": "a", "setings": {}}], "point 0: there is no 'setings', only name, hosts, settings$"),
         ([{"name": "x", "hosts": 0}], "at least one host"),
     ):
         with pytest.raises(SettingsError, match=message):

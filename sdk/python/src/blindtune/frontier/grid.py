@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,7 @@ def _read(path: Path, hosts: int) -> tuple[dict[str, Any], list[GridPoint]]:
         entries, base = body["points"], dict(body.get("base", {}))
     except (ValueError, KeyError, TypeError) as error:
         raise SettingsError(f'{path.name}: not {{"base": {{...}}, "points": [...]}} ({error})') from None
+    _refuse_others(body, ("base", "points"), path.name)
     points = [_entry(path, entry, k, hosts) for k, entry in enumerate(entries)]
     _check_names(path, points, base)
     return base, points
@@ -147,9 +148,20 @@ def _entry(path: Path, entry: Any, number: int, hosts: int) -> GridPoint:
         count = hosts if wanted == "all" else int(wanted)
     except (KeyError, TypeError, ValueError) as error:
         raise SettingsError(f"{path.name}, point {number}: needs `name` and `settings` ({error!r})") from None
+    _refuse_others(entry, ("name", "hosts", "settings"), f"{path.name}, point {number}")
     if count < 1 or not name.strip():
         raise SettingsError(f"{path.name}, point {number}: needs a name and at least one host")
     return GridPoint(name, settings, count)
+
+
+def _refuse_others(given: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    """A setting that stands beside `settings` would be left out in silence, and something else measured."""
+    for name in given:
+        if name in known:
+            continue
+        kept = {field.name for field in fields(Settings)}
+        where_to = "; it is a setting: write it into `settings`" if "settings" in known and name in kept else ""
+        raise SettingsError(f"{where}: there is no {name!r}, only {', '.join(known)}{where_to}")
 
 
 def _check_names(path: Path, points: Sequence[GridPoint], base: Mapping[str, Any]) -> None:
