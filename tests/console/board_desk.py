@@ -75,17 +75,24 @@ class Desk:
         return done.stdout
 
     def write_tables(self) -> None:
-        """Labels that follow from the words; some texts hold markup."""
+        """Labels that follow from the words; some texts hold markup. In `both` each text has either label: any run
+        is wrong about half of its rows."""
         drawn = random.Random(5)
         for name, count in (("train", 96), ("dev", 60)):
-            with (self.folder / f"{name}.csv").open("w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(["text", "label"])
-                for number in range(count):
-                    label = drawn.choice([MARKUP, CANARY])
-                    words = drawn.choices(range(5, 30) if label == CANARY else range(22, 50), k=drawn.randint(3, 8))
-                    text = " ".join(f"w{word}" for word in words)
-                    writer.writerow([f"{text} {TEXT_MARKUP}" if number % 2 else text, label])
+            self._write(name, [_row(drawn, markup=number % 2 == 1) for number in range(count)])
+        texts = [_row(drawn, markup=True)[0] for _ in range(10)]
+        self._write("both", [(text, label) for text in texts for label in (MARKUP, CANARY)])
+
+    def _write(self, name: str, rows: Sequence[tuple[str, str]]) -> None:
+        with (self.folder / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("text", "label"), *rows])
+
+
+def _row(drawn: random.Random, *, markup: bool) -> tuple[str, str]:
+    label = drawn.choice([MARKUP, CANARY])
+    words = drawn.choices(range(5, 30) if label == CANARY else range(22, 50), k=drawn.randint(3, 8))
+    text = " ".join(f"w{word}" for word in words)
+    return (f"{text} {TEXT_MARKUP}" if markup else text), label
 
 
 @contextmanager

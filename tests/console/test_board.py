@@ -9,6 +9,7 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,16 @@ def report(home: Desk, run: str) -> dict[str, Any]:
     return found
 
 
+def shown(value: float) -> str:
+    """As the page writes it: a half goes up, where Python's format goes to the even digit."""
+    return str(Decimal(value).quantize(Decimal("0.001"), ROUND_HALF_UP))
+
+
+def evaluate(page: Page, table: str) -> None:
+    page.get_by_label("File, from").fill(table)
+    page.get_by_role("button", name="Evaluate").click()
+
+
 def ask(url: str, token: str | None, host: str | None = None) -> int:
     """The status that a request is answered with."""
     request = urllib.request.Request(url)
@@ -105,9 +116,9 @@ def test_runs_are_listed_with_score_leak_and_what_was_sent(reader: Visitor, home
     page, hurdle = reader.page, report(home, "hurdle")
     line = row(page, "hurdle")
     expect(line.locator(".status").first).to_have_text("finished")
-    expect(line).to_contain_text(f"{hurdle['dev']['accuracy']:.3f}")
+    expect(line).to_contain_text(shown(hurdle["dev"]["accuracy"]))
     worst = max(value for tier, value in hurdle["leak"]["tiers"].items() if int(tier) < 3)
-    expect(line).to_contain_text(f"{worst:.3f}")
+    expect(line).to_contain_text(shown(worst))
     expect(line).to_contain_text("over the limit 0.60" if worst > 0.6 else "within the limit 0.60")
     expect(line).to_contain_text("12 of 12 steps")
     expect(row(page, "blind")).to_contain_text("blind: no limit applies")
@@ -133,7 +144,7 @@ def test_a_run_shows_its_curves_its_verdict_and_its_command(reader: Visitor, hom
     expect(page.locator(".command")).to_contain_text("--eval-every 4")
     tiers = page.get_by_role("region", name="Leak by tier")
     for tier, value in report(home, "hurdle")["leak"]["tiers"].items():
-        expect(tiers.get_by_role("row").filter(has_text=f"{tier}: ")).to_contain_text(f"{value:.3f}")
+        expect(tiers.get_by_role("row").filter(has_text=f"{tier}: ")).to_contain_text(shown(value))
 
 
 PREDICTED = """
@@ -158,17 +169,16 @@ print(json.dumps({
 
 def test_quality_is_that_of_scikit_learn_and_is_kept(reader: Visitor, home: Desk) -> None:
     page = reader.go("runs", "hurdle", "quality")
-    page.get_by_label("File, from").fill("dev.csv")
-    page.get_by_role("button", name="Evaluate").click()
+    evaluate(page, "dev.csv")
     expect(page.locator("[data-quality=done]")).to_be_attached()
     right = json.loads(home.python(PREDICTED))
     for i, cells in enumerate(right["confusion"]):
         for k, cell in enumerate(cells):
             expect(page.locator(f"[data-cell='{i}-{k}']")).to_have_text(str(cell))
-    expect(page.locator("[data-score=f1_macro] dd")).to_have_text(f"{right['f1_macro']:.3f}")
-    expect(page.locator("[data-score=auc] dd")).to_have_text(f"{right['auc']:.3f}")
+    expect(page.locator("[data-score=f1_macro] dd")).to_have_text(shown(right["f1_macro"]))
+    expect(page.locator("[data-score=auc] dd")).to_have_text(shown(right["auc"]))
     page.get_by_role("slider").fill("40")
-    expect(page.locator("[data-rate=recall]")).to_have_text(f"{right['recall_at_40']:.3f}")
+    expect(page.locator("[data-rate=recall]")).to_have_text(shown(right["recall_at_40"]))
     for curve in ("ROC curve", "Precision-recall curve", "Calibration"):
         expect(page.get_by_role("img", name=curve)).to_be_visible()
     wrong = sum(map(sum, right["confusion"])) - sum(right["confusion"][k][k] for k in (0, 1))
@@ -179,8 +189,7 @@ def test_quality_is_that_of_scikit_learn_and_is_kept(reader: Visitor, home: Desk
 
 def test_a_file_that_is_not_there_is_named(reader: Visitor) -> None:
     page = reader.go("runs", "blind", "quality")
-    page.get_by_label("File, from").fill("nowhere.csv")
-    page.get_by_role("button", name="Evaluate").click()
+    evaluate(page, "nowhere.csv")
     expect(page.locator("[data-quality=failed]")).to_contain_text("nowhere.csv: there is no such file")
 
 
@@ -207,7 +216,7 @@ def test_points_of_runs_stand_in_a_plot_and_one_shows_its_command(reader: Visito
     page = reader.go("compare")
     plot = page.get_by_role("group", name="Accuracy against leak")
     accuracy = report(home, "hurdle")["dev"]["accuracy"]
-    point = plot.get_by_role("button", name=f"hurdle: accuracy {accuracy:.3f}")
+    point = plot.get_by_role("button", name=f"hurdle: accuracy {shown(accuracy)}")
     point.press("Enter")
     expect(page.locator("[data-chosen=hurdle] .command")).to_contain_text("--method p3eft")
     expect(page.locator("[data-point=blind]")).to_contain_text("blind: no limit applies")
@@ -247,6 +256,8 @@ def test_every_page_is_readable_in_both_sizes_and_colours(reader: Visitor, home:
 
 def test_a_label_and_a_text_that_are_markup_stay_text(reader: Visitor) -> None:
     page = reader.go("runs", "hurdle", "quality")
+    evaluate(page, "both.csv")
+    expect(page.get_by_text("of 10 errors shown")).to_be_visible()
     expect(page.get_by_text(MARKUP).first).to_be_visible()
     expect(page.get_by_text(TEXT_MARKUP).first).to_be_visible()
     assert page.locator("img").count() == page.locator("main b").count() == 0
