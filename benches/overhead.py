@@ -102,9 +102,12 @@ def of_metrics(plain: Host, counting: Host) -> list[dict[str, float]]:
 def scraped(host: Host) -> Iterator[None]:
     """Read its metrics once a second meanwhile, as no Prometheus does more often."""
     done = threading.Event()
-    read = threading.Thread(
-        target=lambda: [httpx.get(METRICS).raise_for_status() for _ in iter(lambda: done.wait(1), True)]
-    )
+
+    def read_on() -> None:
+        while not done.wait(1):
+            httpx.get(METRICS).raise_for_status()
+
+    read = threading.Thread(target=read_on)
     assert "blindtune_build_info" in httpx.get(METRICS).text, host.url
     read.start()
     try:

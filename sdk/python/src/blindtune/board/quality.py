@@ -59,8 +59,8 @@ def measure(place: Path, hosts: Hosts, data: str, columns: Mapping[str, str | No
         rows = read_dataset(str(file), tuner.label_names, task=tuner.task, **columns)
         found = tuner.report_by_row(rows)
         body = _body(tuner, rows, found) | {"data": file.name, "at": time.time()}
-        body["report"] = finite(found.report.to_dict())
-        keep_evaluation(tuner.folder, body["steps"], rows.sha256(), body["report"])
+        report = finite(found.report.to_dict())
+        body |= keep_evaluation(tuner.folder, tuner.summary()["steps"], rows.sha256(), report)
         tuner.folder.write_json(QUALITY, body)
     return body
 
@@ -75,11 +75,8 @@ def _local(data: str) -> Path:
 
 
 def _body(tuner: Tuner, rows: Dataset, found: RowReport) -> dict[str, Any]:
-    seen = (tuner.folder.about() or {}).get("data_sha256") == rows.sha256()
     errors = _errors(tuner, rows, found)
     body: dict[str, Any] = {
-        "steps": tuner.summary()["steps"],
-        "rows_of_the_training": seen,
         "curves": [] if found.probabilities is None else _curves(tuner.label_names, rows, found.probabilities),
         "thresholds": _thresholds(tuner),
         "worst": errors[:MOST_ERRORS],

@@ -154,10 +154,12 @@ class CardFacts:
         return found
 
 
-def keep_evaluation(folder: RunFolder, steps: int, data_sha256: str, report: Mapping[str, Any]) -> None:
-    """Keep the report of an evaluation for the card: no text, but labels and how often each was right."""
+def keep_evaluation(folder: RunFolder, steps: int, data_sha256: str, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the report of an evaluation for the card: no text, but labels and how often each was right. What is kept."""
     seen = (folder.about() or {}).get("data_sha256") == data_sha256
-    folder.write_json(EVALUATION, {"steps": steps, "rows_of_the_training": seen, "report": report})
+    kept = {"steps": steps, "rows_of_the_training": seen, "report": report}
+    folder.write_json(EVALUATION, kept)
+    return kept
 
 
 def learned_by(settings: Settings, hosts: int) -> tuple[str, ...]:
