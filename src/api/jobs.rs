@@ -15,7 +15,6 @@ use crate::api::dto::jobs::CreateJob;
 use crate::api::dto::jobs::JobObject;
 use crate::api::dto::jobs::JobQuery;
 use crate::api::dto::list::List;
-use crate::api::dto::list::Paging;
 use crate::api::dto::list::page;
 use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
@@ -29,9 +28,10 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;
 use crate::domain::labels::is_label_name;
 use crate::service::JobView;
+use crate::service::Metadata;
+use crate::service::MetadataFilter;
 use crate::service::NewJob;
 use crate::service::ServiceError;
-use crate::service::WantedJobs;
 
 /// Create a job
 ///
@@ -62,7 +62,7 @@ pub async fn create_job(
 /// Newest first, or with `order=asc` oldest first. `metadata[key]=value` selects jobs with that pair (several: all of them);
 /// `metadata=null` selects jobs without metadata. All that is asked for must hold.
 #[utoipa::path(get, path = "/fine_tuning/jobs", tag = "fine-tuning", security(("key" = [])),
-    params(Paging, JobQuery, ("metadata" = Option<BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "Metadata that a job must have")),
+    params(JobQuery, ("metadata" = Option<BTreeMap<String, String>>, Query, style = DeepObject, explode, description = "Metadata that a job must have")),
     responses(
         (status = 200, description = "A page of jobs", body = List<JobObject>),
         (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
@@ -74,35 +74,35 @@ pub async fn list_jobs(
 ) -> Result<Json<List<JobObject>>, ApiError> {
     let (plain, metadata) = split_query(query.as_deref().unwrap_or_default())?;
     let asked: JobQuery = parse_query(&plain)?;
-    let paging: Paging = parse_query(&plain)?;
-    let page = page::<JobId>(paging.after.as_deref(), paging.limit, asked.order, &app.limits)?;
-    let wanted = WantedJobs { metadata, ..asked.wanted()? };
-    let found = app.jobs.list(caller.project, page, wanted).await?;
+    let page = page::<JobId>(asked.after.as_deref(), asked.limit, asked.order, &app.limits)?;
+    let found = app.jobs.list(caller.project, page, &asked.filter(metadata)?).await?;
     let data = found.rows.into_iter().map(JobObject::from).collect();
     Ok(Json(List::new(data, found.has_more, |job: &JobObject| job.id.clone())))
 }
 
-type MetadataFilter = Option<Option<BTreeMap<String, String>>>;
-
 /// A query without `metadata[k]=v`, which arrives percent-encoded and which no typed query reader understands; and that.
 fn split_query(query: &str) -> Result<(String, MetadataFilter), ApiError> {
     let mut plain = url::form_urlencoded::Serializer::new(String::new());
-    let mut metadata = None;
+    let mut metadata = MetadataFilter::Any;
+    let mut pairs = BTreeMap::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
-            "metadata" if value == "null" => metadata = Some(None),
+            "metadata" if value == "null" => {
+                pairs.clear();
+                metadata = MetadataFilter::Absent;
+            }
             "metadata" => {
                 return Err(ApiError::new(ErrorCode::InvalidQuery, "metadata cannot be read.").at("metadata"));
             }
             other => match other.strip_prefix("metadata[").and_then(|rest| rest.strip_suffix(']')) {
-                Some(key) => {
-                    let pairs: &mut Option<BTreeMap<String, String>> = metadata.get_or_insert_with(Default::default);
-                    pairs.get_or_insert_with(Default::default).insert(key.to_owned(), value.into_owned());
-                }
+                Some(key) => drop(pairs.insert(key.to_owned(), value.into_owned())),
                 None if is_label_name(other) => return Err(ServiceError::label_present(other, other).into()),
                 None => drop(plain.append_pair(other, &value)),
             },
         }
+    }
+    if !pairs.is_empty() {
+        metadata = MetadataFilter::Contains(Metadata(pairs));
     }
     Ok((plain.finish(), metadata))
 }
@@ -198,9 +198,9 @@ mod tests {
         let (plain, metadata) =
             split_query("limit=1&metadata%5Bteam%5D=a%20b&status=a%26b&metadata[run]=2").expect("valid");
         assert_eq!(plain, "limit=1&status=a%26b");
-        let pairs = metadata.flatten().expect("pairs");
-        assert_eq!(pairs, [("run".to_owned(), "2".to_owned()), ("team".to_owned(), "a b".to_owned())].into());
-        assert_eq!(split_query("metadata=null").expect("valid").1, Some(None));
+        let pairs = [("run".to_owned(), "2".to_owned()), ("team".to_owned(), "a b".to_owned())];
+        assert_eq!(metadata, MetadataFilter::Contains(Metadata(pairs.into())));
+        assert_eq!(split_query("metadata=null").expect("valid").1, MetadataFilter::Absent);
         for refused in ["metadata=x", "label=1"] {
             assert!(split_query(refused).is_err(), "{refused}");
         }

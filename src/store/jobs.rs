@@ -53,26 +53,26 @@ pub struct Origin {
 }
 
 /// Which jobs a list holds, by their metadata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MetadataFilter<'a> {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum MetadataFilter {
     /// All jobs.
     #[default]
     Any,
     /// Jobs without metadata.
     Absent,
     /// Jobs whose metadata has all these pairs.
-    Contains(&'a Metadata),
+    Contains(Metadata),
 }
 
 /// Which jobs a list holds; all of a project's by default.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct JobFilter<'a> {
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct JobFilter {
     /// By their metadata.
-    pub metadata: MetadataFilter<'a>,
+    pub metadata: MetadataFilter,
     /// In this state.
     pub status: Option<JobState>,
     /// Asked for by this name of a model.
-    pub model: Option<&'a str>,
+    pub model: Option<String>,
     /// Made then or later.
     pub created_from: Option<OffsetDateTime>,
     /// Made before.
@@ -328,14 +328,14 @@ pub async fn list(
     conn: &mut Connection,
     project: ProjectId,
     page: &Page,
-    filter: JobFilter<'_>,
+    filter: &JobFilter,
 ) -> Result<Option<Paged<JobRow>>> {
     if let Some(after) = page.after
         && get(conn, project, JobId(after)).await?.is_none()
     {
         return Ok(None);
     }
-    let wanted = match filter.metadata {
+    let wanted = match &filter.metadata {
         MetadataFilter::Contains(pairs) => Some(Json(pairs)),
         _ => None,
     };
@@ -354,7 +354,7 @@ pub async fn list(
         page.ascending(),
         page.fetch(),
         filter.status.map(JobState::as_str),
-        filter.model,
+        filter.model.as_deref(),
         filter.created_from,
         filter.created_before,
     )

@@ -29,7 +29,8 @@ async fn walk(world: &World, order: Order, limit: u32) -> Result<Vec<JobId>, Box
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let page = Page { after, limit, order };
-        let found = jobs::list(&mut conn, world.project, &page, JobFilter::default()).await?.ok_or("after is known")?;
+        let found =
+            jobs::list(&mut conn, world.project, &page, &JobFilter::default()).await?.ok_or("after is known")?;
         assert!(found.rows.len() <= limit as usize);
         seen.extend(found.rows.iter().map(|job| job.id));
         after = seen.last().map(|job| job.0);
@@ -62,10 +63,10 @@ async fn pages_hold_every_job_once_even_those_of_one_instant() -> TestResult {
 async fn an_unknown_cursor_is_told_apart_from_an_empty_page() -> TestResult {
     let world = World::new().await;
     let mut conn = world.pool.acquire().await?;
-    let empty = jobs::list(&mut conn, world.project, &Page::first(5), JobFilter::default()).await?.expect("a page");
+    let empty = jobs::list(&mut conn, world.project, &Page::first(5), &JobFilter::default()).await?.expect("a page");
     assert!(empty.rows.is_empty() && !empty.has_more);
     let unknown = Page { after: Some(Uuid::now_v7()), ..Page::first(5) };
-    assert!(jobs::list(&mut conn, world.project, &unknown, JobFilter::default()).await?.is_none());
+    assert!(jobs::list(&mut conn, world.project, &unknown, &JobFilter::default()).await?.is_none());
     Ok(())
 }
 
@@ -80,9 +81,9 @@ async fn metadata_selects_jobs_that_have_all_pairs_or_none_at_all() -> TestResul
     let cases = [
         (MetadataFilter::Any, vec![bare, one, both]),
         (MetadataFilter::Absent, vec![bare]),
-        (MetadataFilter::Contains(&team), vec![one, both]),
-        (MetadataFilter::Contains(&pair), vec![both]),
-        (MetadataFilter::Contains(&odd), vec![]),
+        (MetadataFilter::Contains(team), vec![one, both]),
+        (MetadataFilter::Contains(pair), vec![both]),
+        (MetadataFilter::Contains(odd), vec![]),
     ];
     let mut conn = world.pool.acquire().await?;
     for (filter, expected) in cases {
@@ -90,7 +91,7 @@ async fn metadata_selects_jobs_that_have_all_pairs_or_none_at_all() -> TestResul
             &mut conn,
             world.project,
             &Page::first(10),
-            JobFilter { metadata: filter, ..JobFilter::default() },
+            &JobFilter { metadata: filter.clone(), ..JobFilter::default() },
         )
         .await?
         .expect("a page");
@@ -107,19 +108,19 @@ async fn a_list_holds_what_all_of_its_filter_wants() -> TestResult {
     let other = world.job(JobState::Paused, None).await;
     let mut conn = world.pool.acquire().await?;
     let made = jobs::get(&mut conn, world.project, paused).await?.expect("the job");
-    let (all, name) = (JobFilter::default(), made.model_name.clone());
-    let team = metadata(&[("team", "a")]);
+    let all = JobFilter::default;
+    let (name, team) = (made.model_name.clone(), MetadataFilter::Contains(metadata(&[("team", "a")])));
     let cases = [
-        (JobFilter { status: Some(JobState::Paused), ..all }, vec![other, paused]),
-        (JobFilter { status: Some(JobState::Paused), metadata: MetadataFilter::Contains(&team), ..all }, vec![paused]),
-        (JobFilter { status: Some(JobState::Running), ..all }, vec![]),
-        (JobFilter { model: Some(&name), ..all }, vec![other, paused, queued]),
-        (JobFilter { model: Some("another"), ..all }, vec![]),
-        (JobFilter { created_from: Some(made.created_at), ..all }, vec![other, paused]),
-        (JobFilter { created_before: Some(made.created_at), ..all }, vec![queued]),
+        (JobFilter { status: Some(JobState::Paused), ..all() }, vec![other, paused]),
+        (JobFilter { status: Some(JobState::Paused), metadata: team, ..all() }, vec![paused]),
+        (JobFilter { status: Some(JobState::Running), ..all() }, vec![]),
+        (JobFilter { model: Some(name), ..all() }, vec![other, paused, queued]),
+        (JobFilter { model: Some("another".to_owned()), ..all() }, vec![]),
+        (JobFilter { created_from: Some(made.created_at), ..all() }, vec![other, paused]),
+        (JobFilter { created_before: Some(made.created_at), ..all() }, vec![queued]),
     ];
     for (filter, expected) in cases {
-        let found = jobs::list(&mut conn, world.project, &Page::first(10), filter).await?.expect("a page");
+        let found = jobs::list(&mut conn, world.project, &Page::first(10), &filter).await?.expect("a page");
         assert_eq!(found.rows.iter().map(|job| job.id).collect::<Vec<_>>(), expected, "{filter:?}");
     }
     Ok(())

@@ -29,11 +29,12 @@ use crate::domain::limits::LARGEST_NUMBER;
 use crate::domain::protection::Protection;
 use crate::domain::schemas;
 use crate::service::EventRow;
+use crate::service::JobFilter;
 use crate::service::JobView;
+use crate::service::MetadataFilter;
 use crate::service::NewJob;
 use crate::service::Result;
 use crate::service::ServiceError;
-use crate::service::WantedJobs;
 
 /// Up to 16 pairs of text.
 pub fn metadata() -> Schema {
@@ -375,6 +376,11 @@ impl From<JobView> for JobObject {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct JobQuery {
+    /// Cursor: the page starts after this id.
+    pub after: Option<String>,
+    /// Page size, at most 100.
+    #[param(minimum = 1, maximum = 10000)]
+    pub limit: Option<u32>,
     /// Jobs in this state.
     #[param(value_type = Option<StateWord>, inline)]
     pub status: Option<String>,
@@ -392,17 +398,17 @@ pub struct JobQuery {
 }
 
 impl JobQuery {
-    /// The filter; refuses a state or a time that there is not.
-    pub fn wanted(self) -> Result<WantedJobs> {
+    /// The filter, with what the query says of metadata; refuses a state or a time that there is not.
+    pub fn filter(self, metadata: MetadataFilter) -> Result<JobFilter> {
         let status =
             self.status.as_deref().map(|word| word.parse::<JobState>().map_err(|_| no_state(word))).transpose()?;
         let (created_from, created_before) =
             (time("created_from", self.created_from)?, time("created_before", self.created_before)?);
-        Ok(WantedJobs { metadata: None, status, model: self.model, created_from, created_before })
+        Ok(JobFilter { metadata, status, model: self.model, created_from, created_before })
     }
 }
 
-/// A state that a job can be in, as the contract has it: the query's word is read by [`JobQuery::wanted`], which names what is wrong.
+/// A state that a job can be in, as the contract has it: the query's word is read by [`JobQuery::filter`], which names what is wrong.
 struct StateWord;
 
 impl PartialSchema for StateWord {

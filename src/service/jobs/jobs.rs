@@ -1,18 +1,14 @@
 //! Fine-tuning jobs. Owns what a client may do with one after its creation: look, pause, resume, cancel, complete (reports are `metrics`');
 //! the rules of each change of state are `lifecycle`'s.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
-
-use time::OffsetDateTime;
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::domain::job::JobEvent;
-use crate::domain::job::JobState;
 use crate::failpoint;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::context::Context;
@@ -44,8 +40,6 @@ use crate::store::jobs;
 use crate::store::jobs::Completion;
 use crate::store::jobs::JobFilter;
 use crate::store::jobs::JobRow;
-use crate::store::jobs::Metadata;
-use crate::store::jobs::MetadataFilter;
 use crate::store::ledger;
 use crate::store::ledger::LedgerRow;
 use crate::store::models;
@@ -77,21 +71,6 @@ pub struct Jobs {
     pub(super) features: Arc<Features>,
 }
 
-/// Which jobs a list is asked for; all by default.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct WantedJobs {
-    /// Those that carry all of these pairs; with `Some(None)`, those that carry none.
-    pub metadata: Option<Option<BTreeMap<String, String>>>,
-    /// Those in this state.
-    pub status: Option<JobState>,
-    /// Those that were asked for by this name of a model.
-    pub model: Option<String>,
-    /// Those made then or later.
-    pub created_from: Option<OffsetDateTime>,
-    /// Those made before.
-    pub created_before: Option<OffsetDateTime>,
-}
-
 impl Jobs {
     /// Jobs whose sessions are `sessions`, and those that `features` works off.
     pub fn new(context: Arc<Context>, sessions: Arc<Sessions>, features: Arc<Features>) -> Self {
@@ -105,16 +84,8 @@ impl Jobs {
     }
 
     /// A page of the jobs that are wanted.
-    pub async fn list(&self, project: ProjectId, page: PageRequest, wanted: WantedJobs) -> Result<Paged<JobRow>> {
-        let WantedJobs { metadata, status, model, created_from, created_before } = wanted;
-        let pairs = metadata.map(|pairs| pairs.map(Metadata));
-        let metadata = match &pairs {
-            None => MetadataFilter::Any,
-            Some(None) => MetadataFilter::Absent,
-            Some(Some(pairs)) => MetadataFilter::Contains(pairs),
-        };
-        let filter = JobFilter { metadata, status, model: model.as_deref(), created_from, created_before };
-        known_cursor(jobs::list(&mut *self.context.connection().await?, project, &page, filter).await?)
+    pub async fn list(&self, project: ProjectId, page: PageRequest, wanted: &JobFilter) -> Result<Paged<JobRow>> {
+        known_cursor(jobs::list(&mut *self.context.connection().await?, project, &page, wanted).await?)
     }
 
     /// Ends a job without a result.

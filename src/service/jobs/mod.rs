@@ -10,5 +10,4 @@ mod metrics;
 
 pub use jobs::JobView;
 pub use jobs::Jobs;
-pub use jobs::WantedJobs;
 pub use metrics::MetricsReport;
