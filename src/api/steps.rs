@@ -280,7 +280,7 @@ pub fn decode_all(map: &TensorMap, name: impl Fn(&str) -> String) -> Result<Vec<
 async fn send(outgoing: Outgoing, media: Media) -> Result<Response, ApiError> {
     let (kind, begun) = (outgoing.answer.kind(), Instant::now());
     let response = encode(outgoing.answer, media)?;
-    instruments::step(kind, Phase::Encode, begun.elapsed());
+    instruments::step(kind.as_str(), Phase::Encode, begun.elapsed());
     until_read(response, outgoing.body).await
 }
 

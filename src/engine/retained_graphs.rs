@@ -297,7 +297,7 @@ impl RetainedGraphs {
     }
 
     fn show(&self) {
-        instruments::graphs_hold(self.bytes());
+        instruments::graphs_hold(|| self.bytes());
     }
 }
 

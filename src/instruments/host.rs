@@ -3,9 +3,7 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::info::Info;
 
-use crate::instruments::Described;
 use crate::instruments::Maker;
 
 /// What is looked up when somebody asks.
@@ -49,10 +47,7 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn new(make: &mut Maker<'_>) -> Self {
-        let help = "The host's version: always 1";
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        make.registry.register("build", help, build);
-        make.names.push(Described { name: "blindtune_build_info".to_owned(), kind: "info", help });
+        make.info("build", "The host's version: always 1", [("version", env!("CARGO_PKG_VERSION"))]);
         Self {
             sessions: make.gauge("sessions", "Jobs whose sessions are open on this host"),
             connections: make.gauges("database_connections", "Connections to Postgres, busy and idle"),

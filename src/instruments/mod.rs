@@ -11,6 +11,7 @@ mod steps;
 mod work;
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -18,6 +19,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Metric;
 use prometheus_client::registry::Registry;
 use prometheus_client::registry::Unit;
 
@@ -34,7 +37,6 @@ pub use requests::answered;
 pub use requests::panicked;
 pub use requests::refused;
 pub use steps::Phase;
-pub use steps::StepKind;
 pub use steps::step;
 pub use work::batch_requests;
 pub use work::feature_rows;
@@ -122,74 +124,73 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn counter(&mut self, name: &str, help: &'static str) -> Counter {
-        let counter = Counter::default();
-        self.registry.register(name, help, counter.clone());
-        self.note(format!("{name}_total"), "counter", help);
-        counter
+        self.add(Exposed { name, kind: "counter", help }, None, Counter::default())
     }
 
     fn counters<L: EncodeLabelSet + Labels>(&mut self, name: &str, help: &'static str) -> Counters<L> {
-        let counters = Counters::<L>::default();
-        self.registry.register(name, help, counters.clone());
-        self.note(format!("{name}_total"), "counter", help);
-        counters
+        self.add(Exposed { name, kind: "counter", help }, None, Counters::default())
     }
 
     /// Of seconds with their fractions.
-    fn seconds_counter(&mut self, name: &str, help: &'static str) -> Counter<f64, std::sync::atomic::AtomicU64> {
-        let counter = Counter::default();
-        self.registry.register_with_unit(name, help, Unit::Seconds, counter.clone());
-        self.note(format!("{name}_seconds_total"), "counter", help);
-        counter
+    fn seconds_counter(&mut self, name: &str, help: &'static str) -> Counter<f64, AtomicU64> {
+        self.add(Exposed { name, kind: "counter", help }, Some(Unit::Seconds), Counter::default())
     }
 
     fn gauge(&mut self, name: &str, help: &'static str) -> Gauge {
-        let gauge = Gauge::default();
-        self.registry.register(name, help, gauge.clone());
-        self.note(name.to_owned(), "gauge", help);
-        gauge
+        self.add(Exposed { name, kind: "gauge", help }, None, Gauge::default())
     }
 
     fn gauges<L: EncodeLabelSet + Labels>(&mut self, name: &str, help: &'static str) -> Family<L, Gauge> {
-        let gauges = Family::<L, Gauge>::default();
-        self.registry.register(name, help, gauges.clone());
-        self.note(name.to_owned(), "gauge", help);
-        gauges
+        self.add(Exposed { name, kind: "gauge", help }, None, Family::default())
     }
 
     fn bytes_gauge(&mut self, name: &str, help: &'static str) -> Gauge {
-        let gauge = Gauge::default();
-        self.registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
-        self.note(format!("{name}_bytes"), "gauge", help);
-        gauge
+        self.add(Exposed { name, kind: "gauge", help }, Some(Unit::Bytes), Gauge::default())
     }
 
     /// Of times.
     fn histograms<L: EncodeLabelSet + Labels>(&mut self, name: &str, help: &'static str) -> Histograms<L> {
         let make: fn() -> Histogram = || Histogram::new(SECONDS);
-        let histograms = Family::new_with_constructor(make);
-        self.registry.register_with_unit(name, help, Unit::Seconds, histograms.clone());
-        self.note(format!("{name}_seconds"), "histogram", help);
-        histograms
+        self.add(Exposed { name, kind: "histogram", help }, Some(Unit::Seconds), Family::new_with_constructor(make))
     }
 
     fn histogram(&mut self, name: &str, help: &'static str, buckets: &[f64]) -> Histogram {
-        let histogram = Histogram::new(buckets.iter().copied());
-        self.registry.register(name, help, histogram.clone());
-        self.note(name.to_owned(), "histogram", help);
-        histogram
+        self.add(Exposed { name, kind: "histogram", help }, None, Histogram::new(buckets.iter().copied()))
     }
 
     fn seconds_histogram(&mut self, name: &str, help: &'static str, buckets: &[f64]) -> Histogram {
         let histogram = Histogram::new(buckets.iter().copied());
-        self.registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
-        self.note(format!("{name}_seconds"), "histogram", help);
-        histogram
+        self.add(Exposed { name, kind: "histogram", help }, Some(Unit::Seconds), histogram)
+    }
+
+    /// Always 1: the labels are what it says.
+    fn info(&mut self, name: &str, help: &'static str, labels: [(&'static str, &'static str); 1]) {
+        self.registry.register(name, help, Info::new(labels));
+        self.note(format!("{name}_info"), "info", help);
+    }
+
+    fn add<M: Metric + Clone>(&mut self, exposed: Exposed<'_>, unit: Option<Unit>, metric: M) -> M {
+        let Exposed { name, kind, help } = exposed;
+        let of_unit = unit.as_ref().map(|unit| format!("_{}", unit.as_str())).unwrap_or_default();
+        let total = if kind == "counter" { "_total" } else { "" };
+        self.note(format!("{name}{of_unit}{total}"), kind, help);
+        match unit {
+            Some(unit) => self.registry.register_with_unit(name, help, unit, metric.clone()),
+            None => self.registry.register(name, help, metric.clone()),
+        }
+        metric
     }
 
     fn note(&mut self, name: String, kind: &'static str, help: &'static str) {
         self.names.push(Described { name: format!("blindtune_{name}"), kind, help });
     }
+}
+
+/// What an instrument is exposed as, before its unit.
+struct Exposed<'a> {
+    name: &'a str,
+    kind: &'static str,
+    help: &'static str,
 }
 
 /// What a set of labels must be to be counted by.

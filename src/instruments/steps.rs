@@ -8,30 +8,6 @@ use crate::instruments::Histograms;
 use crate::instruments::Maker;
 use crate::instruments::instruments;
 
-/// Calls of the data plane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StepKind {
-    /// A forward that is a step.
-    Forward,
-    /// A forward without a seq.
-    Evaluate,
-    /// A backward.
-    Backward,
-    /// An optimizer step of the host's.
-    OptimStep,
-}
-
-impl StepKind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Forward => "forward",
-            Self::Evaluate => "evaluate",
-            Self::Backward => "backward",
-            Self::OptimStep => "optim_step",
-        }
-    }
-}
-
 /// Where a call's time goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -75,9 +51,9 @@ impl Steps {
     }
 }
 
-/// A phase of a call has ended.
-pub fn step(kind: StepKind, phase: Phase, took: Duration) {
+/// A phase of a call of this kind, as the ledger names it, has ended.
+pub fn step(kind: &'static str, phase: Phase, took: Duration) {
     let Some(instruments) = instruments() else { return };
-    let labels = OfStep { kind: kind.as_str(), phase: phase.as_str() };
+    let labels = OfStep { kind, phase: phase.as_str() };
     instruments.steps.phases.get_or_create(&labels).observe(took.as_secs_f64());
 }

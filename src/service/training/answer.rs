@@ -7,8 +7,8 @@ use crate::domain::ids::ForwardId;
 use crate::domain::tensor::WireTensor;
 use crate::instruments;
 use crate::instruments::Phase;
-use crate::instruments::StepKind;
 use crate::service::accounting::metering::size;
+use crate::store::ledger::LedgerKind;
 
 /// What the engine took for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,22 +21,22 @@ pub struct Timing {
 
 impl Timing {
     /// Of a call that the engine was asked for then, and that took so much of the device.
-    pub fn of(kind: StepKind, begun: Instant, device: Duration) -> Self {
+    pub fn of(kind: LedgerKind, begun: Instant, device: Duration) -> Self {
         let engine = begun.elapsed();
-        instruments::step(kind, Phase::Queue, engine.saturating_sub(device));
-        instruments::step(kind, Phase::Device, device);
+        instruments::step(kind.as_str(), Phase::Queue, engine.saturating_sub(device));
+        instruments::step(kind.as_str(), Phase::Device, device);
         Self { engine, device }
     }
 }
 
 impl Answer {
     /// What was called.
-    pub fn kind(&self) -> StepKind {
+    pub fn kind(&self) -> LedgerKind {
         match self {
-            Self::Forward { seq: None, .. } => StepKind::Evaluate,
-            Self::Forward { .. } => StepKind::Forward,
-            Self::Gradients { .. } | Self::Accumulated { .. } => StepKind::Backward,
-            Self::Stepped { .. } => StepKind::OptimStep,
+            Self::Forward { seq: None, .. } => LedgerKind::Evaluate,
+            Self::Forward { .. } => LedgerKind::Forward,
+            Self::Gradients { .. } | Self::Accumulated { .. } => LedgerKind::Backward,
+            Self::Stepped { .. } => LedgerKind::OptimStep,
         }
     }
 

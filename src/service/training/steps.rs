@@ -25,7 +25,6 @@ use crate::engine::Metered;
 use crate::failpoint;
 use crate::instruments;
 use crate::instruments::Phase;
-use crate::instruments::StepKind as Kind;
 use crate::service::access::concurrency::Permits;
 use crate::service::access::idempotency::AnswerRecord;
 use crate::service::accounting::metering;
@@ -205,7 +204,7 @@ impl Steps {
         let begun = Instant::now();
         let Metered { answer, device, .. } = self.context.engine.forward(session.job.id, call).await?;
         failpoint::reach("forward_done");
-        let kind = if place.keep.is_some() { Kind::Forward } else { Kind::Evaluate };
+        let kind = if place.keep.is_some() { LedgerKind::Forward } else { LedgerKind::Evaluate };
         Ok((answer, Timing::of(kind, begun, device)))
     }
 
@@ -250,7 +249,7 @@ impl Steps {
             done => done?,
         };
         let Metered { answer: reply, device, tokens } = done;
-        let timing = Timing::of(Kind::Backward, begun, device);
+        let timing = Timing::of(LedgerKind::Backward, begun, device);
         failpoint::reach("backward_done");
         if matches!(earlier, Earlier::Never) {
             let forward = Some(request.forward);
@@ -374,10 +373,10 @@ impl Steps {
         let begun = Instant::now();
         let mut transaction = self.context.begin().await?;
         steps::commit(&mut transaction, &new).await.map_err(lost)?;
-        let (kind, measured) = match call.kind {
-            StepKind::Forward => (LedgerKind::Forward, Kind::Forward),
-            StepKind::Backward => (LedgerKind::Backward, Kind::Backward),
-            StepKind::OptimStep => (LedgerKind::OptimStep, Kind::OptimStep),
+        let kind = match call.kind {
+            StepKind::Forward => LedgerKind::Forward,
+            StepKind::Backward => LedgerKind::Backward,
+            StepKind::OptimStep => LedgerKind::OptimStep,
         };
         let training_tokens = call.effect.tokens as i64;
         let amounts = Amounts { steps: 1, training_tokens, ..call.effect.amounts(call.sent.bytes) };
@@ -385,7 +384,7 @@ impl Steps {
         metering::write(&mut transaction, &session.job, &metered, &amounts).await?;
         failpoint::reach("step_written");
         commit(transaction).await?;
-        instruments::step(measured, Phase::Commit, begun.elapsed());
+        instruments::step(kind.as_str(), Phase::Commit, begun.elapsed());
         failpoint::reach("step_committed");
         session.progress.next_seq = call.seq + 1;
         if call.effect.new_adapters {
