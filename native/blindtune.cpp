@@ -2,16 +2,21 @@
 
 #include <dlfcn.h>
 #include <malloc.h>
+#include <sys/mman.h>
 
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <optional>
+#include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/DeviceAccelerator.h>
+#include <ATen/Parallel.h>
+#include <ATen/ThreadLocalState.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -42,16 +47,55 @@ std::optional<Tensor> optional(const Tensor* tensor) {
   return tensor == nullptr ? std::nullopt : std::optional<Tensor>(*tensor);
 }
 
+// Whether there is memory for some threads and what they make: OpenMP ends the process where it gets none for a stack.
+bool has_room_for(int threads) {
+  const size_t bytes = (static_cast<size_t>(threads) + 1) * (32 << 20);
+  void* room = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return room != MAP_FAILED && munmap(room, bytes) == 0;
+}
+
+// Once oneDNN's code generator has found no memory on a thread, it makes no new code there, ever: its error state is the thread's and
+// sticky. Another thread can make the code, and what it made is found by all. As many threads share the work: the code is of that number.
+template <typename Work>
+Tensor on_a_fresh_thread(Work work) {
+  const at::ThreadLocalState state;
+  const int threads = at::get_num_threads();
+  Tensor made;
+  std::exception_ptr failed;
+  std::thread([&] {
+    try {
+      const at::ThreadLocalStateGuard guard(state);
+      at::set_num_threads(threads);
+      made = work();
+    } catch (...) {
+      failed = std::current_exception();
+    }
+  }).join();
+  if (failed) std::rethrow_exception(failed);
+  return made;
+}
+
+// Runs what oneDNN may have to make code for.
+template <typename Work>
+Tensor with_onednn(Work work) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    const bool no_code = std::string_view(error.what()).find("could not create a primitive") != std::string_view::npos;
+    if (!no_code || !has_room_for(at::get_num_threads())) throw;
+  }
+  return on_a_fresh_thread(work);
+}
+
 Tensor onednn(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
   using Linear = Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::string_view,
                         c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
   static auto linear = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Linear>();
   try {
-    return linear.call(x, weight, bias, "none", c10::List<std::optional<at::Scalar>>(), "");
+    return with_onednn([&] { return linear.call(x, weight, bias, "none", c10::List<std::optional<at::Scalar>>(), ""); });
   } catch (const std::exception&) {
-    // Once its code generator has found no memory, oneDNN makes no new product on this thread, ever (its error state is sticky).
-    // BLAS can go on; where memory is still short, it says so.
-    TORCH_WARN_ONCE("oneDNN failed; products that it has no code for go to BLAS until the host restarts");
+    // BLAS needs no code; where memory is short for the product itself, it says so.
+    TORCH_WARN_ONCE("oneDNN failed; products that it has no code for go to BLAS");
     return at::linear(x, weight, bias);
   }
 }
@@ -93,6 +137,23 @@ struct FrozenLinear : torch::autograd::Function<FrozenLinear> {
   }
 };
 
+// LibTorch computes it with oneDNN, forward and backward.
+struct Gelu : torch::autograd::Function<Gelu> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, bool tanh) {
+    ctx->save_for_backward({x});
+    ctx->saved_data["tanh"] = tanh;
+    return with_onednn([&] { return at::gelu(x, kind(tanh)); });
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const Tensor x = ctx->get_saved_variables()[0];
+    const bool tanh = ctx->saved_data["tanh"].toBool();
+    return {with_onednn([&] { return at::gelu_backward(gradients[0], x, kind(tanh)); }), Tensor()};
+  }
+
+  static std::string_view kind(bool tanh) { return tanh ? "tanh" : "none"; }
+};
+
 // Of an NF4 weight the graph keeps the codes alone.
 struct Nf4Linear : torch::autograd::Function<Nf4Linear> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& codes, const Tensor& absmax,
@@ -126,6 +187,10 @@ void bt_free(char* message) { free(message); }
 
 char* bt_linear(const Tensor* x, const Tensor* weight, const Tensor* bias, Tensor** out) {
   return guarded([&] { *out = new Tensor(FrozenLinear::apply(*x, *weight, optional(bias))); });
+}
+
+char* bt_gelu(const Tensor* x, bool tanh, Tensor** out) {
+  return guarded([&] { *out = new Tensor(Gelu::apply(*x, tanh)); });
 }
 
 char* bt_nf4_quantize(const Tensor* weight, Tensor** codes, Tensor** absmax) {

@@ -1,6 +1,6 @@
 // What LibTorch has and tch does not bind. The Rust side is src/model/native.rs.
 //
-// Owns: the frozen linear layer with its own backward (oneDNN on the CPU), NF4 blocks, and the memory calls of the allocators.
+// Owns: the frozen linear layer with its own backward (oneDNN on the CPU), GELU, NF4 blocks, and the memory calls of the allocators.
 // Must never: keep a tensor that its caller did not hand over, or let a C++ exception cross into Rust: each call returns null,
 // or a message that the caller frees with bt_free.
 #pragma once
@@ -16,6 +16,9 @@ void bt_free(char* message);
 
 // y = x W^T + b for a frozen W [out, in], float32 on the CPU, through oneDNN. x [..., in]; bias may be null.
 char* bt_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias, at::Tensor** out);
+
+// GELU, exact or with tanh, that goes on after memory was short (see on_a_fresh_thread).
+char* bt_gelu(const at::Tensor* x, bool tanh, at::Tensor** out);
 
 // NF4: codes [n / 2] (uint8, two a byte, the first in the high half) and absmax [n / 64] of a weight of n elements.
 char* bt_nf4_quantize(const at::Tensor* weight, at::Tensor** codes, at::Tensor** absmax);

@@ -7,6 +7,7 @@ use crate::model::backbone::Placement;
 use crate::model::config::fields::Activation;
 use crate::model::error::ModelError;
 use crate::model::error::TchResult;
+use crate::model::native;
 use crate::model::weights::Weights;
 
 /// A frozen norm over the last dimension; its result is float32.
@@ -72,8 +73,8 @@ impl Activation {
     /// Element by element.
     pub fn forward(self, x: &Tensor) -> TchResult<Tensor> {
         match self {
-            Self::Gelu => x.f_gelu("none"),
-            Self::GeluTanh => x.f_gelu("tanh"),
+            Self::Gelu => native::gelu(x, false),
+            Self::GeluTanh => native::gelu(x, true),
             Self::Relu => x.f_relu(),
             Self::Silu => x.f_silu(),
             Self::Tanh => x.f_tanh(),

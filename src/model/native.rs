@@ -20,6 +20,7 @@ type Out = *mut *mut c_void;
 unsafe extern "C" {
     fn bt_free(message: *mut c_char);
     fn bt_linear(x: Raw, weight: Raw, bias: Raw, out: Out) -> *mut c_char;
+    fn bt_gelu(x: Raw, tanh: bool, out: Out) -> *mut c_char;
     fn bt_nf4_quantize(weight: Raw, codes: Out, absmax: Out) -> *mut c_char;
     fn bt_nf4_dequantize(codes: Raw, absmax: Raw, nested: Raw, rows: i64, columns: i64, out: Out) -> *mut c_char;
     #[rustfmt::skip]
@@ -78,6 +79,14 @@ fn made(call: impl FnOnce(Out) -> *mut c_char) -> TchResult<Tensor> {
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> TchResult<Tensor> {
     // SAFETY: the pointers are of tensors that live through the call; LibTorch counts references to what the graph keeps.
     made(|out| unsafe { bt_linear(raw(x), raw(weight), raw_or_null(bias), out) })
+}
+
+/// GELU (arXiv 1606.08415), exact or in its approximation by tanh, element by element. As LibTorch has it, but that it goes on where oneDNN
+/// found no memory for its code once.
+#[allow(unsafe_code)]
+pub fn gelu(x: &Tensor, tanh: bool) -> TchResult<Tensor> {
+    // SAFETY: as in `linear`.
+    made(|out| unsafe { bt_gelu(raw(x), tanh, out) })
 }
 
 /// A weight in NF4, as LibTorch keeps it.
