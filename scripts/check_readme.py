@@ -2,7 +2,7 @@
 those printed there.
 
 Owns: the reading of the blocks between the tour's marks. Must never: start or stop a host; BLINDTUNE_BASE_URL and
-BLINDTUNE_API_KEY (for docs/api.md BLINDTUNE_ADMIN_KEY) name one.
+BLINDTUNE_API_KEY (for docs/api.md BLINDTUNE_ADMIN_KEY and BLINDTUNE_OPERATOR_KEY) name one.
 """
 
 from __future__ import annotations

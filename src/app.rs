@@ -60,6 +60,7 @@ use crate::service::Projects;
 use crate::service::Sessions;
 use crate::service::Steps;
 use crate::service::Sweeper;
+use crate::service::Tenants;
 use crate::service::Tokens;
 use crate::service::Uploads;
 use crate::service::Usage;
@@ -117,7 +118,6 @@ pub struct Host {
     sweeper: Sweeper,
     blobs: Blobs,
     delivery: Arc<Delivery>,
-    monitor: Arc<Monitor>,
     closing: CancellationToken,
     _lock: HostLock,
     /// The routes' state.
@@ -145,6 +145,7 @@ impl Host {
         let streams = settings::stream_settings(&config);
         let delivery =
             Delivery::new(Arc::clone(&context), guard, settings::delivery_settings(&config), Arc::clone(&outbox))?;
+        let events = Arc::new(Events::new(Arc::clone(&context), streams, closing.clone(), outbox));
         let app = App {
             keys: Arc::new(keys),
             files: Arc::new(Files(Arc::clone(&context))),
@@ -161,7 +162,9 @@ impl Host {
             usage: Arc::new(Usage(Arc::clone(&context))),
             audit_log: Arc::new(AuditLog(Arc::clone(&context))),
             idempotency: Arc::new(Idempotency::new(Arc::clone(&context))),
-            events: Arc::new(Events::new(Arc::clone(&context), streams, closing.clone(), outbox)),
+            monitor: Arc::new(Monitor::new(Arc::clone(&context), Arc::clone(&sessions), Arc::clone(&events))),
+            tenants: Arc::new(Tenants(Arc::clone(&context))),
+            events,
             webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard, settings::overlap(&config))),
             readiness: Arc::new(readiness(&database.pool)),
             places: Arc::new(Permits::new(settings::share_of_a_project(&config, config.server.max_requests_in_flight))),
@@ -169,22 +172,8 @@ impl Host {
             limits: Arc::new(config.limits.clone()),
         };
         let delivery = Arc::new(delivery);
-        let monitor = Arc::new(Monitor::new(Arc::clone(&context), Arc::clone(&sessions), Arc::clone(&app.events)));
         let sweeper = Sweeper { context, retention: settings::retention(&config) };
-        Ok(Self {
-            config,
-            database,
-            engine,
-            sessions,
-            features,
-            sweeper,
-            blobs,
-            delivery,
-            monitor,
-            closing,
-            _lock: lock,
-            app,
-        })
+        Ok(Self { config, database, engine, sessions, features, sweeper, blobs, delivery, closing, _lock: lock, app })
     }
 
     /// Listens, and says where through `ready`, until `shutdown` resolves; then ends in order.
@@ -195,7 +184,7 @@ impl Host {
             .with_context(|| format!("cannot listen on {}:{}", server.host, server.port))?;
         let swept = self.blobs.remove_leftovers(LEFTOVER_AGE).await?;
         tracing::debug!(swept, "removed {swept} left-over blobs");
-        let metrics = listen_for_metrics(&self.config, self.monitor).await?;
+        let metrics = listen_for_metrics(&self.config, Arc::clone(&self.app.monitor)).await?;
         let router = api::router(self.app.clone(), &settings::stack_settings(&self.config))?;
         ready(listener.local_addr()?);
         let background = Background::start(Loops {

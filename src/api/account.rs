@@ -12,6 +12,7 @@ use crate::api::dto::account::AuditEntry;
 use crate::api::dto::account::CreateApiKey;
 use crate::api::dto::account::MeObject;
 use crate::api::dto::account::NewApiKey;
+use crate::api::dto::account::RotateApiKey;
 use crate::api::dto::account::UsageQuery;
 use crate::api::dto::account::UsageReport;
 use crate::api::dto::files::Deleted;
@@ -27,6 +28,7 @@ use crate::api::once::Once;
 use crate::api::state::App;
 use crate::domain::ids::AuditId;
 use crate::domain::ids::KeyId;
+use crate::service::Rotation;
 
 /// Get the key that asks
 ///
@@ -111,10 +113,37 @@ pub async fn revoke_api_key(
     Ok(Json(Deleted { id: id.to_string(), object: "api_key", deleted: true }))
 }
 
+/// Rotate an API key
+///
+/// Makes a new key with the name, scopes and limits of an old one, which ends `overlap_seconds` later: until then both work. The new one lives
+/// 90 days, or until the caller's key ends, as any new key; one with more than the caller's key may is refused. The new key's secret is in
+/// this response and nowhere else. Needs the scope `admin`.
+#[utoipa::path(post, path = "/api_keys/{key_id}/rotate", tag = "governance", security(("key" = [])),
+    params(("key_id" = String, Path, description = "Id of the key")), request_body = RotateApiKey, responses(
+    (status = 200, description = "The new key, shown only once", body = NewApiKey),
+    (status = 400, description = "A field is wrong or unknown, or the key may more than the caller's", body = ErrorEnvelope),
+    (status = 404, description = "No such key", body = ErrorEnvelope),
+    (status = 409, description = "The key has ended, or an earlier request with this Idempotency-Key did it", body = ErrorEnvelope),
+    (status = 413, description = "The body is too large", body = ErrorEnvelope),
+    (status = 415, description = "The body is not JSON", body = ErrorEnvelope),
+    (status = 422, description = "The Idempotency-Key was used with another body", body = ErrorEnvelope),
+))]
+pub async fn rotate_api_key(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    ApiId(id): ApiId<KeyId>,
+    once: Once,
+    ApiJson(body): ApiJson<RotateApiKey>,
+) -> Result<Json<NewApiKey>, ApiError> {
+    let rotation = Rotation { project: caller.project, maker: caller.key, old: id, overlap: body.overlap()? };
+    let (row, key) = app.keys.rotate(rotation, once.secret()).await?;
+    Ok(Json(NewApiKey { shown: row.into(), key }))
+}
+
 /// Get usage
 ///
 /// What the project used, by key, model and day (UTC), as asked for. Work on the device is counted with the step that did it;
-/// requests are counted within a second or two.
+/// requests are counted within a second or two. `budgets` says what is left of this month's.
 #[utoipa::path(get, path = "/usage", tag = "governance", security(("key" = [])), params(UsageQuery), responses(
     (status = 200, description = "The report", body = UsageReport),
     (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
@@ -124,8 +153,7 @@ pub async fn get_usage(
     caller: Caller<JobsRead>,
     ApiQuery(query): ApiQuery<UsageQuery>,
 ) -> Result<Json<UsageReport>, ApiError> {
-    let (from, to) = query.days()?;
-    Ok(Json(app.usage.report(caller.project, from, to, query.grouping()?).await?.into()))
+    Ok(Json(app.usage.report(caller.project, query.asked(caller.key)?).await?.into()))
 }
 
 /// List the audit log

@@ -46,6 +46,8 @@ needs! {
     StepsWrite = StepsWrite,
     /// `admin`.
     Admin = Admin,
+    /// `operator`.
+    Operator = Operator,
 }
 
 /// The caller, checked to hold scope `N`.

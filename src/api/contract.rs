@@ -52,6 +52,7 @@ use crate::domain::limits::LARGEST_WHOLE;
         (name = "batches", description = "Many requests in one file"),
         (name = "webhooks", description = "URLs that receive the events of jobs and batches"),
         (name = "governance", description = "Keys, usage and the audit log"),
+        (name = "operator", description = "The host, and all projects: for who runs it"),
         (name = "health", description = "For load balancers; no key needed"),
     ),
 )]

@@ -30,6 +30,7 @@ mod models;
 mod nul;
 pub mod once;
 mod operations;
+mod operator;
 mod pace;
 mod planning;
 pub mod prometheus;
@@ -106,6 +107,7 @@ fn quick_routes() -> Routes {
         .add(Control, routes!(uploads::cancel_upload))
         .add(Control, routes!(metrics::report_metrics))
         .add(Control, routes!(ledger::list_ledger))
+        .add(Control, routes!(ledger::get_ledger_summary))
         .add(Control, routes!(batches::create_batch, batches::list_batches))
         .add(Control, routes!(batches::get_batch))
         .add(Control, routes!(batches::cancel_batch))
@@ -120,9 +122,15 @@ fn quick_routes() -> Routes {
         .add(Control, routes!(account::get_me))
         .add(Control, routes!(account::list_api_keys, account::create_api_key))
         .add(Control, routes!(account::get_api_key, account::revoke_api_key))
+        .add(Control, routes!(account::rotate_api_key))
         .add(Control, routes!(account::get_usage))
         .add(Control, routes!(account::list_audit_log))
         .add(Control, routes!(planning::capabilities))
+        .add(Control, routes!(operator::get_host))
+        .add(Control, routes!(operator::list_projects, operator::create_project))
+        .add(Control, routes!(operator::get_project))
+        .add(Control, routes!(operator::limit_project))
+        .add(Control, routes!(operator::create_project_key))
 }
 
 /// The routes below `/v1`, and what each is held to.

@@ -22,6 +22,7 @@ const OPERATIONS: &[(&[Scope], &[&str])] = &[
             "get_checkpoint",
             "get_checkpoint_content",
             "get_job",
+            "get_ledger_summary",
             "get_usage",
             "get_webhook",
             "list_batches",
@@ -67,7 +68,14 @@ const OPERATIONS: &[(&[Scope], &[&str])] = &[
             "report_metrics",
         ],
     ),
-    (&[Scope::Admin], &["create_api_key", "get_api_key", "list_api_keys", "list_audit_log", "revoke_api_key"]),
+    (
+        &[Scope::Admin],
+        &["create_api_key", "get_api_key", "list_api_keys", "list_audit_log", "revoke_api_key", "rotate_api_key"],
+    ),
+    (
+        &[Scope::Operator],
+        &["create_project", "create_project_key", "get_host", "get_project", "limit_project", "list_projects"],
+    ),
     (&[Scope::StepsWrite, Scope::FilesRead], &["create_batch"]),
 ];
 

@@ -18,10 +18,12 @@ use crate::service::Inference;
 use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
+use crate::service::Monitor;
 use crate::service::Permits;
 use crate::service::ProcessorTurns;
 use crate::service::ServiceError;
 use crate::service::Steps;
+use crate::service::Tenants;
 use crate::service::Uploads;
 use crate::service::Usage;
 use crate::service::Webhooks;
@@ -48,6 +50,10 @@ pub struct App {
     pub steps: Arc<Steps>,
     /// Rates and budgets.
     pub governor: Arc<Governor>,
+    /// Projects, for an operator.
+    pub tenants: Arc<Tenants>,
+    /// How the host is, for an operator.
+    pub monitor: Arc<Monitor>,
     /// Reports of use.
     pub usage: Arc<Usage>,
     /// The audit log.

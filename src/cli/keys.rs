@@ -27,7 +27,7 @@ pub enum KeysCommand {
         /// What the key is called in lists
         #[arg(long, default_value = "key")]
         name: String,
-        /// What it may do, comma-separated, `files:*` for all of a kind; everything but admin by default
+        /// What it may do, comma-separated, `files:*` for all of a kind; everything but admin and operator by default
         #[arg(long, value_delimiter = ',', value_parser = known_scopes)]
         scopes: Vec<Scopes>,
         /// Life in days, at most 366 [default: keys.default_days]
@@ -80,7 +80,7 @@ impl KeysCommand {
         match self {
             Self::Create { project, name, scopes, days, limits } => {
                 let scopes: BTreeSet<Scope> = if scopes.is_empty() {
-                    Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin).collect()
+                    Scope::by_default()
                 } else {
                     scopes.into_iter().flat_map(|scopes| scopes.0).collect()
                 };

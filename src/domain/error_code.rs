@@ -150,6 +150,8 @@ error_codes! {
     ClientCustody = "client_custody": Conflict,
     JobNotRunning = "job_not_running": Conflict,
     InvalidJobState = "invalid_job_state": Conflict,
+    ProjectExists = "project_exists": Conflict,
+    InvalidKeyState = "invalid_key_state": Conflict,
     InvalidBatchState = "invalid_batch_state": Conflict,
     CheckpointInUse = "checkpoint_in_use": Conflict,
     FileInUse = "file_in_use": Conflict,

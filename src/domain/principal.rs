@@ -25,8 +25,10 @@ pub enum Scope {
     ModelsWrite,
     /// Use the device: steps, adapters, checkpoints, activations, embeddings, estimates.
     StepsWrite,
-    /// Everything, key management included.
+    /// Everything in its project, key management included.
     Admin,
+    /// This host: its state, and all projects with their limits, use and keys. Nothing in a project's own jobs or files.
+    Operator,
 }
 
 /// The text is not a scope.
@@ -36,7 +38,7 @@ pub struct BadScope;
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::JobsRead,
         Self::JobsWrite,
         Self::FilesRead,
@@ -45,11 +47,12 @@ impl Scope {
         Self::ModelsWrite,
         Self::StepsWrite,
         Self::Admin,
+        Self::Operator,
     ];
 
-    /// Every scope, as a set.
-    pub fn all() -> BTreeSet<Self> {
-        Self::ALL.into_iter().collect()
+    /// What a key may do whose maker did not say: all that is done with models and data.
+    pub fn by_default() -> BTreeSet<Self> {
+        Self::ALL.into_iter().filter(|scope| !matches!(scope, Self::Admin | Self::Operator)).collect()
     }
 
     /// The text that keys carry.
@@ -63,6 +66,7 @@ impl Scope {
             Self::ModelsWrite => "models:write",
             Self::StepsWrite => "steps:write",
             Self::Admin => "admin",
+            Self::Operator => "operator",
         }
     }
 }
@@ -103,9 +107,9 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Whether the caller may do what the scope covers; `admin` covers everything.
+    /// Whether the caller may do what the scope covers; `admin` covers everything in the project, and so all but `operator`.
     pub fn allows(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+        self.scopes.contains(&scope) || (scope != Scope::Operator && self.scopes.contains(&Scope::Admin))
     }
 }
 
@@ -129,7 +133,7 @@ mod tests {
     fn a_key_may_do_what_its_scopes_name_and_no_more() {
         for held in Scope::ALL {
             for asked in Scope::ALL {
-                let expected = held == asked || held == Scope::Admin;
+                let expected = held == asked || (held == Scope::Admin && asked != Scope::Operator);
                 assert_eq!(principal(&[held]).allows(asked), expected, "{held} asked for {asked}");
             }
         }

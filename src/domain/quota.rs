@@ -64,9 +64,35 @@ impl Quota {
         }
     }
 
+    /// The budgets, each with what was used of it in the month.
+    pub fn budgets(&self, used: &Used) -> Vec<Budget> {
+        let tokens = self.monthly_tokens.map(|limit| ("monthly_tokens", limit, used.tokens));
+        let device = self.monthly_device_seconds;
+        let device = device.map(|limit| ("monthly_device_seconds", limit, used.device_us / 1_000_000));
+        tokens.into_iter().chain(device).map(|(name, limit, used)| Budget { name, limit, used }).collect()
+    }
+
     /// Whether there is any budget.
     pub fn has_budget(&self) -> bool {
         self.monthly_tokens.is_some() || self.monthly_device_seconds.is_some()
+    }
+}
+
+/// A budget of a calendar month, and what was used of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// The quota's field.
+    pub name: &'static str,
+    /// In the field's unit.
+    pub limit: i64,
+    /// In the same.
+    pub used: i64,
+}
+
+impl Budget {
+    /// What is left; nothing where more was used than there was.
+    pub fn left(&self) -> i64 {
+        (self.limit - self.used).max(0)
     }
 }
 
@@ -214,6 +240,10 @@ mod tests {
         let device = Quota { monthly_device_seconds: Some(2), ..Quota::default() };
         assert_eq!(device.exceeded(&Used { tokens: 9, device_us: 1_999_999 }), None);
         assert_eq!(device.exceeded(&Used { tokens: 9, device_us: 2_000_000 }), Some("monthly_device_seconds"));
+        let both = Quota { monthly_tokens: Some(4), ..device };
+        let of = both.budgets(&Used { tokens: 9, device_us: 1_999_999 });
+        let shown: Vec<_> = of.iter().map(|budget| (budget.name, budget.limit, budget.used, budget.left())).collect();
+        assert_eq!(shown, [("monthly_tokens", 4, 9, 0), ("monthly_device_seconds", 2, 1, 1)]);
         assert_eq!(Quota::default().exceeded(&Used { tokens: i64::MAX, device_us: i64::MAX }), None);
         assert_eq!(Quota { tokens_per_minute: Some(0), ..Quota::default() }.wrong_field(), Some("tokens_per_minute"));
         let above = Quota { monthly_tokens: Some(LARGEST_WHOLE + 1), ..Quota::default() };

@@ -27,6 +27,8 @@ use crate::engine::interface::EngineError;
 use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
 use crate::engine::interface::Metered;
+use crate::engine::interface::Occupancy;
+use crate::engine::meter::Meter;
 use crate::engine::passes::BackwardCall;
 use crate::engine::reply::Reply;
 use crate::engine::retained_graphs::RetainedGraphs;
@@ -41,6 +43,9 @@ pub struct Device {
     permits: Arc<Semaphore>,
     /// Evaluations that wait for their turn have permits of their own: steps of jobs are never kept out by them.
     evaluation_permits: Arc<Semaphore>,
+    queue_len: usize,
+    graph_limit: usize,
+    meter: Arc<Meter>,
 }
 
 /// Evaluations that may wait on the device; more wait before it.
@@ -51,21 +56,36 @@ impl Device {
     pub fn start(settings: DeviceSettings) -> Result<Self, EngineError> {
         let settings = accelerator::open_device(settings)?;
         let (commands, queue) = channel::<Queued<Asked>>();
-        let permits = Arc::new(Semaphore::new(settings.queue_len.max(1)));
+        let (queue_len, graph_limit) = (settings.queue_len.max(1), settings.graphs.graph_bytes);
+        let permits = Arc::new(Semaphore::new(queue_len));
+        let meter = Arc::new(Meter::default());
+        let of_thread = Arc::clone(&meter);
         let threads = i32::try_from(settings.threads.max(1)).unwrap_or(i32::MAX);
         thread::Builder::new()
             .name("blindtune-device".to_owned())
             .spawn(move || {
                 tch::set_num_threads(threads);
                 let state = DeviceState {
-                    graphs: RetainedGraphs::new(settings.graphs),
+                    graphs: RetainedGraphs::new(settings.graphs, Arc::clone(&of_thread)),
                     sessions: HashMap::new(),
                     backbones: Backbones::new(settings.placement),
                 };
-                Scheduler::new(state, queue, settings).serve();
+                Scheduler::new(state, queue, settings, of_thread).serve();
             })
             .map_err(|e| EngineError::Internal(format!("the device thread did not start: {e}")))?;
-        Ok(Self { commands, permits, evaluation_permits: Arc::new(Semaphore::new(QUEUED_EVALUATIONS)) })
+        let evaluation_permits = Arc::new(Semaphore::new(QUEUED_EVALUATIONS));
+        Ok(Self { commands, permits, evaluation_permits, queue_len, graph_limit, meter })
+    }
+
+    /// How it is at this moment. Asks the thread nothing.
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            waiting: self.queue_len.saturating_sub(self.permits.available_permits()),
+            queue: self.queue_len,
+            busy: self.meter.busy(),
+            graph_bytes: self.meter.graph_bytes(),
+            graph_limit: self.graph_limit,
+        }
     }
 
     /// Runs `work` on the device; refused with [`EngineError::Busy`] when the queue is full. Work whose caller went away

@@ -247,6 +247,21 @@ pub enum EngineError {
     Internal(String),
 }
 
+/// How the device is at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Steps that wait for their turn.
+    pub waiting: usize,
+    /// And how many may.
+    pub queue: usize,
+    /// For how long the device has worked since it started.
+    pub busy: Duration,
+    /// Bytes of retained graphs, by estimate.
+    pub graph_bytes: usize,
+    /// And how many there may be.
+    pub graph_limit: usize,
+}
+
 /// The engine's door. Every call is complete when it returns; a caller that goes away costs nothing.
 #[async_trait]
 pub trait Engine: Send + Sync {
@@ -284,6 +299,8 @@ pub trait Engine: Send + Sync {
     /// Forgets a session and frees its memory.
     async fn close(&self, job: JobId);
 
+    /// How the device is now. Waits for nothing.
+    fn occupancy(&self) -> Occupancy;
     /// Returns when the device has done all that it was asked for. A process that ends amid a pass ends under LibTorch's feet.
     async fn finish(&self);
 }

@@ -34,6 +34,7 @@ use crate::engine::interface::ForwardCall;
 use crate::engine::interface::ForwardReply;
 use crate::engine::interface::Inputs;
 use crate::engine::interface::Metered;
+use crate::engine::interface::Occupancy;
 use crate::engine::interface::OptimReply;
 use crate::engine::interface::SessionInfo;
 use crate::engine::interface::SessionSpec;
@@ -285,6 +286,10 @@ impl Engine for LocalEngine {
     async fn close(&self, job: JobId) {
         locked(&self.readers).remove(&job);
         self.device.discard(job).await;
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        self.device.occupancy()
     }
 
     async fn finish(&self) {

@@ -17,6 +17,7 @@ use crate::domain::settings::Pooling;
 use crate::engine::adapter_values::AdapterValues;
 use crate::engine::backbones::LoadedBackbone;
 use crate::engine::inputs::TokenBatch;
+use crate::engine::meter::Meter;
 use crate::instruments;
 use crate::instruments::Eviction;
 use crate::model::error::TchResult;
@@ -161,6 +162,7 @@ pub struct RetainedGraphs {
     retained: u64,
     /// Bytes kept free for graphs that are not whole yet.
     held: Rc<Cell<usize>>,
+    meter: Arc<Meter>,
 }
 
 /// Room for a graph that is not whole yet; given back when this is dropped.
@@ -176,9 +178,9 @@ impl Drop for HeldRoom {
 }
 
 impl RetainedGraphs {
-    /// None retained.
-    pub fn new(limits: GraphLimits) -> Self {
-        Self { limits, forwards: HashMap::new(), retained: 0, held: Rc::default() }
+    /// None retained; `meter` shows what those to come take.
+    pub fn new(limits: GraphLimits, meter: Arc<Meter>) -> Self {
+        Self { limits, forwards: HashMap::new(), retained: 0, held: Rc::default(), meter }
     }
 
     /// Bytes that all graphs together may take.
@@ -297,7 +299,9 @@ impl RetainedGraphs {
     }
 
     fn show(&self) {
-        instruments::graphs_hold(|| self.bytes());
+        let bytes = self.bytes();
+        self.meter.graphs_hold(bytes);
+        instruments::graphs_hold(bytes);
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::engine::interface::BackwardReply;
 use crate::engine::interface::EngineError;
 use crate::engine::interface::ForwardReply;
 use crate::engine::interface::Metered;
+use crate::engine::meter::Meter;
 use crate::engine::passes;
 use crate::engine::passes::ReadyBackward;
 use crate::engine::passes::ReadyForward;
@@ -103,14 +105,21 @@ pub struct Scheduler {
     waiting: VecDeque<Waiting>,
     shares: FairShares,
     settings: DeviceSettings,
+    meter: Arc<Meter>,
     /// Whether memory was used since the last trim.
     used: bool,
 }
 
 impl Scheduler {
-    /// Serves `queue`.
-    pub fn new(state: DeviceState, queue: Receiver<Queued<Asked>>, settings: DeviceSettings) -> Self {
-        Self { state, queue, waiting: VecDeque::new(), shares: FairShares::default(), settings, used: false }
+    /// Serves `queue`, and tells `meter` how long it worked.
+    pub fn new(
+        state: DeviceState,
+        queue: Receiver<Queued<Asked>>,
+        settings: DeviceSettings,
+        meter: Arc<Meter>,
+    ) -> Self {
+        let (waiting, shares) = (VecDeque::new(), FairShares::default());
+        Self { state, queue, waiting, shares, settings, meter, used: false }
     }
 
     /// Works until every handle on the device is gone.
@@ -216,6 +225,7 @@ impl Scheduler {
     /// What ran for one project alone.
     fn charge(&mut self, pass: Pass, project: ProjectId, took: Duration) {
         instruments::ran(pass, 1, took);
+        self.meter.worked(took);
         self.shares.charge(project, took);
     }
 
@@ -274,6 +284,7 @@ impl Scheduler {
             Ok(Some(results)) => {
                 let took = begun.elapsed();
                 instruments::ran(C::PASS, calls.len(), took);
+                self.meter.worked(took);
                 let parts = parts_of(took, &calls);
                 for (((call, (project, reply)), result), part) in calls.iter().zip(askers).zip(results).zip(parts) {
                     self.shares.charge(project, part);
@@ -385,11 +396,11 @@ mod tests {
             limits: Limits::default(),
         };
         let state = DeviceState {
-            graphs: RetainedGraphs::new(graphs),
+            graphs: RetainedGraphs::new(graphs, Arc::default()),
             sessions: HashMap::new(),
             backbones: Backbones::new(Placement::default()),
         };
-        Scheduler::new(state, channel().1, settings)
+        Scheduler::new(state, channel().1, settings, Arc::default())
     }
 
     fn wait_for_turn(scheduler: &mut Scheduler, project: ProjectId) {

@@ -123,10 +123,10 @@ pub fn waiting(commands: usize) {
     instruments.device.waiting.set(commands as i64);
 }
 
-/// Retained graphs take so many bytes, which are added up where somebody counts.
-pub fn graphs_hold(bytes: impl FnOnce() -> usize) {
+/// Retained graphs take so many bytes.
+pub fn graphs_hold(bytes: usize) {
     let Some(instruments) = instruments() else { return };
-    instruments.device.graphs.set(bytes() as i64);
+    instruments.device.graphs.set(bytes as i64);
 }
 
 /// Graphs went.

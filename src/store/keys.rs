@@ -162,6 +162,14 @@ pub async fn revoke(conn: &mut Connection, project: Option<ProjectId>, key: KeyI
     Ok(done.rows_affected() == 1)
 }
 
+/// Lets a key end at a time, or when it would have ended anyway.
+pub async fn end_by(conn: &mut Connection, key: KeyId, at: OffsetDateTime) -> Result<()> {
+    sqlx::query!("update api_keys set expires_at = least(expires_at, $2) where id = $1", key.0, at)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Ends the life of all keys of a project; how many there were.
 pub async fn revoke_all(conn: &mut Connection, project: ProjectId) -> Result<u64> {
     let done =

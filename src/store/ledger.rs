@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::store::error::Result;
+use crate::store::page::Order;
 use crate::store::page::Paged;
 use crate::store::pool::Connection;
 
@@ -122,27 +123,70 @@ pub async fn append(conn: &mut Connection, entry: &NewLedgerEntry<'_>) -> Result
     Ok(n)
 }
 
-/// The calls of the project's job after position `after` (0 for the first page), oldest first.
+/// What part of a ledger is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerPage {
+    /// Begin behind this position, in the order asked for; `None` for the first page.
+    pub after: Option<i64>,
+    pub limit: u32,
+    /// Which end comes first.
+    pub order: Order,
+}
+
+/// Calls of one kind, added up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KindTotal {
+    pub kind: LedgerKind,
+    pub calls: i64,
+    /// Of the bodies.
+    pub bytes: i64,
+    /// Of the tensors in them.
+    pub tensor_bytes: i64,
+    pub first_at: OffsetDateTime,
+    pub last_at: OffsetDateTime,
+}
+
+/// A page of the calls of the project's job.
 pub async fn list(
     conn: &mut Connection,
     project: ProjectId,
     job: JobId,
-    after: i64,
-    limit: u32,
+    page: &LedgerPage,
 ) -> Result<Paged<LedgerRow>> {
+    let ascending = page.order == Order::Asc;
     let mut rows = sqlx::query_as!(
         LedgerRow,
         r#"select n, seq, kind as "kind: _", tensors as "tensors: _", bytes, sha256, created_at
-           from ledger where job_id = (select id from jobs where project_id = $1 and id = $2) and n > $3
-           order by n limit $4"#,
+           from ledger where job_id = (select id from jobs where project_id = $1 and id = $2)
+             and ($3::bigint is null or case when $4 then n > $3 else n < $3 end)
+           order by case when $4 then n end, case when not $4 then n end desc limit $5"#,
         project.0,
         job.0,
-        after,
-        i64::from(limit) + 1,
+        page.after,
+        ascending,
+        i64::from(page.limit) + 1,
     )
     .fetch_all(conn)
     .await?;
-    let has_more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
+    let has_more = rows.len() > page.limit as usize;
+    rows.truncate(page.limit as usize);
     Ok(Paged { rows, has_more })
+}
+
+/// All calls of the project's job by kind, in the order in which kinds first came.
+pub async fn totals(conn: &mut Connection, project: ProjectId, job: JobId) -> Result<Vec<KindTotal>> {
+    let rows = sqlx::query_as!(
+        KindTotal,
+        r#"select kind as "kind!: _", count(*) as "calls!", sum(bytes)::bigint as "bytes!",
+                  sum((select coalesce(sum((tensor ->> 'bytes')::bigint), 0) from jsonb_array_elements(tensors) tensor))::bigint
+                      as "tensor_bytes!",
+                  min(created_at) as "first_at!", max(created_at) as "last_at!"
+           from ledger where job_id = (select id from jobs where project_id = $1 and id = $2)
+           group by kind order by min(n)"#,
+        project.0,
+        job.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
 }

@@ -28,6 +28,7 @@ pub mod ledger;
 pub mod listen;
 pub mod local_postgres;
 pub mod models;
+pub mod overview;
 pub mod page;
 pub mod pool;
 mod private_files;

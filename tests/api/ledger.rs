@@ -46,6 +46,19 @@ async fn every_call_leaves_names_shapes_and_hashes_in_order() {
         assert!(entry["created_at"].is_i64() && entry["bytes"].is_u64());
         assert_eq!(entry["sha256"].as_str().map(str::len), Some(64));
     }
+    let summary = job.client.get(&job.path("/ledger/summary")).await.ok_json();
+    let sum = |field: &str| ledger.iter().filter_map(|entry| entry[field].as_i64()).sum::<i64>();
+    assert_eq!((&summary["calls"], &summary["bytes"]), (&json!(6), &json!(sum("bytes"))));
+    let named: Vec<&str> =
+        summary["kinds"].as_array().expect("a list").iter().filter_map(|kind| kind["kind"].as_str()).collect();
+    assert_eq!(named, kinds);
+    let put = &summary["kinds"][3];
+    assert_eq!((&put["calls"], &put["tensor_bytes"]), (&json!(1), &json!(theta.bytes.len())));
+    let newest = job.client.get(&job.path("/ledger?order=desc&limit=2")).await.ok_json();
+    let two: Vec<&Value> = newest["data"].as_array().expect("a list").iter().map(|entry| &entry["kind"]).collect();
+    assert_eq!((two, &newest["has_more"]), (vec![&json!("checkpoint"), &json!("metrics")], &json!(true)));
+    let next = format!("/ledger?order=desc&after={}", newest["last_id"].as_str().expect("an id"));
+    assert_eq!(job.client.get(&job.path(&next)).await.ok_json()["data"].as_array().map(Vec::len), Some(4));
 }
 
 #[tokio::test]

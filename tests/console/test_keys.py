@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from bare_client import BareClient
@@ -89,3 +90,18 @@ def test_a_new_key_is_shown_once_and_a_revoked_one_is_signed_out(
     expect(row.locator(".status")).to_have_text("revoked")
     expect(other.page.get_by_text("You are signed out")).to_be_visible()
     assert other.page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_rotated_key_has_a_successor_and_a_day_left(visitors: Callable[[], Visitor], visitor: Visitor) -> None:
+    page = visitor.go("keys")
+    page.get_by_label("Name").fill("weekly")
+    page.get_by_role("button", name="Make the key").click()
+    page.get_by_role("button", name="I have it").click()
+    page.get_by_role("row", name="weekly").get_by_role("button", name="Rotate").click()
+    page.get_by_role("dialog").get_by_role("button", name="Make the new key").click()
+    secret = page.locator(".secret").inner_text()
+    page.get_by_role("button", name="I have it").click()
+    expect(page.get_by_role("row", name="weekly")).to_have_count(2)
+    expect(page.get_by_role("row", name="weekly").last).to_contain_text(re.compile("in (1 d|23 h)"))
+    successor = visitors()
+    successor.sign_in(secret)

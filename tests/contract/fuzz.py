@@ -27,6 +27,8 @@ SETTINGS = {
     "BLINDTUNE_WEBHOOKS__ALLOW_PRIVATE": "true",
 }
 SCOPES = "jobs:*,files:*,models:*,steps:*,admin"
+# One of the two: what an operator sees of projects would else be taken for what a stranger sees.
+OPERATOR = {"mine": f"{SCOPES},operator", "other": SCOPES}
 OBJECTS = 24
 
 
@@ -36,10 +38,10 @@ def main(seconds: int, more: list[str]) -> int:
         work = Path(folder)
         for name in ("schemathesis.toml", "hooks.py"):
             shutil.copy(HERE / name, work / name)
-        keys = {name: host.key(name, "--scopes", SCOPES, "--days", "366") for name in ("mine", "other")}
+        keys = {name: host.key(name, "--scopes", scopes, "--days", "366") for name, scopes in OPERATOR.items()}
         write_keys(work / "keys.yaml", keys)
         client = BareClient(host.url, keys["mine"])
-        environment = os.environ | {"PYTHONPATH": str(work), "BLINDTUNE_FUZZ_KEY_ID": own_key(client)}
+        environment = os.environ | {"PYTHONPATH": str(work), **own(client)}
         for name, values in (seed(client) | seed_more(client)).items():
             lines = [json.dumps(value) for value in values]
             (work / f"{name}.dict").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -57,10 +59,13 @@ def write_keys(path: Path, keys: dict[str, str]) -> None:
     path.write_text(json.dumps({"auth": entries}), encoding="utf-8")
 
 
-def own_key(client: BareClient) -> str:
-    """The id of the key that all is asked with: revoked, every answer would be 401 and nothing would be tried."""
-    (key,) = client.call("GET", "/v1/api_keys")["data"]
-    return str(key["id"])
+def own(client: BareClient) -> dict[str, str]:
+    """The ids of the key that all is asked with and of its project, for the hooks.
+
+    Revoked or limited, every answer would be 401 or 429 and nothing would be tried.
+    """
+    me = client.call("GET", "/v1/me")
+    return {"BLINDTUNE_FUZZ_KEY_ID": str(me["key_id"]), "BLINDTUNE_FUZZ_PROJECT_ID": str(me["project"])}
 
 
 def seed(client: BareClient) -> dict[str, list[str]]:
@@ -73,7 +78,7 @@ def seed(client: BareClient) -> dict[str, list[str]]:
 
 
 def seed_more(client: BareClient) -> dict[str, list[str]]:
-    """Checkpoints, uploads, webhooks and keys."""
+    """Checkpoints, uploads, webhooks, keys and projects."""
     hosted = client.job(method=HOSTED)["id"]
     client.step(hosted, 1)
     client.call("POST", f"/v1/fine_tuning/jobs/{hosted}/optim_step", {"seq": 3, "lr": 0.01})
@@ -83,7 +88,9 @@ def seed_more(client: BareClient) -> dict[str, list[str]]:
     hook = {"url": "http://127.0.0.1:9/hook"}
     webhooks = [client.call("POST", "/v1/webhooks", hook)["id"] for _ in range(6)]
     keys = [client.call("POST", "/v1/api_keys", {"name": "spare"})["id"] for _ in range(6)]
+    projects = [client.call("POST", "/v1/projects", {"name": f"ward-{number}"})["id"] for number in range(6)]
     found = {"hosted": [hosted], "checkpoints": points, "uploads": uploads, "webhooks": webhooks, "keys": keys}
+    found["projects"] = projects
     return found | seed_batches(client)
 
 

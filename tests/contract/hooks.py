@@ -62,6 +62,7 @@ BEYOND_SCHEMA = [
     ("invalid_checksum", r"x-amz-checksum-sha256", "the fuzzer takes texts for valid that the pattern excludes"),
     ("range_not_satisfiable", r"Range", "the length of the file"),
     ("invalid_dates", r"start_date", "one date against the other"),
+    ("invalid_scopes", r"scopes", "`operator` by a key that has it not: the second project's"),
     ("invalid_expires_after", r"expires_after\[seconds\]", "a form's two fields come together"),
 ]
 
@@ -199,7 +200,8 @@ def filled(tensor: dict[str, Any]) -> dict[str, Any]:
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
-    """In each phase: let webhooks go to this machine only, and never revoke the run's own key (all would be 401).
+    """In each phase: let webhooks go to this machine only, and never revoke the run's own key (all would be 401) or
+    limit its project (all would be 429).
 
     A step in JSON has its scalars inside: a good query beside it would keep the host from reading the body. A good
     forward is made complete: most are not, and are refused for that before anything else is looked at.
@@ -218,8 +220,9 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
             case.query = {}
         if case.operation.path.endswith("/forward") and is_good(case, ParameterLocation.BODY):
             case.body = complete(case.body)
-    if path.get("key_id") == os.environ["BLINDTUNE_FUZZ_KEY_ID"]:
-        case.path_parameters = path | {"key_id": "key-" + "0" * 32}
+    for name, prefix in (("key_id", "key-"), ("project_id", "proj-")):
+        if path.get(name) == os.environ[f"BLINDTUNE_FUZZ_{name.upper()}"]:
+            case.path_parameters = path | {name: prefix + "0" * 32}
 
 
 def is_good(case: Any, location: ParameterLocation) -> bool:

@@ -14,6 +14,7 @@ use blindtune::store::jobs::JobFilter;
 use blindtune::store::jobs::MetadataFilter;
 use blindtune::store::ledger;
 use blindtune::store::ledger::LedgerKind;
+use blindtune::store::ledger::LedgerPage;
 use blindtune::store::ledger::NewLedgerEntry;
 use blindtune::store::ledger::SentTensor;
 use blindtune::store::ledger::SentTensors;
@@ -182,10 +183,15 @@ async fn the_ledger_reads_back_page_by_page() -> TestResult {
             NewLedgerEntry { job, seq, kind: LedgerKind::Backward, tensors: &tensors, bytes: 64, sha256: &[1; 32] };
         ledger::append(&mut conn, &entry).await?;
     }
-    let first = ledger::list(&mut conn, world.project, job, 0, 2).await?;
+    let page = |after, order| LedgerPage { after, limit: 2, order };
+    let first = ledger::list(&mut conn, world.project, job, &page(None, Order::Asc)).await?;
     assert!(first.has_more && first.rows[0].tensors == tensors && first.rows[0].seq == Some(1));
-    let rest = ledger::list(&mut conn, world.project, job, first.rows[1].n, 2).await?;
+    let rest = ledger::list(&mut conn, world.project, job, &page(Some(first.rows[1].n), Order::Asc)).await?;
     assert_eq!(rest.rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [Some(2)]);
     assert!(!rest.has_more);
+    let newest = ledger::list(&mut conn, world.project, job, &page(None, Order::Desc)).await?;
+    assert_eq!(newest.rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [Some(2), None]);
+    let oldest = ledger::list(&mut conn, world.project, job, &page(Some(newest.rows[1].n), Order::Desc)).await?;
+    assert_eq!((oldest.rows.len(), oldest.has_more), (1, false));
     Ok(())
 }

@@ -12,6 +12,7 @@ use blindtune::domain::principal::Scope;
 use blindtune::domain::quota::Quota;
 use blindtune::domain::settings::SplitSettings;
 use blindtune::store::Connection;
+use blindtune::store::Order;
 use blindtune::store::Page;
 use blindtune::store::StoreError;
 use blindtune::store::blobs::BlobRef;
@@ -33,6 +34,7 @@ use blindtune::store::jobs::StateChange;
 use blindtune::store::keys;
 use blindtune::store::keys::NewKey;
 use blindtune::store::ledger;
+use blindtune::store::ledger::LedgerPage;
 use blindtune::store::models;
 use blindtune::store::models::AdapterBlobs;
 use blindtune::store::models::TunedModel;
@@ -250,6 +252,7 @@ fn end(attempt: i32) -> Completion<'static> {
 async fn reach(conn: &mut Connection, project: ProjectId, job: JobId, file: FileId) -> Result<Vec<bool>, StoreError> {
     let page = Page::first(10);
     let after = Page { after: Some(job.0), ..page };
+    let whole = LedgerPage { after: None, limit: 10, order: Order::Asc };
     let cancel = StateChange { attempt: 0, from: JobState::Running, to: JobState::Cancelled };
     Ok(vec![
         files::get(conn, project, file).await?.is_some(),
@@ -261,7 +264,8 @@ async fn reach(conn: &mut Connection, project: ProjectId, job: JobId, file: File
         !events::since(conn, project, job, 0, 10).await?.is_empty(),
         events::list(conn, project, job, &page).await?.is_some_and(|page| !page.rows.is_empty()),
         checkpoints::list(conn, project, job, &page).await?.is_some_and(|page| !page.rows.is_empty()),
-        !ledger::list(conn, project, job, 0, 10).await?.rows.is_empty(),
+        !ledger::list(conn, project, job, &whole).await?.rows.is_empty(),
+        !ledger::totals(conn, project, job).await?.is_empty(),
         jobs::set_state(conn, project, job, cancel, None).await?,
         files::delete(conn, project, file).await?.is_some(),
     ])

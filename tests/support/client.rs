@@ -75,6 +75,11 @@ impl Client {
         self.call(Method::POST, path).json(body).send().await
     }
 
+    /// `PUT` of JSON.
+    pub async fn put_json(&self, path: &str, body: &Value) -> Reply {
+        self.call(Method::PUT, path).json(body).send().await
+    }
+
     /// `POST` as stock clients send a verb: a JSON content type and no body.
     pub async fn verb(&self, path: &str) -> Reply {
         self.call(Method::POST, path).body(JSON, Vec::new()).header("content-length", "0").send().await

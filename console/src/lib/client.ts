@@ -10,6 +10,7 @@ export type Job = Schemas['JobObject'];
 export type JobEvent = Schemas['EventObject'];
 export type Checkpoint = Schemas['CheckpointObject'];
 export type LedgerEntry = Schemas['LedgerEntry'];
+export type LedgerSummary = Schemas['LedgerSummary'];
 export type StoredFile = Schemas['FileObject'];
 export type Model = Schemas['ModelObject'];
 export type UsageRow = Schemas['UsageObject'];
@@ -20,6 +21,9 @@ export type WebhookEvent = Schemas['WebhookEvent'];
 export type Delivery = Schemas['DeliveryObject'];
 export type AuditEntry = Schemas['AuditEntry'];
 export type Me = Schemas['MeObject'];
+export type Budget = Schemas['BudgetObject'];
+export type Project = Schemas['ProjectObject'];
+export type HostState = Schemas['HostObject'];
 export type Capabilities = Schemas['CapabilitiesObject'];
 
 export interface Page<T> {

@@ -1,8 +1,7 @@
 import { expect, it } from 'vitest';
-import type { JobEvent, LedgerEntry, UsageRow } from './client';
-import { addTotals } from './ledger.svelte';
+import type { JobEvent, UsageRow } from './client';
 import { metricLines } from './metrics';
-import { dailyLines, daysBetween, sumBy } from './usage';
+import { budgetFigure, dailyLines, daysBetween, forecast, sumBy } from './usage';
 
 function reported(data: Record<string, unknown>): JobEvent {
   return { id: '', object: 'fine_tuning.job.event', created_at: 0, level: 'info', message: '', type: 'metrics', data } as JobEvent;
@@ -19,18 +18,6 @@ it('metrics are lines by step, with gaps, and of two reports the newer holds', (
   });
 });
 
-it('totals of a ledger are the same whatever the pages', () => {
-  const entry = (kind: string, bytes: number): LedgerEntry =>
-    ({ kind, bytes, tensors: [{ name: 'rows', dtype: 'I64', shape: [1], bytes: bytes - 1, sha256: '' }] }) as unknown as LedgerEntry;
-  const entries = [entry('forward', 10), entry('backward', 20), entry('forward', 5)];
-  const whole = addTotals([], entries);
-  expect(whole).toEqual([
-    { kind: 'forward', calls: 2, bytes: 15, tensorBytes: 13 },
-    { kind: 'backward', calls: 1, bytes: 20, tensorBytes: 19 },
-  ]);
-  expect(entries.reduce((totals, one) => addTotals(totals, [one]), addTotals([], []))).toEqual(whole);
-});
-
 const used = (day: string, model: string, steps: number): UsageRow =>
   ({ day, model, key_id: 'k', requests: 0, steps, training_tokens: 0, inference_tokens: 0, bytes_in: 0, bytes_out: 0, device_seconds: 0 }) as UsageRow;
 
@@ -43,4 +30,12 @@ it('usage is summed by group, and the smallest groups of a chart are one line', 
     { label: 'b', values: [0, 0, 7] },
     { label: 'others', values: [1, 0, 3] },
   ]);
+});
+
+it('a budget is forecast from how much of the month has passed', () => {
+  expect(forecast(100, new Date('2026-11-16T00:00:00Z'))).toBe(200);
+  expect(forecast(7, new Date('2026-12-31T23:59:59Z'))).toBe(7);
+  expect(forecast(1, new Date('2026-11-01T00:00:10Z'))).toBe(720);
+  expect(budgetFigure({ name: 'monthly_device_seconds' }, 240)).toBe('4 min');
+  expect(budgetFigure({ name: 'monthly_tokens' }, 1200)).toBe('1,200 tokens');
 });

@@ -76,9 +76,10 @@ class Session {
     this.ready = false;
   }
 
-  /** Whether the key has a scope. */
+  /** Whether the key may do what a scope covers: `admin` covers all but `operator`. */
   can(scope: string): boolean {
-    return this.me !== null && (this.me.scopes.includes(scope) || this.me.scopes.includes('admin'));
+    const scopes = this.me?.scopes ?? [];
+    return scopes.includes(scope) || (scope !== 'operator' && scopes.includes('admin'));
   }
 }
 

@@ -1,5 +1,5 @@
 /** Sums over rows of usage, which come by key, model and day at once. */
-import type { UsageRow } from './client';
+import type { Budget, UsageRow } from './client';
 import { bytes, count, duration } from './format';
 
 export type Measure = 'requests' | 'steps' | 'training_tokens' | 'inference_tokens' | 'bytes_in' | 'bytes_out' | 'device_seconds';
@@ -26,6 +26,20 @@ export function sumBy(rows: UsageRow[], by: Grouping): Map<string, Sums> {
     groups.set(name, sums);
   }
   return groups;
+}
+
+/** The unit of a budget is in its name. */
+export function budgetFigure(budget: Pick<Budget, 'name'>, value: number): string {
+  return budget.name === 'monthly_device_seconds' ? duration(value) : `${count(value)} tokens`;
+}
+
+/** What a budget's use will be at the end of the month (UTC) if it goes on as it went since the first. */
+export function forecast(used: number, now: Date): number {
+  const [year, month] = [now.getUTCFullYear(), now.getUTCMonth()];
+  const [first, next] = [Date.UTC(year, month), Date.UTC(year, month + 1)];
+  // Of the first minutes of a month nothing can be told.
+  const passed = Math.max(now.getTime() - first, 3_600_000);
+  return Math.round((used * (next - first)) / passed);
 }
 
 /** All days from one to the other, both included. */

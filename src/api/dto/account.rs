@@ -1,5 +1,7 @@
 //! Keys, usage and the audit log.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::json;
@@ -15,17 +17,21 @@ use utoipa::openapi::schema::Type;
 
 use crate::api::error::ApiError;
 use crate::domain::error_code::ErrorCode;
+use crate::domain::ids::KeyId;
 use crate::domain::principal::Scope;
 use crate::domain::principal::scopes_of;
+use crate::domain::quota::Budget;
 use crate::domain::quota::Quota;
 use crate::domain::schemas;
 use crate::service::AuditRow;
 use crate::service::Grouping;
+use crate::service::HeldBudget;
 use crate::service::KeyHolder;
 use crate::service::KeyRow;
 use crate::service::NewKey;
 use crate::service::Report;
 use crate::service::ServiceError;
+use crate::service::UsageAsked;
 use crate::service::UsageRow;
 
 /// Words for scopes.
@@ -34,9 +40,11 @@ fn scopes() -> Schema {
     let words = Scope::ALL.map(Scope::as_str).into_iter().chain(kinds);
     let word = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
     let list = schemas::or_null(ArrayBuilder::new().items(word).min_items(Some(1)));
-    list.description(Some("Its scopes; all but `admin` when absent. `files:*` stands for all scopes of a kind."))
-        .examples([json!(["jobs:read", "files:*"])])
-        .into()
+    list.description(Some(
+        "Its scopes; all but `admin` and `operator` when absent. `files:*` stands for all scopes of a kind.",
+    ))
+    .examples([json!(["jobs:read", "files:*"])])
+    .into()
 }
 
 /// A key to be made.
@@ -46,7 +54,7 @@ pub struct CreateApiKey {
     /// What the key is called in lists.
     #[schema(example = "nightly training", min_length = 1, max_length = 200)]
     pub name: String,
-    /// Its scopes; all but `admin` when absent. `files:*` stands for all scopes of a kind.
+    /// Its scopes; all but `admin` and `operator` when absent. `files:*` stands for all scopes of a kind.
     #[schema(schema_with = scopes)]
     pub scopes: Option<Vec<String>>,
     /// Life in days; when absent 90, or until the caller's key ends.
@@ -71,7 +79,7 @@ impl TryFrom<CreateApiKey> for NewKey {
 
     fn try_from(body: CreateApiKey) -> Result<Self, ServiceError> {
         let scopes = match body.scopes {
-            None => Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin).collect(),
+            None => Scope::by_default(),
             Some(texts) => {
                 let mut scopes = std::collections::BTreeSet::new();
                 for (place, text) in texts.iter().enumerate() {
@@ -94,6 +102,32 @@ fn unknown_scope(place: usize, text: &str) -> ServiceError {
     let known = Scope::ALL.map(Scope::as_str).join(", ");
     let message = format!("scopes[{place}]: there is no scope '{text}'; the scopes are {known}.");
     ServiceError::new(ErrorCode::InvalidScopes, message).at(format!("scopes[{place}]"))
+}
+
+/// How an old key gives way to a new one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateApiKey {
+    /// For how long the old key works beside the new one, in seconds; a day when absent, and with 0 it ends at once.
+    #[schema(minimum = 0, maximum = 2_592_000, example = 3600)]
+    pub overlap_seconds: Option<u64>,
+}
+
+/// A day.
+const DEFAULT_OVERLAP: u64 = 86_400;
+/// Thirty days.
+const LONGEST_OVERLAP: u64 = 30 * 86_400;
+
+impl RotateApiKey {
+    /// For how long both work.
+    pub fn overlap(&self) -> Result<Duration, ServiceError> {
+        let seconds = self.overlap_seconds.unwrap_or(DEFAULT_OVERLAP);
+        if seconds > LONGEST_OVERLAP {
+            let message = format!("overlap_seconds: at most {LONGEST_OVERLAP}, which is 30 days.");
+            return Err(ServiceError::new(ErrorCode::InvalidDays, message).at("overlap_seconds"));
+        }
+        Ok(Duration::from_secs(seconds))
+    }
 }
 
 /// A key, without its secret.
@@ -220,13 +254,14 @@ pub struct UsageQuery {
 }
 
 impl UsageQuery {
-    /// The days.
-    pub fn days(&self) -> Result<(Option<Date>, Option<Date>), ApiError> {
-        Ok((day("start_date", self.start_date.as_deref())?, day("end_date", self.end_date.as_deref())?))
+    /// As the use case takes it, from this key.
+    pub fn asked(&self, key: KeyId) -> Result<UsageAsked, ApiError> {
+        let from = day("start_date", self.start_date.as_deref())?;
+        let to = day("end_date", self.end_date.as_deref())?;
+        Ok(UsageAsked { key, from, to, by: self.grouping()? })
     }
 
-    /// How rows are put together.
-    pub fn grouping(&self) -> Result<Grouping, ApiError> {
+    fn grouping(&self) -> Result<Grouping, ApiError> {
         let mut by = Grouping::default();
         for word in self.group_by.iter().flat_map(|words| words.split(',')) {
             match word {
@@ -300,6 +335,43 @@ impl From<UsageRow> for UsageObject {
     }
 }
 
+/// Whose budget it is.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BudgetHolder {
+    /// The key that asks.
+    Key,
+    /// Its project.
+    Project,
+}
+
+/// A budget of a calendar month (UTC). A call that would need more than is left is refused with 429.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BudgetObject {
+    /// Always `budget`.
+    #[schema(example = "budget")]
+    pub object: &'static str,
+    /// Whose it is.
+    pub holder: BudgetHolder,
+    /// `monthly_tokens` or `monthly_device_seconds`, which says the unit.
+    #[schema(example = "monthly_tokens")]
+    pub name: &'static str,
+    /// What there is for the month.
+    pub limit: i64,
+    /// What was used of it.
+    pub used: i64,
+    /// What is left, at least 0.
+    pub left: i64,
+}
+
+impl From<HeldBudget> for BudgetObject {
+    fn from(held: HeldBudget) -> Self {
+        let holder = if held.of_key { BudgetHolder::Key } else { BudgetHolder::Project };
+        let Budget { name, limit, used } = held.budget;
+        Self { object: "budget", holder, name, limit, used, left: held.budget.left() }
+    }
+}
+
 /// A usage report.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UsageReport {
@@ -316,6 +388,8 @@ pub struct UsageReport {
     pub data: Vec<UsageObject>,
     /// The total.
     pub total: UsageObject,
+    /// Budgets of this calendar month (UTC), whatever days the report covers: of the key that asks, and of its project.
+    pub budgets: Vec<BudgetObject>,
 }
 
 impl From<Report> for UsageReport {
@@ -326,6 +400,7 @@ impl From<Report> for UsageReport {
             end_date: report.to.to_string(),
             data: report.rows.into_iter().map(UsageObject::from).collect(),
             total: report.total.into(),
+            budgets: report.budgets.into_iter().map(BudgetObject::from).collect(),
         }
     }
 }

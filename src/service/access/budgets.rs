@@ -3,12 +3,22 @@
 
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
+use crate::domain::quota::Budget;
 use crate::domain::quota::Quota;
 use crate::service::context::Result;
 use crate::store::Connection;
 use crate::store::keys;
 use crate::store::projects;
 use crate::store::usage;
+
+/// A budget, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldBudget {
+    /// The key's own; else its project's.
+    pub of_key: bool,
+    /// The budget.
+    pub budget: Budget,
+}
 
 /// The budget of the month that is spent, if any, by its name.
 pub async fn spent(connection: &mut Connection, project: ProjectId, key: KeyId) -> Result<Option<&'static str>> {
@@ -33,6 +43,19 @@ pub async fn tokens_left(connection: &mut Connection, project: ProjectId, key: K
         }
     }
     Ok(least)
+}
+
+/// Every budget of the key and of its project.
+pub async fn all(connection: &mut Connection, project: ProjectId, key: KeyId) -> Result<Vec<HeldBudget>> {
+    let mut found = Vec::new();
+    for (quota, holder) in quotas(connection, project, key).await? {
+        if quota.has_budget() {
+            let used = usage::this_month(connection, project, holder).await?;
+            found
+                .extend(quota.budgets(&used).into_iter().map(|budget| HeldBudget { of_key: holder.is_some(), budget }));
+        }
+    }
+    Ok(found)
 }
 
 /// The quotas of a key and of its project, each with whose use counts against it.

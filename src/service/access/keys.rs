@@ -50,6 +50,19 @@ pub struct NewKey {
     pub quota: Quota,
 }
 
+/// A key that gives way to another.
+#[derive(Debug, Clone, Copy)]
+pub struct Rotation {
+    /// Whose key it is.
+    pub project: ProjectId,
+    /// The key that asks.
+    pub maker: KeyId,
+    /// The key that gives way.
+    pub old: KeyId,
+    /// For how long both work.
+    pub overlap: Duration,
+}
+
 /// What a text is that is shown as a key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Judged {
@@ -126,6 +139,22 @@ impl Keys {
         Ok((row, token))
     }
 
+    /// Makes a key for a project of any operator's choice. The key's text is returned once and never stored.
+    pub async fn create_in(
+        &self,
+        project: ProjectId,
+        new: NewKey,
+        record: AnswerRecord<KeyRow>,
+    ) -> Result<(KeyRow, String)> {
+        let mut transaction = begin(&self.pool).await?;
+        let found = projects::get(&mut transaction, project).await?;
+        let project = found.ok_or_else(|| ServiceError::not_found("project", project))?.id;
+        let made = self.insert(&mut transaction, project, new, None).await?;
+        record.write(&mut transaction, &made.0).await?;
+        commit(transaction).await?;
+        Ok(made)
+    }
+
     async fn insert(
         &self,
         connection: &mut Connection,
@@ -134,6 +163,7 @@ impl Keys {
         maker: Option<&KeyRow>,
     ) -> Result<(KeyRow, String)> {
         check(&new)?;
+        check_scopes(&new, maker)?;
         let id = KeyId(Uuid::now_v7());
         let now = clock(connection).await?;
         let expires = end(&new, now, maker)?;
@@ -148,6 +178,30 @@ impl Keys {
             quota: maker.map_or(Ok(new.quota), |maker| inherited(&new.quota, maker))?,
         };
         Ok((keys::insert(connection, &row).await?, token))
+    }
+
+    /// Puts a new key in an old one's place: with its name, scopes and limits, within what the maker may itself.
+    /// The old one ends after `overlap`, so that those who use it can change over.
+    pub async fn rotate(&self, rotation: Rotation, record: AnswerRecord<KeyRow>) -> Result<(KeyRow, String)> {
+        let Rotation { project, maker, old, overlap } = rotation;
+        let mut transaction = begin(&self.pool).await?;
+        let now = clock(&mut transaction).await?;
+        let found = keys::get(&mut transaction, old).await?.filter(|row| row.project == project);
+        let row = found.ok_or_else(|| ServiceError::not_found("key", old))?;
+        if let Some(reason) = why_ended(&row, now) {
+            return Err(ServiceError::new(ErrorCode::InvalidKeyState, format!("{reason} Make a new one.")));
+        }
+        let maker = keys::get(&mut transaction, maker).await?.ok_or_else(|| ServiceError::not_found("key", maker))?;
+        let made = self.insert(&mut transaction, project, like(&row), Some(&maker)).await?;
+        if overlap.is_zero() {
+            keys::revoke(&mut transaction, Some(project), old).await?;
+        } else {
+            keys::end_by(&mut transaction, old, now + overlap).await?;
+        }
+        record.write(&mut transaction, &made.0).await?;
+        commit(transaction).await?;
+        self.checked.forget(old);
+        Ok(made)
     }
 
     /// All keys, newest first: for the operator.
@@ -191,7 +245,10 @@ impl Keys {
     /// Sets a project's limits; a running host follows within the time that keys are remembered.
     pub async fn limit_project(&self, name: &str, quota: Quota) -> Result<ProjectRow> {
         check_quota(&quota)?;
-        let set = projects::set_quota(&mut *connection(&self.pool).await?, name, &quota).await?;
+        let mut connection = connection(&self.pool).await?;
+        let found = projects::named(&mut connection, name).await?;
+        let project = found.ok_or_else(|| ServiceError::not_found("project", name))?.id;
+        let set = projects::set_quota(&mut connection, project, &quota).await?;
         set.ok_or_else(|| ServiceError::not_found("project", name))
     }
 
@@ -235,6 +292,11 @@ impl Keys {
     }
 }
 
+/// A new key like an old one.
+fn like(row: &KeyRow) -> NewKey {
+    NewKey { name: row.name.clone(), scopes: row.scopes.iter().copied().collect(), days: None, quota: row.quota }
+}
+
 /// Why a key that was made here is valid no longer.
 fn why_ended(row: &KeyRow, now: OffsetDateTime) -> Option<String> {
     if let Some(at) = row.revoked_at {
@@ -257,6 +319,17 @@ fn check(new: &NewKey) -> Result<()> {
         );
     }
     check_quota(&new.quota)
+}
+
+/// The scope `operator` is of the command line, or of a key that has it.
+fn check_scopes(new: &NewKey, maker: Option<&KeyRow>) -> Result<()> {
+    let may = maker.is_none_or(|maker| maker.scopes.contains(&Scope::Operator));
+    if may || !new.scopes.contains(&Scope::Operator) {
+        return Ok(());
+    }
+    let message =
+        "scopes: a key with `operator` is made by one that has it, or by `blindtuned keys create --scopes operator`.";
+    Err(ServiceError::new(ErrorCode::InvalidScopes, message).at("scopes"))
 }
 
 /// When a new key ends: not after the key that makes it.
@@ -284,7 +357,8 @@ fn inherited(quota: &Quota, maker: &KeyRow) -> Result<Quota> {
     })
 }
 
-fn check_quota(quota: &Quota) -> Result<()> {
+/// Refuses limits that cannot be.
+pub fn check_quota(quota: &Quota) -> Result<()> {
     match quota.wrong_field() {
         None => Ok(()),
         Some(field) => {

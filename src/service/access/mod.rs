@@ -9,4 +9,5 @@ pub mod keys;
 pub mod projects;
 pub mod rate_limits;
 pub mod stored_bytes;
+pub mod tenants;
 pub mod tokens;

@@ -81,6 +81,5 @@ impl Projects {
 }
 
 async fn find(connection: &mut Connection, name: &str) -> Result<ProjectRow> {
-    let found = projects::list(connection).await?.into_iter().find(|project| project.name == name);
-    found.ok_or_else(|| ServiceError::not_found("project", name))
+    projects::named(connection, name).await?.ok_or_else(|| ServiceError::not_found("project", name))
 }

@@ -1,4 +1,4 @@
-//! API keys as signed tokens (JWT, EdDSA). Owns the host's key pair and the claims; must never decide what a key may do:
+//! API keys as signed tokens (JWT, EdDSA) behind a prefix. Owns the host's key pair and the claims; must never decide what a key may do:
 //! every call checks it against Postgres as well (`access::keys`).
 //!
 //! The rules are RFC 8725's: one algorithm, an explicit type, required issuer, audience, subject and expiry, no header that
@@ -35,6 +35,8 @@ use crate::domain::ids::ProjectId;
 const TOKEN_TYPE: &str = "ft+jwt";
 /// A key is dated by the database's clock. One that ran ahead and was set back must not refuse the keys that it dated.
 const LEEWAY_SECS: u64 = 86_400;
+/// What every key begins with, so that scanners for secrets know it in code and logs. Keys of before have none, and are taken.
+const PREFIX: &str = "bt_live_";
 /// A year and a day.
 const LONGEST_LIFE_SECS: u64 = 366 * 86_400;
 
@@ -144,7 +146,7 @@ impl Tokens {
         let claims = Claims { iss, aud, sub: project, jti: key, iat: now, exp, nbf: None };
         let header =
             Header { typ: Some(TOKEN_TYPE.into()), kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
-        Ok(jsonwebtoken::encode(&header, &claims, &self.encoding)?)
+        Ok(format!("{PREFIX}{}", jsonwebtoken::encode(&header, &claims, &self.encoding)?))
     }
 
     /// Reads a key: signature, type, issuer, audience, length of life. Whether it lives now is for [`Claims::life_left`].
@@ -152,6 +154,7 @@ impl Tokens {
         if token.len() > 4096 {
             return Err(BadToken);
         }
+        let token = token.strip_prefix(PREFIX).unwrap_or(token);
         let header = jsonwebtoken::decode_header(token).map_err(|_| BadToken)?;
         let foreign_key = header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() || header.x5c.is_some();
         if header.typ.as_deref() != Some(TOKEN_TYPE) || foreign_key {
@@ -237,8 +240,11 @@ mod tests {
         let (tokens, now) = (tokens(1), NOW);
         let (project, key) = (ProjectId(Uuid::from_u128(1)), KeyId(Uuid::from_u128(2)));
         let token = tokens.sign(project, key, now, now + 60).expect("signs");
-        let claims = tokens.read(&token).expect("reads");
-        assert_eq!((claims.sub, claims.jti, claims.exp), (project, key, now + 60));
+        assert!(token.starts_with("bt_live_"), "scanners for secrets know it by this");
+        for text in [&*token, &token[PREFIX.len()..]] {
+            let claims = tokens.read(text).expect("reads, and so do keys of before");
+            assert_eq!((claims.sub, claims.jti, claims.exp), (project, key, now + 60));
+        }
     }
 
     #[test]
@@ -263,7 +269,7 @@ mod tests {
     fn a_pair_is_replaced_step_by_step_and_every_host_takes_the_others_keys() {
         let signed = |tokens: &Tokens| {
             let key = tokens.sign(ProjectId(Uuid::nil()), KeyId(Uuid::nil()), NOW, NOW + 60).expect("signs");
-            let kid = jsonwebtoken::decode_header(&key).expect("a header").kid;
+            let kid = jsonwebtoken::decode_header(key.strip_prefix(PREFIX).expect("a prefix")).expect("a header").kid;
             assert_eq!(kid.as_deref(), Some(tokens.kid()), "the header names the pair");
             key
         };

@@ -7,7 +7,10 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::domain::error_code::ErrorCode;
+use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
+use crate::service::access::budgets;
+use crate::service::access::budgets::HeldBudget;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
@@ -17,6 +20,19 @@ use crate::store::usage::UsageRow;
 
 /// The longest time that a report covers.
 const LONGEST_REPORT: Duration = Duration::days(366);
+
+/// What is asked of the record of use.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// The key that asks, whose budgets are told.
+    pub key: KeyId,
+    /// First day.
+    pub from: Option<Date>,
+    /// Last day.
+    pub to: Option<Date>,
+    /// How rows are put together.
+    pub by: Grouping,
+}
 
 /// A usage report.
 #[derive(Debug, Clone)]
@@ -29,20 +45,17 @@ pub struct Report {
     pub rows: Vec<UsageRow>,
     /// The total.
     pub total: UsageRow,
+    /// Budgets of this calendar month, whatever the days of the report: the key's own and the project's.
+    pub budgets: Vec<HeldBudget>,
 }
 
 /// Use cases on records of use.
 pub struct Usage(pub Arc<Context>);
 
 impl Usage {
-    /// What the project used; the last 30 days where no days are given.
-    pub async fn report(
-        &self,
-        project: ProjectId,
-        from: Option<Date>,
-        to: Option<Date>,
-        by: Grouping,
-    ) -> Result<Report> {
+    /// What a project used; the last 30 days where no days are given.
+    pub async fn report(&self, project: ProjectId, asked: Asked) -> Result<Report> {
+        let Asked { key, from, to, by } = asked;
         let to = to.unwrap_or_else(|| OffsetDateTime::now_utc().date());
         let from = from.unwrap_or_else(|| to.saturating_sub(Duration::days(29)));
         if from > to || to - from > LONGEST_REPORT {
@@ -53,6 +66,7 @@ impl Usage {
         let rows = usage::report(&mut connection, project, from, to, by).await?;
         let total = usage::report(&mut connection, project, from, to, Grouping::default()).await?.into_iter().next();
         let nothing = UsageRow { key: None, model: None, day: None, amounts: usage::Amounts::default() };
-        Ok(Report { from, to, rows, total: total.unwrap_or(nothing) })
+        let budgets = budgets::all(&mut connection, project, key).await?;
+        Ok(Report { from, to, rows, total: total.unwrap_or(nothing), budgets })
     }
 }

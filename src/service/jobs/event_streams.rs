@@ -106,6 +106,11 @@ impl Events {
         self.settings.most.saturating_sub(self.permits.available_permits())
     }
 
+    /// How many there may be.
+    pub fn most(&self) -> usize {
+        self.settings.most
+    }
+
     /// Whether the host shuts down.
     pub fn is_closing(&self) -> bool {
         self.closing.is_cancelled()

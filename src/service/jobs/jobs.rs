@@ -41,6 +41,8 @@ use crate::store::jobs::Completion;
 use crate::store::jobs::JobFilter;
 use crate::store::jobs::JobRow;
 use crate::store::ledger;
+use crate::store::ledger::KindTotal;
+use crate::store::ledger::LedgerPage;
 use crate::store::ledger::LedgerRow;
 use crate::store::models;
 use crate::store::models::AdapterBlobs;
@@ -215,9 +217,15 @@ impl Jobs {
         known_cursor(events::list(&mut *self.context.connection().await?, project, id, &page).await?)
     }
 
-    /// A page of what the host was sent, oldest first.
-    pub async fn ledger(&self, project: ProjectId, id: JobId, after: i64, limit: u32) -> Result<Paged<LedgerRow>> {
+    /// A page of what the host was sent.
+    pub async fn ledger(&self, project: ProjectId, id: JobId, page: LedgerPage) -> Result<Paged<LedgerRow>> {
         self.get(project, id).await?;
-        Ok(ledger::list(&mut *self.context.connection().await?, project, id, after, limit).await?)
+        Ok(ledger::list(&mut *self.context.connection().await?, project, id, &page).await?)
+    }
+
+    /// What the host was sent, added up by the kind of call.
+    pub async fn ledger_totals(&self, project: ProjectId, id: JobId) -> Result<Vec<KindTotal>> {
+        self.get(project, id).await?;
+        Ok(ledger::totals(&mut *self.context.connection().await?, project, id).await?)
     }
 }

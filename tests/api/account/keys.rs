@@ -55,6 +55,38 @@ async fn a_key_of_any_scope_learns_what_it_is_and_of_no_other() {
 }
 
 #[tokio::test]
+async fn a_rotated_key_gives_way_to_one_that_may_the_same() {
+    let world = World::new().await;
+    let admin = admin(&world).await;
+    let body = json!({"name": "night", "scopes": ["files:*"], "days": 2, "monthly_tokens": 1000});
+    let old = admin.post("/v1/api_keys", &body).await.ok_json();
+    let (id, before) = (old["id"].as_str().expect("an id"), world.client.with_key(old["key"].as_str()));
+    let path = format!("/v1/api_keys/{id}/rotate");
+    let new = admin.post(&path, &json!({"overlap_seconds": 3600})).await.ok_json();
+    assert!(new["key"].as_str().is_some_and(|key| key.starts_with("bt_live_")) && new["id"] != old["id"], "{new}");
+    for field in ["name", "scopes", "monthly_tokens"] {
+        assert_eq!(new[field], old[field], "{field}");
+    }
+    let after = world.client.with_key(new["key"].as_str());
+    before.get("/v1/files").await.ok();
+    after.get("/v1/files").await.ok();
+    after.get("/v1/models").await.refused(403, "missing_scope");
+    let end = admin.get(&format!("/v1/api_keys/{id}")).await.ok_json()["expires_at"].as_i64().expect("a time");
+    let made = new["created_at"].as_i64().expect("a time");
+    assert!((made + 3590..=made + 3610).contains(&end), "the old one ends in an hour: {made}, {end}");
+    admin.post(&path, &json!({"overlap_seconds": 0})).await.ok();
+    before.get("/v1/files").await.refused(401, "invalid_api_key");
+    admin.post(&path, &json!({})).await.refused(409, "invalid_key_state");
+    let never = format!("/v1/api_keys/key-{}/rotate", uuid::Uuid::now_v7().simple());
+    admin.post(&never, &json!({})).await.refused(404, "not_found");
+    let error = admin.post(&path, &json!({"overlap_seconds": 2_592_001})).await.refused(400, "invalid_days");
+    assert_eq!(error["param"], "overlap_seconds");
+    let poor = with(&world, &["--scopes", "admin", "--monthly-tokens", "10"]).await;
+    let rich = format!("/v1/api_keys/{}/rotate", new["id"].as_str().expect("an id"));
+    poor.post(&rich, &json!({})).await.refused(400, "invalid_limit");
+}
+
+#[tokio::test]
 async fn what_a_key_cannot_be_is_named() {
     let world = World::new().await;
     let admin = admin(&world).await;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod keys;
+mod operator;
 mod rates;
 mod repeats;
 mod usage;

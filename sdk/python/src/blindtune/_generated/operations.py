@@ -33,6 +33,9 @@ LIST_API_KEYS = Operation(name="list_api_keys", method="GET", path="api_keys", q
 CREATE_API_KEY = Operation(name="create_api_key", method="POST", path="api_keys", body="json", creates=True)
 GET_API_KEY = Operation(name="get_api_key", method="GET", path="api_keys/{key_id}")
 REVOKE_API_KEY = Operation(name="revoke_api_key", method="DELETE", path="api_keys/{key_id}")
+ROTATE_API_KEY = Operation(
+    name="rotate_api_key", method="POST", path="api_keys/{key_id}/rotate", body="json", creates=True
+)
 LIST_AUDIT_LOG = Operation(name="list_audit_log", method="GET", path="audit_log", query=("after", "limit"))
 LIST_BATCHES = Operation(name="list_batches", method="GET", path="batches", query=("after", "limit"))
 CREATE_BATCH = Operation(name="create_batch", method="POST", path="batches", body="json", creates=True)
@@ -112,18 +115,27 @@ FORWARD = Operation(
     accept="application/octet-stream",
 )
 LIST_LEDGER = Operation(
-    name="list_ledger", method="GET", path="fine_tuning/jobs/{job_id}/ledger", query=("after", "limit")
+    name="list_ledger", method="GET", path="fine_tuning/jobs/{job_id}/ledger", query=("after", "limit", "order")
 )
+GET_LEDGER_SUMMARY = Operation(name="get_ledger_summary", method="GET", path="fine_tuning/jobs/{job_id}/ledger/summary")
 REPORT_METRICS = Operation(
     name="report_metrics", method="POST", path="fine_tuning/jobs/{job_id}/metrics", body="json", creates=True
 )
 OPTIM_STEP = Operation(name="optim_step", method="POST", path="fine_tuning/jobs/{job_id}/optim_step", body="json")
 PAUSE_JOB = Operation(name="pause_job", method="POST", path="fine_tuning/jobs/{job_id}/pause", creates=True)
 RESUME_JOB = Operation(name="resume_job", method="POST", path="fine_tuning/jobs/{job_id}/resume", creates=True)
+GET_HOST = Operation(name="get_host", method="GET", path="host")
 GET_ME = Operation(name="get_me", method="GET", path="me")
 LIST_MODELS = Operation(name="list_models", method="GET", path="models")
 GET_MODEL = Operation(name="get_model", method="GET", path="models/{model}")
 DELETE_MODEL = Operation(name="delete_model", method="DELETE", path="models/{model}")
+LIST_PROJECTS = Operation(name="list_projects", method="GET", path="projects", query=("after", "limit"))
+CREATE_PROJECT = Operation(name="create_project", method="POST", path="projects", body="json", creates=True)
+GET_PROJECT = Operation(name="get_project", method="GET", path="projects/{project_id}")
+CREATE_PROJECT_KEY = Operation(
+    name="create_project_key", method="POST", path="projects/{project_id}/api_keys", body="json", creates=True
+)
+LIMIT_PROJECT = Operation(name="limit_project", method="PUT", path="projects/{project_id}/limits", body="json")
 CREATE_UPLOAD = Operation(name="create_upload", method="POST", path="uploads", body="json", creates=True)
 CANCEL_UPLOAD = Operation(name="cancel_upload", method="POST", path="uploads/{upload_id}/cancel", creates=True)
 COMPLETE_UPLOAD = Operation(

@@ -84,6 +84,34 @@ class BatchUsage(TypedDict):
     """The same as `input_tokens`."""
 
 
+class BudgetObject(TypedDict):
+    """A budget of a calendar month (UTC). A call that would need more than is left is refused with 429."""
+
+    object: str
+    """Always `budget`."""
+    holder: str
+    """Whose it is."""
+    name: str
+    """`monthly_tokens` or `monthly_device_seconds`, which says the unit."""
+    limit: int
+    """What there is for the month."""
+    used: int
+    """What was used of it."""
+    left: int
+    """What is left, at least 0."""
+
+
+class Connections(TypedDict):
+    """Connections to Postgres."""
+
+    busy: int
+    """At work."""
+    idle: int
+    """Open, and waiting for work."""
+    limit: int
+    """`database.max_connections`."""
+
+
 class EmbeddingObject(TypedDict):
     """The vector of one input."""
 
@@ -161,6 +189,19 @@ class FeaturesState(TypedDict):
     """Width of the backbone's hidden states."""
 
 
+class HostAtWork(TypedDict):
+    """A host of this database that is at work."""
+
+    id: str
+    """Of its process: another one after each start."""
+    this: bool
+    """Whether it is the one that answers."""
+    jobs: int
+    """Jobs that it holds."""
+    batches: int
+    """Batches that it holds."""
+
+
 class InputTokensDetails(TypedDict):
     """Tokens by where they came from."""
 
@@ -177,6 +218,32 @@ class JobError(TypedDict):
     """A sentence for people."""
     param: str | None
     """The field at fault."""
+
+
+class LedgerTotal(TypedDict):
+    """Calls of one kind, added up."""
+
+    kind: str
+    """The call, as in an entry."""
+    calls: int
+    """How many there were."""
+    bytes: int
+    """Of their bodies."""
+    tensor_bytes: int
+    """Of the tensors in them."""
+    first_at: int
+    """When the first was received, seconds since 1970."""
+    last_at: int
+    """When the last was received."""
+
+
+class Level(TypedDict):
+    """How much there is of something, and how much there may be."""
+
+    now: int
+    """At this moment."""
+    limit: int
+    """At most."""
 
 
 class LoraNames(TypedDict):
@@ -243,6 +310,17 @@ class ModelCapabilities(TypedDict):
     """Its precisions."""
     lora: LoraNames
     """Where adapters can go."""
+
+
+class OpenJobCounts(TypedDict):
+    """How many jobs are not over, by where they stand."""
+
+    queued: int
+    """They wait for a slot."""
+    running: int
+    """They take step calls, or are worked off."""
+    paused: int
+    """They hold no memory."""
 
 
 class OptimStepAnswer(TypedDict):
@@ -664,6 +742,43 @@ class FileObject(Answer):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class HostObject(Answer):
+    """A host, at one moment."""
+
+    object: str = ""
+    """Always `host`."""
+    version: str = ""
+    """Of the program."""
+    uptime_seconds: int = 0
+    """Since it started."""
+    draining: bool = False
+    """Whether it shuts down."""
+    device: str = ""
+    """Where it computes."""
+    device_busy_seconds: float = 0.0
+    """For how long the device has worked since the start, in seconds: over a time, its growth is the share that it
+    was busy."""
+    queue: Level = field(default_factory=_absent)
+    """Calls that wait for the device; the limit is `engine.queue`."""
+    graph_bytes: Level = field(default_factory=_absent)
+    """Bytes of retained graphs, by estimate; the limit is `engine.graph_bytes`."""
+    held_bytes: Level = field(default_factory=_absent)
+    """Bytes held between calls; the limit is `limits.held_bytes`."""
+    sessions: int = 0
+    """Jobs whose sessions are open."""
+    event_streams: Level = field(default_factory=_absent)
+    """Open event streams; the limit is `server.max_event_streams`."""
+    database_connections: Connections = field(default_factory=_absent)
+    """Its connections to Postgres."""
+    resident_bytes: int = 0
+    """Memory of the process, in bytes."""
+    jobs: OpenJobCounts = field(default_factory=_absent)
+    """Open jobs of all projects at this database."""
+    hosts: Sequence[HostAtWork] = ()
+    """Hosts of this database that hold jobs or batches."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class JobObject(Answer):
     """A fine-tuning run."""
 
@@ -745,6 +860,20 @@ class LedgerEntry(Answer):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class LedgerSummary(Answer):
+    """All that the host was sent in a job."""
+
+    object: str = ""
+    """Always `fine_tuning.job.ledger_summary`."""
+    calls: int = 0
+    """Entries in all."""
+    bytes: int = 0
+    """Of all bodies."""
+    kinds: Sequence[LedgerTotal] = ()
+    """By kind, in the order in which kinds first came."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MeObject(Answer):
     """The key that asks, and its project."""
 
@@ -809,6 +938,36 @@ class PartObject(Answer):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class ProjectObject(Answer):
+    """A tenant, and how it stands."""
+
+    id: str
+    """Id, `proj-...`."""
+    object: str = ""
+    """Always `project`."""
+    name: str = ""
+    """What it is called."""
+    created_at: int = 0
+    """When it was made, seconds since 1970."""
+    requests_per_minute: int | None = None
+    """Requests a minute; null: `limits.requests_per_minute` of the host."""
+    tokens_per_minute: int | None = None
+    """Tokens a minute; null: `limits.tokens_per_minute` of the host."""
+    monthly_tokens: int | None = None
+    """Budget of tokens for a calendar month (UTC); null: none."""
+    monthly_device_seconds: int | None = None
+    """Budget of device time for a calendar month (UTC), in seconds; null: none."""
+    jobs: OpenJobCounts = field(default_factory=_absent)
+    """Its open jobs."""
+    month_tokens: int = 0
+    """Tokens of training and of inference that it used in this calendar month (UTC)."""
+    month_device_seconds: float = 0.0
+    """Device time that it used in this calendar month (UTC), in seconds."""
+    stored_bytes: int = 0
+    """What it has stored: files and their indexes, uploads, checkpoints, adapters of models."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class UploadObject(Answer):
     """An upload in progress."""
 
@@ -846,6 +1005,9 @@ class UsageReport(Answer):
     """Grouped as requested."""
     total: UsageObject = field(default_factory=_absent)
     """The total."""
+    budgets: Sequence[BudgetObject] = ()
+    """Budgets of this calendar month (UTC), whatever days the report covers: of the key that asks, and of its
+    project."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

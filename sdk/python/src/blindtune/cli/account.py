@@ -35,6 +35,7 @@ class Period:
     group_by: Annotated[
         list[str] | None, typer.Option(metavar="WHAT", help="key, model or day; may be repeated", show_default=False)
     ] = None
+    budgets: Annotated[bool, typer.Option("--budgets", help="what is left of this month's budgets instead")] = False
 
 
 def models(where: Where, talk: Talk) -> int:
@@ -57,6 +58,8 @@ def models(where: Where, talk: Talk) -> int:
 
 def usage(period: Period, where: Where, talk: Talk) -> int:
     """Show what was used: requests, steps, tokens, bytes, seconds of the device."""
+    if period.budgets:
+        return _budgets(where, talk)
     rows: list[dict[str, Any]] = []
     groups = tuple(period.group_by or ())
     for client in clients(where):
@@ -66,6 +69,16 @@ def usage(period: Period, where: Where, talk: Talk) -> int:
         rows.append(span | _plain(found.total) | ({"model": "all"} if groups else {}))
     names = list(dict.fromkeys(name for row in rows for name in row))
     show([{name: row.get(name) for name in names} for row in rows], talk.as_json)
+    return DONE
+
+
+def _budgets(where: Where, talk: Talk) -> int:
+    rows = [
+        {"host": client.base_url} | _plain(budget)
+        for client in clients(where)
+        for budget in client.usage.retrieve().budgets
+    ]
+    show(rows, talk.as_json, "no budgets: neither the key nor its project has one")
     return DONE
 
 

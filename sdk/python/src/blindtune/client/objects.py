@@ -153,6 +153,12 @@ class LedgerEntry(Record, schemas.LedgerEntry):
     named_in_repr = ("kind", "seq", "bytes")
 
 
+class LedgerSummary(Record, schemas.LedgerSummary):
+    """What a host was sent in a job, added up by the kind of call."""
+
+    named_in_repr = ("calls", "bytes")
+
+
 class DeletedJob(Record, schemas.DeletedJob):
     """The receipt of a deletion: what went with the job."""
 
@@ -192,6 +198,18 @@ class Me(Record, schemas.MeObject):
     """The key that asked, and its project."""
 
     named_in_repr = ("key_name", "project_name", "scopes")
+
+
+class Project(Record, schemas.ProjectObject):
+    """A tenant: its limits, open jobs, use of this month, and stored bytes."""
+
+    named_in_repr = ("name", "jobs")
+
+
+class HostState(Record, schemas.HostObject):
+    """A host at one moment."""
+
+    named_in_repr = ("version", "device", "queue", "jobs")
 
 
 class AuditEntry(Record, schemas.AuditEntry):

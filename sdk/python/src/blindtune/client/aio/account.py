@@ -56,6 +56,11 @@ class AsyncApiKeys(AsyncResource):
         """The key that this client shows, its project, and what it may do. Any key may ask."""
         return await self._client.call(op.GET_ME, reads(Me))
 
+    async def rotate(self, key_id: str, overlap_s: int | None = None) -> ApiKey:
+        """Put a new key in its place. The old one works for `overlap_s` seconds more, a day by default."""
+        body = given({"overlap_seconds": overlap_s})
+        return await self._client.call(op.ROTATE_API_KEY, reads(ApiKey), body, key_id=key_id)
+
     async def delete(self, key_id: str) -> None:
         """Revoke it: from now on nothing is done for it."""
         await self._client.call(op.REVOKE_API_KEY, nothing, key_id=key_id)

@@ -29,6 +29,7 @@ from .files import AsyncFiles, AsyncUploads
 from .inference import AsyncActivationCalls, AsyncEmbeddingCalls
 from .jobs import AsyncJobs
 from .models import AsyncModels
+from .operator import AsyncOperator
 from .retrying import AsyncRetryingTransport
 from .webhooks import AsyncWebhooks
 
@@ -126,6 +127,11 @@ class AsyncClient(Connection):
     def audit_log(self) -> AsyncAuditLog:
         """What was done with which key."""
         return AsyncAuditLog(self)
+
+    @cached_property
+    def operator(self) -> AsyncOperator:
+        """The host and all its projects."""
+        return AsyncOperator(self)
 
     # The data plane.
 

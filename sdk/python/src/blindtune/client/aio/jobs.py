@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from ..._generated import operations as op
 from ..._generated.operations import Operation
 from ..._generated.schemas import EstimateFields, JobFields
-from ..objects import Capabilities, Checkpoint, DeletedJob, Estimate, Event, Job, LedgerEntry
+from ..objects import Capabilities, Checkpoint, DeletedJob, Estimate, Event, Job, LedgerEntry, LedgerSummary
 from ..paging import JobFilter
 from ..peft_folders import unpack
 from ..requests import Body, expiry, given, nothing, reads
@@ -126,9 +126,16 @@ class AsyncJobs(AsyncResource):
         """Every event of a job, or those after the one with the id `after`, as they happen; ends when the job has."""
         return event_stream.stream_events(self._client, job_id, after)
 
-    def ledger(self, job_id: str, limit: int | None = None) -> AsyncPages[LedgerEntry]:
-        """What the host was sent, call by call: names, shapes, bytes, hashes; never the contents. `limit` a page."""
-        return AsyncPages(self._client, op.LIST_LEDGER, LedgerEntry.read, job_id=job_id, limit=limit)
+    def ledger(self, job_id: str, limit: int | None = None, *, order: str | None = None) -> AsyncPages[LedgerEntry]:
+        """What the host was sent, call by call: names, shapes, bytes, hashes; never the contents. `limit` a page.
+
+        Oldest first, or newest first with `order="desc"`.
+        """
+        return AsyncPages(self._client, op.LIST_LEDGER, LedgerEntry.read, job_id=job_id, limit=limit, order=order)
+
+    async def ledger_summary(self, job_id: str) -> LedgerSummary:
+        """The same added up by the kind of call."""
+        return await self._client.call(op.GET_LEDGER_SUMMARY, reads(LedgerSummary), job_id=job_id)
 
     async def metrics(self, job_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """Tell the host scalars of your choice.

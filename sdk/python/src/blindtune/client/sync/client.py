@@ -31,6 +31,7 @@ from .files import Files, Uploads
 from .inference import ActivationCalls, EmbeddingCalls
 from .jobs import Jobs
 from .models import Models
+from .operator import Operator
 from .retrying import RetryingTransport
 from .webhooks import Webhooks
 
@@ -128,6 +129,11 @@ class Client(Connection):
     def audit_log(self) -> AuditLog:
         """What was done with which key."""
         return AuditLog(self)
+
+    @cached_property
+    def operator(self) -> Operator:
+        """The host and all its projects."""
+        return Operator(self)
 
     # The data plane.
 

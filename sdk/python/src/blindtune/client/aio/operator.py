@@ -1,0 +1,55 @@
+"""`client.operator`: the host and all its projects, for a key of the scope `operator`.
+
+Owns: the calls under `/host` and `/projects`. Must never: keep a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from typing_extensions import Unpack
+
+from ..._generated import operations as op
+from ..._generated.schemas import KeyLimits
+from ..objects import ApiKey, HostState, Project
+from ..requests import given, reads
+from .pages import AsyncPages
+from .resource import AsyncResource
+
+
+class AsyncOperator(AsyncResource):
+    """`client.operator`: what the operator of a host sees and sets."""
+
+    async def host(self) -> HostState:
+        """The host's device and the queue before it, memory, connections and streams, as they are now."""
+        return await self._client.call(op.GET_HOST, reads(HostState))
+
+    def projects(self, limit: int | None = None) -> AsyncPages[Project]:
+        """All projects, newest first, with their limits, open jobs, use of this month and stored bytes."""
+        return AsyncPages(self._client, op.LIST_PROJECTS, Project.read, limit=limit)
+
+    async def project(self, project_id: str) -> Project:
+        """One project."""
+        return await self._client.call(op.GET_PROJECT, reads(Project), project_id=project_id)
+
+    async def create_project(self, name: str) -> Project:
+        """Make a project, without limits of its own and without keys."""
+        return await self._client.call(op.CREATE_PROJECT, reads(Project), {"name": name})
+
+    async def limit_project(self, project_id: str, **limits: Unpack[KeyLimits]) -> Project:
+        """Set a project's limits, all of them: one that is left out is taken away."""
+        return await self._client.call(op.LIMIT_PROJECT, reads(Project), given({**limits}), project_id=project_id)
+
+    async def create_key(
+        self,
+        project_id: str,
+        name: str,
+        *,
+        scopes: Sequence[str] | None = None,
+        days: int | None = None,
+        **limits: Unpack[KeyLimits],
+    ) -> ApiKey:
+        """Make a key for a project. The answer's `key` is shown this once: the host keeps only its hash."""
+        named = {"name": name, "scopes": None if scopes is None else [*scopes], "days": days}
+        body = given({**named, **limits})
+        return await self._client.call(op.CREATE_PROJECT_KEY, reads(ApiKey), body, project_id=project_id)
