@@ -12,7 +12,7 @@ RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 IN_CONSOLE := cd console && export PATH="$(CURDIR)/.deps/console-node/bin:$$PATH"
 
-.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs test-torch test-bench test-openai test-api-contract test-generator test-console test-observability console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
+.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs test-torch test-bench test-openai test-api-contract test-generator test-console test-observability console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi contract-baseline sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -46,7 +46,7 @@ serve: build ## run a host on http://127.0.0.1:8080 with the MiniLM backbone add
 test: ## run all tests, whatever fails on the way, and end with a table (PARTS="rust sdk" for some; logs in var/test)
 	@python3 scripts/run_tests.py $(PARTS)
 
-test-tools: setup # the scripts that run the tests and look at dependencies, and that versions agree
+test-tools: setup # the scripts that run the tests and look at dependencies, that versions agree, and that the contract breaks nobody unsaid
 	@cd scripts/tests && "$(CURDIR)/$(PYTHON)" -m pytest
 
 test-rust: build
@@ -135,6 +135,9 @@ fixtures: setup ## make the golden files again, with transformers and PEFT (an e
 
 openapi: build ## write openapi.yaml from the code
 	@$(BIN) openapi > openapi.yaml
+
+contract-baseline: setup ## keep openapi.yaml as the contract of the version in its changelog section: later breaking changes need a note
+	@$(PYTHON) scripts/contract_changes.py --renew
 
 console: openapi ## write the console's types from openapi.yaml, and both bundles (console/dist, the SDK's board) from their sources
 	@scripts/setup/console.sh packages

@@ -16,6 +16,7 @@ import httpx
 
 from .._version import __version__
 from ..errors import ApiConnectionError, BlindtuneError, HostUnreachableError, error_from
+from .deprecation import Deprecations
 from .requests import OCTETS
 from .step_calls import Call, StepAnswer, step_answer
 from .transport import ADVICE, Patience, RetryPolicy, Traffic
@@ -42,6 +43,7 @@ class Connection:
         """Bytes up and down so far."""
         self.patience = Patience(self.policy)
         """The policy that requests go by now."""
+        self._deprecations = Deprecations(self.base_url)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_without_password(self.base_url)!r})"
@@ -68,7 +70,8 @@ class Connection:
         return ApiConnectionError(f"{self.host}: {type(error).__name__}: {error}")
 
     def _good(self, response: httpx.Response) -> httpx.Response:
-        """The response, where it is 2xx; otherwise it is raised."""
+        """The response, where it is 2xx; otherwise it is raised. One that says that its call will go is warned of."""
+        self._deprecations.notice(response, self.host)
         if response.is_success:
             return response
         told = response.headers.get("x-request-id")
