@@ -228,6 +228,7 @@ fn context(config: &Config, pool: &Pool, blobs: &Blobs, engine: &Arc<dyn Engine>
         blobs: blobs.clone(),
         engine: Arc::clone(engine),
         limits: config.limits.clone(),
+        prices: config.prices.clone(),
         held: HeldBytes::new(&config.limits),
         jobs: settings::job_settings(config),
         inference: settings::inference_settings(config),

@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use crate::domain::limits::Limits;
 use crate::domain::limits::MOST_ROWS;
+use crate::domain::prices::Prices;
 
 /// The defaults, with a comment for each.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -67,6 +68,8 @@ pub struct Config {
     pub log: Log,
     /// What Prometheus asks.
     pub metrics: Metrics,
+    /// What work costs.
+    pub prices: Prices,
     /// Limits.
     pub limits: Limits,
 }
@@ -292,6 +295,7 @@ impl Config {
         if self.limits.share_norm <= 0.0 {
             problems.push("limits.share_norm: must be positive".into());
         }
+        problems.extend(self.prices.problems());
         self.check_watching(problems);
         self.check_engine(problems);
         self.check_features(problems);

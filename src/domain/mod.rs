@@ -18,6 +18,7 @@ pub mod job;
 pub mod json_names;
 pub mod labels;
 pub mod limits;
+pub mod prices;
 pub mod principal;
 pub mod protection;
 pub mod quota;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::held_bytes::HeldBytes;
 use crate::domain::limits::Limits;
+use crate::domain::prices::Prices;
 use crate::engine::Engine;
 use crate::service::error::ServiceError;
 use crate::store;
@@ -116,6 +117,8 @@ pub struct Context {
     pub engine: Arc<dyn Engine>,
     /// What is accepted.
     pub limits: Limits,
+    /// What work costs.
+    pub prices: Prices,
     /// What is held between calls.
     pub held: HeldBytes,
     /// Life of jobs.

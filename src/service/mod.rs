@@ -52,6 +52,7 @@ pub use accounting::audit_log::AuditEntry;
 pub use accounting::audit_log::AuditLog;
 pub use accounting::sent::Sent;
 pub use accounting::usage::Asked as UsageAsked;
+pub use accounting::usage::Priced;
 pub use accounting::usage::Report;
 pub use accounting::usage::Usage;
 pub use batches::Batches;

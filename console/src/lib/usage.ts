@@ -3,6 +3,8 @@ import type { Budget, UsageRow } from './client';
 import { bytes, count, duration } from './format';
 
 export type Measure = 'requests' | 'steps' | 'training_tokens' | 'inference_tokens' | 'bytes_in' | 'bytes_out' | 'device_seconds';
+/** What groups are summed by: the cost is there where the host has prices. */
+export type Summed = Measure | 'cost';
 export type Grouping = 'day' | 'model' | 'key_id';
 
 export const MEASURES: { name: Measure; title: string; format: (value: number | null) => string }[] = [
@@ -15,17 +17,23 @@ export const MEASURES: { name: Measure; title: string; format: (value: number | 
   { name: 'requests', title: 'Requests', format: count },
 ];
 
-export type Sums = Record<Measure, number>;
+export type Sums = Record<Summed, number>;
 
 export function sumBy(rows: UsageRow[], by: Grouping): Map<string, Sums> {
   const groups = new Map<string, Sums>();
   for (const row of rows) {
     const name = row[by] ?? '';
-    const sums = groups.get(name) ?? (Object.fromEntries(MEASURES.map((measure) => [measure.name, 0])) as Sums);
+    const sums = groups.get(name) ?? ({ ...Object.fromEntries(MEASURES.map((measure) => [measure.name, 0])), cost: 0 } as Sums);
     for (const measure of MEASURES) sums[measure.name] += row[measure.name];
+    sums.cost += row.cost ?? 0;
     groups.set(name, sums);
   }
   return groups;
+}
+
+/** An amount of money with its currency. */
+export function money(amount: number, currency: string): string {
+  return new Intl.NumberFormat('en-US', { style: 'currency', currency, maximumFractionDigits: amount < 1 ? 4 : 2 }).format(amount);
 }
 
 /** The unit of a budget is in its name. */

@@ -29,10 +29,10 @@ use crate::service::HeldBudget;
 use crate::service::KeyHolder;
 use crate::service::KeyRow;
 use crate::service::NewKey;
+use crate::service::Priced;
 use crate::service::Report;
 use crate::service::ServiceError;
 use crate::service::UsageAsked;
-use crate::service::UsageRow;
 
 /// Words for scopes.
 fn scopes() -> Schema {
@@ -312,12 +312,15 @@ pub struct UsageObject {
     pub bytes_in: i64,
     /// Bytes of tensors that went out.
     pub bytes_out: i64,
-    /// Time of the device, its queue included, in seconds.
+    /// Time of the device, its queue not included, in seconds.
     pub device_seconds: f64,
+    /// What it costs, in the report's currency; null where the host has no prices.
+    #[schema(required)]
+    pub cost: Option<f64>,
 }
 
-impl From<UsageRow> for UsageObject {
-    fn from(row: UsageRow) -> Self {
+impl From<Priced> for UsageObject {
+    fn from(Priced { row, cost }: Priced) -> Self {
         let amounts = row.amounts;
         Self {
             object: "usage.row",
@@ -331,6 +334,7 @@ impl From<UsageRow> for UsageObject {
             bytes_in: amounts.bytes_in,
             bytes_out: amounts.bytes_out,
             device_seconds: amounts.device_us as f64 / 1e6,
+            cost,
         }
     }
 }
@@ -388,6 +392,9 @@ pub struct UsageReport {
     pub data: Vec<UsageObject>,
     /// The total.
     pub total: UsageObject,
+    /// Of the costs, ISO 4217; null where the host has no prices.
+    #[schema(required, example = "EUR")]
+    pub currency: Option<String>,
     /// Budgets of this calendar month (UTC), whatever days the report covers: of the key that asks, and of its project.
     pub budgets: Vec<BudgetObject>,
 }
@@ -400,6 +407,7 @@ impl From<Report> for UsageReport {
             end_date: report.to.to_string(),
             data: report.rows.into_iter().map(UsageObject::from).collect(),
             total: report.total.into(),
+            currency: report.currency,
             budgets: report.budgets.into_iter().map(BudgetObject::from).collect(),
         }
     }

@@ -151,10 +151,17 @@ pub struct EstimateObject {
     /// Real steps that were run to measure it.
     #[schema(example = 5)]
     pub measured_steps: usize,
+    /// What that costs, in `currency`; null where the host has no prices.
+    #[schema(required, example = 0.38)]
+    pub cost: Option<f64>,
+    /// ISO 4217; null where the host has no prices.
+    #[schema(required, example = "EUR")]
+    pub currency: Option<String>,
 }
 
 impl From<Estimate> for EstimateObject {
     fn from(estimate: Estimate) -> Self {
+        let (cost, currency) = estimate.cost.unzip();
         let Estimate { steps, rows, tokens, trained_tokens, sampled_share, flops, bytes_up, bytes_down, .. } = estimate;
         Self {
             object: "fine_tuning.estimate",
@@ -172,6 +179,8 @@ impl From<Estimate> for EstimateObject {
             seconds_per_step: estimate.seconds_per_step,
             device: estimate.device,
             measured_steps: estimate.measured_steps,
+            cost,
+            currency,
         }
     }
 }

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
+use crate::domain::prices::Work;
 use crate::service::access::budgets;
 use crate::service::access::budgets::HeldBudget;
 use crate::service::context::Context;
@@ -34,6 +35,15 @@ pub struct Asked {
     pub by: Grouping,
 }
 
+/// A row, and what it costs where there are prices.
+#[derive(Debug, Clone)]
+pub struct Priced {
+    /// The row.
+    pub row: UsageRow,
+    /// In the host's currency.
+    pub cost: Option<f64>,
+}
+
 /// A usage report.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -42,9 +52,11 @@ pub struct Report {
     /// Last day.
     pub to: Date,
     /// Grouped as requested.
-    pub rows: Vec<UsageRow>,
+    pub rows: Vec<Priced>,
     /// The total.
-    pub total: UsageRow,
+    pub total: Priced,
+    /// Of the costs, where there are prices.
+    pub currency: Option<String>,
     /// Budgets of this calendar month, whatever the days of the report: the key's own and the project's.
     pub budgets: Vec<HeldBudget>,
 }
@@ -67,6 +79,17 @@ impl Usage {
         let total = usage::report(&mut connection, project, from, to, Grouping::default()).await?.into_iter().next();
         let nothing = UsageRow { key: None, model: None, day: None, amounts: usage::Amounts::default() };
         let budgets = budgets::all(&mut connection, project, key).await?;
-        Ok(Report { from, to, rows, total: total.unwrap_or(nothing), budgets })
+        let rows = rows.into_iter().map(|row| self.priced(row)).collect();
+        let (total, currency) = (self.priced(total.unwrap_or(nothing)), self.0.prices.currency().map(str::to_owned));
+        Ok(Report { from, to, rows, total, currency, budgets })
+    }
+
+    fn priced(&self, row: UsageRow) -> Priced {
+        let work = Work {
+            training_tokens: row.amounts.training_tokens as f64,
+            inference_tokens: row.amounts.inference_tokens as f64,
+            device_seconds: row.amounts.device_us as f64 / 1e6,
+        };
+        Priced { cost: self.0.prices.cost(&work), row }
     }
 }

@@ -19,6 +19,7 @@ use crate::domain::ids::ForwardId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
+use crate::domain::prices::Work;
 use crate::domain::settings::Custody;
 use crate::domain::settings::Pooling;
 use crate::domain::settings::SplitSettings;
@@ -139,6 +140,8 @@ pub struct Estimate {
     pub device: String,
     /// Steps that were measured.
     pub measured_steps: usize,
+    /// What it costs by the host's prices, and in which currency, where there are any.
+    pub cost: Option<(f64, String)>,
 }
 
 /// The use case. One estimate is made at a time: two would measure each other.
@@ -244,21 +247,25 @@ impl Estimates {
             parameters: plan.info.adapter_parameters,
         };
         let bytes = bytes_of_run(&shape, steps)?;
+        let (trained, seconds) = (batch_tokens * steps as f64, seconds_per_step * steps as f64);
+        let billed = trained * (1 + plan.request.shares) as f64; // of a forward, and of a backward for each share number
+        let work = Work { training_tokens: billed, device_seconds: seconds, ..Work::default() };
         Ok(Estimate {
             steps,
             rows: plan.rows,
             tokens: (per_row * plan.rows as f64).round() as u64,
-            trained_tokens: (batch_tokens * steps as f64).round() as u64,
+            trained_tokens: trained.round() as u64,
             sampled_share: sample.len() as f64 / plan.rows as f64,
             flops: plan.flops_per_token() * batch_tokens * steps as f64,
             bytes_up: bytes.up,
             bytes_down: bytes.down,
             result_bytes: None,
             held_bytes: Some(plan.held.bytes() + shape.held_bytes()),
-            seconds: seconds_per_step * steps as f64,
+            seconds,
             seconds_per_step,
             device: self.context.device.clone(),
             measured_steps,
+            cost: self.cost(&work),
         })
     }
 
@@ -267,6 +274,8 @@ impl Estimates {
         let plan = self.features.plan(project, asked).await?;
         let timed = self.features.time(&plan).await?;
         let read = plan.tokens_to_read();
+        let seconds = timed.seconds_per_token * read as f64;
+        let work = Work { inference_tokens: read as f64, device_seconds: seconds, ..Work::default() };
         Ok(Estimate {
             steps: 0,
             rows: plan.rows,
@@ -278,11 +287,17 @@ impl Estimates {
             bytes_down: plan.bytes,
             result_bytes: Some(plan.bytes),
             held_bytes: None,
-            seconds: timed.seconds_per_token * read as f64,
+            seconds,
             seconds_per_step: 0.0,
             device: self.context.device.clone(),
             measured_steps: timed.forwards,
+            cost: self.cost(&work),
         })
+    }
+
+    fn cost(&self, work: &Work) -> Option<(f64, String)> {
+        let prices = &self.context.prices;
+        prices.cost(work).zip(prices.currency().map(str::to_owned))
     }
 
     /// Looks everything up, and opens the session.

@@ -9,10 +9,13 @@ use serde_json::json;
 use super::with;
 use crate::client::Client;
 use crate::client::pack;
+use crate::host::Host;
 use crate::host::POLL;
 use crate::world::MODEL;
 use crate::world::World;
+use crate::world::add_tiny;
 use crate::world::batch;
+use crate::world::make_job;
 use crate::world::shares_like;
 
 async fn rows(client: &Client, query: &str) -> Vec<Value> {
@@ -87,4 +90,28 @@ async fn requests_are_counted_soon_and_days_are_as_asked_for() {
         let reply = world.client.get(&format!("/v1/usage?{query}")).await;
         assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &json!(param)), "{query}");
     }
+}
+
+#[tokio::test]
+async fn work_has_the_price_that_the_operator_set_and_none_by_default() {
+    let world = World::new().await;
+    let free = world.client.get("/v1/usage").await.ok_json();
+    assert!(free["currency"].is_null() && free["total"]["cost"].is_null(), "{free}");
+    let settings = [("CURRENCY", "EUR"), ("TRAINING_TOKENS", "500.5"), ("INFERENCE_TOKENS", "1000")];
+    let settings = settings.map(|(name, value)| (format!("BLINDTUNE_PRICES__{name}"), value));
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let host = Host::start(&settings).await;
+    add_tiny(&host).await;
+    let client = Client::new(&host.base(), Some(&host.key("payer", &[]).await));
+    let mut job = make_job(&client, json!({})).await;
+    job.forward_ok(&batch()).await;
+    job.evaluate(&batch()).await;
+    let report = client.get("/v1/usage").await.ok_json();
+    let cost = 12.0 * (500.5 + 1000.0) / 1e6;
+    assert_eq!((&report["currency"], &report["total"]["cost"]), (&json!("EUR"), &json!(cost)));
+    let body = json!({"model": MODEL, "rows": 8, "tokens_per_row": 4, "batch_size": 4, "n_epochs": 1, "shares": 3});
+    let estimate = client.post("/v1/fine_tuning/estimate", &body).await.ok_json();
+    let billed = estimate["trained_tokens"].as_f64().expect("a number") * 4.0;
+    assert_eq!(billed, 8.0 * 4.0 * 4.0, "a forward, and a backward for each share number");
+    assert_eq!((&estimate["currency"], &estimate["cost"]), (&json!("EUR"), &json!(billed * 500.5 / 1e6)));
 }

@@ -451,7 +451,9 @@ class UsageObject(TypedDict):
     bytes_out: int
     """Bytes of tensors that went out."""
     device_seconds: float
-    """Time of the device, its queue included, in seconds."""
+    """Time of the device, its queue not included, in seconds."""
+    cost: float | None
+    """What it costs, in the report's currency; null where the host has no prices."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -691,6 +693,10 @@ class EstimateObject(Answer):
     """Where the engine computes."""
     measured_steps: int = 0
     """Real steps that were run to measure it."""
+    cost: float | None = None
+    """What that costs, in `currency`; null where the host has no prices."""
+    currency: str | None = None
+    """ISO 4217; null where the host has no prices."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -1005,6 +1011,8 @@ class UsageReport(Answer):
     """Grouped as requested."""
     total: UsageObject = field(default_factory=_absent)
     """The total."""
+    currency: str | None = None
+    """Of the costs, ISO 4217; null where the host has no prices."""
     budgets: Sequence[BudgetObject] = ()
     """Budgets of this calendar month (UTC), whatever days the report covers: of the key that asks, and of its
     project."""
