@@ -12,7 +12,7 @@ RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 IN_CONSOLE := cd console && export PATH="$(CURDIR)/.deps/console-node/bin:$$PATH"
 
-.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs test-torch test-bench test-openai test-api-contract test-generator test-console test-observability console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
+.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs docs-settings test-torch test-bench test-openai test-api-contract test-generator test-console test-observability console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ test-dist: setup ## the SDK's wheel and sdist in clean environments, on each Pyt
 
 docs: setup ## the SDK's reference from its docstrings, in var/docs/sdk
 	@rm -rf var/docs/sdk && cd $(SDK) && PYTHONPATH=src "$(CURDIR)/$(PYTHON)" tools/docs.py "$(CURDIR)/var/docs/sdk"
+
+docs-settings: setup ## write docs/settings.md from the SDK's settings and config/default.toml
+	@$(PYTHON) scripts/docs/settings_page.py
 
 test-torch: build ## the PyTorch bridge, its gradcheck on real hosts, ladder networks, and PEFT loading an export (about 5 GB the first time)
 	@scripts/setup/peft.sh
