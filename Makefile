@@ -12,7 +12,7 @@ RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 IN_CONSOLE := cd console && export PATH="$(CURDIR)/.deps/console-node/bin:$$PATH"
 
-.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs test-torch test-bench test-openai test-api-contract test-generator test-console test-observability console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi contract-baseline sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
+.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs docs-settings docs-site test-torch test-bench test-openai test-api-contract test-generator test-console test-observability console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi contract-baseline sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -46,7 +46,8 @@ serve: build ## run a host on http://127.0.0.1:8080 with the MiniLM backbone add
 test: ## run all tests, whatever fails on the way, and end with a table (PARTS="rust sdk" for some; logs in var/test)
 	@python3 scripts/run_tests.py $(PARTS)
 
-test-tools: setup # the scripts that run the tests and look at dependencies, that versions agree, and that the contract breaks nobody unsaid
+test-tools: setup # the scripts: how tests run, dependencies, the docs' site, that versions agree, and that the contract breaks nobody unsaid
+	@scripts/setup/docs.sh
 	@cd scripts/tests && "$(CURDIR)/$(PYTHON)" -m pytest
 
 test-rust: build
@@ -73,6 +74,13 @@ test-dist: setup ## the SDK's wheel and sdist in clean environments, on each Pyt
 
 docs: setup ## the SDK's reference from its docstrings, in var/docs/sdk
 	@rm -rf var/docs/sdk && cd $(SDK) && PYTHONPATH=src "$(CURDIR)/$(PYTHON)" tools/docs.py "$(CURDIR)/var/docs/sdk"
+
+docs-site: docs ## the documentation as a site with search, in var/docs/site: opens from the folder, asks nobody
+	@scripts/setup/docs.sh
+	@.deps/docs/bin/python scripts/docs/docs_site.py var/docs/pages var/docs/site --sdk var/docs/sdk
+
+docs-settings: setup ## write docs/settings.md from the SDK's settings and config/default.toml
+	@$(PYTHON) scripts/docs/settings_page.py
 
 test-torch: build ## the PyTorch bridge, its gradcheck on real hosts, ladder networks, and PEFT loading an export (about 5 GB the first time)
 	@scripts/setup/peft.sh

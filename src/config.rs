@@ -95,6 +95,7 @@ pub struct Server {
     pub max_event_streams: usize,
     pub public_url: String,
     pub console: bool,
+    pub docs: PathBuf,
 }
 
 /// Section `[state]`.
@@ -306,6 +307,13 @@ impl Config {
         if !["text", "json"].contains(&self.log.format.as_str()) {
             problems.push(format!("log.format: must be text or json, not '{}'", self.log.format));
         }
+        let docs = &self.server.docs;
+        if !docs.as_os_str().is_empty() && !docs.join("index.html").is_file() {
+            problems.push(format!(
+                "server.docs: there is no index.html in {}; `make docs-site` builds one",
+                docs.display()
+            ));
+        }
         if !self.metrics.listen.is_empty() && self.metrics.listen.parse::<SocketAddr>().is_err() {
             problems.push("metrics.listen: must be an address with a port (127.0.0.1:9464), or empty".into());
         }
@@ -406,6 +414,13 @@ mod tests {
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.server.port, 8080);
         assert_eq!(config.blobs(), "var/host/blobs");
+    }
+
+    #[test]
+    fn a_folder_that_is_no_site_is_named() {
+        let figment = Figment::from(Toml::string(DEFAULT_TOML)).merge(Toml::string("[server]\ndocs = \"nowhere\"\n"));
+        let BadConfig(problems) = Config::from_figment(&figment).expect_err("there is no site");
+        assert!(problems.iter().any(|problem| problem.contains("nowhere") && problem.contains("make docs-site")));
     }
 
     #[test]

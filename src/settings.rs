@@ -51,6 +51,7 @@ pub fn stack_settings(config: &Config) -> StackSettings {
         },
         control_timeout: Duration::from_secs(server.control_timeout_secs),
         console: server.console,
+        docs: Some(server.docs.clone()).filter(|folder| !folder.as_os_str().is_empty()),
     }
 }
 

@@ -41,3 +41,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_files_that_are_named_are_there(page: Path) -> None:
     """A file that is moved takes its name in the documentation along."""
     assert not {name for name in NAMED.findall(prose(page)) if not (ROOT / name).exists()}
+
+
+def test_the_readme_is_short_and_its_figures_are_those_that_were_measured() -> None:
+    """Every row of its table of classes stands in docs/privacy.md, which `make science` writes."""
+    readme, measured = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/privacy.md"))
+    rows = re.findall(r"^\| \*\*.*\|$", readme, flags=re.MULTILINE)
+    assert len(rows) == 4 and len(readme.splitlines()) < 120
+    assert not [row for row in rows if row not in measured]

@@ -29,7 +29,7 @@ CARGO = first("Cargo.toml", r'^version = "(.+)"$')
     [
         ("Cargo.lock", r'^name = "blindtune"\nversion = "(.+)"$'),
         ("openapi.yaml", r"^  version: (.+)$"),
-        ("README.md", r'"status":"ok","version":"([^"]+)"'),
+        ("docs/tour.md", r'"status":"ok","version":"([^"]+)"'),
         ("sdk/python/src/blindtune/_version.py", r'^__version__ = "(.+)"$'),
     ],
 )

@@ -2,6 +2,7 @@
 //! every answer carries; must never know what a route does.
 
 use std::any::Any;
+use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -60,6 +61,8 @@ pub struct StackSettings {
     pub control_timeout: Duration,
     /// Whether there is a console.
     pub console: bool,
+    /// The folder of the documentation's site, where it is served.
+    pub docs: Option<PathBuf>,
 }
 
 /// Sheds load: more than the set number of requests at once are answered 503 with Retry-After. Not for health checks.

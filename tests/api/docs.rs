@@ -1,4 +1,5 @@
 use crate::client::Client;
+use crate::host::Host;
 use crate::world::World;
 
 #[tokio::test]
@@ -22,4 +23,21 @@ async fn the_reference_is_a_page_for_people() {
     let world = World::new().await;
     let page = Client::new(&world.host.base(), None).get("/docs/").await.ok();
     assert!(page.header("content-type").starts_with("text/html"), "{}", page.header("content-type"));
+}
+
+#[tokio::test]
+async fn a_site_of_the_operators_stands_in_its_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("assets")).expect("a folder");
+    std::fs::write(folder.path().join("index.html"), "<h1>How it works</h1>").expect("writes");
+    std::fs::write(folder.path().join("assets/a.css"), "h1 {}").expect("writes");
+    let host = Host::start(&[("BLINDTUNE_SERVER__DOCS", &folder.path().to_string_lossy())]).await;
+    let client = Client::new(&host.base(), None);
+    let page = client.get("/docs/").await.ok();
+    assert!(page.text().contains("How it works"), "{}", page.text());
+    assert!(client.get("/docs/assets/a.css").await.ok().header("content-type").starts_with("text/css"));
+    assert_eq!(client.get("/docs/../Cargo.toml").await.status, 404);
+    assert_eq!(client.get("/docs/%2e%2e/%2e%2e/etc/passwd").await.status, 404);
+    assert!(client.get("/try/").await.ok().header("content-type").starts_with("text/html"), "calls can be tried");
+    client.get("/openapi.json").await.ok();
 }

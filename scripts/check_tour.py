@@ -1,4 +1,4 @@
-"""Pastes the tour of README.md, or of the file named, into a shell, block by block, and compares the answers with
+"""Pastes the tour of docs/tour.md, or of the file named, into a shell, block by block, and compares the answers with
 those printed there.
 
 Owns: the reading of the blocks between the tour's marks. Must never: start or stop a host; BLINDTUNE_BASE_URL and
@@ -28,7 +28,7 @@ def blocks(name: str) -> list[tuple[str, str]]:
 
 def main() -> int:
     """0 when every answer is as printed."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "README.md"
+    name = sys.argv[1] if len(sys.argv) > 1 else "docs/tour.md"
     tour = blocks(name)
     script = "".join(f"{commands}echo '{MARK}'\n" for commands, _ in tour)
     done = subprocess.run(["bash", "-s"], input=script, capture_output=True, text=True, timeout=120)
