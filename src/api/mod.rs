@@ -56,6 +56,8 @@ use axum::body::Body;
 use axum::body::to_bytes;
 use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
+use axum::response::Redirect;
+use axum::routing::get;
 use tower_http::services::ServeDir;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
@@ -192,7 +194,10 @@ pub fn router(app: App, settings: &StackSettings) -> anyhow::Result<Router> {
 fn documentation(openapi: OpenApi, site: Option<&Path>) -> Router {
     let reference = |at: &'static str| Router::new().merge(SwaggerUi::new(at).url("/openapi.json", openapi));
     match site {
-        Some(folder) => reference("/try").nest_service("/docs", ServeDir::new(folder)),
+        // Its pages name each other from where they stand, and so the folder needs its slash.
+        Some(folder) => reference("/try")
+            .route("/docs", get(async || Redirect::permanent("/docs/")))
+            .nest_service("/docs/", ServeDir::new(folder)),
         None => reference("/docs"),
     }
 }

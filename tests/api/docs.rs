@@ -35,6 +35,9 @@ async fn a_site_of_the_operators_stands_in_its_place() {
     let client = Client::new(&host.base(), None);
     let page = client.get("/docs/").await.ok();
     assert!(page.text().contains("How it works"), "{}", page.text());
+    let unled = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+    let slash = unled.get(format!("{}/docs", host.base())).send().await.expect("answers");
+    assert_eq!((slash.status().as_u16(), slash.headers()["location"].to_str().ok()), (308, Some("/docs/")));
     assert!(client.get("/docs/assets/a.css").await.ok().header("content-type").starts_with("text/css"));
     assert_eq!(client.get("/docs/../Cargo.toml").await.status, 404);
     assert_eq!(client.get("/docs/%2e%2e/%2e%2e/etc/passwd").await.status, 404);
