@@ -369,12 +369,16 @@ fn no_layer_below_the_service_knows_where_a_setting_stands_in_a_request() {
 fn no_route_of_the_api_lacks_a_class() {
     // `Routes::add` takes a class with each route; nothing else in the api may know another way to one.
     let ways = ["OpenApiRouter", ".route(", ".route_service(", ".nest_service(", ".routes("];
-    // The console's files are no part of the API, and stay under a path of their own.
-    let console = sources().into_iter().find(|source| source.name == "api/console.rs").expect("api/console.rs");
-    let code = without_comments(&console.text);
-    assert!(code.split(".route(").skip(1).all(|rest| rest.starts_with("\"/console")), "a route of another path");
+    // The files of the console and of the documentation are no part of the API, and stay under a path of their own.
+    for (file, path) in [("api/console.rs", "\"/console"), ("api/documentation.rs", "\"/docs")] {
+        let found = sources().into_iter().find(|source| source.name == file).unwrap_or_else(|| panic!("src/{file}"));
+        let code = without_comments(&found.text);
+        for way in ways {
+            assert!(code.split(way).skip(1).all(|rest| rest.starts_with(path)), "src/{file}: a route of another path");
+        }
+    }
     // What Prometheus asks stands on a port of its own.
-    let apart = ["api/operations.rs", "api/console.rs", "api/prometheus.rs"];
+    let apart = ["api/operations.rs", "api/console.rs", "api/documentation.rs", "api/prometheus.rs"];
     let is_api = |source: &Source| source.name.starts_with("api/") && !apart.contains(&&*source.name);
     for source in sources().into_iter().filter(is_api) {
         let code = source.code();

@@ -11,6 +11,7 @@ mod checksums;
 mod connections;
 mod console;
 mod contract;
+mod documentation;
 pub mod dto;
 pub mod error;
 mod events;
@@ -49,19 +50,13 @@ mod webhooks;
 mod whole_numbers;
 mod write_pace;
 
-use std::path::Path;
-
 use axum::Router;
 use axum::body::Body;
 use axum::body::to_bytes;
 use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
-use axum::response::Redirect;
-use axum::routing::get;
-use tower_http::services::ServeDir;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
-use utoipa_swagger_ui::SwaggerUi;
 
 use crate::api::error::ApiError;
 use crate::api::gate::govern;
@@ -178,7 +173,7 @@ pub fn router(app: App, settings: &StackSettings) -> anyhow::Result<Router> {
     let v1 = v1.layer(from_fn_with_state(QueryNames::of(&contract), check_names));
     let v1 = v1.layer(from_fn_with_state((app.clone(), operations), govern));
     let (probes, ..) = probe_routes().into_parts();
-    let docs = documentation(openapi, settings.docs.as_deref());
+    let docs = documentation::routes(openapi, settings.docs.as_deref());
     let pages = if settings.console { docs.merge(console::routes()) } else { docs };
     let shed = middleware::shed_load(v1.with_state(app.clone()), settings);
     let all = Router::new()
@@ -188,18 +183,6 @@ pub fn router(app: App, settings: &StackSettings) -> anyhow::Result<Router> {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method);
     Ok(middleware::surround(all))
-}
-
-/// The site at `/docs`, where there is one, and the reference in which calls can be tried: in its place, or at `/try`.
-fn documentation(openapi: OpenApi, site: Option<&Path>) -> Router {
-    let reference = |at: &'static str| Router::new().merge(SwaggerUi::new(at).url("/openapi.json", openapi));
-    match site {
-        // Its pages name each other from where they stand, and so the folder needs its slash.
-        Some(folder) => reference("/try")
-            .route("/docs", get(async || Redirect::permanent("/docs/")))
-            .nest_service("/docs/", ServeDir::new(folder)),
-        None => reference("/docs"),
-    }
 }
 
 /// The contract as YAML.
