@@ -75,6 +75,7 @@ def _listening(port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HERE, port))
+        listener.listen()  # who is told the address finds it open, though the server is still to start
     except OverflowError:
         raise ArgumentError(f"--port {port}: not a port") from None
     except OSError as error:
