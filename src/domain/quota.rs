@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::domain::limits::LARGEST_WHOLE;
 
+/// The name of the budget of tokens.
+pub const MONTHLY_TOKENS: &str = "monthly_tokens";
+
 /// What a key or a project may use. `None`: no limit of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
@@ -56,17 +59,12 @@ impl Quota {
 
     /// Whether a month's use is over a budget; names the budget.
     pub fn exceeded(&self, used: &Used) -> Option<&'static str> {
-        let over = |budget: Option<i64>, used: i64| budget.is_some_and(|budget| used >= budget);
-        match (over(self.monthly_tokens, used.tokens), over(self.monthly_device_seconds, used.device_us / 1_000_000)) {
-            (true, _) => Some("monthly_tokens"),
-            (_, true) => Some("monthly_device_seconds"),
-            _ => None,
-        }
+        self.budgets(used).into_iter().find(Budget::is_spent).map(|budget| budget.name)
     }
 
     /// The budgets, each with what was used of it in the month.
     pub fn budgets(&self, used: &Used) -> Vec<Budget> {
-        let tokens = self.monthly_tokens.map(|limit| ("monthly_tokens", limit, used.tokens));
+        let tokens = self.monthly_tokens.map(|limit| (MONTHLY_TOKENS, limit, used.tokens));
         let device = self.monthly_device_seconds;
         let device = device.map(|limit| ("monthly_device_seconds", limit, used.device_us / 1_000_000));
         tokens.into_iter().chain(device).map(|(name, limit, used)| Budget { name, limit, used }).collect()
@@ -90,6 +88,11 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// Whether nothing is left.
+    pub fn is_spent(&self) -> bool {
+        self.used >= self.limit
+    }
+
     /// What is left; nothing where more was used than there was.
     pub fn left(&self) -> i64 {
         (self.limit - self.used).max(0)

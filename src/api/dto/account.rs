@@ -349,7 +349,7 @@ pub enum BudgetHolder {
     Project,
 }
 
-/// A budget of a calendar month (UTC). A call that would need more than is left is refused with 429.
+/// A budget of a calendar month (UTC). A call that comes when nothing is left is refused with 429.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BudgetObject {
     /// Always `budget`.

@@ -4,6 +4,7 @@
 use crate::domain::ids::KeyId;
 use crate::domain::ids::ProjectId;
 use crate::domain::quota::Budget;
+use crate::domain::quota::MONTHLY_TOKENS;
 use crate::domain::quota::Quota;
 use crate::service::context::Result;
 use crate::store::Connection;
@@ -22,27 +23,14 @@ pub struct HeldBudget {
 
 /// The budget of the month that is spent, if any, by its name.
 pub async fn spent(connection: &mut Connection, project: ProjectId, key: KeyId) -> Result<Option<&'static str>> {
-    for (quota, holder) in quotas(connection, project, key).await? {
-        if quota.has_budget() {
-            let used = usage::this_month(connection, project, holder).await?;
-            if let Some(name) = quota.exceeded(&used) {
-                return Ok(Some(name));
-            }
-        }
-    }
-    Ok(None)
+    let held = all(connection, project, key).await?;
+    Ok(held.iter().find(|held| held.budget.is_spent()).map(|held| held.budget.name))
 }
 
 /// Tokens that are left of the month's budgets; `None` where there is no budget of tokens.
 pub async fn tokens_left(connection: &mut Connection, project: ProjectId, key: KeyId) -> Result<Option<i64>> {
-    let mut least: Option<i64> = None;
-    for (quota, holder) in quotas(connection, project, key).await? {
-        if let Some(budget) = quota.monthly_tokens {
-            let left = (budget - usage::this_month(connection, project, holder).await?.tokens).max(0);
-            least = Some(least.map_or(left, |least| least.min(left)));
-        }
-    }
-    Ok(least)
+    let held = all(connection, project, key).await?;
+    Ok(held.iter().filter(|held| held.budget.name == MONTHLY_TOKENS).map(|held| held.budget.left()).min())
 }
 
 /// Every budget of the key and of its project.

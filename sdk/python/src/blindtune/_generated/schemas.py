@@ -85,7 +85,7 @@ class BatchUsage(TypedDict):
 
 
 class BudgetObject(TypedDict):
-    """A budget of a calendar month (UTC). A call that would need more than is left is refused with 429."""
+    """A budget of a calendar month (UTC). A call that comes when nothing is left is refused with 429."""
 
     object: str
     """Always `budget`."""
