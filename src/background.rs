@@ -46,7 +46,7 @@ pub struct Loops {
 /// The loops, running.
 pub struct Background {
     /// Those that can be cut at any moment.
-    abortable: [JoinHandle<()>; 5],
+    abortable: [JoinHandle<()>; 6],
     counting: JoinHandle<()>,
     count_once_more: Arc<Notify>,
     delivering: JoinHandle<()>,
@@ -56,7 +56,7 @@ impl Background {
     /// Starts them all.
     pub fn start(loops: Loops) -> Self {
         let Loops { app, sessions, features, sweeper, delivery, closing, every, remove_orphans } = loops;
-        let events = Arc::clone(&app.events);
+        let (events, pulses) = (Arc::clone(&app.events), Arc::clone(&app.events));
         let batches = Arc::clone(&app.batches);
         let count_once_more = Arc::new(Notify::new());
         Self {
@@ -64,6 +64,7 @@ impl Background {
                 tokio::spawn(chores(sessions, Arc::clone(&app.inference), every)),
                 tokio::spawn(sweeps(sweeper, every, remove_orphans)),
                 tokio::spawn(async move { events.listen().await }),
+                tokio::spawn(async move { pulses.pulse().await }),
                 tokio::spawn(async move { features.run().await }),
                 tokio::spawn(async move { batches.run().await }),
             ],

@@ -13,6 +13,7 @@ use crate::api::dto::account::CreateApiKey;
 use crate::api::dto::account::MeObject;
 use crate::api::dto::account::NewApiKey;
 use crate::api::dto::account::RotateApiKey;
+use crate::api::dto::account::UpdateApiKey;
 use crate::api::dto::account::UsageQuery;
 use crate::api::dto::account::UsageReport;
 use crate::api::dto::files::Deleted;
@@ -94,6 +95,28 @@ pub async fn get_api_key(
     ApiId(id): ApiId<KeyId>,
 ) -> Result<Json<ApiKeyObject>, ApiError> {
     Ok(Json(app.keys.get(caller.project, id).await?.into()))
+}
+
+/// Update an API key
+///
+/// Its name, scopes or limits; what is left out stays. Limits are within those of the caller's key. Takes effect at once on this host, and
+/// within `keys.cache_secs` on others. Needs the scope `admin`.
+#[utoipa::path(patch, path = "/api_keys/{key_id}", tag = "governance", security(("key" = [])),
+    params(("key_id" = String, Path, description = "Id of the key")), request_body = UpdateApiKey, responses(
+    (status = 200, description = "The key", body = ApiKeyObject),
+    (status = 400, description = "A field is wrong or unknown, or the key would have more than the caller's", body = ErrorEnvelope),
+    (status = 404, description = "No such key", body = ErrorEnvelope),
+    (status = 409, description = "The key has ended", body = ErrorEnvelope),
+    (status = 413, description = "The body is too large", body = ErrorEnvelope),
+    (status = 415, description = "The body is not JSON", body = ErrorEnvelope),
+))]
+pub async fn update_api_key(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    ApiId(id): ApiId<KeyId>,
+    ApiJson(body): ApiJson<UpdateApiKey>,
+) -> Result<Json<ApiKeyObject>, ApiError> {
+    Ok(Json(app.keys.change(caller.project, caller.key, id, body.into_change()?).await?.into()))
 }
 
 /// Revoke an API key

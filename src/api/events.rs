@@ -9,8 +9,8 @@ use utoipa::IntoParams;
 
 use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
-use crate::api::dto::jobs::EventMessage;
-use crate::api::dto::jobs::EventObject;
+use crate::api::dto::events::EventMessage;
+use crate::api::dto::events::EventObject;
 use crate::api::dto::list::List;
 use crate::api::dto::list::Order;
 use crate::api::dto::list::page;
@@ -20,6 +20,7 @@ use crate::api::extract::ApiId;
 use crate::api::extract::ApiQuery;
 use crate::api::state::App;
 use crate::api::streams;
+use crate::api::streams::Asked;
 use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 
@@ -37,6 +38,8 @@ pub struct EventQuery {
     pub order: Option<Order>,
     /// `true`: as server-sent events, whatever the Accept header says; `false`: as a list.
     pub stream: Option<bool>,
+    /// For a stream: `true` adds `job.step`, at most once a second while the job gets on.
+    pub steps: Option<bool>,
 }
 
 /// Where a stream was when it broke off, as browsers send it. Read in `streams`.
@@ -53,8 +56,9 @@ pub struct LastEvent {
 ///
 /// Newest first. With `Accept: text/event-stream`, or `stream=true`, as server-sent events instead: oldest first, from the
 /// beginning or from behind `Last-Event-ID` or `after`, and then as they happen. Each has an `id`, an `event` (`job.status`,
-/// `job.metrics`, `checkpoint.created` or `job.message`) and as `data` the object that the list has. A comment comes when nothing
-/// else does. After the last event of a job that is over comes `data: [DONE]`; a stream that ends without it can be resumed.
+/// `job.metrics`, `checkpoint.created` or `job.message`) and as `data` the object that the list has. With `steps=true` also `job.step`, at
+/// most once a second while the job gets on, and once at the beginning: how far it has come; it has no id and is not kept. A comment comes
+/// when nothing else does. After the last event of a job that is over comes `data: [DONE]`; a stream that ends without it can be resumed.
 #[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/events", tag = "fine-tuning", security(("key" = [])),
     params(
         ("job_id" = String, Path, description = "Id of the job"),
@@ -76,7 +80,8 @@ pub async fn list_events(
     headers: axum::http::HeaderMap,
 ) -> Result<Response, ApiError> {
     if streams::is_wanted(&headers, query.stream) {
-        return streams::follow(&app, caller.project, id, &headers, query.after.as_deref()).await;
+        let asked = Asked { after: query.after.as_deref(), steps: query.steps.unwrap_or_default() };
+        return streams::follow(&app, caller.project, id, &headers, asked).await;
     }
     let page = page::<EventId>(query.after.as_deref(), query.limit, query.order, &app.limits)?;
     let found = app.jobs.events(caller.project, id, page).await?;

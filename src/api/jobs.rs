@@ -11,9 +11,10 @@ use crate::api::auth::Caller;
 use crate::api::auth::JobsRead;
 use crate::api::auth::JobsWrite;
 use crate::api::dto::files::DeletedJob;
+use crate::api::dto::job_lists::JobCounts;
+use crate::api::dto::job_lists::JobQuery;
 use crate::api::dto::jobs::CreateJob;
 use crate::api::dto::jobs::JobObject;
-use crate::api::dto::jobs::JobQuery;
 use crate::api::dto::list::List;
 use crate::api::dto::list::page;
 use crate::api::error::ApiError;
@@ -78,6 +79,16 @@ pub async fn list_jobs(
     let found = app.jobs.list(caller.project, page, &asked.filter(metadata)?).await?;
     let data = found.rows.into_iter().map(JobObject::from).collect();
     Ok(Json(List::new(data, found.has_more, |job: &JobObject| job.id.clone())))
+}
+
+/// Count jobs
+///
+/// How many jobs the project has in each state.
+#[utoipa::path(get, path = "/fine_tuning/jobs/counts", tag = "fine-tuning", security(("key" = [])), responses(
+    (status = 200, description = "The counts", body = JobCounts),
+))]
+pub async fn count_jobs(State(app): State<App>, caller: Caller<JobsRead>) -> Result<Json<JobCounts>, ApiError> {
+    Ok(Json(app.jobs.counts(caller.project).await?.as_slice().into()))
 }
 
 /// A query without `metadata[k]=v`, which arrives percent-encoded and which no typed query reader understands; and that.

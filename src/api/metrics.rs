@@ -4,20 +4,47 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::api::auth::Caller;
+use crate::api::auth::JobsRead;
 use crate::api::auth::StepsWrite;
-use crate::api::dto::jobs::EventObject;
+use crate::api::dto::events::EventObject;
+use crate::api::dto::list::List;
+use crate::api::dto::list::OrderedPaging;
+use crate::api::dto::list::page;
 use crate::api::dto::steps::MetricsBody;
 use crate::api::error::ApiError;
 use crate::api::error::ErrorEnvelope;
 use crate::api::extract::ApiBytes;
 use crate::api::extract::ApiId;
+use crate::api::extract::ApiQuery;
 use crate::api::extract::json_of;
 use crate::api::once::Once;
 use crate::api::state::App;
+use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 use crate::service::EventRow;
 use crate::service::MetricsReport;
 use crate::service::Sent;
+
+/// List a job's metrics
+///
+/// What its client reported, newest first, or with `order=asc` oldest first: events of the type `metrics`, each with its scalars as `data`.
+#[utoipa::path(get, path = "/fine_tuning/jobs/{job_id}/metrics", tag = "fine-tuning", security(("key" = [])),
+    params(("job_id" = String, Path, description = "Id of the job"), OrderedPaging), responses(
+        (status = 200, description = "A page of reports", body = List<EventObject>),
+        (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+        (status = 404, description = "No such job", body = ErrorEnvelope),
+    ))]
+pub async fn list_metrics(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiId(id): ApiId<JobId>,
+    ApiQuery(asked): ApiQuery<OrderedPaging>,
+) -> Result<Json<List<EventObject>>, ApiError> {
+    let page = page::<EventId>(asked.after.as_deref(), asked.limit, asked.order, &app.limits)?;
+    let found = app.jobs.reports(caller.project, id, page).await?;
+    let data = found.rows.into_iter().map(EventObject::from).collect();
+    Ok(Json(List::new(data, found.has_more, |event: &EventObject| event.id.clone())))
+}
 
 /// Report metrics
 ///

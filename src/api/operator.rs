@@ -2,6 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::IntoResponse;
+use axum::response::Response;
 
 use crate::api::auth::Caller;
 use crate::api::auth::Operator;
@@ -11,7 +14,9 @@ use crate::api::dto::list::List;
 use crate::api::dto::list::Paging;
 use crate::api::dto::list::page;
 use crate::api::dto::operator::CreateProject;
+use crate::api::dto::operator::HostMessage;
 use crate::api::dto::operator::HostObject;
+use crate::api::dto::operator::HostQuery;
 use crate::api::dto::operator::ProjectLimits;
 use crate::api::dto::operator::ProjectObject;
 use crate::api::error::ApiError;
@@ -21,18 +26,32 @@ use crate::api::extract::ApiJson;
 use crate::api::extract::ApiQuery;
 use crate::api::once::Once;
 use crate::api::state::App;
+use crate::api::streams;
 use crate::domain::ids::ProjectId;
 use crate::service::ProjectStanding;
 
 /// Get the host
 ///
 /// This host as it is now: its device and the queue before it, memory that is held, connections, streams; and which hosts of its database are
-/// at work on how many jobs. Needs the scope `operator`.
-#[utoipa::path(get, path = "/host", tag = "operator", security(("key" = [])), responses(
-    (status = 200, description = "The host", body = HostObject),
+/// at work on how many jobs. With `Accept: text/event-stream`, or `stream=true`, as server-sent events instead: one of the name `host` every
+/// second, with this object as its data. Needs the scope `operator`.
+#[utoipa::path(get, path = "/host", tag = "operator", security(("key" = [])), params(HostQuery), responses(
+    (status = 200, description = "The host, or a stream of what it is",
+        content((HostObject = "application/json"), (HostMessage = "text/event-stream"))),
+    (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+    (status = 429, description = "`too_many_project_streams`, or a rate is over its limit", body = ErrorEnvelope),
+    (status = 503, description = "`too_many_streams`, or a part of the host is away", body = ErrorEnvelope),
 ))]
-pub async fn get_host(State(app): State<App>, _caller: Caller<Operator>) -> Result<Json<HostObject>, ApiError> {
-    Ok(Json(app.monitor.view().await?.into()))
+pub async fn get_host(
+    State(app): State<App>,
+    caller: Caller<Operator>,
+    ApiQuery(query): ApiQuery<HostQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if streams::is_wanted(&headers, query.stream) {
+        return streams::watch_host(&app, caller.project, &headers);
+    }
+    Ok(Json(HostObject::from(app.monitor.view().await?)).into_response())
 }
 
 /// List projects

@@ -16,6 +16,7 @@ const OPERATIONS: &[(&[Scope], &[&str])] = &[
         &[Scope::JobsRead],
         &[
             "capabilities",
+            "count_jobs",
             "get_adapter",
             "get_adapters",
             "get_batch",
@@ -31,6 +32,7 @@ const OPERATIONS: &[(&[Scope], &[&str])] = &[
             "list_events",
             "list_jobs",
             "list_ledger",
+            "list_metrics",
             "list_webhooks",
         ],
     ),
@@ -70,7 +72,15 @@ const OPERATIONS: &[(&[Scope], &[&str])] = &[
     ),
     (
         &[Scope::Admin],
-        &["create_api_key", "get_api_key", "list_api_keys", "list_audit_log", "revoke_api_key", "rotate_api_key"],
+        &[
+            "create_api_key",
+            "get_api_key",
+            "list_api_keys",
+            "list_audit_log",
+            "revoke_api_key",
+            "rotate_api_key",
+            "update_api_key",
+        ],
     ),
     (
         &[Scope::Operator],

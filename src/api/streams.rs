@@ -1,9 +1,10 @@
-//! Server-sent events: a job's events as they happen. Owns what a stream looks like on the wire; what to tell, and when, comes
-//! from `service::Events`. The stream is the answer's body, so neither the permit of load shedding nor the time-out of control
+//! Server-sent events: a job's events as they happen, and the host as it is. Owns what a stream looks like on the wire; what to tell of a job,
+//! and when, comes from `service::Events`. The stream is the answer's body, so neither the permit of load shedding nor the time-out of control
 //! requests is held by one that waits.
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::HeaderName;
@@ -16,9 +17,13 @@ use axum::response::sse::Sse;
 use futures::Stream;
 use futures::StreamExt;
 use futures::stream;
+use tokio::time::Interval;
+use tokio::time::MissedTickBehavior;
 
 use crate::api::auth::bearer;
-use crate::api::dto::jobs::EventObject;
+use crate::api::dto::events::EventObject;
+use crate::api::dto::events::StepObject;
+use crate::api::dto::operator::HostObject;
 use crate::api::error::ApiError;
 use crate::api::state::App;
 use crate::domain::error_code::ErrorCode;
@@ -27,11 +32,16 @@ use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::service::EventRow;
 use crate::service::Follower;
+use crate::service::JobPulse;
 use crate::service::Keys;
 use crate::service::StreamItem;
+use crate::service::StreamPermit;
+use crate::service::Wanted;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const EVENT_STREAM: &str = "text/event-stream";
+/// Between two looks at the host.
+const HOST_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether a request wants a stream: `stream` says so, or else the Accept header names it before JSON.
 pub fn is_wanted(headers: &HeaderMap, stream: Option<bool>) -> bool {
@@ -41,27 +51,62 @@ pub fn is_wanted(headers: &HeaderMap, stream: Option<bool>) -> bool {
     stream.unwrap_or_else(|| first.is_some_and(|name| name.eq_ignore_ascii_case(EVENT_STREAM)))
 }
 
+/// What a listener of a job asks for.
+pub struct Asked<'a> {
+    /// Behind which event it begins, unless `Last-Event-ID` says it.
+    pub after: Option<&'a str>,
+    /// Whether it wants to know how far the job has come.
+    pub steps: bool,
+}
+
 /// Answers with a job's events, from behind `Last-Event-ID`, or `after`, or from the first.
 pub async fn follow(
     app: &App,
     project: ProjectId,
     job: JobId,
     headers: &HeaderMap,
-    after: Option<&str>,
+    asked: Asked<'_>,
 ) -> Result<Response, ApiError> {
     let place = match headers.get(LAST_EVENT_ID) {
         Some(value) => Some(("last-event-id", value.to_str().unwrap_or_default())),
-        None => after.map(|after| ("after", after)),
+        None => asked.after.map(|after| ("after", after)),
     };
     let after = place.map(|(name, text)| read_place(name, text)).transpose()?;
-    let listener = Listener {
-        follower: app.events.follow(project, job, after).await?,
-        keys: Arc::clone(&app.keys),
-        token: bearer(headers).unwrap_or_default().to_owned(),
-    };
-    let answer = Sse::new(events(listener).map(Ok::<_, Infallible>));
+    let follower = app.events.follow(project, job, Wanted { after, steps: asked.steps }).await?;
+    Ok(answer(events(Listener { follower, holder: Holder::new(app, headers) })))
+}
+
+/// Answers with the host as it is, once a second, until the key is valid no longer or the host shuts down.
+pub fn watch_host(app: &App, project: ProjectId, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let mut ticks = tokio::time::interval(HOST_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let watcher =
+        Watcher { app: app.clone(), ticks, holder: Holder::new(app, headers), _place: app.events.place(project)? };
+    Ok(answer(stream::unfold(watcher, |mut watcher| async move {
+        watcher.ticks.tick().await;
+        let may_go_on = !watcher.app.events.is_closing() && watcher.holder.is_known().await;
+        Some((may_go_on.then_some(watcher.look().await)?, watcher))
+    })))
+}
+
+fn answer(events: impl Stream<Item = Event> + Send + 'static) -> Response {
     let headers = [(CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-accel-buffering"), "no")];
-    Ok((headers, answer).into_response())
+    (headers, Sse::new(events.map(Ok::<_, Infallible>))).into_response()
+}
+
+struct Watcher {
+    app: App,
+    ticks: Interval,
+    holder: Holder,
+    _place: StreamPermit,
+}
+
+impl Watcher {
+    /// Where the database is away there is a comment, as a sign of life.
+    async fn look(&self) -> Event {
+        let Ok(now) = self.app.monitor.view().await else { return Event::default().comment("ping") };
+        Event::default().event("host").data(serde_json::to_string(&HostObject::from(now)).unwrap_or_default())
+    }
 }
 
 fn read_place(name: &str, text: &str) -> Result<EventId, ApiError> {
@@ -71,11 +116,20 @@ fn read_place(name: &str, text: &str) -> Result<EventId, ApiError> {
 
 struct Listener {
     follower: Follower,
+    holder: Holder,
+}
+
+/// Who opened a stream.
+struct Holder {
     keys: Arc<Keys>,
     token: String,
 }
 
-impl Listener {
+impl Holder {
+    fn new(app: &App, headers: &HeaderMap) -> Self {
+        Self { keys: Arc::clone(&app.keys), token: bearer(headers).unwrap_or_default().to_owned() }
+    }
+
     /// Whether the key still is what it was when the stream began; a database that is away revokes nothing.
     async fn is_known(&self) -> bool {
         !matches!(self.keys.check(&self.token).await, Ok(None))
@@ -87,7 +141,8 @@ fn events(listener: Listener) -> impl Stream<Item = Event> + Send {
         let mut listener = listener?;
         match listener.follower.next().await {
             StreamItem::Events(rows) => Some((rows.iter().map(|row| event(row)).collect(), Some(listener))),
-            StreamItem::Silence if listener.is_known().await => {
+            StreamItem::Step(pulse) => Some((vec![step(pulse)], Some(listener))),
+            StreamItem::Silence if listener.holder.is_known().await => {
                 Some((vec![Event::default().comment("ping")], Some(listener)))
             }
             StreamItem::Silence | StreamItem::Closing => None,
@@ -108,6 +163,11 @@ fn event(row: &EventRow) -> Event {
     // JSON has no line breaks, which is the one thing that a field cannot carry.
     let data = serde_json::to_string(&object).unwrap_or_default();
     Event::default().id(object.id).event(name).data(data)
+}
+
+/// Without an id: whoever resumes begins behind an event that is kept.
+fn step(pulse: JobPulse) -> Event {
+    Event::default().event("job.step").data(serde_json::to_string(&StepObject::from(pulse)).unwrap_or_default())
 }
 
 #[cfg(test)]

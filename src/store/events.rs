@@ -121,11 +121,12 @@ pub async fn append(conn: &mut Connection, event: &NewEvent<'_>) -> Result<Event
     Ok(row)
 }
 
-/// A page of the events of the project's job. `None` when `page.after` is not an event of that job.
+/// A page of the events of the project's job, of one kind or of all. `None` when `page.after` is not an event of that job.
 pub async fn list(
     conn: &mut Connection,
     project: ProjectId,
     job: JobId,
+    kind: Option<EventKind>,
     page: &Page,
 ) -> Result<Option<Paged<EventRow>>> {
     let after = match page.after {
@@ -139,13 +140,14 @@ pub async fn list(
         "select",
         "from events
          where job_id = (select id from jobs where project_id = $1 and id = $2)
-           and ($3::bigint is null or case when $4 then n > $3 else n < $3 end)
+           and ($3::bigint is null or case when $4 then n > $3 else n < $3 end) and ($6::text is null or type = $6)
          order by case when $4 then n end, case when not $4 then n end desc limit $5",
         project.0,
         job.0,
         after,
         page.ascending(),
         page.fetch(),
+        kind.map(EventKind::as_str),
     )
     .fetch_all(conn)
     .await?;

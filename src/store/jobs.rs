@@ -23,8 +23,6 @@ use crate::domain::settings::SplitSettings;
 use crate::domain::steps::Progress;
 use crate::store::error::Result;
 use crate::store::models::AdapterBlobs;
-use crate::store::page::Page;
-use crate::store::page::Paged;
 use crate::store::pool::Connection;
 
 /// Pairs of text that a client ties to a job.
@@ -50,33 +48,6 @@ pub struct Origin {
     pub name: String,
     /// Its adapters, one blob for each set.
     pub adapters: AdapterBlobs,
-}
-
-/// Which jobs a list holds, by their metadata.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum MetadataFilter {
-    /// All jobs.
-    #[default]
-    Any,
-    /// Jobs without metadata.
-    Absent,
-    /// Jobs whose metadata has all these pairs.
-    Contains(Metadata),
-}
-
-/// Which jobs a list holds; all of a project's by default.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct JobFilter {
-    /// By their metadata.
-    pub metadata: MetadataFilter,
-    /// In this state.
-    pub status: Option<JobState>,
-    /// Asked for by this name of a model.
-    pub model: Option<String>,
-    /// Made then or later.
-    pub created_from: Option<OffsetDateTime>,
-    /// Made before.
-    pub created_before: Option<OffsetDateTime>,
 }
 
 /// A job.
@@ -155,6 +126,8 @@ pub struct JobRow {
     pub result_bytes: i64,
     /// Bytes that they will have, as counted when it was made.
     pub expected_bytes: i64,
+    /// Of a queued job: its place in the order of [`next_queued`], from 1.
+    pub queue_position: Option<i64>,
 }
 
 impl JobRow {
@@ -268,12 +241,17 @@ macro_rules! job_rows {
                       last_step_at, finished_at, hidden_size, adapter_parameters, max_tokens, next_seq, forward_seq,
                       durable_seq, optimizer_steps, trained_tokens, adapter_version, lease_owner, lease_until, attempt, barren_attempts,
                       origin as "origin: _", result_files as "result_files: _", hyperparameters, key_id as "key: _",
-                      protection as "protection: _", features as "features: _", rows_total, rows_done, result_bytes, expected_bytes "#
+                      protection as "protection: _", features as "features: _", rows_total, rows_done, result_bytes, expected_bytes,
+                      case when status = 'queued' then 1 + (
+                          select count(*) from jobs before
+                          where before.project_id = jobs.project_id and before.status = 'queued' and before.finished_at is null
+                            and before.id < jobs.id) end as queue_position "#
                 + $tail,
             $($arg),*
         )
     };
 }
+pub(super) use job_rows;
 
 /// Stores a new job.
 pub async fn insert(conn: &mut Connection, job: &NewJob<'_>) -> Result<JobRow> {
@@ -321,46 +299,6 @@ pub async fn get_for_update(conn: &mut Connection, project: ProjectId, job: JobI
         .fetch_optional(conn)
         .await?;
     Ok(row)
-}
-
-/// A page of the project's jobs. `None` when `page.after` is not a job of the project.
-pub async fn list(
-    conn: &mut Connection,
-    project: ProjectId,
-    page: &Page,
-    filter: &JobFilter,
-) -> Result<Option<Paged<JobRow>>> {
-    if let Some(after) = page.after
-        && get(conn, project, JobId(after)).await?.is_none()
-    {
-        return Ok(None);
-    }
-    let wanted = match &filter.metadata {
-        MetadataFilter::Contains(pairs) => Some(Json(pairs)),
-        _ => None,
-    };
-    let rows = job_rows!(
-        "select",
-        "from jobs
-         where project_id = $1 and (not $2 or metadata is null) and ($3::jsonb is null or metadata @> $3)
-           and ($4::uuid is null or case when $5 then id > $4 else id < $4 end)
-           and ($7::text is null or status = $7) and ($8::text is null or model_name = $8)
-           and ($9::timestamptz is null or created_at >= $9) and ($10::timestamptz is null or created_at < $10)
-         order by case when $5 then id end, case when not $5 then id end desc limit $6",
-        project.0,
-        filter.metadata == MetadataFilter::Absent,
-        wanted as _,
-        page.after,
-        page.ascending(),
-        page.fetch(),
-        filter.status.map(JobState::as_str),
-        filter.model.as_deref(),
-        filter.created_from,
-        filter.created_before,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(Some(Paged::cut(rows, page)))
 }
 
 /// How many jobs the project has open and running.

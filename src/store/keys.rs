@@ -116,6 +116,33 @@ pub async fn get(conn: &mut Connection, key: KeyId) -> Result<Option<KeyRow>> {
     Ok(row.map(KeyRow::from))
 }
 
+/// The key of that id, which nobody else changes until the transaction ends.
+pub async fn get_for_update(conn: &mut Connection, key: KeyId) -> Result<Option<KeyRow>> {
+    let row = key_rows!("select", "from api_keys where id = $1 for no key update", key.0).fetch_optional(conn).await?;
+    Ok(row.map(KeyRow::from))
+}
+
+/// Gives a key another name, other scopes and other limits. [`StoreError::Missing`](crate::store::error::StoreError::Missing) when there is no
+/// such key.
+pub async fn change(conn: &mut Connection, key: KeyId, name: &str, scopes: &[Scope], quota: &Quota) -> Result<KeyRow> {
+    let scopes: Vec<String> = scopes.iter().map(Scope::to_string).collect();
+    let row = key_rows!(
+        "update api_keys set name = $2, scopes = $3, requests_per_minute = $4, tokens_per_minute = $5, monthly_tokens = $6,
+             monthly_device_seconds = $7 where id = $1 returning",
+        "",
+        key.0,
+        name,
+        &scopes,
+        quota.requests_per_minute,
+        quota.tokens_per_minute,
+        quota.monthly_tokens,
+        quota.monthly_device_seconds,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.into())
+}
+
 /// A page of the project's keys, revoked ones included. `None` when `page.after` is not one of them.
 pub async fn page(conn: &mut Connection, project: ProjectId, page: &Page) -> Result<Option<Paged<KeyRow>>> {
     if let Some(after) = page.after

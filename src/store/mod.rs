@@ -21,6 +21,7 @@ pub mod features;
 pub mod files;
 pub mod host_lock;
 pub mod idempotency;
+pub mod job_lists;
 pub mod jobs;
 pub mod keys;
 pub mod leases;

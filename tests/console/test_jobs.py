@@ -45,6 +45,22 @@ def test_steps_and_the_ledger_tick_while_a_client_makes_step_calls(visitor: Visi
     expect(totals.get_by_role("row", name="backward 2")).to_be_visible()
 
 
+def test_a_queued_job_says_how_many_are_before_it(visitor: Visitor, client: BareClient) -> None:
+    at_once = client.call("GET", "/v1/fine_tuning/capabilities")["limits"]["running_per_project"]
+    jobs = [client.job(suffix=f"queue{k}") for k in range(at_once + 2)]
+    queued = [job["id"] for job in jobs if job["queue_position"] is not None]
+    assert len(queued) >= 2
+    page = visitor.go("jobs")
+    first, second = (page.locator(f"[data-job={job}]") for job in queued[:2])
+    expect(first).to_contain_text("It is the next.")
+    expect(second).to_contain_text("1 job of the project before it.")
+    counts = client.call("GET", "/v1/fine_tuning/jobs/counts")
+    expect(page.locator("[data-counts]")).to_contain_text(f"{counts['queued']} queued")
+    for job in reversed(jobs):
+        client.call("POST", f"/v1/fine_tuning/jobs/{job['id']}/cancel")
+    expect(page.locator("[data-counts]")).to_contain_text("0 queued")
+
+
 def test_the_exported_ledger_is_what_the_host_has(visitor: Visitor, client: BareClient) -> None:
     job = client.job(suffix="export")["id"]
     client.step(job, 1)

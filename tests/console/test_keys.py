@@ -105,3 +105,22 @@ def test_a_rotated_key_has_a_successor_and_a_day_left(visitors: Callable[[], Vis
     expect(page.get_by_role("row", name="weekly").last).to_contain_text(re.compile("in (1 d|23 h)"))
     successor = visitors()
     successor.sign_in(secret)
+
+
+def test_a_key_is_changed_in_place(visitor: Visitor, client: BareClient) -> None:
+    page = visitor.go("keys")
+    page.get_by_label("Name").fill("guest")
+    page.get_by_role("button", name="Make the key").click()
+    guest = BareClient(client.url, page.locator(".secret").inner_text())
+    page.get_by_role("button", name="I have it").click()
+    page.get_by_role("row", name="guest").get_by_role("button", name="Change").click()
+    form = page.locator("section", has=page.get_by_role("heading", name="Change the key guest"))
+    form.get_by_label("Name").fill("visitor")
+    form.get_by_label("Requests a minute").fill("500")
+    form.get_by_role("checkbox", name="files:read").check()
+    form.get_by_role("button", name="Change the key").click()
+    row = page.get_by_role("row", name="visitor")
+    expect(row).to_contain_text("jobs:read, files:read")
+    expect(row).to_contain_text("500 requests/min")
+    expect(form).to_have_count(0)
+    assert guest.call("GET", "/v1/files")["object"] == "list"

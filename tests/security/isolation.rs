@@ -161,6 +161,7 @@ fn of_jobs(name: &str, ids: &Ids) -> Option<Row> {
     let of_file = || text(json!({"model": MODEL, "training_file": ids.file}));
     Some(match name {
         "list_jobs" => (get, fixed("fine_tuning/jobs"), none(), false, "jobs:read"),
+        "count_jobs" => (get, fixed("fine_tuning/jobs/counts"), none(), false, "jobs:read"),
         "create_job" => (post, fixed("fine_tuning/jobs"), of_file(), true, "jobs:write"),
         "get_job" => (get, ids.of_job(""), none(), true, "jobs:read"),
         "delete_job" => (Method::DELETE, ids.of_job(""), none(), true, "jobs:write"),
@@ -188,6 +189,7 @@ fn of_steps(name: &str, ids: &Ids) -> Option<Row> {
         "forward" => (post, ids.of_job("/forward?seq=2"), (OCTETS, pack(&batch())), true, "steps:write"),
         "backward" => (post, backward(), share(), true, "steps:write"),
         "optim_step" => (post, ids.of_job("/optim_step"), optim_step(), true, "steps:write"),
+        "list_metrics" => (get, ids.of_job("/metrics"), none(), true, "jobs:read"),
         "report_metrics" => (post, ids.of_job("/metrics"), metrics(), true, "steps:write"),
         "get_adapters" => (get, ids.of_job("/adapters"), none(), true, "jobs:read"),
         "get_adapter" => (get, ids.of_job("/adapters/0"), none(), true, "jobs:read"),
@@ -221,6 +223,7 @@ fn of_account(name: &str, ids: &Ids) -> Option<Row> {
         "list_api_keys" => (get, fixed("api_keys"), none(), false, "admin"),
         "create_api_key" => (post, fixed("api_keys"), text(json!({"name": "k"})), false, "admin"),
         "get_api_key" => (get, key(), none(), true, "admin"),
+        "update_api_key" => (Method::PATCH, key(), text(json!({"name": "k"})), true, "admin"),
         "revoke_api_key" => (delete, key(), none(), true, "admin"),
         "rotate_api_key" => (post, format!("{}/rotate", key()), text(json!({})), true, "admin"),
         "get_usage" => (get, fixed("usage"), none(), false, "jobs:read"),

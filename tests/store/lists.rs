@@ -9,9 +9,10 @@ use blindtune::store::events;
 use blindtune::store::events::EventKind;
 use blindtune::store::events::Level;
 use blindtune::store::events::NewEvent;
+use blindtune::store::job_lists;
+use blindtune::store::job_lists::JobFilter;
+use blindtune::store::job_lists::MetadataFilter;
 use blindtune::store::jobs;
-use blindtune::store::jobs::JobFilter;
-use blindtune::store::jobs::MetadataFilter;
 use blindtune::store::ledger;
 use blindtune::store::ledger::LedgerKind;
 use blindtune::store::ledger::LedgerPage;
@@ -31,7 +32,7 @@ async fn walk(world: &World, order: Order, limit: u32) -> Result<Vec<JobId>, Box
     loop {
         let page = Page { after, limit, order };
         let found =
-            jobs::list(&mut conn, world.project, &page, &JobFilter::default()).await?.ok_or("after is known")?;
+            job_lists::list(&mut conn, world.project, &page, &JobFilter::default()).await?.ok_or("after is known")?;
         assert!(found.rows.len() <= limit as usize);
         seen.extend(found.rows.iter().map(|job| job.id));
         after = seen.last().map(|job| job.0);
@@ -64,10 +65,11 @@ async fn pages_hold_every_job_once_even_those_of_one_instant() -> TestResult {
 async fn an_unknown_cursor_is_told_apart_from_an_empty_page() -> TestResult {
     let world = World::new().await;
     let mut conn = world.pool.acquire().await?;
-    let empty = jobs::list(&mut conn, world.project, &Page::first(5), &JobFilter::default()).await?.expect("a page");
+    let empty =
+        job_lists::list(&mut conn, world.project, &Page::first(5), &JobFilter::default()).await?.expect("a page");
     assert!(empty.rows.is_empty() && !empty.has_more);
     let unknown = Page { after: Some(Uuid::now_v7()), ..Page::first(5) };
-    assert!(jobs::list(&mut conn, world.project, &unknown, &JobFilter::default()).await?.is_none());
+    assert!(job_lists::list(&mut conn, world.project, &unknown, &JobFilter::default()).await?.is_none());
     Ok(())
 }
 
@@ -88,7 +90,7 @@ async fn metadata_selects_jobs_that_have_all_pairs_or_none_at_all() -> TestResul
     ];
     let mut conn = world.pool.acquire().await?;
     for (filter, expected) in cases {
-        let found = jobs::list(
+        let found = job_lists::list(
             &mut conn,
             world.project,
             &Page::first(10),
@@ -121,7 +123,7 @@ async fn a_list_holds_what_all_of_its_filter_wants() -> TestResult {
         (JobFilter { created_before: Some(made.created_at), ..all() }, vec![queued]),
     ];
     for (filter, expected) in cases {
-        let found = jobs::list(&mut conn, world.project, &Page::first(10), &filter).await?.expect("a page");
+        let found = job_lists::list(&mut conn, world.project, &Page::first(10), &filter).await?.expect("a page");
         assert_eq!(found.rows.iter().map(|job| job.id).collect::<Vec<_>>(), expected, "{filter:?}");
     }
     Ok(())
@@ -152,15 +154,15 @@ async fn events_are_listed_newest_first_and_streamed_in_order() -> TestResult {
     let mut conn = world.pool.acquire().await?;
     let streamed = events::since(&mut conn, world.project, job, positions[3], 100).await?;
     assert_eq!(streamed.iter().map(|event| event.n).collect::<Vec<_>>(), positions[4..]);
-    let first = events::list(&mut conn, world.project, job, &Page::first(5)).await?.expect("a page");
+    let first = events::list(&mut conn, world.project, job, None, &Page::first(5)).await?.expect("a page");
     assert!(first.has_more && first.rows[0].n == positions[11]);
     let after = Page { after: Some(first.rows[4].id.0), ..Page::first(50) };
-    let rest = events::list(&mut conn, world.project, job, &after).await?.expect("a page");
+    let rest = events::list(&mut conn, world.project, job, None, &after).await?.expect("a page");
     assert_eq!(rest.rows.len(), 7);
     assert_eq!(events::position(&mut conn, world.project, job, first.rows[0].id).await?, Some(positions[11]));
     let elsewhere = world.job(JobState::Running, None).await;
     assert!(
-        events::list(&mut conn, world.project, elsewhere, &after).await?.is_none(),
+        events::list(&mut conn, world.project, elsewhere, None, &after).await?.is_none(),
         "another job's event is no cursor"
     );
     Ok(())

@@ -23,11 +23,12 @@ use blindtune::store::events::Level;
 use blindtune::store::events::NewEvent;
 use blindtune::store::files;
 use blindtune::store::files::NewFile;
+use blindtune::store::job_lists;
+use blindtune::store::job_lists::JobFilter;
 use blindtune::store::jobs;
 use blindtune::store::jobs::Completion;
 use blindtune::store::jobs::JobCounts;
 use blindtune::store::jobs::JobFailure;
-use blindtune::store::jobs::JobFilter;
 use blindtune::store::jobs::NewJob;
 use blindtune::store::jobs::Origin;
 use blindtune::store::jobs::StateChange;
@@ -259,10 +260,10 @@ async fn reach(conn: &mut Connection, project: ProjectId, job: JobId, file: File
         files::list(conn, project, &page, None).await?.is_some_and(|page| !page.rows.is_empty()),
         jobs::get(conn, project, job).await?.is_some(),
         jobs::get_for_update(conn, project, job).await?.is_some(),
-        jobs::list(conn, project, &page, &JobFilter::default()).await?.is_some_and(|page| !page.rows.is_empty()),
-        jobs::list(conn, project, &after, &JobFilter::default()).await?.is_some(),
+        job_lists::list(conn, project, &page, &JobFilter::default()).await?.is_some_and(|page| !page.rows.is_empty()),
+        job_lists::list(conn, project, &after, &JobFilter::default()).await?.is_some(),
         !events::since(conn, project, job, 0, 10).await?.is_empty(),
-        events::list(conn, project, job, &page).await?.is_some_and(|page| !page.rows.is_empty()),
+        events::list(conn, project, job, None, &page).await?.is_some_and(|page| !page.rows.is_empty()),
         checkpoints::list(conn, project, job, &page).await?.is_some_and(|page| !page.rows.is_empty()),
         !ledger::list(conn, project, job, &whole).await?.rows.is_empty(),
         !ledger::totals(conn, project, job).await?.is_empty(),

@@ -80,6 +80,11 @@ impl Client {
         self.call(Method::PUT, path).json(body).send().await
     }
 
+    /// `PATCH` with a JSON body.
+    pub async fn patch(&self, path: &str, body: &Value) -> Reply {
+        self.call(Method::PATCH, path).json(body).send().await
+    }
+
     /// `POST` as stock clients send a verb: a JSON content type and no body.
     pub async fn verb(&self, path: &str) -> Reply {
         self.call(Method::POST, path).body(JSON, Vec::new()).header("content-length", "0").send().await

@@ -23,6 +23,7 @@ export type AuditEntry = Schemas['AuditEntry'];
 export type Me = Schemas['MeObject'];
 export type Budget = Schemas['BudgetObject'];
 export type Project = Schemas['ProjectObject'];
+export type JobCounts = Schemas['JobCounts'];
 export type HostState = Schemas['HostObject'];
 export type Capabilities = Schemas['CapabilitiesObject'];
 

@@ -48,8 +48,19 @@ export type StreamState = 'connecting' | 'live' | 'lost' | 'ended';
 const SILENCE_MS = 40_000;
 const LONGEST_WAIT_MS = 5_000;
 
+/** How far a job has come: `job.step` of its stream. */
+export interface JobStep {
+  object: 'fine_tuning.job.step';
+  next_seq: number;
+  optimizer_steps: number;
+  trained_tokens: number;
+  rows_done: number;
+  last_call_at: number | null;
+}
+
 interface Following {
   event: (events: JobEvent[]) => void;
+  step: (step: JobStep) => void;
   state: (state: StreamState) => void;
 }
 
@@ -65,8 +76,12 @@ export async function follow(job: string, to: Following, signal: AbortSignal): P
         wait = 250;
         last = messages.findLast((message) => message.id)?.id ?? last;
         const over = messages.some((message) => message.data === '[DONE]');
-        const events = messages.filter((message) => message.data !== '[DONE]');
-        if (events.length > 0) to.event(events.map((message) => JSON.parse(message.data) as JobEvent));
+        const told = messages.filter((message) => message.data !== '[DONE]').map((message) => JSON.parse(message.data) as JobEvent | JobStep);
+        const steps = told.filter(isStep);
+        const events = told.filter((one): one is JobEvent => !isStep(one));
+        if (events.length > 0) to.event(events);
+        const newest = steps.at(-1);
+        if (newest) to.step(newest);
         if (over) return to.state('ended');
       }
     } catch (error) {
@@ -81,6 +96,10 @@ export async function follow(job: string, to: Following, signal: AbortSignal): P
   }
 }
 
+function isStep(told: JobEvent | JobStep): told is JobStep {
+  return told.object === 'fine_tuning.job.step';
+}
+
 /** Messages as they come; an empty list when the connection is there. */
 async function* messagesOf(job: string, last: string | null, outer: AbortSignal): AsyncGenerator<Message[]> {
   const silence = new AbortController();
@@ -90,7 +109,7 @@ async function* messagesOf(job: string, last: string | null, outer: AbortSignal)
   try {
     const headers: Record<string, string> = { Accept: 'text/event-stream' };
     if (last) headers['Last-Event-ID'] = last;
-    const path = `/v1/fine_tuning/jobs/${encodeURIComponent(job)}/events`;
+    const path = `/v1/fine_tuning/jobs/${encodeURIComponent(job)}/events?steps=true`;
     const response = await send(path, { headers, signal: silence.signal });
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     const parser = new EventParser();

@@ -1,5 +1,6 @@
 //! Keys, usage and the audit log.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use utoipa::openapi::ObjectBuilder;
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::Type;
 
+use crate::api::dto::operator::ProjectLimits;
 use crate::api::error::ApiError;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::KeyId;
@@ -26,6 +28,7 @@ use crate::domain::schemas;
 use crate::service::AuditRow;
 use crate::service::Grouping;
 use crate::service::HeldBudget;
+use crate::service::KeyChange;
 use crate::service::KeyHolder;
 use crate::service::KeyRow;
 use crate::service::NewKey;
@@ -78,16 +81,7 @@ impl TryFrom<CreateApiKey> for NewKey {
     type Error = ServiceError;
 
     fn try_from(body: CreateApiKey) -> Result<Self, ServiceError> {
-        let scopes = match body.scopes {
-            None => Scope::by_default(),
-            Some(texts) => {
-                let mut scopes = std::collections::BTreeSet::new();
-                for (place, text) in texts.iter().enumerate() {
-                    scopes.extend(scopes_of(text).map_err(|_| unknown_scope(place, text))?);
-                }
-                scopes
-            }
-        };
+        let scopes = body.scopes.map_or_else(|| Ok(Scope::by_default()), |texts| read_scopes(&texts))?;
         let quota = Quota {
             requests_per_minute: body.requests_per_minute,
             tokens_per_minute: body.tokens_per_minute,
@@ -96,6 +90,36 @@ impl TryFrom<CreateApiKey> for NewKey {
         };
         Ok(Self { name: body.name, scopes, days: body.days, quota })
     }
+}
+
+/// What shall be different of a key. What is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateApiKey {
+    /// What the key is called in lists.
+    #[schema(example = "nightly training", min_length = 1, max_length = 200)]
+    pub name: Option<String>,
+    /// Its scopes, all of them; `files:*` stands for all scopes of a kind.
+    #[schema(schema_with = scopes)]
+    pub scopes: Option<Vec<String>>,
+    /// Its limits, all of them: one that is left out is that of the caller's key.
+    pub limits: Option<ProjectLimits>,
+}
+
+impl UpdateApiKey {
+    /// What shall be different.
+    pub fn into_change(self) -> Result<KeyChange, ServiceError> {
+        let scopes = self.scopes.as_deref().map(read_scopes).transpose()?;
+        Ok(KeyChange { name: self.name, scopes, quota: self.limits.map(Quota::from) })
+    }
+}
+
+fn read_scopes(texts: &[String]) -> Result<BTreeSet<Scope>, ServiceError> {
+    let mut scopes = BTreeSet::new();
+    for (place, text) in texts.iter().enumerate() {
+        scopes.extend(scopes_of(text).map_err(|_| unknown_scope(place, text))?);
+    }
+    Ok(scopes)
 }
 
 fn unknown_scope(place: usize, text: &str) -> ServiceError {

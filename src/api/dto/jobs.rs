@@ -7,8 +7,6 @@ use serde::Serialize;
 use serde_json::Number;
 use serde_json::Value;
 use serde_json::json;
-use time::OffsetDateTime;
-use utoipa::IntoParams;
 use utoipa::PartialSchema;
 use utoipa::ToSchema;
 use utoipa::openapi::OneOfBuilder;
@@ -18,20 +16,15 @@ use utoipa::openapi::schema::Object;
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::schema::Type;
 
-use crate::api::dto::list::Order;
 use crate::api::dto::methods::Method;
 use crate::api::dto::methods::MethodChoice;
 use crate::api::dto::methods::choice_of;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::FileId;
-use crate::domain::job::JobState;
 use crate::domain::limits::LARGEST_NUMBER;
 use crate::domain::protection::Protection;
 use crate::domain::schemas;
-use crate::service::EventRow;
-use crate::service::JobFilter;
 use crate::service::JobView;
-use crate::service::MetadataFilter;
 use crate::service::NewJob;
 use crate::service::Result;
 use crate::service::ServiceError;
@@ -257,6 +250,8 @@ pub struct JobObject {
     /// As they were sent; the label holder's loop decides them.
     #[schema(value_type = Object)]
     pub hyperparameters: Value,
+    /// The key that made it.
+    pub key_id: String,
     /// Name that the job was made with.
     pub model: String,
     /// Name of the fine-tuned model or checkpoint that it started from.
@@ -276,6 +271,9 @@ pub struct JobObject {
     /// `validating_files`, `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`.
     #[schema(example = "running")]
     pub status: String,
+    /// Of a queued job: its place among the project's queued jobs, 1 for the next that runs.
+    #[schema(required)]
+    pub queue_position: Option<i64>,
     /// What it waits for, as a sentence for people; null when it is over.
     #[schema(required)]
     pub status_details: Option<&'static str>,
@@ -350,6 +348,7 @@ impl From<JobView> for JobObject {
             finished_at: row.finished_at.map(|at| at.unix_timestamp()),
             last_call_at: row.last_step_at.map(|at| at.unix_timestamp()),
             hyperparameters: row.hyperparameters,
+            key_id: row.key.to_string(),
             model: row.model_name,
             origin: row.origin.map(|origin| origin.name),
             organization_id: row.project.to_string(),
@@ -357,6 +356,7 @@ impl From<JobView> for JobObject {
             estimated_finish: None,
             integrations: None,
             status: row.status.to_string(),
+            queue_position: row.queue_position,
             status_details: row.status.waits_for(row.features.is_none()),
             trained_tokens: Some(row.trained_tokens),
             training_file: row.training_file.map(|id| id.to_string()),
@@ -368,121 +368,6 @@ impl From<JobView> for JobObject {
             protection: row.protection,
             split,
             features,
-        }
-    }
-}
-
-/// Which jobs are listed, and in which order.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct JobQuery {
-    /// Cursor: the page starts after this id.
-    pub after: Option<String>,
-    /// Page size, at most 100.
-    #[param(minimum = 1, maximum = 10000)]
-    pub limit: Option<u32>,
-    /// Jobs in this state.
-    #[param(value_type = Option<StateWord>, inline)]
-    pub status: Option<String>,
-    /// Jobs that were made with this name of a model.
-    pub model: Option<String>,
-    /// Jobs made at this time or later, seconds since 1970.
-    #[param(minimum = 0, maximum = 253_402_300_799_i64)]
-    pub created_from: Option<i64>,
-    /// Jobs made before this time, seconds since 1970.
-    #[param(minimum = 0, maximum = 253_402_300_799_i64)]
-    pub created_before: Option<i64>,
-    /// By creation time; newest first by default.
-    #[param(inline)]
-    pub order: Option<Order>,
-}
-
-impl JobQuery {
-    /// The filter, with what the query says of metadata; refuses a state or a time that there is not.
-    pub fn filter(self, metadata: MetadataFilter) -> Result<JobFilter> {
-        let status =
-            self.status.as_deref().map(|word| word.parse::<JobState>().map_err(|_| no_state(word))).transpose()?;
-        let (created_from, created_before) =
-            (time("created_from", self.created_from)?, time("created_before", self.created_before)?);
-        Ok(JobFilter { metadata, status, model: self.model, created_from, created_before })
-    }
-}
-
-/// A state that a job can be in, as the contract has it: the query's word is read by [`JobQuery::filter`], which names what is wrong.
-struct StateWord;
-
-impl PartialSchema for StateWord {
-    fn schema() -> RefOr<Schema> {
-        let words = JobState::ALL.map(JobState::as_str);
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
-    }
-}
-
-impl ToSchema for StateWord {}
-
-fn no_state(word: &str) -> ServiceError {
-    let states = JobState::ALL.map(JobState::as_str).join(", ");
-    ServiceError::new(ErrorCode::InvalidQuery, format!("status: there is no '{word}'; it is one of {states}."))
-        .at("status")
-}
-
-/// From 1970 to the end of the year 9999, as the contract has it.
-fn time(name: &'static str, seconds: Option<i64>) -> Result<Option<OffsetDateTime>> {
-    let wrong =
-        || ServiceError::new(ErrorCode::InvalidQuery, format!("{name}: is no time in seconds since 1970.")).at(name);
-    let read =
-        |seconds: i64| OffsetDateTime::from_unix_timestamp(seconds).ok().filter(|_| seconds >= 0).ok_or_else(wrong);
-    seconds.map(read).transpose()
-}
-
-/// Something that happened to a job.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct EventObject {
-    /// Id, `ftevent-...`.
-    pub id: String,
-    /// Always `fine_tuning.job.event`.
-    #[schema(example = "fine_tuning.job.event")]
-    pub object: &'static str,
-    /// When, seconds since 1970.
-    pub created_at: i64,
-    /// `info`, `warn` or `error`.
-    pub level: String,
-    /// A sentence for people.
-    pub message: String,
-    /// `message` or `metrics`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// For `metrics`: the scalars that the client chose to report. For a change of state `{"status": ...}`, for a checkpoint
-    /// `{"checkpoint": id}`, for a shard of features `{"file": id, "first_row": ..., "rows": ...}`, else empty.
-    #[schema(value_type = Object)]
-    pub data: Value,
-}
-
-/// A message of an event stream.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "describes a stream")]
-pub struct EventMessage {
-    /// Id of the event: what `Last-Event-ID` takes.
-    #[schema(nullable = false)]
-    id: Option<String>,
-    /// `job.status`, `job.metrics`, `checkpoint.created` or `job.message`. The end has none, which is read as `message`.
-    #[schema(nullable = false, pattern = r"^(job\.(status|metrics|message)|checkpoint\.created|message)$")]
-    event: Option<String>,
-    /// The event as the list has it, in JSON; `[DONE]` at the end of a job that is over.
-    #[schema(example = "[DONE]")]
-    data: String,
-}
-
-impl From<EventRow> for EventObject {
-    fn from(row: EventRow) -> Self {
-        Self {
-            id: row.id.to_string(),
-            object: "fine_tuning.job.event",
-            created_at: row.created_at.unix_timestamp(),
-            level: row.level.as_str().to_owned(),
-            message: row.message,
-            kind: row.kind.as_str().to_owned(),
-            data: row.data.filter(|data| !data.is_null()).unwrap_or_else(|| json!({})),
         }
     }
 }

@@ -49,6 +49,20 @@ pub struct Paging {
     pub limit: Option<u32>,
 }
 
+/// Where a page begins, how long it is, and in which order.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OrderedPaging {
+    /// Cursor: the page starts after this id.
+    pub after: Option<String>,
+    /// Page size, at most 100.
+    #[param(minimum = 1, maximum = 10000)]
+    pub limit: Option<u32>,
+    /// By creation time; newest first by default.
+    #[param(inline)]
+    pub order: Option<Order>,
+}
+
 /// Order of a list by creation time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -5,10 +5,12 @@
 pub mod account;
 pub mod batches;
 pub mod checkpoints;
+pub mod events;
 pub mod files;
 pub mod forms;
 pub mod inference;
 pub mod inputs;
+pub mod job_lists;
 pub mod jobs;
 pub mod ledger;
 pub mod list;

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::IntoParams;
 use utoipa::ToSchema;
 
 use crate::domain::job::JobState;
@@ -10,6 +11,25 @@ use crate::service::HostNow;
 use crate::service::LeaseHolder;
 use crate::service::OpenJobs;
 use crate::service::ProjectStanding;
+
+/// In which form the host is shown.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct HostQuery {
+    /// `true`: as server-sent events, whatever the Accept header says; `false`: once, as JSON.
+    pub stream: Option<bool>,
+}
+
+/// A message of the host's stream.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes a stream")]
+pub struct HostMessage {
+    /// Always `host`.
+    #[schema(example = "host")]
+    event: String,
+    /// The host as it is, in JSON.
+    data: String,
+}
 
 /// A project to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -20,7 +40,7 @@ pub struct CreateProject {
     pub name: String,
 }
 
-/// Limits of a project. What is left out has none of its own.
+/// Limits of a project or a key. What is left out has none of its own.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectLimits {

@@ -63,6 +63,17 @@ pub struct Rotation {
     pub overlap: Duration,
 }
 
+/// What shall be different of a key; `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct KeyChange {
+    /// What it is called in lists.
+    pub name: Option<String>,
+    /// What it may do.
+    pub scopes: Option<BTreeSet<Scope>>,
+    /// Its limits.
+    pub quota: Option<Quota>,
+}
+
 /// What a text is that is shown as a key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Judged {
@@ -186,11 +197,7 @@ impl Keys {
         let Rotation { project, maker, old, overlap } = rotation;
         let mut transaction = begin(&self.pool).await?;
         let now = clock(&mut transaction).await?;
-        let found = keys::get(&mut transaction, old).await?.filter(|row| row.project == project);
-        let row = found.ok_or_else(|| ServiceError::not_found("key", old))?;
-        if let Some(reason) = why_ended(&row, now) {
-            return Err(ServiceError::new(ErrorCode::InvalidKeyState, format!("{reason} Make a new one.")));
-        }
+        let row = living(&mut transaction, project, old, now).await?;
         let maker = keys::get(&mut transaction, maker).await?.ok_or_else(|| ServiceError::not_found("key", maker))?;
         let made = self.insert(&mut transaction, project, like(&row), Some(&maker)).await?;
         if overlap.is_zero() {
@@ -202,6 +209,29 @@ impl Keys {
         commit(transaction).await?;
         self.checked.forget(old);
         Ok(made)
+    }
+
+    /// Changes a key of the project, by the key `maker` and within its limits.
+    pub async fn change(&self, project: ProjectId, maker: KeyId, key: KeyId, change: KeyChange) -> Result<KeyRow> {
+        let mut transaction = begin(&self.pool).await?;
+        let now = clock(&mut transaction).await?;
+        let row = living(&mut transaction, project, key, now).await?;
+        let maker = keys::get(&mut transaction, maker).await?.ok_or_else(|| ServiceError::not_found("key", maker))?;
+        let KeyChange { name, scopes, quota } = change;
+        let is_given_scopes = scopes.is_some();
+        let old = like(&row);
+        let new = NewKey { name: name.unwrap_or(old.name), scopes: scopes.unwrap_or(old.scopes), ..old };
+        let quota =
+            quota.map_or(Ok(row.quota), |quota| check_quota(&quota).and_then(|()| inherited(&quota, &maker)))?;
+        check(&new)?;
+        if is_given_scopes {
+            check_scopes(&new, Some(&maker))?;
+        }
+        let scopes: Vec<_> = new.scopes.into_iter().collect();
+        let changed = keys::change(&mut transaction, key, &new.name, &scopes, &quota).await?;
+        commit(transaction).await?;
+        self.checked.forget(key);
+        Ok(changed)
     }
 
     /// All keys, newest first: for the operator.
@@ -295,6 +325,16 @@ impl Keys {
 /// A new key like an old one.
 fn like(row: &KeyRow) -> NewKey {
     NewKey { name: row.name.clone(), scopes: row.scopes.iter().copied().collect(), days: None, quota: row.quota }
+}
+
+/// A key of the project that is valid, which nobody else changes until the transaction ends.
+async fn living(conn: &mut Connection, project: ProjectId, key: KeyId, now: OffsetDateTime) -> Result<KeyRow> {
+    let found = keys::get_for_update(conn, key).await?.filter(|row| row.project == project);
+    let row = found.ok_or_else(|| ServiceError::not_found("key", key))?;
+    match why_ended(&row, now) {
+        None => Ok(row),
+        Some(reason) => Err(ServiceError::new(ErrorCode::InvalidKeyState, format!("{reason} Make a new one."))),
+    }
 }
 
 /// Why a key that was made here is valid no longer.

@@ -1,6 +1,6 @@
 //! Streams of a job's events. Owns who listens on this host and when they look again: notices from Postgres wake them, and a
 //! look with each ping makes good for a notice that was lost. A waiting listener holds no connection of the pool, and
-//! the listeners of a job share one read of what is new.
+//! the listeners of a job share one read of what is new. How far watched jobs have come is one read a second for all of them.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -26,6 +26,8 @@ use crate::service::context::Result;
 use crate::service::error::ServiceError;
 use crate::store::events;
 use crate::store::events::EventRow;
+use crate::store::job_lists;
+use crate::store::job_lists::JobPulse;
 use crate::store::jobs;
 use crate::store::listen::Listening;
 use crate::store::listen::Notice;
@@ -36,9 +38,20 @@ const READ_EVENTS: u32 = 100;
 const FEED_EVENTS: usize = 500;
 /// After a read that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Between two looks at how far watched jobs have come.
+const PULSE_EVERY: Duration = Duration::from_secs(1);
 /// Pauses between attempts to listen.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a listener wants of a job.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// The event that it has already; from the first one on where there is none.
+    pub after: Option<EventId>,
+    /// Whether it wants to know how far the job has come.
+    pub steps: bool,
+}
 
 /// Times and numbers of streams.
 #[derive(Debug, Clone, Copy)]
@@ -75,13 +88,13 @@ impl Events {
         Self { context, settings, permits, of_projects, feeds: Mutex::default(), closing, outbox }
     }
 
-    /// Follows a job's events from the first one on, or from the one behind `after`.
-    pub async fn follow(&self, project: ProjectId, job: JobId, after: Option<EventId>) -> Result<Follower> {
+    /// Follows a job's events.
+    pub async fn follow(&self, project: ProjectId, job: JobId, wanted: Wanted) -> Result<Follower> {
         let position = {
             let mut connection = self.context.connection().await?;
             let found = jobs::get(&mut connection, project, job).await?;
             found.ok_or_else(|| ServiceError::not_found("fine-tuning job", job))?;
-            match after {
+            match wanted.after {
                 None => 0,
                 Some(event) => events::position(&mut connection, project, job, event).await?.ok_or_else(unknown)?,
             }
@@ -91,6 +104,7 @@ impl Events {
         Ok(Follower {
             context: Arc::clone(&self.context),
             wakes: feed.wakes.subscribe(),
+            pulses: wanted.steps.then(|| feed.watch_pulses()),
             feed,
             position,
             ping: self.settings.ping,
@@ -114,6 +128,11 @@ impl Events {
     /// Whether the host shuts down.
     pub fn is_closing(&self) -> bool {
         self.closing.is_cancelled()
+    }
+
+    /// A place for a stream that is none of a job's, as long as it is held.
+    pub fn place(&self, project: ProjectId) -> Result<StreamPermit> {
+        self.permit(project)
     }
 
     /// The project's own share first: where that is taken, the host's other streams are not the reason.
@@ -153,6 +172,39 @@ impl Events {
         woken.iter().for_each(|feed| feed.wakes.send_modify(|wakes| *wakes += 1));
     }
 
+    /// Tells listeners who want to know it how far their jobs have come, until dropped.
+    pub async fn pulse(&self) {
+        let mut ticks = tokio::time::interval(PULSE_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.tell_pulses().await {
+                tracing::debug!(%error, "no look at watched jobs: {error}");
+            }
+        }
+    }
+
+    async fn tell_pulses(&self) -> Result<()> {
+        let watched: Vec<_> = {
+            let feeds = self.feeds.lock();
+            feeds.values().filter_map(Weak::upgrade).filter(|feed| feed.pulses.receiver_count() > 0).collect()
+        };
+        if watched.is_empty() {
+            return Ok(());
+        }
+        let jobs: Vec<_> = watched.iter().map(|feed| feed.job.0).collect();
+        let pulses = job_lists::pulses(&mut *self.context.connection().await?, &jobs).await?;
+        for feed in watched {
+            let pulse = pulses.iter().find(|pulse| pulse.job == feed.job).copied();
+            feed.pulses.send_if_modified(|told| {
+                let is_news = pulse.is_some() && *told != pulse;
+                *told = if is_news { pulse } else { *told };
+                is_news
+            });
+        }
+        Ok(())
+    }
+
     /// Hears notices and wakes listeners, until dropped. After each loss of the connection everybody looks again.
     pub async fn listen(&self) {
         let mut pause = FIRST_PAUSE;
@@ -188,6 +240,8 @@ struct Feed {
     job: JobId,
     /// Counts reasons to look again.
     wakes: watch::Sender<u64>,
+    /// How far the job has come, while somebody wants to know it.
+    pulses: watch::Sender<Option<JobPulse>>,
     tail: tokio::sync::Mutex<Tail>,
 }
 
@@ -209,7 +263,15 @@ struct Look {
 impl Feed {
     fn new(project: ProjectId, job: JobId, position: i64) -> Self {
         let tail = Tail { first: position, rows: VecDeque::new(), seen: None, at: Instant::now(), is_final: false };
-        Self { project, job, wakes: watch::Sender::new(0), tail: tokio::sync::Mutex::new(tail) }
+        let (wakes, pulses) = (watch::Sender::new(0), watch::Sender::new(None));
+        Self { project, job, wakes, pulses, tail: tokio::sync::Mutex::new(tail) }
+    }
+
+    /// Listens to how far the job has come, beginning with what others were told last.
+    fn watch_pulses(&self) -> watch::Receiver<Option<JobPulse>> {
+        let mut pulses = self.pulses.subscribe();
+        pulses.mark_changed();
+        pulses
     }
 
     /// The events behind `position`, as of wake `wake` at least, and read no earlier than `oldest`.
@@ -266,7 +328,7 @@ impl Feed {
 }
 
 /// An open stream's part of what the project and the host may have, given back when dropped.
-struct StreamPermit {
+pub struct StreamPermit {
     _of_project: OwnedSemaphorePermit,
     _of_host: OwnedSemaphorePermit,
 }
@@ -275,6 +337,8 @@ struct StreamPermit {
 pub enum StreamItem {
     /// Events, oldest first.
     Events(Vec<Arc<EventRow>>),
+    /// How far the job has come.
+    Step(JobPulse),
     /// Nothing for a while.
     Silence,
     /// The job is final, and all its events were told.
@@ -288,6 +352,7 @@ pub struct Follower {
     context: Arc<Context>,
     feed: Arc<Feed>,
     wakes: watch::Receiver<u64>,
+    pulses: Option<watch::Receiver<Option<JobPulse>>>,
     position: i64,
     ping: Duration,
     ping_at: Instant,
@@ -329,6 +394,7 @@ impl Follower {
             };
             tokio::select! {
                 _ = self.wakes.changed() => {}
+                pulse = changed(&mut self.pulses) => return StreamItem::Step(pulse),
                 () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
                 () = tokio::time::sleep_until(self.ping_at) => {
                     let now = Instant::now();
@@ -338,6 +404,19 @@ impl Follower {
                     return StreamItem::Silence;
                 }
             }
+        }
+    }
+}
+
+/// The next pulse; never, for a listener who does not want any.
+async fn changed(pulses: &mut Option<watch::Receiver<Option<JobPulse>>>) -> JobPulse {
+    let Some(pulses) = pulses else { return std::future::pending().await };
+    loop {
+        if pulses.changed().await.is_err() {
+            return std::future::pending().await; // the feed outlives its followers
+        }
+        if let Some(pulse) = *pulses.borrow_and_update() {
+            return pulse;
         }
     }
 }

@@ -34,11 +34,14 @@ use crate::store::Page as PageRequest;
 use crate::store::Paged;
 use crate::store::blobs::BlobKind;
 use crate::store::events;
+use crate::store::events::EventKind;
 use crate::store::events::EventRow;
 use crate::store::events::Level;
+use crate::store::job_lists;
+use crate::store::job_lists::JobFilter;
+use crate::store::job_lists::StateCount;
 use crate::store::jobs;
 use crate::store::jobs::Completion;
-use crate::store::jobs::JobFilter;
 use crate::store::jobs::JobRow;
 use crate::store::ledger;
 use crate::store::ledger::KindTotal;
@@ -87,7 +90,12 @@ impl Jobs {
 
     /// A page of the jobs that are wanted.
     pub async fn list(&self, project: ProjectId, page: PageRequest, wanted: &JobFilter) -> Result<Paged<JobRow>> {
-        known_cursor(jobs::list(&mut *self.context.connection().await?, project, &page, wanted).await?)
+        known_cursor(job_lists::list(&mut *self.context.connection().await?, project, &page, wanted).await?)
+    }
+
+    /// How many jobs the project has in each state.
+    pub async fn counts(&self, project: ProjectId) -> Result<Vec<StateCount>> {
+        Ok(job_lists::counts_by_state(&mut *self.context.connection().await?, project).await?)
     }
 
     /// Ends a job without a result.
@@ -214,7 +222,14 @@ impl Jobs {
     /// A page of a job's events, newest first.
     pub async fn events(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Paged<EventRow>> {
         self.get(project, id).await?;
-        known_cursor(events::list(&mut *self.context.connection().await?, project, id, &page).await?)
+        known_cursor(events::list(&mut *self.context.connection().await?, project, id, None, &page).await?)
+    }
+
+    /// A page of the scalars that a job's client reported.
+    pub async fn reports(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Paged<EventRow>> {
+        self.get(project, id).await?;
+        let kind = Some(EventKind::Metrics);
+        known_cursor(events::list(&mut *self.context.connection().await?, project, id, kind, &page).await?)
     }
 
     /// A page of what the host was sent.

@@ -87,6 +87,58 @@ async fn a_rotated_key_gives_way_to_one_that_may_the_same() {
 }
 
 #[tokio::test]
+async fn a_key_is_changed_where_it_is_said_and_stays_else() {
+    let world = World::new().await;
+    let admin = admin(&world).await;
+    let body = json!({"name": "night", "scopes": ["files:read"], "days": 2, "monthly_tokens": 1000});
+    let old = admin.post("/v1/api_keys", &body).await.ok_json();
+    let path = format!("/v1/api_keys/{}", old["id"].as_str().expect("an id"));
+    let client = world.client.with_key(old["key"].as_str());
+    client.get("/v1/models").await.refused(403, "missing_scope");
+    let named = admin.patch(&path, &json!({"name": "day"})).await.ok_json();
+    assert_eq!(
+        (&named["name"], &named["scopes"], &named["monthly_tokens"]),
+        (&json!("day"), &old["scopes"], &json!(1000))
+    );
+    admin.patch(&path, &json!({"scopes": ["models:read"]})).await.ok();
+    client.get("/v1/models").await.ok();
+    client.get("/v1/files").await.refused(403, "missing_scope");
+    let limited = admin.patch(&path, &json!({"limits": {"requests_per_minute": 7}})).await.ok_json();
+    assert_eq!((&limited["requests_per_minute"], &limited["monthly_tokens"]), (&json!(7), &json!(null)));
+    assert_eq!(client.get("/v1/models").await.ok().header("x-ratelimit-limit-requests"), "7");
+    let seen = admin.get(&path).await.ok_json();
+    assert_eq!((&seen["name"], &seen["scopes"]), (&json!("day"), &json!(["models:read"])));
+    assert_eq!(admin.patch(&path, &json!({})).await.ok_json(), seen, "nothing is said, nothing changes");
+}
+
+#[tokio::test]
+async fn a_change_gives_a_key_no_more_than_its_maker_has() {
+    let world = World::new().await;
+    let admin = admin(&world).await;
+    let made = admin.post("/v1/api_keys", &json!({"name": "k", "days": 1})).await.ok_json();
+    let path = format!("/v1/api_keys/{}", made["id"].as_str().expect("an id"));
+    for (body, param) in [
+        (json!({"name": ""}), "name"),
+        (json!({"scopes": []}), "scopes"),
+        (json!({"scopes": ["operator"]}), "scopes"),
+        (json!({"scopes": ["jobs:read", "x"]}), "scopes[1]"),
+        (json!({"limits": {"requests_per_minute": 0}}), "requests_per_minute"),
+        (json!({"days": 3}), "days"),
+    ] {
+        let reply = admin.patch(&path, &body).await;
+        assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &json!(param)), "{body}: {}", reply.text());
+    }
+    let poor = with(&world, &["--scopes", "admin", "--monthly-tokens", "10"]).await;
+    poor.patch(&path, &json!({"limits": {"monthly_tokens": 11}})).await.refused(400, "invalid_limit");
+    assert_eq!(poor.patch(&path, &json!({"name": "p"})).await.ok_json()["monthly_tokens"], json!(null));
+    assert_eq!(poor.patch(&path, &json!({"limits": {}})).await.ok_json()["monthly_tokens"], json!(10));
+    let other = World::new().await;
+    super::admin(&other).await.patch(&path, &json!({"name": "theirs"})).await.refused(404, "not_found");
+    admin.delete(&path).await.ok();
+    admin.patch(&path, &json!({"name": "late"})).await.refused(409, "invalid_key_state");
+}
+
+#[tokio::test]
 async fn what_a_key_cannot_be_is_named() {
     let world = World::new().await;
     let admin = admin(&world).await;

@@ -7,6 +7,8 @@ use super::admin;
 use super::with;
 use crate::client::Client;
 use crate::host::until;
+use crate::stream::Frame;
+use crate::stream::Stream;
 use crate::world::World;
 use crate::world::batch;
 
@@ -63,8 +65,29 @@ async fn a_customer_begins_with_a_project_limits_and_a_key() {
     let open = operator.put_json(&format!("{path}/limits"), &json!({})).await.ok_json();
     assert!(open["monthly_tokens"].is_null() && open["requests_per_minute"].is_null());
     assert_eq!(customer.get("/v1/usage").await.ok_json()["budgets"], json!([]));
+    let log = customer.get("/v1/audit_log?limit=100").await.ok_json()["data"].as_array().expect("a list").clone();
+    let told: Vec<_> = log.iter().rev().map(|entry| (entry["action"].as_str(), &entry["resource"])).collect();
+    let limit = (Some("limit_project"), &made["id"]);
+    let first = [(Some("create_project"), &made["id"]), limit, (Some("create_project_key"), &made["id"]), limit];
+    assert_eq!(told, first, "an operator's changes are in the log of the project that they change");
+    let operators = operator.get("/v1/me").await.ok_json()["key_id"].clone();
+    assert!(log.iter().all(|entry| entry["key_id"] == operators), "{operators} {log:?}");
     let listed = operator.get("/v1/projects?limit=100").await.ok_json()["data"].as_array().expect("a list").clone();
     assert!(listed.iter().any(|project| project["id"] == made["id"]), "{listed:?}");
+}
+
+#[tokio::test]
+async fn the_host_is_a_stream_until_its_key_is_revoked() {
+    let world = World::new().await;
+    let operator = operator(&world).await;
+    let mut stream = Stream::open(&operator, "/v1/host", None).await;
+    let first = stream.event().await.expect("it begins");
+    assert_eq!((first.event.as_str(), &first.json()["object"]), ("host", &json!("host")));
+    let up = |frame: &Frame| frame.json()["uptime_seconds"].as_f64().expect("a number");
+    while up(&stream.event().await.expect("it goes on")) <= up(&first) {}
+    let key = operator.get("/v1/me").await.ok_json()["key_id"].clone();
+    admin(&world).await.delete(&format!("/v1/api_keys/{}", key.as_str().expect("an id"))).await.ok();
+    while stream.event().await.is_some() {}
 }
 
 #[tokio::test]

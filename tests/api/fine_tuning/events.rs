@@ -63,3 +63,24 @@ async fn a_cursor_of_another_job_is_refused() {
     job.client.get(&job.path("/events?after=x")).await.refused(400, "invalid_query");
     job.client.get(&job.path("/events?limit=0")).await.refused(400, "invalid_query");
 }
+
+#[tokio::test]
+async fn what_a_client_reported_is_listed_by_itself() {
+    let world = World::new().await;
+    let job = world.job(json!({})).await;
+    for step in 1..=3 {
+        job.client.post(&job.path("/metrics"), &json!({"step": step, "metrics": {"loss": 0.5}})).await.ok();
+    }
+    let steps = |list: &serde_json::Value| -> Vec<Option<i64>> {
+        list["data"].as_array().expect("a list").iter().map(|report| report["data"]["step"].as_i64()).collect()
+    };
+    let newest = job.client.get(&job.path("/metrics?limit=2")).await.ok_json();
+    assert_eq!((steps(&newest), &newest["has_more"]), (vec![Some(3), Some(2)], &json!(true)));
+    assert_eq!(newest["data"][0]["type"], "metrics");
+    let after = newest["last_id"].as_str().expect("a cursor");
+    let rest = job.client.get(&job.path(&format!("/metrics?after={after}"))).await.ok_json();
+    assert_eq!((steps(&rest), &rest["has_more"]), (vec![Some(1)], &json!(false)));
+    let oldest = job.client.get(&job.path("/metrics?order=asc")).await.ok_json();
+    assert_eq!(steps(&oldest), [Some(1), Some(2), Some(3)]);
+    job.client.get(&job.path("/metrics?after=x")).await.refused(400, "invalid_query");
+}

@@ -58,6 +58,7 @@ async fn a_job_has_the_shape_that_stock_clients_read() {
         assert_eq!(job.get(field), Some(&expected), "{field}");
     }
     assert!(job["created_at"].is_i64() && job["organization_id"].is_string());
+    assert_eq!(job["key_id"], world.client.get("/v1/me").await.ok_json()["key_id"]);
     let split = &job["method"]["split"];
     assert_eq!(
         (&split["custody"], &split["adapter_sets"], &split["pooling"]),

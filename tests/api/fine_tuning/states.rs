@@ -127,6 +127,15 @@ async fn a_job_waits_for_a_place_and_gets_the_next_free_one() {
         states.push(job.status().await);
     }
     assert_eq!(states, ["running", "running", "running", "queued", "queued"]);
+    let newest = world.client.get("/v1/fine_tuning/jobs").await.ok_json()["data"].as_array().expect("a list").clone();
+    let places: Vec<_> = newest.iter().rev().map(|job| job["queue_position"].clone()).collect();
+    assert_eq!(places, [json!(null), json!(null), json!(null), json!(1), json!(2)]);
+    let counts = async || world.client.get("/v1/fine_tuning/jobs/counts").await.ok_json();
+    let some = |queued, running, succeeded, cancelled| {
+        json!({"object": "fine_tuning.job.counts", "queued": queued, "running": running, "paused": 0,
+               "succeeded": succeeded, "failed": 0, "cancelled": cancelled})
+    };
+    assert_eq!(counts().await, some(2, 3, 0, 0));
     let reply = jobs[3].forward(&batch()).await;
     reply.refused(429, "job_queued");
     assert!(!reply.header("retry-after").is_empty());
@@ -135,6 +144,8 @@ async fn a_job_waits_for_a_place_and_gets_the_next_free_one() {
         jobs[ends].verb(verb).await.ok();
     }
     assert_eq!((jobs[3].status().await, jobs[4].status().await), ("running".into(), "running".into()));
+    assert_eq!(counts().await, some(0, 3, 1, 1));
+    assert_eq!(world.client.get(&jobs[3].path("")).await.ok_json()["queue_position"], json!(null));
     jobs[3].forward(&batch()).await.ok();
 }
 

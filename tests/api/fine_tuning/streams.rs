@@ -50,6 +50,50 @@ async fn a_stream_tells_the_whole_story_in_order_and_ends() {
 }
 
 #[tokio::test]
+async fn who_asks_for_steps_is_told_how_far_the_job_has_come() {
+    let world = World::new().await;
+    let mut job = world.job(json!({"custody": "host"})).await;
+    let mut stream = Stream::open(&job.client, &job.path("/events?steps=true"), None).await;
+    let mut plain = Stream::open(&job.client, &job.path("/events"), None).await;
+    let first = step(&mut stream).await;
+    assert_eq!(
+        (&first["job_id"], &first["next_seq"], &first["optimizer_steps"]),
+        (&json!(job.id), &json!(1), &json!(0))
+    );
+    assert_eq!((&first["object"], &first["last_call_at"]), (&json!("fine_tuning.job.step"), &json!(null)));
+    job.step_ok().await;
+    job.optim_step(0.01).await.ok();
+    let now = job.client.get(&job.path("")).await.ok_json();
+    let mut told = step(&mut stream).await;
+    while told["optimizer_steps"] != 1 {
+        told = step(&mut stream).await; // it looked amid the step
+    }
+    for (field, known) in [
+        ("next_seq", &now["split"]["next_seq"]),
+        ("trained_tokens", &now["trained_tokens"]),
+        ("last_call_at", &now["last_call_at"]),
+    ] {
+        assert_eq!(&told[field], known, "{field}");
+    }
+    job.verb("cancel").await.ok();
+    let kept = listed(&job).await.len();
+    let rest = plain.rest().await;
+    assert_eq!((rest.len(), rest.iter().filter(|frame| frame.event == "job.step").count()), (kept + 1, 0));
+    assert_eq!(stream.rest().await.pop().map(|last| last.data), Some("[DONE]".to_owned()));
+}
+
+/// The next frame that tells how far the job has come. It has no id: a browser keeps that of the last event.
+async fn step(stream: &mut Stream) -> Value {
+    loop {
+        let frame = stream.event().await.expect("the stream goes on");
+        if frame.event == "job.step" {
+            assert_eq!(frame.id, "");
+            return frame.json();
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_query_asks_for_a_stream_as_well_and_the_list_stays_the_default() {
     let world = World::new().await;
     let job = world.job(json!({})).await;

@@ -33,6 +33,7 @@ LIST_API_KEYS = Operation(name="list_api_keys", method="GET", path="api_keys", q
 CREATE_API_KEY = Operation(name="create_api_key", method="POST", path="api_keys", body="json", creates=True)
 GET_API_KEY = Operation(name="get_api_key", method="GET", path="api_keys/{key_id}")
 REVOKE_API_KEY = Operation(name="revoke_api_key", method="DELETE", path="api_keys/{key_id}")
+UPDATE_API_KEY = Operation(name="update_api_key", method="PATCH", path="api_keys/{key_id}", body="json")
 ROTATE_API_KEY = Operation(
     name="rotate_api_key", method="POST", path="api_keys/{key_id}/rotate", body="json", creates=True
 )
@@ -56,6 +57,7 @@ LIST_JOBS = Operation(
     query=("after", "limit", "status", "model", "created_from", "created_before", "order", "metadata"),
 )
 CREATE_JOB = Operation(name="create_job", method="POST", path="fine_tuning/jobs", body="json", creates=True)
+COUNT_JOBS = Operation(name="count_jobs", method="GET", path="fine_tuning/jobs/counts")
 GET_JOB = Operation(name="get_job", method="GET", path="fine_tuning/jobs/{job_id}")
 DELETE_JOB = Operation(name="delete_job", method="DELETE", path="fine_tuning/jobs/{job_id}")
 GET_ADAPTERS = Operation(name="get_adapters", method="GET", path="fine_tuning/jobs/{job_id}/adapters")
@@ -104,7 +106,7 @@ LIST_EVENTS = Operation(
     name="list_events",
     method="GET",
     path="fine_tuning/jobs/{job_id}/events",
-    query=("after", "limit", "order", "stream"),
+    query=("after", "limit", "order", "stream", "steps"),
 )
 FORWARD = Operation(
     name="forward",
@@ -118,13 +120,16 @@ LIST_LEDGER = Operation(
     name="list_ledger", method="GET", path="fine_tuning/jobs/{job_id}/ledger", query=("after", "limit", "order")
 )
 GET_LEDGER_SUMMARY = Operation(name="get_ledger_summary", method="GET", path="fine_tuning/jobs/{job_id}/ledger/summary")
+LIST_METRICS = Operation(
+    name="list_metrics", method="GET", path="fine_tuning/jobs/{job_id}/metrics", query=("after", "limit", "order")
+)
 REPORT_METRICS = Operation(
     name="report_metrics", method="POST", path="fine_tuning/jobs/{job_id}/metrics", body="json", creates=True
 )
 OPTIM_STEP = Operation(name="optim_step", method="POST", path="fine_tuning/jobs/{job_id}/optim_step", body="json")
 PAUSE_JOB = Operation(name="pause_job", method="POST", path="fine_tuning/jobs/{job_id}/pause", creates=True)
 RESUME_JOB = Operation(name="resume_job", method="POST", path="fine_tuning/jobs/{job_id}/resume", creates=True)
-GET_HOST = Operation(name="get_host", method="GET", path="host")
+GET_HOST = Operation(name="get_host", method="GET", path="host", query=("stream",))
 GET_ME = Operation(name="get_me", method="GET", path="me")
 LIST_MODELS = Operation(name="list_models", method="GET", path="models")
 GET_MODEL = Operation(name="get_model", method="GET", path="models/{model}")

@@ -785,6 +785,26 @@ class HostObject(Answer):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class JobCounts(Answer):
+    """How many jobs of the project are in each state."""
+
+    object: str = ""
+    """Always `fine_tuning.job.counts`."""
+    queued: int = 0
+    """Waiting for a place."""
+    running: int = 0
+    """Taking step calls, or worked off by the host."""
+    paused: int = 0
+    """Saved, and without memory on the device."""
+    succeeded: int = 0
+    """Completed."""
+    failed: int = 0
+    """Could not go on."""
+    cancelled: int = 0
+    """Given up."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class JobObject(Answer):
     """A fine-tuning run."""
 
@@ -804,6 +824,8 @@ class JobObject(Answer):
     """When its newest call or shard was committed, seconds since 1970; null before the first."""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     """As they were sent; the label holder's loop decides them."""
+    key_id: str = ""
+    """The key that made it."""
     model: str = ""
     """Name that the job was made with."""
     origin: str | None = None
@@ -819,6 +841,8 @@ class JobObject(Answer):
     """Always null."""
     status: str = ""
     """`validating_files`, `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`."""
+    queue_position: int | None = None
+    """Of a queued job: its place among the project's queued jobs, 1 for the next that runs."""
     status_details: str | None = None
     """What it waits for, as a sentence for people; null when it is over."""
     trained_tokens: int | None = None
@@ -1098,6 +1122,11 @@ class JobView:
         return self._now.hyperparameters
 
     @property
+    def key_id(self) -> str:
+        """The key that made it."""
+        return self._now.key_id
+
+    @property
     def model(self) -> str:
         """Name that the job was made with."""
         return self._now.model
@@ -1132,6 +1161,11 @@ class JobView:
     def status(self) -> str:
         """`validating_files`, `queued`, `running`, `paused`, `succeeded`, `failed` or `cancelled`."""
         return self._now.status
+
+    @property
+    def queue_position(self) -> int | None:
+        """Of a queued job: its place among the project's queued jobs, 1 for the next that runs."""
+        return self._now.queue_position
 
     @property
     def status_details(self) -> str | None:

@@ -159,6 +159,12 @@ class LedgerSummary(Record, schemas.LedgerSummary):
     named_in_repr = ("calls", "bytes")
 
 
+class JobCounts(Record, schemas.JobCounts):
+    """How many jobs of a project are in each state."""
+
+    named_in_repr = ("queued", "running", "paused", "succeeded", "failed", "cancelled")
+
+
 class DeletedJob(Record, schemas.DeletedJob):
     """The receipt of a deletion: what went with the job."""
 

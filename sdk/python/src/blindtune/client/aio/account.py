@@ -56,6 +56,18 @@ class AsyncApiKeys(AsyncResource):
         """The key that this client shows, its project, and what it may do. Any key may ask."""
         return await self._client.call(op.GET_ME, reads(Me))
 
+    async def update(
+        self,
+        key_id: str,
+        *,
+        name: str | None = None,
+        scopes: Sequence[str] | None = None,
+        limits: KeyLimits | None = None,
+    ) -> ApiKey:
+        """Change its name, scopes or limits; what is left out stays. Of `limits` all count: `{}` takes its own away."""
+        body = given({"name": name, "scopes": None if scopes is None else [*scopes], "limits": limits})
+        return await self._client.call(op.UPDATE_API_KEY, reads(ApiKey), body, key_id=key_id)
+
     async def rotate(self, key_id: str, overlap_s: int | None = None) -> ApiKey:
         """Put a new key in its place. The old one works for `overlap_s` seconds more, a day by default."""
         body = given({"overlap_seconds": overlap_s})

@@ -14,7 +14,17 @@ from typing_extensions import Unpack
 from ..._generated import operations as op
 from ..._generated.operations import Operation
 from ..._generated.schemas import EstimateFields, JobFields
-from ..objects import Capabilities, Checkpoint, DeletedJob, Estimate, Event, Job, LedgerEntry, LedgerSummary
+from ..objects import (
+    Capabilities,
+    Checkpoint,
+    DeletedJob,
+    Estimate,
+    Event,
+    Job,
+    JobCounts,
+    LedgerEntry,
+    LedgerSummary,
+)
 from ..paging import JobFilter
 from ..peft_folders import unpack
 from ..requests import Body, expiry, given, nothing, reads
@@ -94,6 +104,10 @@ class AsyncJobs(AsyncResource):
         pick = {"limit": limit, "metadata": metadata, **wanted}
         return AsyncPages(client, op.LIST_JOBS, lambda body: AsyncLiveJob(client, Job.read(body)), **pick)
 
+    async def counts(self) -> JobCounts:
+        """How many jobs of the project are in each state."""
+        return await self._client.call(op.COUNT_JOBS, reads(JobCounts))
+
     def retrieve(self, job_id: str) -> Starting:
         """One job."""
         return self._one(op.GET_JOB, job_id=job_id)
@@ -136,6 +150,10 @@ class AsyncJobs(AsyncResource):
     async def ledger_summary(self, job_id: str) -> LedgerSummary:
         """The same added up by the kind of call."""
         return await self._client.call(op.GET_LEDGER_SUMMARY, reads(LedgerSummary), job_id=job_id)
+
+    def reports(self, job_id: str, limit: int | None = None, *, order: str | None = None) -> AsyncPages[Event]:
+        """What was told by `metrics`, newest first, or oldest first with `order="asc"`; the scalars are in `data`."""
+        return AsyncPages(self._client, op.LIST_METRICS, Event.read, job_id=job_id, limit=limit, order=order)
 
     async def metrics(self, job_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """Tell the host scalars of your choice.

@@ -16,7 +16,17 @@ from typing_extensions import Unpack
 from ..._generated import operations as op
 from ..._generated.operations import Operation
 from ..._generated.schemas import EstimateFields, JobFields
-from ..objects import Capabilities, Checkpoint, DeletedJob, Estimate, Event, Job, LedgerEntry, LedgerSummary
+from ..objects import (
+    Capabilities,
+    Checkpoint,
+    DeletedJob,
+    Estimate,
+    Event,
+    Job,
+    JobCounts,
+    LedgerEntry,
+    LedgerSummary,
+)
 from ..paging import JobFilter
 from ..peft_folders import unpack
 from ..requests import Body, expiry, given, nothing, reads
@@ -95,6 +105,10 @@ class Jobs(Resource):
         pick = {"limit": limit, "metadata": metadata, **wanted}
         return Pages(client, op.LIST_JOBS, lambda body: LiveJob(client, Job.read(body)), **pick)
 
+    def counts(self) -> JobCounts:
+        """How many jobs of the project are in each state."""
+        return self._client.call(op.COUNT_JOBS, reads(JobCounts))
+
     def retrieve(self, job_id: str) -> LiveJob:
         """One job."""
         return self._one(op.GET_JOB, job_id=job_id)
@@ -137,6 +151,10 @@ class Jobs(Resource):
     def ledger_summary(self, job_id: str) -> LedgerSummary:
         """The same added up by the kind of call."""
         return self._client.call(op.GET_LEDGER_SUMMARY, reads(LedgerSummary), job_id=job_id)
+
+    def reports(self, job_id: str, limit: int | None = None, *, order: str | None = None) -> Pages[Event]:
+        """What was told by `metrics`, newest first, or oldest first with `order="asc"`; the scalars are in `data`."""
+        return Pages(self._client, op.LIST_METRICS, Event.read, job_id=job_id, limit=limit, order=order)
 
     def metrics(self, job_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """Tell the host scalars of your choice.
