@@ -68,6 +68,8 @@ pub struct Config {
     pub log: Log,
     /// What Prometheus asks.
     pub metrics: Metrics,
+    /// Who is sent traces and logs.
+    pub otlp: Otlp,
     /// What work costs.
     pub prices: Prices,
     /// Limits.
@@ -200,6 +202,14 @@ pub struct Metrics {
     pub listen: String,
 }
 
+/// Section `[otlp]`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Otlp {
+    pub endpoint: String,
+    pub sample: f64,
+    pub logs: bool,
+}
+
 /// Every problem of a configuration, one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadConfig(pub Vec<String>);
@@ -316,6 +326,15 @@ impl Config {
         }
         if !self.metrics.listen.is_empty() && self.metrics.listen.parse::<SocketAddr>().is_err() {
             problems.push("metrics.listen: must be an address with a port (127.0.0.1:9464), or empty".into());
+        }
+        let Otlp { endpoint, sample, .. } = &self.otlp;
+        let is_url =
+            url::Url::parse(endpoint).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+        if !endpoint.is_empty() && !is_url {
+            problems.push("otlp.endpoint: must be a URL (http://127.0.0.1:4318), or empty".into());
+        }
+        if !(0.0..=1.0).contains(sample) {
+            problems.push("otlp.sample: must be from 0 to 1".into());
         }
     }
 

@@ -15,6 +15,8 @@ use crate::service::InferenceSettings;
 use crate::service::JobSettings;
 use crate::service::Retention;
 use crate::service::StreamSettings;
+use crate::telemetry::OtlpSettings;
+use crate::telemetry::TelemetrySettings;
 
 /// Share of `server.shutdown_secs` that requests in flight have.
 const DRAIN_SHARE: f32 = 0.6;
@@ -133,6 +135,17 @@ pub fn engine_config(config: &Config) -> EngineConfig {
 /// For how long a webhook's old secret signs beside a new one.
 pub fn overlap(config: &Config) -> Duration {
     Duration::from_secs(config.webhooks.secret_overlap_hours * 3600)
+}
+
+/// Of logs and traces. A command says what goes wrong alone, and tells no collector.
+pub fn telemetry_settings(config: &Config, serves: bool) -> TelemetrySettings<'_> {
+    let config::Otlp { endpoint, sample, logs } = &config.otlp;
+    let otlp = OtlpSettings { endpoint, sample: *sample, logs: *logs };
+    TelemetrySettings {
+        format: &config.log.format,
+        filter: if serves { &config.log.filter } else { "warn" },
+        otlp: (serves && !endpoint.is_empty()).then_some(otlp),
+    }
 }
 
 /// Of deliveries to webhooks.

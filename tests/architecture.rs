@@ -55,8 +55,8 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("sqlx", &["store/", "service/context.rs"]),
     ("object_store", &["store/"]),
     ("ring", &["store/"]),
-    // A host calls out for webhooks alone.
-    ("reqwest", &["service/webhooks/"]),
+    // A host calls out for webhooks, and to its operator's collector.
+    ("reqwest", &["service/webhooks/", "telemetry/otlp.rs"]),
     ("axum", &["api/", "app.rs"]),
     ("http", &["api/", "app.rs"]),
     ("hyper", &["api/"]),
@@ -64,6 +64,11 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("figment", &["config.rs", "cli/"]),
     ("clap", &["cli/"]),
     ("prometheus_client", &["instruments/"]),
+    ("opentelemetry", &["instruments/traces.rs", "telemetry/"]),
+    ("opentelemetry_sdk", &["instruments/traces.rs", "telemetry/"]),
+    ("opentelemetry_otlp", &["telemetry/"]),
+    ("opentelemetry_http", &["telemetry/"]),
+    ("tracing_opentelemetry", &["instruments/traces.rs", "telemetry/"]),
 ];
 
 struct Source {

@@ -44,6 +44,7 @@ use crate::api::pace::keep_pace;
 use crate::domain::error_code::ErrorCode;
 use crate::instruments;
 use crate::instruments::Answered;
+use crate::instruments::traces;
 
 /// A caller's own request id is taken up to this length; a longer one is replaced.
 const LONGEST_REQUEST_ID: usize = 128;
@@ -102,8 +103,9 @@ async fn without_odd_id(mut request: Request) -> Request {
 }
 
 fn span(request: &Request<Body>) -> tracing::Span {
-    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    tracing::info_span!("request", id, method = %request.method(), path = request.uri().path())
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let id = header(REQUEST_ID.as_str()).unwrap_or_default();
+    traces::request(id, request.method().as_str(), request.uri().path(), header)
 }
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
@@ -120,6 +122,7 @@ async fn stamp(request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     let route = route.as_ref().map_or("other", MatchedPath::as_str);
     instruments::answered(&Answered { method, route, status, took });
+    traces::answered(method, route, status);
     let took = took.as_millis();
     tracing::info!(status, duration_ms = took as u64, "answered {status} in {took} ms");
     let headers = response.headers_mut();

@@ -16,7 +16,8 @@ use figment::value::Value;
 
 use crate::app::Database;
 use crate::config::Config;
-use crate::telemetry;
+use crate::settings::telemetry_settings;
+use crate::telemetry::Telemetry;
 
 /// Fine-tuning as a service that never sees the labels.
 #[derive(Debug, Parser)]
@@ -75,10 +76,11 @@ pub fn main() -> anyhow::Result<()> {
     // What the host writes is for its own account alone: keys, and everybody's files.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let config = load(&cli)?;
-    let quiet = !matches!(cli.command, Command::Serve(_));
-    telemetry::start(&config.log.format, if quiet { "warn" } else { &config.log.filter })?;
+    let serves = matches!(cli.command, Command::Serve(_));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let telemetry = Telemetry::start(&telemetry_settings(&config, serves), runtime.handle().clone())?;
     let done = runtime.block_on(run(cli.command, config));
+    telemetry.stop();
     // A blocking call that does not end (a name look-up, say) must not hold the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     done

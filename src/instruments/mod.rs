@@ -1,4 +1,4 @@
-//! What the host counts and times of itself, for Prometheus. Owns every name, its labels and its buckets; any part of the host may
+//! What the host counts and times of itself, for Prometheus, and a request's trace. Owns every name, its labels and its buckets; any part of the host may
 //! count here. Must never have a label whose values grow with use (a job, a key, a project, a text), nor hold one of them.
 //!
 //! Until [`start`] is called nothing is counted and each call here is one read of an atomic: metrics are off by default.
@@ -8,6 +8,7 @@ mod device;
 mod host;
 mod requests;
 mod steps;
+pub mod traces;
 mod work;
 
 use std::sync::OnceLock;
@@ -38,6 +39,7 @@ pub use requests::panicked;
 pub use requests::refused;
 pub use steps::Phase;
 pub use steps::step;
+pub use steps::worked;
 pub use work::batch_requests;
 pub use work::feature_rows;
 pub use work::lease_lost;

@@ -7,6 +7,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use crate::instruments::Histograms;
 use crate::instruments::Maker;
 use crate::instruments::instruments;
+use crate::instruments::traces;
 
 /// Where a call's time goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,7 +23,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Queue => "queue",
             Self::Device => "device",
@@ -53,6 +54,17 @@ impl Steps {
 
 /// A phase of a call of this kind, as the ledger names it, has ended.
 pub fn step(kind: &'static str, phase: Phase, took: Duration) {
+    observe(kind, phase, took, Duration::ZERO);
+}
+
+/// The device has worked for a call of this kind, for which it waited before.
+pub fn worked(kind: &'static str, queue: Duration, device: Duration) {
+    observe(kind, Phase::Queue, queue, device);
+    observe(kind, Phase::Device, device, Duration::ZERO);
+}
+
+fn observe(kind: &'static str, phase: Phase, took: Duration, ago: Duration) {
+    traces::phase(kind, phase, took, ago);
     let Some(instruments) = instruments() else { return };
     let labels = OfStep { kind, phase: phase.as_str() };
     instruments.steps.phases.get_or_create(&labels).observe(took.as_secs_f64());

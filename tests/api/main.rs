@@ -21,6 +21,7 @@ mod planning;
 mod prometheus;
 mod state;
 mod steps;
+mod traces;
 mod uploads;
 mod webhooks;
 

@@ -6,7 +6,6 @@ use std::time::Instant;
 use crate::domain::ids::ForwardId;
 use crate::domain::tensor::WireTensor;
 use crate::instruments;
-use crate::instruments::Phase;
 use crate::service::accounting::metering::size;
 use crate::store::ledger::LedgerKind;
 
@@ -23,8 +22,7 @@ impl Timing {
     /// Of a call that the engine was asked for then, and that took so much of the device.
     pub fn of(kind: LedgerKind, begun: Instant, device: Duration) -> Self {
         let engine = begun.elapsed();
-        instruments::step(kind.as_str(), Phase::Queue, engine.saturating_sub(device));
-        instruments::step(kind.as_str(), Phase::Device, device);
+        instruments::worked(kind.as_str(), engine.saturating_sub(device), device);
         Self { engine, device }
     }
 }
