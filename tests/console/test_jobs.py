@@ -61,6 +61,24 @@ def test_a_queued_job_says_how_many_are_before_it(visitor: Visitor, client: Bare
     expect(page.locator("[data-counts]")).to_contain_text("0 queued")
 
 
+def test_jobs_that_are_chosen_stand_side_by_side(visitor: Visitor, client: BareClient) -> None:
+    jobs = {suffix: client.job(suffix=suffix, metadata={"try": suffix})["id"] for suffix in ("rival", "runner")}
+    for step, job in enumerate(jobs.values(), start=1):
+        client.call("POST", f"/v1/fine_tuning/jobs/{job}/metrics", {"step": step, "metrics": {"loss": 0.5}})
+    page = visitor.go("jobs")
+    for suffix in jobs:
+        page.get_by_role("checkbox", name=f"Compare {suffix}").check()
+    page.get_by_role("link", name="Compare 2 jobs").click()
+    table = page.get_by_role("region", name="Settings and figures")
+    expect(table.get_by_role("row", name="metadata.try runner rival")).to_be_visible()
+    expect(table.get_by_role("row", name="seed 7 7")).to_be_visible()
+    page.get_by_label("Only what differs").check()
+    expect(table.get_by_role("row", name="seed")).to_have_count(0)
+    chart = page.get_by_role("group", name="loss by step")
+    expect(chart).to_contain_text("rival")
+    expect(chart).to_contain_text("runner")
+
+
 def test_the_exported_ledger_is_what_the_host_has(visitor: Visitor, client: BareClient) -> None:
     job = client.job(suffix="export")["id"]
     client.step(job, 1)

@@ -37,7 +37,14 @@ def addresses(client: BareClient) -> list[tuple[str, ...]]:
     client.call("POST", "/v1/api_keys", {"name": MARKUP, "scopes": ["jobs:read"]})
     hook = client.call("POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/?q=%3Cimg%3E"})["id"]
     client.call("POST", f"/v1/webhooks/{hook}/test")
-    return [*((name,) for name in NAMED), ("jobs", job), ("webhooks", hook), ("nowhere",)]
+    other = client.job(suffix="other")["id"]
+    return [
+        *((name,) for name in NAMED),
+        ("jobs", job),
+        ("compare", f"{job},{other}"),
+        ("webhooks", hook),
+        ("nowhere",),
+    ]
 
 
 def settled(visitor: Visitor, address: tuple[str, ...]) -> Page:
@@ -81,7 +88,7 @@ def test_markup_in_names_is_text(visitor: Visitor, addresses: list[tuple[str, ..
             seen.add("/".join(address[:1]) + "/…" * len(address[1:]))
         assert page.locator("img").count() == 0
     assert visitor.page.evaluate("window.hit") is None
-    assert seen == {"jobs", "jobs/…", "files", "keys"}
+    assert seen == {"jobs", "jobs/…", "compare/…", "files", "keys"}
 
 
 def test_the_sign_in_page_is_readable(visitors: Callable[[], Visitor]) -> None:
