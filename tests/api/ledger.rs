@@ -34,6 +34,8 @@ async fn every_call_leaves_names_shapes_and_hashes_in_order() {
     let ledger = job.ledger().await;
     let kinds: Vec<&str> = ledger.iter().filter_map(|entry| entry["kind"].as_str()).collect();
     assert_eq!(kinds, ["forward", "backward", "evaluate", "put_adapter", "metrics", "checkpoint"]);
+    let times: Vec<Option<i64>> = ledger.iter().map(|entry| entry["created_at_ms"].as_i64()).collect();
+    assert!(times.is_sorted() && times.first() < times.last(), "{times:?}");
     let seqs: Vec<Option<u64>> = ledger.iter().map(|entry| entry["seq"].as_u64()).collect();
     assert_eq!(seqs, [Some(1), Some(2), None, None, None, None]);
     let ids = tensor(&ledger[0], "input_ids");
@@ -44,6 +46,7 @@ async fn every_call_leaves_names_shapes_and_hashes_in_order() {
     for entry in &ledger {
         assert_eq!(entry["object"], "fine_tuning.job.ledger_entry");
         assert!(entry["created_at"].is_i64() && entry["bytes"].is_u64());
+        assert_eq!(entry["created_at_ms"].as_i64().map(|ms| ms / 1000), entry["created_at"].as_i64());
         assert_eq!(entry["sha256"].as_str().map(str::len), Some(64));
     }
     let summary = job.client.get(&job.path("/ledger/summary")).await.ok_json();

@@ -1,6 +1,7 @@
 //! A job's ledger: its entries, and what they come to.
 
 use serde::Serialize;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::service::KindTotal;
@@ -16,6 +17,8 @@ pub struct LedgerEntry {
     pub object: &'static str,
     /// When it was received, seconds since 1970.
     pub created_at: i64,
+    /// The same in milliseconds.
+    pub created_at_ms: i64,
     /// The call: forward, evaluate, backward, optim_step, put_adapter, metrics or checkpoint.
     pub kind: String,
     /// Step number, for numbered calls.
@@ -35,6 +38,7 @@ impl From<LedgerRow> for LedgerEntry {
             id: row.n.to_string(),
             object: "fine_tuning.job.ledger_entry",
             created_at: row.created_at.unix_timestamp(),
+            created_at_ms: milliseconds(row.created_at),
             kind: row.kind.as_str().to_owned(),
             seq: row.seq,
             bytes: row.bytes,
@@ -42,6 +46,10 @@ impl From<LedgerRow> for LedgerEntry {
             tensors: row.tensors.0,
         }
     }
+}
+
+fn milliseconds(time: OffsetDateTime) -> i64 {
+    time.unix_timestamp() * 1000 + i64::from(time.millisecond())
 }
 
 /// Calls of one kind, added up.

@@ -877,6 +877,8 @@ class LedgerEntry(Answer):
     """Always `fine_tuning.job.ledger_entry`."""
     created_at: int = 0
     """When it was received, seconds since 1970."""
+    created_at_ms: int = 0
+    """The same in milliseconds."""
     kind: str = ""
     """The call: forward, evaluate, backward, optim_step, put_adapter, metrics or checkpoint."""
     seq: int | None = None
