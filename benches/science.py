@@ -184,10 +184,14 @@ def run(lines: Sequence[Row], data: Rows, out: Path, budget_s: float) -> Report:
 
 
 def kept(found: Report, before: Report, lines: Sequence[Row]) -> Report:
-    """What was found, and of the lines that were not measured now what the file had, in the table's order."""
+    """What was found, and of the lines that were not measured now what the file had, in the table's order.
+
+    A line that the table no longer has stays where it was measured, and is not missed where it was not.
+    """
     now = {(entry.name, entry.seed) for entry in (*found.points, *found.left_out)}
+    table = {(row.name, row.seed) for row in lines}
     old_points = [point for point in before.points if (point.name, point.seed) not in now]
-    old_left = [entry for entry in before.left_out if (entry.name, entry.seed) not in now]
+    old_left = [entry for entry in before.left_out if (entry.name, entry.seed) in table - now]
     order = [row.name for row in lines] + [point.name for point in old_points]
     points = sorted((*found.points, *old_points), key=lambda point: (order.index(point.name), point.seed))
     names = list(dict.fromkeys(point.name for point in points))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import science
 from blindtune import Dataset
-from blindtune.frontier import Report, Rows
+from blindtune.frontier import LeftOut, Report, Rows
 
 sys.path.insert(0, str(science.ROOT / "examples/demo"))
 from corpus import LABEL_NAMES, make_corpus
@@ -59,15 +59,20 @@ def test_a_run_is_one_line_of_the_results() -> None:
 
 
 def test_lines_that_were_not_measured_again_stay_in_the_file() -> None:
-    """A line measured again takes the place of what the file had of it, whether that was a point or left out."""
-    before = Report.read(science.RESULTS)
+    """A line measured again takes the place of what the file had of it; one that the table lost is not missed."""
+    measured = Report.read(science.RESULTS)
+    done = {(point.name, point.seed) for point in measured.points}
+    first, second = (LeftOut(name, 7, "over budget", "no time") for name in ("lora", "pslf"))
+    table = [*science.rows(), science.lora("", 7), science.Row("pslf", {}, 7)]
+    gone = LeftOut("of a table before", 0, "over budget", "no time")
+    before = Report(measured.about, measured.points, (first, second, gone))
+    assert not {(entry.name, entry.seed) for entry in before.left_out} & done
     again = tuple(replace(point, accuracy=0.5) for point in before.points if point.name == "lora")
-    left = before.left_out[0]
-    late = replace(before.points[0], name=left.name, seed=left.seed)
-    found = science.kept(Report(before.about, (*again, late)), before, science.rows())
-    assert {(p.name, p.seed) for p in found.points} == {(p.name, p.seed) for p in (*before.points, late)}
+    late = replace(before.points[0], name=first.name, seed=first.seed, accuracy=0.5)
+    found = science.kept(Report(before.about, (*again, late)), before, table)
+    assert {(p.name, p.seed) for p in found.points} == {*done, (late.name, late.seed)}
     assert all((point.accuracy == 0.5) == (point.name == "lora") for point in found.points)
-    assert found.left_out == before.left_out[1:]
+    assert found.left_out == (second,)
     assert [(p.name, p.seed) for p in found.points][:2] == [("lora", 0), ("lora", 1)]
 
 
