@@ -32,11 +32,14 @@ impl Telemetry {
     /// Starts both. `handle`: of the runtime in which a collector is asked.
     pub fn start(settings: &TelemetrySettings<'_>, handle: Handle) -> anyhow::Result<Self> {
         let otlp = settings.otlp.as_ref().map(|otlp| otlp::Otlp::start(otlp, handle)).transpose()?;
-        let mut layers: Layers = vec![written(settings.format).with_filter(filter(settings.filter)?).boxed()];
+        let mut layers: Layers = vec![written(settings.format)];
+        let mut filter = filter(settings.filter)?;
         if let Some(otlp) = &otlp {
-            otlp.add_layers(&mut layers, || filter(settings.filter))?;
+            layers.extend(otlp.layers());
+            filter = filter.add_directive(otlp::REQUESTS.parse()?);
         }
-        let started = tracing_subscriber::registry().with(layers).try_init();
+        // One filter for all: after a question whether something is logged (sqlx asks), a layer's own filter loses the next event.
+        let started = tracing_subscriber::registry().with(layers).with(filter).try_init();
         started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))?;
         Ok(Self(otlp))
     }

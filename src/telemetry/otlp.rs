@@ -19,17 +19,21 @@ use opentelemetry_otlp::SpanExporter;
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_otlp::WithHttpConfig;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLogger;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::Sampler;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Handle;
-use tracing_subscriber::EnvFilter;
+use tracing::Event;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::Context as LayerContext;
 
 use crate::instruments::traces;
 use crate::telemetry::Layers;
 
+/// The filter of spans of requests, which are sent whatever the log says.
+pub const REQUESTS: &str = "blindtune::instruments::traces=info";
 /// For one batch of spans or log records.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -76,23 +80,15 @@ impl Otlp {
         Ok(Self { spans, records })
     }
 
-    /// What listens to the host. `filter`: of the log. Neither listens to what sends for it, which would never come to an end.
-    pub fn add_layers(
-        &self,
-        layers: &mut Layers,
-        filter: impl FnOnce() -> anyhow::Result<EnvFilter>,
-    ) -> anyhow::Result<()> {
+    /// What listens to the host.
+    pub fn layers(&self) -> Layers {
         let spans = tracing_opentelemetry::layer().with_tracer(self.spans.tracer("blindtuned"));
-        let spans = spans.with_location(false).with_threads(false).with_tracked_inactivity(false);
-        layers.push(spans.with_filter(LevelFilter::INFO).boxed());
+        let mut layers: Layers =
+            vec![spans.with_location(false).with_threads(false).with_tracked_inactivity(false).boxed()];
         if let Some(records) = &self.records {
-            let quiet = ["opentelemetry=off", "hyper=off", "reqwest=off", "h2=off"];
-            let quiet = quiet
-                .into_iter()
-                .try_fold(filter()?, |filter, rule| rule.parse().map(|rule| filter.add_directive(rule)))?;
-            layers.push(OpenTelemetryTracingBridge::new(records).with_filter(quiet).boxed());
+            layers.push(Lines(OpenTelemetryTracingBridge::new(records)).boxed());
         }
-        Ok(())
+        layers
     }
 
     /// Sends what is left.
@@ -102,6 +98,17 @@ impl Otlp {
         }
         if let Some(records) = self.records {
             let _ = records.shutdown_with_timeout(PATIENCE); // the log cannot say that it cannot be sent
+        }
+    }
+}
+
+/// The log's lines, but for those about the sending itself: each would be a reason to send another.
+struct Lines(OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>);
+
+impl Layer<Registry> for Lines {
+    fn on_event(&self, event: &Event<'_>, context: LayerContext<'_, Registry>) {
+        if !event.metadata().target().starts_with("opentelemetry") {
+            self.0.on_event(event, context);
         }
     }
 }
