@@ -119,6 +119,7 @@ def test_a_switch_sets_the_colours_and_a_reload_keeps_them(fresh: Visitor) -> No
 
 def test_the_keyboard_reaches_the_content_and_the_focus_is_seen(fresh: Visitor) -> None:
     page = fresh.page
+    expect(page.get_by_label("Status")).to_be_visible()
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to the content")
     expect(skip).to_be_focused()
