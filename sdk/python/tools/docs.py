@@ -27,6 +27,8 @@ def main(folder: Path) -> None:
     """Write the pages into `folder`."""
     absent = [module for module, needed in NEEDS.items() if importlib.util.find_spec(needed) is None]
     names = [PACKAGE, *(name for name in _modules() if name not in absent)]
+    # Its first import on a machine asks the system for fonts, which pdoc forbids while it imports.
+    importlib.import_module("matplotlib.font_manager")
     pdoc.render.configure(docformat="markdown", show_source=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
