@@ -19,7 +19,7 @@ pub struct Health {
     #[schema(example = "ok")]
     pub status: &'static str,
     /// Version of the host.
-    #[schema(example = "0.2.0")]
+    #[schema(example = "0.3.0")]
     pub version: &'static str,
 }
 

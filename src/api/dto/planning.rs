@@ -248,7 +248,7 @@ pub struct CapabilitiesObject {
     #[schema(example = "fine_tuning.capabilities")]
     pub object: &'static str,
     /// Version of the host.
-    #[schema(example = "0.2.0")]
+    #[schema(example = "0.3.0")]
     pub version: &'static str,
     /// Where the engine computes.
     #[schema(example = "cpu")]

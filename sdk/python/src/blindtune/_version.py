@@ -3,4 +3,4 @@
 Owns: the only copy in the package. Must never: import anything; the build reads it.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
