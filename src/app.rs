@@ -78,6 +78,7 @@ use crate::store::blobs::Blobs;
 use crate::store::host_lock::HostLock;
 use crate::store::leases;
 use crate::store::pool;
+use crate::store::project_events;
 
 pub use crate::database::Database;
 
@@ -104,6 +105,7 @@ async fn own_state(config: &Config, pool: &Pool) -> anyhow::Result<(HostLock, Uu
             "the last host of this state folder left {jobs} jobs and {batches} batches; they are free"
         );
     }
+    project_events::adopt(&mut *pool.acquire().await?).await?;
     lock.record(owner).context("the state folder's lock cannot be written")?;
     Ok((lock, owner))
 }
@@ -164,6 +166,7 @@ impl Host {
             idempotency: Arc::new(Idempotency::new(Arc::clone(&context))),
             monitor: Arc::new(Monitor::new(Arc::clone(&context), Arc::clone(&sessions), Arc::clone(&events))),
             tenants: Arc::new(Tenants(Arc::clone(&context))),
+            backbones: Arc::new(backbones(&config, &database.pool)),
             events,
             webhooks: Arc::new(Webhooks::new(Arc::clone(&context), guard, settings::overlap(&config))),
             readiness: Arc::new(readiness(&database.pool)),
@@ -219,6 +222,11 @@ impl Host {
             .await
             .context("the shutdown took too long and was cut")?
     }
+}
+
+fn backbones(config: &Config, pool: &Pool) -> Backbones {
+    let folder = &config.state.models_dir;
+    Backbones { pool: pool.clone(), offered: (!folder.as_os_str().is_empty()).then(|| folder.clone()) }
 }
 
 /// What every use case works with.
@@ -333,7 +341,7 @@ impl AdminApp {
     pub async fn open_with_any_key(config: &Config) -> anyhow::Result<Self> {
         let database = Database::open(config).await?;
         let keys = keys(config, &database.pool)?;
-        let backbones = Backbones(database.pool.clone());
+        let backbones = backbones(config, &database.pool);
         Ok(Self { database, keys, backbones })
     }
 

@@ -107,6 +107,7 @@ pub struct State {
     pub blobs: String,
     pub blob_keys: Vec<String>,
     pub remove_orphans: bool,
+    pub models_dir: PathBuf,
 }
 
 /// Section `[database]`.
@@ -323,6 +324,10 @@ impl Config {
                 "server.docs: there is no index.html in {}; `make docs-site` builds one",
                 docs.display()
             ));
+        }
+        let models = &self.state.models_dir;
+        if !models.as_os_str().is_empty() && !models.is_dir() {
+            problems.push(format!("state.models_dir: there is no folder {}", models.display()));
         }
         if !self.metrics.listen.is_empty() && self.metrics.listen.parse::<SocketAddr>().is_err() {
             problems.push("metrics.listen: must be an address with a port (127.0.0.1:9464), or empty".into());

@@ -165,7 +165,7 @@ pub async fn rotate_api_key(
 
 /// Get usage
 ///
-/// What the project used, by key, model and day (UTC), as asked for. Work on the device is counted with the step that did it;
+/// What the project used, by key, model and day (UTC), or by job, as asked for. Work on the device is counted with the step that did it;
 /// requests are counted within a second or two. `budgets` says what is left of this month's.
 #[utoipa::path(get, path = "/usage", tag = "governance", security(("key" = [])), params(UsageQuery), responses(
     (status = 200, description = "The report", body = UsageReport),

@@ -1,4 +1,4 @@
-//! `/v1/fine_tuning/jobs/{job_id}/events`: what happened to a job, as a list or a stream.
+//! `/v1/fine_tuning/jobs/{job_id}/events` and `/v1/events`: what happened to a job, or to all of a project, as a list or a stream.
 
 use axum::Json;
 use axum::extract::State;
@@ -85,6 +85,34 @@ pub async fn list_events(
     }
     let page = page::<EventId>(query.after.as_deref(), query.limit, query.order, &app.limits)?;
     let found = app.jobs.events(caller.project, id, page).await?;
+    let data = found.rows.into_iter().map(EventObject::from).collect();
+    Ok(Json(List::new(data, found.has_more, |event: &EventObject| event.id.clone())).into_response())
+}
+
+/// List the events of all jobs
+///
+/// Of the project, newest first. With `Accept: text/event-stream`, or `stream=true`, as server-sent events instead: those that happen from now
+/// on, or from behind `Last-Event-ID` or `after`, as a job's own stream has them, each with its `job_id`; in the order in which they were
+/// committed, each once. With `steps=true` also `job.step` for each running job that got on, at most once a second. The stream has no end.
+#[utoipa::path(get, path = "/events", tag = "fine-tuning", security(("key" = [])), params(EventQuery, LastEvent), responses(
+    (status = 200, description = "A page of events, or a stream of them",
+        content((List<EventObject> = "application/json"), (EventMessage = "text/event-stream"))),
+    (status = 400, description = "A parameter is wrong", body = ErrorEnvelope),
+    (status = 429, description = "`too_many_project_streams`, or a rate is over its limit", body = ErrorEnvelope),
+    (status = 503, description = "`too_many_streams`, or a part of the host is away", body = ErrorEnvelope),
+))]
+pub async fn list_all_events(
+    State(app): State<App>,
+    caller: Caller<JobsRead>,
+    ApiQuery(query): ApiQuery<EventQuery>,
+    headers: axum::http::HeaderMap,
+) -> Result<Response, ApiError> {
+    if streams::is_wanted(&headers, query.stream) {
+        let asked = Asked { after: query.after.as_deref(), steps: query.steps.unwrap_or_default() };
+        return streams::follow_project(&app, caller.project, &headers, asked).await;
+    }
+    let page = page::<EventId>(query.after.as_deref(), query.limit, query.order, &app.limits)?;
+    let found = app.jobs.events_of_all(caller.project, page).await?;
     let data = found.rows.into_iter().map(EventObject::from).collect();
     Ok(Json(List::new(data, found.has_more, |event: &EventObject| event.id.clone())).into_response())
 }

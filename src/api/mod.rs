@@ -97,6 +97,7 @@ fn quick_routes() -> Routes {
         .add(Control, routes!(jobs::resume_job))
         .add(Control, routes!(jobs::complete_job))
         .add(Control, routes!(events::list_events))
+        .add(Control, routes!(events::list_all_events))
         .add(Control, routes!(checkpoints::list_checkpoints, checkpoints::create_checkpoint))
         .add(
             Control,
@@ -128,6 +129,7 @@ fn quick_routes() -> Routes {
         .add(Control, routes!(account::list_audit_log))
         .add(Control, routes!(planning::capabilities))
         .add(Control, routes!(operator::get_host))
+        .add(Control, routes!(operator::offer_model, operator::withdraw_model))
         .add(Control, routes!(operator::list_projects, operator::create_project))
         .add(Control, routes!(operator::get_project))
         .add(Control, routes!(operator::limit_project))

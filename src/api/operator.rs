@@ -1,4 +1,4 @@
-//! `/v1/host` and `/v1/projects`: what an operator sees and sets. Owns no rule; must never show what is in a project.
+//! `/v1/host`, `/v1/host/models` and `/v1/projects`: what an operator sees and sets. Owns no rule; must never show what is in a project.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,13 +10,16 @@ use crate::api::auth::Caller;
 use crate::api::auth::Operator;
 use crate::api::dto::account::CreateApiKey;
 use crate::api::dto::account::NewApiKey;
+use crate::api::dto::files::Deleted;
 use crate::api::dto::list::List;
 use crate::api::dto::list::Paging;
 use crate::api::dto::list::page;
+use crate::api::dto::models::ModelObject;
 use crate::api::dto::operator::CreateProject;
 use crate::api::dto::operator::HostMessage;
 use crate::api::dto::operator::HostObject;
 use crate::api::dto::operator::HostQuery;
+use crate::api::dto::operator::OfferModel;
 use crate::api::dto::operator::ProjectLimits;
 use crate::api::dto::operator::ProjectObject;
 use crate::api::error::ApiError;
@@ -52,6 +55,45 @@ pub async fn get_host(
         return streams::watch_host(&app, caller.project, &headers);
     }
     Ok(Json(HostObject::from(app.monitor.view().await?)).into_response())
+}
+
+/// Offer a backbone
+///
+/// Under this name, to all projects: the Hugging Face folder in the host's `state.models_dir`. A name that is offered already moves to that
+/// folder. Needs the scope `operator`.
+#[utoipa::path(put, path = "/host/models/{*model}", tag = "operator", security(("key" = [])),
+    params(("model" = String, Path, description = "Name that clients will use")), request_body = OfferModel, responses(
+    (status = 200, description = "The backbone", body = ModelObject),
+    (status = 400, description = "A field is wrong or unknown, or the folder is no backbone", body = ErrorEnvelope),
+    (status = 413, description = "The body is too large", body = ErrorEnvelope),
+    (status = 415, description = "The body is not JSON", body = ErrorEnvelope),
+    (status = 422, description = "The folder's weights cannot be taken", body = ErrorEnvelope),
+))]
+pub async fn offer_model(
+    State(app): State<App>,
+    _caller: Caller<Operator>,
+    ApiId(model): ApiId<String>,
+    ApiJson(body): ApiJson<OfferModel>,
+) -> Result<Json<ModelObject>, ApiError> {
+    Ok(Json(app.backbones.offer(&body.folder, &model).await?.into()))
+}
+
+/// Withdraw a backbone
+///
+/// It is offered no longer; its files stay. Refused while jobs that are not over, or fine-tuned models, need it. Needs the scope `operator`.
+#[utoipa::path(delete, path = "/host/models/{*model}", tag = "operator", security(("key" = [])),
+    params(("model" = String, Path, description = "Name of the backbone")), responses(
+    (status = 200, description = "Withdrawn", body = Deleted),
+    (status = 404, description = "No such backbone", body = ErrorEnvelope),
+    (status = 409, description = "It is needed", body = ErrorEnvelope),
+))]
+pub async fn withdraw_model(
+    State(app): State<App>,
+    _caller: Caller<Operator>,
+    ApiId(model): ApiId<String>,
+) -> Result<Json<Deleted>, ApiError> {
+    app.backbones.remove(&model).await?;
+    Ok(Json(Deleted { id: model, object: "model", deleted: true }))
 }
 
 /// List projects

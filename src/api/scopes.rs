@@ -26,6 +26,7 @@ const OPERATIONS: &[(&[Scope], &[&str])] = &[
             "get_ledger_summary",
             "get_usage",
             "get_webhook",
+            "list_all_events",
             "list_batches",
             "list_checkpoints",
             "list_deliveries",
@@ -84,7 +85,16 @@ const OPERATIONS: &[(&[Scope], &[&str])] = &[
     ),
     (
         &[Scope::Operator],
-        &["create_project", "create_project_key", "get_host", "get_project", "limit_project", "list_projects"],
+        &[
+            "create_project",
+            "create_project_key",
+            "get_host",
+            "get_project",
+            "limit_project",
+            "list_projects",
+            "offer_model",
+            "withdraw_model",
+        ],
     ),
     (&[Scope::StepsWrite, Scope::FilesRead], &["create_batch"]),
 ];

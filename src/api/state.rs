@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use crate::api::error::ApiError;
 use crate::domain::limits::Limits;
 use crate::service::AuditLog;
+use crate::service::Backbones;
 use crate::service::Batches;
 use crate::service::Capabilities;
 use crate::service::Estimates;
@@ -52,6 +53,8 @@ pub struct App {
     pub governor: Arc<Governor>,
     /// Projects, for an operator.
     pub tenants: Arc<Tenants>,
+    /// Backbones, for an operator.
+    pub backbones: Arc<Backbones>,
     /// How the host is, for an operator.
     pub monitor: Arc<Monitor>,
     /// Reports of use.

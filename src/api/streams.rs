@@ -34,6 +34,7 @@ use crate::service::EventRow;
 use crate::service::Follower;
 use crate::service::JobPulse;
 use crate::service::Keys;
+use crate::service::ProjectFollower;
 use crate::service::StreamItem;
 use crate::service::StreamPermit;
 use crate::service::Wanted;
@@ -51,11 +52,11 @@ pub fn is_wanted(headers: &HeaderMap, stream: Option<bool>) -> bool {
     stream.unwrap_or_else(|| first.is_some_and(|name| name.eq_ignore_ascii_case(EVENT_STREAM)))
 }
 
-/// What a listener of a job asks for.
+/// What a listener asks for.
 pub struct Asked<'a> {
     /// Behind which event it begins, unless `Last-Event-ID` says it.
     pub after: Option<&'a str>,
-    /// Whether it wants to know how far the job has come.
+    /// Whether it wants to know how far jobs have come.
     pub steps: bool,
 }
 
@@ -67,13 +68,28 @@ pub async fn follow(
     headers: &HeaderMap,
     asked: Asked<'_>,
 ) -> Result<Response, ApiError> {
+    let follower = app.events.follow(project, job, wanted(headers, &asked)?).await?;
+    Ok(answer(events(Listener { follower: Either::Job(follower), holder: Holder::new(app, headers) })))
+}
+
+/// Answers with the events of all jobs of a project, from behind `Last-Event-ID`, or `after`, or from now on.
+pub async fn follow_project(
+    app: &App,
+    project: ProjectId,
+    headers: &HeaderMap,
+    asked: Asked<'_>,
+) -> Result<Response, ApiError> {
+    let follower = app.events.follow_project(project, wanted(headers, &asked)?).await?;
+    Ok(answer(events(Listener { follower: Either::Project(follower), holder: Holder::new(app, headers) })))
+}
+
+fn wanted(headers: &HeaderMap, asked: &Asked<'_>) -> Result<Wanted, ApiError> {
     let place = match headers.get(LAST_EVENT_ID) {
         Some(value) => Some(("last-event-id", value.to_str().unwrap_or_default())),
         None => asked.after.map(|after| ("after", after)),
     };
     let after = place.map(|(name, text)| read_place(name, text)).transpose()?;
-    let follower = app.events.follow(project, job, Wanted { after, steps: asked.steps }).await?;
-    Ok(answer(events(Listener { follower, holder: Holder::new(app, headers) })))
+    Ok(Wanted { after, steps: asked.steps })
 }
 
 /// Answers with the host as it is, once a second, until the key is valid no longer or the host shuts down.
@@ -115,8 +131,23 @@ fn read_place(name: &str, text: &str) -> Result<EventId, ApiError> {
 }
 
 struct Listener {
-    follower: Follower,
+    follower: Either,
     holder: Holder,
+}
+
+/// Whose events are told.
+enum Either {
+    Job(Follower),
+    Project(ProjectFollower),
+}
+
+impl Either {
+    async fn next(&mut self) -> StreamItem {
+        match self {
+            Self::Job(follower) => follower.next().await,
+            Self::Project(follower) => follower.next().await,
+        }
+    }
 }
 
 /// Who opened a stream.
@@ -141,7 +172,7 @@ fn events(listener: Listener) -> impl Stream<Item = Event> + Send {
         let mut listener = listener?;
         match listener.follower.next().await {
             StreamItem::Events(rows) => Some((rows.iter().map(|row| event(row)).collect(), Some(listener))),
-            StreamItem::Step(pulse) => Some((vec![step(pulse)], Some(listener))),
+            StreamItem::Steps(pulses) => Some((pulses.into_iter().map(step).collect(), Some(listener))),
             StreamItem::Silence if listener.holder.is_known().await => {
                 Some((vec![Event::default().comment("ping")], Some(listener)))
             }

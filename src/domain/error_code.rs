@@ -203,6 +203,7 @@ error_codes! {
     TooManyStreams = "too_many_streams": Unavailable,
     // Said by `blindtuned models`, never over HTTP.
     FolderMissing = "folder_missing": Invalid,
+    FoldersNotOffered = "folders_not_offered": Forbidden,
     ModelInUse = "model_in_use": Conflict,
 }
 

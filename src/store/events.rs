@@ -99,16 +99,19 @@ macro_rules! event_rows {
     };
 }
 
+pub(super) use event_rows;
+
 /// Appends an event, and tells every host's listeners once it is committed.
 /// [`StoreError::Missing`](crate::store::error::StoreError::Missing) when there is no such job.
 pub async fn append(conn: &mut Connection, event: &NewEvent<'_>) -> Result<EventRow> {
     // The job's row is locked before `n` is drawn, so that no reader sees a later event before an earlier one.
     let row = event_rows!(
-        "with job as materialized (select id from jobs where id = $2 for no key update),
-         new as (insert into events (id, job_id, level, type, message, data)
-                 select $1, job.id, $3, $4, $5, $6 from job returning *)
+        "with job as materialized (select id, project_id from jobs where id = $2 for no key update),
+         new as (insert into events (id, job_id, project_id, level, type, message, data)
+                 select $1, job.id, job.project_id, $3, $4, $5, $6 from job returning *)
          select",
-        "from new, pg_notify('blindtune_events', new.job_id::text)",
+        "from new, pg_notify('blindtune_events', new.job_id::text) of_job,
+             pg_notify('blindtune_project_events', new.project_id::text) of_project",
         event.id.0,
         event.job.0,
         event.level.as_str(),

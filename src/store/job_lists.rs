@@ -119,6 +119,19 @@ pub async fn counts_by_state(conn: &mut Connection, project: ProjectId) -> Resul
     Ok(rows)
 }
 
+/// How far the project's running jobs have come.
+pub async fn running_pulses(conn: &mut Connection, project: ProjectId) -> Result<Vec<JobPulse>> {
+    let rows = sqlx::query_as!(
+        JobPulse,
+        r#"select id as "job: _", next_seq, optimizer_steps, trained_tokens, rows_done, last_step_at
+           from jobs where project_id = $1 and status = 'running' and finished_at is null"#,
+        project.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
 /// How far these jobs have come, whosever they are: for listeners who were let in.
 pub async fn pulses(conn: &mut Connection, jobs: &[Uuid]) -> Result<Vec<JobPulse>> {
     let rows = sqlx::query_as!(

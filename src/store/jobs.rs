@@ -128,6 +128,8 @@ pub struct JobRow {
     pub expected_bytes: i64,
     /// Of a queued job: its place in the order of [`next_queued`], from 1.
     pub queue_position: Option<i64>,
+    /// What it used: bytes in, bytes out, microseconds of the device; `None` before its first call.
+    pub used: Option<Vec<i64>>,
 }
 
 impl JobRow {
@@ -245,7 +247,9 @@ macro_rules! job_rows {
                       case when status = 'queued' then 1 + (
                           select count(*) from jobs before
                           where before.project_id = jobs.project_id and before.status = 'queued' and before.finished_at is null
-                            and before.id < jobs.id) end as queue_position "#
+                            and before.id < jobs.id) end as queue_position,
+                      (select array[sum(bytes_in), sum(bytes_out), sum(device_us)]::bigint[]
+                       from job_usage where job_id = jobs.id having count(*) > 0) as used "#
                 + $tail,
             $($arg),*
         )

@@ -6,11 +6,14 @@ use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
 use crate::domain::ids::JobId;
+use crate::domain::ids::ProjectId;
 use crate::store::error::Result;
 use crate::store::pool::Pool;
 
 /// Payload: the job's uuid. Written in SQL by `events::append`.
 const EVENTS: &str = "blindtune_events";
+/// Payload: the uuid of the job's project. Written in SQL by `events::append`.
+const PROJECT_EVENTS: &str = "blindtune_project_events";
 /// No payload. Written in SQL by `deliveries`.
 const DELIVERIES: &str = "blindtune_deliveries";
 
@@ -19,6 +22,8 @@ const DELIVERIES: &str = "blindtune_deliveries";
 pub enum Notice {
     /// Appended an event to the job.
     Event(JobId),
+    /// Appended an event to a job of the project.
+    ProjectEvent(ProjectId),
     /// Put messages for webhooks into the outbox.
     Deliveries,
 }
@@ -33,7 +38,7 @@ impl Listening {
         let own = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
         let mut listener = PgListener::connect_with(&own.connect_with(options).await?).await?;
         listener.eager_reconnect(false);
-        listener.listen_all([EVENTS, DELIVERIES]).await?;
+        listener.listen_all([EVENTS, PROJECT_EVENTS, DELIVERIES]).await?;
         Ok(Self(listener))
     }
 
@@ -41,12 +46,11 @@ impl Listening {
     pub async fn next(&mut self) -> Option<Notice> {
         loop {
             let notice = self.0.try_recv().await.ok().flatten()?;
-            match notice.channel() {
-                DELIVERIES => return Some(Notice::Deliveries),
-                _ => match notice.payload().parse::<Uuid>() {
-                    Ok(job) => return Some(Notice::Event(JobId(job))),
-                    Err(_) => continue,
-                },
+            match (notice.channel(), notice.payload().parse::<Uuid>()) {
+                (DELIVERIES, _) => return Some(Notice::Deliveries),
+                (PROJECT_EVENTS, Ok(project)) => return Some(Notice::ProjectEvent(ProjectId(project))),
+                (_, Ok(job)) => return Some(Notice::Event(JobId(job))),
+                (_, Err(_)) => continue,
             }
         }
     }

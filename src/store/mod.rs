@@ -33,6 +33,7 @@ pub mod overview;
 pub mod page;
 pub mod pool;
 mod private_files;
+pub mod project_events;
 pub mod project_tables;
 pub mod projects;
 mod sealed_reads;

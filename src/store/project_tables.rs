@@ -24,7 +24,7 @@ const OWN: &str = "t.project_id = $1";
 const OF_JOB: &str = "t.job_id in (select id from jobs where project_id = $1)";
 
 /// Children first, so that they can be deleted in this order.
-pub const TABLES: [ProjectTable; 19] = [
+pub const TABLES: [ProjectTable; 20] = [
     table("webhook_deliveries", "t.webhook_id in (select id from webhooks where project_id = $1)"),
     secretive("webhooks", &["secret", "previous_secret"]),
     table("batch_pieces", "t.batch_id in (select id from batches where project_id = $1)"),
@@ -40,6 +40,7 @@ pub const TABLES: [ProjectTable; 19] = [
     table("uploads", OWN),
     table("files", OWN),
     table("usage", OWN),
+    table("job_usage", OWN),
     table("audit", OWN),
     secretive("idempotency", &["token", "answer"]),
     secretive("api_keys", &["token_sha256"]),

@@ -272,8 +272,8 @@ pub struct UsageQuery {
     /// Last day (UTC); today when absent.
     #[param(format = Date, value_type = Option<String>, pattern = r"^\d{4}-\d{2}-\d{2}$")]
     pub end_date: Option<String>,
-    /// `key`, `model` and `day`, comma-separated; one row for all when absent.
-    #[param(example = "model,day", pattern = "^(key|model|day)(,(key|model|day))*$")]
+    /// `key`, `model` and `day`, comma-separated; or `job`, alone or with `day`; one row for all when absent.
+    #[param(example = "model,day", pattern = "^(key|model|day)(,(key|model|day))*$|^job(,day)?$|^day,job$")]
     pub group_by: Option<String>,
 }
 
@@ -292,14 +292,21 @@ impl UsageQuery {
                 "key" => by.key = true,
                 "model" => by.model = true,
                 "day" => by.day = true,
+                "job" => by.job = true,
                 other => {
-                    let message = format!("group_by: 'key', 'model' and 'day' are known, not '{other}'.");
-                    return Err(ServiceError::new(ErrorCode::InvalidQuery, message).at("group_by").into());
+                    return Err(no_grouping(&format!("'key', 'model', 'day' and 'job' are known, not '{other}'.")));
                 }
             }
         }
+        if by.job && (by.key || by.model) {
+            return Err(no_grouping("'job' goes with 'day' alone: a job names its key and its model."));
+        }
         Ok(by)
     }
+}
+
+fn no_grouping(why: &str) -> ApiError {
+    ServiceError::new(ErrorCode::InvalidQuery, format!("group_by: {why}")).at("group_by").into()
 }
 
 fn day(name: &str, text: Option<&str>) -> Result<Option<Date>, ApiError> {
@@ -318,13 +325,16 @@ pub struct UsageObject {
     /// The key; null where rows are not grouped by key.
     #[schema(required)]
     pub key_id: Option<String>,
+    /// The job; null where rows are not grouped by job. A job that was deleted since keeps its rows.
+    #[schema(required)]
+    pub job_id: Option<String>,
     /// The model; null where rows are not grouped by model, empty for requests that need none.
     #[schema(required)]
     pub model: Option<String>,
     /// The day (UTC); null where rows are not grouped by day.
     #[schema(required)]
     pub day: Option<String>,
-    /// Requests answered to a valid key, refused ones included.
+    /// Requests answered to a valid key, refused ones included; 0 in a job's rows, whose requests are not counted apart.
     pub requests: i64,
     /// Step calls that were applied.
     pub steps: i64,
@@ -349,6 +359,7 @@ impl From<Priced> for UsageObject {
         Self {
             object: "usage.row",
             key_id: row.key.map(|key| key.to_string()),
+            job_id: row.job.map(|job| job.to_string()),
             model: row.model,
             day: row.day.map(|day| day.to_string()),
             requests: amounts.requests,
@@ -412,8 +423,10 @@ pub struct UsageReport {
     /// Last day (UTC).
     #[schema(example = "2026-11-30")]
     pub end_date: String,
-    /// Grouped as requested.
+    /// Grouped as requested. By job: what was used for no job is in the total alone.
     pub data: Vec<UsageObject>,
+    /// Whether there are more rows than the 10,000 that a report of jobs has at most; ask for fewer days.
+    pub has_more: bool,
     /// The total.
     pub total: UsageObject,
     /// Of the costs, ISO 4217; null where the host has no prices.
@@ -430,6 +443,7 @@ impl From<Report> for UsageReport {
             start_date: report.from.to_string(),
             end_date: report.to.to_string(),
             data: report.rows.into_iter().map(UsageObject::from).collect(),
+            has_more: report.has_more,
             total: report.total.into(),
             currency: report.currency,
             budgets: report.budgets.into_iter().map(BudgetObject::from).collect(),

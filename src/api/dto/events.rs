@@ -16,6 +16,8 @@ pub struct EventObject {
     /// Always `fine_tuning.job.event`.
     #[schema(example = "fine_tuning.job.event")]
     pub object: &'static str,
+    /// The job that it happened to.
+    pub job_id: String,
     /// When, seconds since 1970.
     pub created_at: i64,
     /// `info`, `warn` or `error`.
@@ -53,6 +55,7 @@ impl From<EventRow> for EventObject {
         Self {
             id: row.id.to_string(),
             object: "fine_tuning.job.event",
+            job_id: row.job.to_string(),
             created_at: row.created_at.unix_timestamp(),
             level: row.level.as_str().to_owned(),
             message: row.message,

@@ -280,6 +280,12 @@ pub struct JobObject {
     /// Tokens read in training forwards.
     #[schema(required)]
     pub trained_tokens: Option<i64>,
+    /// Bytes of bodies that its calls brought in; since 0.4.0, as what follows.
+    pub bytes_in: i64,
+    /// Bytes of tensors that went out.
+    pub bytes_out: i64,
+    /// Time of the device, waiting for it not included, in seconds.
+    pub device_seconds: f64,
     /// The inputs; null when steps carry their own.
     #[schema(required)]
     pub training_file: Option<String>,
@@ -338,6 +344,8 @@ fn features_state(row: &JobView) -> Option<FeaturesState> {
 impl From<JobView> for JobObject {
     fn from(row: JobView) -> Self {
         let (method, split, features) = (method_of(&row), split_state(&row), features_state(&row));
+        let [bytes_in, bytes_out, device_us] =
+            row.used.as_deref().and_then(|used| used.try_into().ok()).unwrap_or_default();
         let error = row.error.map(|error| JobError { code: error.code, message: error.message, param: error.param });
         Self {
             id: row.id.to_string(),
@@ -359,6 +367,9 @@ impl From<JobView> for JobObject {
             queue_position: row.queue_position,
             status_details: row.status.waits_for(row.features.is_none()),
             trained_tokens: Some(row.trained_tokens),
+            bytes_in,
+            bytes_out,
+            device_seconds: device_us as f64 / 1e6,
             training_file: row.training_file.map(|id| id.to_string()),
             validation_file: None,
             seed: row.seed,

@@ -40,6 +40,15 @@ pub struct CreateProject {
     pub name: String,
 }
 
+/// A backbone to be offered.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OfferModel {
+    /// Folder within the host's `state.models_dir`, with config.json, *.safetensors and tokenizer.json.
+    #[schema(example = "all-MiniLM-L6-v2", min_length = 1, max_length = 1000)]
+    pub folder: String,
+}
+
 /// Limits of a project or a key. What is left out has none of its own.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -179,7 +179,7 @@ impl Governor {
         for ((project, key), requests) in counted {
             let amounts = Amounts { requests, ..Amounts::default() };
             let written = async {
-                let consumer = Consumer { project, key, model: "" };
+                let consumer = Consumer { project, key, model: "", job: None };
                 usage::add(&mut *self.context.connection().await?, &consumer, &amounts).await?;
                 Ok(())
             };

@@ -67,6 +67,6 @@ impl<'a> MeteredCall<'a> {
 /// Writes a call of a job into the ledger, and counts what it used for the key that sent it.
 pub async fn write(connection: &mut Connection, job: &JobRow, call: &MeteredCall<'_>, amounts: &Amounts) -> Result<()> {
     ledger::append(connection, &call.entry(job.id)).await?;
-    let consumer = Consumer { project: job.project, key: call.sent.key, model: &job.model_name };
+    let consumer = Consumer { project: job.project, key: call.sent.key, model: &job.model_name, job: Some(job.id) };
     Ok(usage::add(connection, &consumer, amounts).await?)
 }

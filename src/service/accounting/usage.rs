@@ -22,6 +22,9 @@ use crate::store::usage::UsageRow;
 /// The longest time that a report covers.
 const LONGEST_REPORT: Duration = Duration::days(366);
 
+/// The most rows of a report by job.
+const MOST_ROWS: i64 = 10_000;
+
 /// What is asked of the record of use.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
@@ -53,6 +56,8 @@ pub struct Report {
     pub to: Date,
     /// Grouped as requested.
     pub rows: Vec<Priced>,
+    /// Whether there are more rows than a report has.
+    pub has_more: bool,
     /// The total.
     pub total: Priced,
     /// Of the costs, where there are prices.
@@ -75,13 +80,19 @@ impl Usage {
             return Err(ServiceError::new(ErrorCode::InvalidDates, message).at("start_date"));
         }
         let mut connection = self.0.connection().await?;
-        let rows = usage::report(&mut connection, project, from, to, by).await?;
+        let mut rows = if by.job {
+            usage::report_by_job(&mut connection, project, (from, to), by.day, MOST_ROWS + 1).await?
+        } else {
+            usage::report(&mut connection, project, from, to, by).await?
+        };
+        let has_more = by.job && rows.len() > MOST_ROWS as usize;
+        rows.truncate(if has_more { MOST_ROWS as usize } else { rows.len() });
         let total = usage::report(&mut connection, project, from, to, Grouping::default()).await?.into_iter().next();
-        let nothing = UsageRow { key: None, model: None, day: None, amounts: usage::Amounts::default() };
+        let nothing = UsageRow { key: None, job: None, model: None, day: None, amounts: usage::Amounts::default() };
         let budgets = budgets::all(&mut connection, project, key).await?;
         let rows = rows.into_iter().map(|row| self.priced(row)).collect();
         let (total, currency) = (self.priced(total.unwrap_or(nothing)), self.0.prices.currency().map(str::to_owned));
-        Ok(Report { from, to, rows, total, currency, budgets })
+        Ok(Report { from, to, rows, has_more, total, currency, budgets })
     }
 
     fn priced(&self, row: UsageRow) -> Priced {

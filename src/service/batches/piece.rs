@@ -257,7 +257,12 @@ async fn record(work: &Work<'_>, transaction: &mut Tx, blob: &BlobRef, answers: 
         return Ok(false);
     }
     for (model, amounts) in &answers.used {
-        usage::add(transaction, &Consumer { project: work.batch.project, key: work.batch.key, model }, amounts).await?;
+        usage::add(
+            transaction,
+            &Consumer { project: work.batch.project, key: work.batch.key, model, job: None },
+            amounts,
+        )
+        .await?;
     }
     Ok(true)
 }

@@ -106,7 +106,12 @@ async fn record(
         device_us: finished.device.as_micros() as i64,
         ..Amounts::default()
     };
-    usage::add(transaction, &Consumer { project: job.project, key: job.key, model: &job.model_name }, &used).await?;
+    usage::add(
+        transaction,
+        &Consumer { project: job.project, key: job.key, model: &job.model_name, job: Some(job.id) },
+        &used,
+    )
+    .await?;
     let data = json!({"file": file.id.to_string(), "first_row": job.rows_done, "rows": file.rows});
     let message = match file.rows {
         0 => "Transform of the features written".to_owned(),

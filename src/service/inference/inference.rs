@@ -224,7 +224,7 @@ impl Inference {
     /// Counts what an answer cost, for the key that asked.
     pub async fn meter(&self, project: ProjectId, key: KeyId, answer: &InferenceAnswer, bytes_in: usize) -> Result<()> {
         let mut connection = self.context.connection().await?;
-        let consumer = Consumer { project, key, model: &answer.model };
+        let consumer = Consumer { project, key, model: &answer.model, job: None };
         Ok(usage::add(&mut connection, &consumer, &answer.amounts(bytes_in)).await?)
     }
 

@@ -10,20 +10,25 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::error_code::ErrorCode;
-use crate::domain::ids::EventId;
 use crate::domain::ids::JobId;
 use crate::domain::ids::ProjectId;
 use crate::service::access::concurrency::Permits;
 use crate::service::context::Context;
 use crate::service::context::Result;
 use crate::service::error::ServiceError;
+use crate::service::jobs::project_streams::ProjectFollower;
+use crate::service::jobs::project_streams::ProjectWakes;
+use crate::service::jobs::project_streams::Service;
+use crate::service::jobs::streaming::StreamItem;
+use crate::service::jobs::streaming::StreamPermit;
+use crate::service::jobs::streaming::StreamSettings;
+use crate::service::jobs::streaming::Wanted;
 use crate::store::events;
 use crate::store::events::EventRow;
 use crate::store::job_lists;
@@ -31,6 +36,7 @@ use crate::store::job_lists::JobPulse;
 use crate::store::jobs;
 use crate::store::listen::Listening;
 use crate::store::listen::Notice;
+use crate::store::project_events;
 
 /// Events of one read.
 const READ_EVENTS: u32 = 100;
@@ -44,26 +50,6 @@ const PULSE_EVERY: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a listener wants of a job.
-#[derive(Debug, Clone, Copy)]
-pub struct Wanted {
-    /// The event that it has already; from the first one on where there is none.
-    pub after: Option<EventId>,
-    /// Whether it wants to know how far the job has come.
-    pub steps: bool,
-}
-
-/// Times and numbers of streams.
-#[derive(Debug, Clone, Copy)]
-pub struct StreamSettings {
-    /// A sign of life, and a look at the database, after each such time.
-    pub ping: Duration,
-    /// Streams at once.
-    pub most: usize,
-    /// And of them those of one project.
-    pub most_of_project: usize,
-}
-
 /// Use cases on streams of events.
 pub struct Events {
     context: Arc<Context>,
@@ -71,6 +57,7 @@ pub struct Events {
     permits: Arc<Semaphore>,
     of_projects: Permits,
     feeds: Mutex<HashMap<JobId, Weak<Feed>>>,
+    projects: ProjectWakes,
     closing: CancellationToken,
     outbox: Arc<Notify>,
 }
@@ -85,7 +72,8 @@ impl Events {
     ) -> Self {
         let permits = Arc::new(Semaphore::new(settings.most));
         let of_projects = Permits::new(settings.most_of_project);
-        Self { context, settings, permits, of_projects, feeds: Mutex::default(), closing, outbox }
+        let (feeds, projects) = (Mutex::default(), ProjectWakes::default());
+        Self { context, settings, permits, of_projects, feeds, projects, closing, outbox }
     }
 
     /// Follows a job's events.
@@ -113,6 +101,24 @@ impl Events {
             closing: self.closing.clone(),
             _permit: permit,
         })
+    }
+
+    /// Follows the events of all of a project's jobs: those behind `wanted.after`, or those from now on.
+    pub async fn follow_project(&self, project: ProjectId, wanted: Wanted) -> Result<ProjectFollower> {
+        let place = {
+            let mut connection = self.context.connection().await?;
+            match wanted.after {
+                None => project_events::newest(&mut connection, project).await?,
+                Some(event) => project_events::place_of(&mut connection, project, event).await?.ok_or_else(unknown)?,
+            }
+        };
+        let service = Service {
+            context: Arc::clone(&self.context),
+            ping: self.settings.ping,
+            closing: self.closing.clone(),
+            permit: self.permit(project)?,
+        };
+        Ok(ProjectFollower::new(service, &self.projects, project, place, wanted.steps))
     }
 
     /// Streams that are open.
@@ -164,6 +170,9 @@ impl Events {
 
     /// Wakes the listeners of this job, or of all jobs.
     fn wake(&self, job: Option<JobId>) {
+        if job.is_none() {
+            self.projects.wake(None);
+        }
         let feeds = self.feeds.lock();
         let woken: Vec<Arc<Feed>> = match job {
             Some(job) => feeds.get(&job).and_then(Weak::upgrade).into_iter().collect(),
@@ -217,6 +226,7 @@ impl Events {
                     while let Some(notice) = listening.next().await {
                         match notice {
                             Notice::Event(job) => self.wake(Some(job)),
+                            Notice::ProjectEvent(project) => self.projects.wake(Some(project)),
                             Notice::Deliveries => self.outbox.notify_one(),
                         }
                     }
@@ -327,26 +337,6 @@ impl Feed {
     }
 }
 
-/// An open stream's part of what the project and the host may have, given back when dropped.
-pub struct StreamPermit {
-    _of_project: OwnedSemaphorePermit,
-    _of_host: OwnedSemaphorePermit,
-}
-
-/// What a listener is told.
-pub enum StreamItem {
-    /// Events, oldest first.
-    Events(Vec<Arc<EventRow>>),
-    /// How far the job has come.
-    Step(JobPulse),
-    /// Nothing for a while.
-    Silence,
-    /// The job is final, and all its events were told.
-    Over,
-    /// The host shuts down.
-    Closing,
-}
-
 /// One listener of a job.
 pub struct Follower {
     context: Arc<Context>,
@@ -394,7 +384,7 @@ impl Follower {
             };
             tokio::select! {
                 _ = self.wakes.changed() => {}
-                pulse = changed(&mut self.pulses) => return StreamItem::Step(pulse),
+                pulse = changed(&mut self.pulses) => return StreamItem::Steps(vec![pulse]),
                 () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
                 () = tokio::time::sleep_until(self.ping_at) => {
                     let now = Instant::now();

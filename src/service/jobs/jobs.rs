@@ -50,6 +50,7 @@ use crate::store::ledger::LedgerRow;
 use crate::store::models;
 use crate::store::models::AdapterBlobs;
 use crate::store::models::TunedModel;
+use crate::store::project_events;
 
 /// A job as its project sees it.
 pub type JobView = JobRow;
@@ -223,6 +224,11 @@ impl Jobs {
     pub async fn events(&self, project: ProjectId, id: JobId, page: PageRequest) -> Result<Paged<EventRow>> {
         self.get(project, id).await?;
         known_cursor(events::list(&mut *self.context.connection().await?, project, id, None, &page).await?)
+    }
+
+    /// A page of the events of all jobs of the project.
+    pub async fn events_of_all(&self, project: ProjectId, page: PageRequest) -> Result<Paged<EventRow>> {
+        known_cursor(project_events::list(&mut *self.context.connection().await?, project, &page).await?)
     }
 
     /// A page of the scalars that a job's client reported.

@@ -7,6 +7,8 @@ mod deletion;
 pub mod event_streams;
 mod jobs;
 mod metrics;
+pub mod project_streams;
+pub mod streaming;
 
 pub use jobs::JobView;
 pub use jobs::Jobs;

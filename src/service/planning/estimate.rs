@@ -194,7 +194,7 @@ impl Estimates {
         self.context.engine.close(session).await;
         if estimate.is_ok() {
             let amounts = Amounts { device_us: begun.elapsed().as_micros() as i64, ..Amounts::default() };
-            let consumer = Consumer { project, key, model: &model };
+            let consumer = Consumer { project, key, model: &model, job: None };
             usage::add(&mut *self.context.connection().await?, &consumer, &amounts).await?;
         }
         estimate

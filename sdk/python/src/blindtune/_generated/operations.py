@@ -43,6 +43,9 @@ CREATE_BATCH = Operation(name="create_batch", method="POST", path="batches", bod
 GET_BATCH = Operation(name="get_batch", method="GET", path="batches/{batch_id}")
 CANCEL_BATCH = Operation(name="cancel_batch", method="POST", path="batches/{batch_id}/cancel", creates=True)
 CREATE_EMBEDDINGS = Operation(name="create_embeddings", method="POST", path="embeddings", body="json")
+LIST_ALL_EVENTS = Operation(
+    name="list_all_events", method="GET", path="events", query=("after", "limit", "order", "stream", "steps")
+)
 LIST_FILES = Operation(name="list_files", method="GET", path="files", query=("after", "limit", "order", "purpose"))
 CREATE_FILE = Operation(name="create_file", method="POST", path="files", body="multipart", creates=True)
 GET_FILE = Operation(name="get_file", method="GET", path="files/{file_id}")
@@ -130,6 +133,8 @@ OPTIM_STEP = Operation(name="optim_step", method="POST", path="fine_tuning/jobs/
 PAUSE_JOB = Operation(name="pause_job", method="POST", path="fine_tuning/jobs/{job_id}/pause", creates=True)
 RESUME_JOB = Operation(name="resume_job", method="POST", path="fine_tuning/jobs/{job_id}/resume", creates=True)
 GET_HOST = Operation(name="get_host", method="GET", path="host", query=("stream",))
+OFFER_MODEL = Operation(name="offer_model", method="PUT", path="host/models/{model}", body="json")
+WITHDRAW_MODEL = Operation(name="withdraw_model", method="DELETE", path="host/models/{model}")
 GET_ME = Operation(name="get_me", method="GET", path="me")
 LIST_MODELS = Operation(name="list_models", method="GET", path="models")
 GET_MODEL = Operation(name="get_model", method="GET", path="models/{model}")

@@ -84,23 +84,6 @@ class BatchUsage(TypedDict):
     """The same as `input_tokens`."""
 
 
-class BudgetObject(TypedDict):
-    """A budget of a calendar month (UTC). A call that comes when nothing is left is refused with 429."""
-
-    object: str
-    """Always `budget`."""
-    holder: str
-    """Whose it is."""
-    name: str
-    """`monthly_tokens` or `monthly_device_seconds`, which says the unit."""
-    limit: int
-    """What there is for the month."""
-    used: int
-    """What was used of it."""
-    left: int
-    """What is left, at least 0."""
-
-
 class Connections(TypedDict):
     """Connections to Postgres."""
 
@@ -427,35 +410,6 @@ class TokenUsage(TypedDict):
     """The same: nothing is generated."""
 
 
-class UsageObject(TypedDict):
-    """One row of usage."""
-
-    object: str
-    """Always `usage.row`."""
-    key_id: str | None
-    """The key; null where rows are not grouped by key."""
-    model: str | None
-    """The model; null where rows are not grouped by model, empty for requests that need none."""
-    day: str | None
-    """The day (UTC); null where rows are not grouped by day."""
-    requests: int
-    """Requests answered to a valid key, refused ones included."""
-    steps: int
-    """Step calls that were applied."""
-    training_tokens: int
-    """Tokens of training steps: of a forward, and of a backward once for each share number."""
-    inference_tokens: int
-    """Tokens of evaluations, activations and embeddings."""
-    bytes_in: int
-    """Bytes of bodies that came in with work for the device."""
-    bytes_out: int
-    """Bytes of tensors that went out."""
-    device_seconds: float
-    """Time of the device, its queue not included, in seconds."""
-    cost: float | None
-    """What it costs, in the report's currency; null where the host has no prices."""
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ApiKeyObject(Answer):
     """A key, without its secret."""
@@ -707,6 +661,8 @@ class EventObject(Answer):
     """Id, `ftevent-...`."""
     object: str = ""
     """Always `fine_tuning.job.event`."""
+    job_id: str = ""
+    """The job that it happened to."""
     created_at: int = 0
     """When, seconds since 1970."""
     level: str = ""
@@ -847,6 +803,12 @@ class JobObject(Answer):
     """What it waits for, as a sentence for people; null when it is over."""
     trained_tokens: int | None = None
     """Tokens read in training forwards."""
+    bytes_in: int = 0
+    """Bytes of bodies that its calls brought in; since 0.4.0, as what follows."""
+    bytes_out: int = 0
+    """Bytes of tensors that went out."""
+    device_seconds: float = 0.0
+    """Time of the device, waiting for it not included, in seconds."""
     training_file: str | None = None
     """The inputs; null when steps carry their own."""
     validation_file: str | None = None
@@ -1024,24 +986,36 @@ class UploadObject(Answer):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class UsageReport(Answer):
-    """A usage report."""
+class UsageObject(Answer):
+    """One row of usage."""
 
     object: str = ""
-    """Always `usage`."""
-    start_date: str = ""
-    """First day (UTC)."""
-    end_date: str = ""
-    """Last day (UTC)."""
-    data: Sequence[UsageObject] = ()
-    """Grouped as requested."""
-    total: UsageObject = field(default_factory=_absent)
-    """The total."""
-    currency: str | None = None
-    """Of the costs, ISO 4217; null where the host has no prices."""
-    budgets: Sequence[BudgetObject] = ()
-    """Budgets of this calendar month (UTC), whatever days the report covers: of the key that asks, and of its
-    project."""
+    """Always `usage.row`."""
+    key_id: str | None = None
+    """The key; null where rows are not grouped by key."""
+    job_id: str | None = None
+    """The job; null where rows are not grouped by job. A job that was deleted since keeps its rows."""
+    model: str | None = None
+    """The model; null where rows are not grouped by model, empty for requests that need none."""
+    day: str | None = None
+    """The day (UTC); null where rows are not grouped by day."""
+    requests: int = 0
+    """Requests answered to a valid key, refused ones included; 0 in a job's rows, whose requests are not counted
+    apart."""
+    steps: int = 0
+    """Step calls that were applied."""
+    training_tokens: int = 0
+    """Tokens of training steps: of a forward, and of a backward once for each share number."""
+    inference_tokens: int = 0
+    """Tokens of evaluations, activations and embeddings."""
+    bytes_in: int = 0
+    """Bytes of bodies that came in with work for the device."""
+    bytes_out: int = 0
+    """Bytes of tensors that went out."""
+    device_seconds: float = 0.0
+    """Time of the device, its queue not included, in seconds."""
+    cost: float | None = None
+    """What it costs, in the report's currency; null where the host has no prices."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -1178,6 +1152,21 @@ class JobView:
     def trained_tokens(self) -> int | None:
         """Tokens read in training forwards."""
         return self._now.trained_tokens
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes of bodies that its calls brought in; since 0.4.0, as what follows."""
+        return self._now.bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes of tensors that went out."""
+        return self._now.bytes_out
+
+    @property
+    def device_seconds(self) -> float:
+        """Time of the device, waiting for it not included, in seconds."""
+        return self._now.device_seconds
 
     @property
     def training_file(self) -> str | None:
