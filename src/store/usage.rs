@@ -29,6 +29,15 @@ pub struct Amounts {
     pub device_us: i64,
 }
 
+/// Which days (UTC) a report covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// The first.
+    pub from: Date,
+    /// The last.
+    pub to: Date,
+}
+
 /// How rows are put together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Grouping {
@@ -107,14 +116,8 @@ pub async fn add(conn: &mut Connection, consumer: &Consumer<'_>, amounts: &Amoun
     Ok(())
 }
 
-/// What the project used from one day to another, both included.
-pub async fn report(
-    conn: &mut Connection,
-    project: ProjectId,
-    from: Date,
-    to: Date,
-    by: Grouping,
-) -> Result<Vec<UsageRow>> {
+/// What the project used in a period.
+pub async fn report(conn: &mut Connection, project: ProjectId, period: Period, by: Grouping) -> Result<Vec<UsageRow>> {
     let rows = sqlx::query!(
         r#"select case when $4 then key_id end as "key: KeyId", case when $5 then model end as model,
                   case when $6 then day end as day, sum(requests)::bigint as "requests!", sum(steps)::bigint as "steps!",
@@ -124,8 +127,8 @@ pub async fn report(
            from usage where project_id = $1 and day between $2 and $3
            group by 1, 2, 3 order by day nulls first, model nulls first, 1 nulls first"#,
         project.0,
-        from,
-        to,
+        period.from,
+        period.to,
         by.key,
         by.model,
         by.day,
@@ -150,12 +153,12 @@ pub async fn report(
     Ok(read.collect())
 }
 
-/// What each job of the project used from one day to another, both included, or each on each day; the newest first, and at most `limit` rows.
+/// What each job of the project used in a period, or each on each of its days; the newest first, and at most `limit` rows.
 /// Jobs that were deleted since are among them.
 pub async fn report_by_job(
     conn: &mut Connection,
     project: ProjectId,
-    days: (Date, Date),
+    period: Period,
     by_day: bool,
     limit: i64,
 ) -> Result<Vec<UsageRow>> {
@@ -167,8 +170,8 @@ pub async fn report_by_job(
            from job_usage where project_id = $1 and day between $2 and $3
            group by 1, 2 order by 2 nulls first, 1 desc limit $5"#,
         project.0,
-        days.0,
-        days.1,
+        period.from,
+        period.to,
         by_day,
         limit,
     )

@@ -170,6 +170,7 @@ fn of_jobs(name: &str, ids: &Ids) -> Option<Row> {
         "resume_job" => (post, ids.of_job("/resume"), none(), true, "jobs:write"),
         "complete_job" => (post, ids.of_job("/complete"), none(), true, "jobs:write"),
         "list_events" => (get, ids.of_job("/events"), none(), true, "jobs:read"),
+        "list_all_events" => (get, fixed("events"), none(), false, "jobs:read"),
         "get_ledger_summary" => (get, ids.of_job("/ledger/summary"), none(), true, "jobs:read"),
         "list_ledger" => (get, ids.of_job("/ledger"), none(), true, "jobs:read"),
         "estimate" => (post, fixed("fine_tuning/estimate"), of_file(), true, "steps:write"),
@@ -248,6 +249,8 @@ fn of_operator(name: &str) -> Option<Row> {
     let project = |rest: &str| format!("/v1/projects/{id}{rest}");
     Some(match name {
         "get_host" => (get, fixed("host"), none(), false, "operator"),
+        "offer_model" => (Method::PUT, fixed("host/models/small"), text(json!({"folder": "small"})), false, "operator"),
+        "withdraw_model" => (Method::DELETE, fixed("host/models/small"), none(), false, "operator"),
         "list_projects" => (get, fixed("projects"), none(), false, "operator"),
         "create_project" => (post, fixed("projects"), text(json!({"name": id})), false, "operator"),
         "get_project" => (get, project(""), none(), false, "operator"),

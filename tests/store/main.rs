@@ -9,6 +9,7 @@ mod keys;
 mod leases;
 mod lists;
 mod local_postgres;
+mod project_events;
 mod records;
 mod schema;
 mod sealed_blobs;

@@ -17,6 +17,7 @@ use crate::service::context::Result;
 use crate::service::error::ServiceError;
 use crate::store::usage;
 use crate::store::usage::Grouping;
+use crate::store::usage::Period;
 use crate::store::usage::UsageRow;
 
 /// The longest time that a report covers.
@@ -79,15 +80,16 @@ impl Usage {
             let message = "start_date: must be at most end_date, and at most 366 days before it.";
             return Err(ServiceError::new(ErrorCode::InvalidDates, message).at("start_date"));
         }
+        let period = Period { from, to };
         let mut connection = self.0.connection().await?;
         let mut rows = if by.job {
-            usage::report_by_job(&mut connection, project, (from, to), by.day, MOST_ROWS + 1).await?
+            usage::report_by_job(&mut connection, project, period, by.day, MOST_ROWS + 1).await?
         } else {
-            usage::report(&mut connection, project, from, to, by).await?
+            usage::report(&mut connection, project, period, by).await?
         };
         let has_more = by.job && rows.len() > MOST_ROWS as usize;
         rows.truncate(if has_more { MOST_ROWS as usize } else { rows.len() });
-        let total = usage::report(&mut connection, project, from, to, Grouping::default()).await?.into_iter().next();
+        let total = usage::report(&mut connection, project, period, Grouping::default()).await?.into_iter().next();
         let nothing = UsageRow { key: None, job: None, model: None, day: None, amounts: usage::Amounts::default() };
         let budgets = budgets::all(&mut connection, project, key).await?;
         let rows = rows.into_iter().map(|row| self.priced(row)).collect();

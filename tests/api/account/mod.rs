@@ -1,6 +1,7 @@
 //! Keys, rates, budgets, usage, repeats and the audit log.
 
 mod audit;
+mod backbones;
 mod keys;
 mod operator;
 mod rates;

@@ -115,3 +115,39 @@ async fn work_has_the_price_that_the_operator_set_and_none_by_default() {
     assert_eq!(billed, 8.0 * 4.0 * 4.0, "a forward, and a backward for each share number");
     assert_eq!((&estimate["currency"], &estimate["cost"]), (&json!("EUR"), &json!(billed * 500.5 / 1e6)));
 }
+
+#[tokio::test]
+async fn what_a_job_used_is_shown_by_job_and_in_the_job() {
+    let world = World::new().await;
+    let (mut one, mut two) = (world.job(json!({})).await, world.job(json!({})).await);
+    one.forward_ok(&batch()).await;
+    let (forward, activations) = two.forward_ok(&batch()).await;
+    two.backward(&forward, &shares_like(&activations, 3)).await.ok();
+    two.evaluate(&batch()).await;
+    let body = json!({"model": MODEL, "input": [[5, 6]]});
+    world.client.post("/v1/embeddings", &body).await.ok(); // no job's
+    let found = rows(&world.client, "?group_by=job").await;
+    let ids: Vec<_> = found.iter().map(|row| row["job_id"].clone()).collect();
+    assert_eq!(ids, [json!(two.id), json!(one.id)], "the newest first");
+    let amounts = |row: &Value| {
+        ["steps", "training_tokens", "inference_tokens"].map(|name| row[name].as_i64().expect("a number"))
+    };
+    assert_eq!([amounts(&found[0]), amounts(&found[1])], [[2, 24, 12], [1, 12, 0]]);
+    for (row, job) in found.iter().zip([&two, &one]) {
+        let view = job.view().await;
+        for name in ["bytes_in", "bytes_out", "device_seconds"] {
+            assert!(row[name].as_f64() > Some(0.0) && row[name] == view[name], "{name}: {row} {view}");
+        }
+        assert_eq!((&row["key_id"], &row["model"], &row["day"]), (&Value::Null, &Value::Null, &Value::Null));
+    }
+    let total = world.client.get("/v1/usage?group_by=day,job").await.ok_json();
+    assert!(total["data"].as_array().expect("a list").iter().all(|row| row["day"].is_string()), "{total}");
+    assert_eq!((&total["total"]["inference_tokens"], &total["has_more"]), (&json!(12 + 2), &json!(false)));
+    for query in ["job,model", "key,job", "job,day,key"] {
+        let error = world.client.get(&format!("/v1/usage?group_by={query}")).await.refused(400, "invalid_query");
+        assert_eq!(error["param"], "group_by");
+    }
+    one.verb("cancel").await.ok();
+    world.client.delete(&one.path("")).await.ok();
+    assert_eq!(rows(&world.client, "?group_by=job").await.len(), 2, "usage outlives its job");
+}

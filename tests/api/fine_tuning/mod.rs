@@ -7,6 +7,7 @@ mod events;
 mod features;
 mod features_refused;
 mod jobs;
+mod project_events;
 mod results;
 mod states;
 mod streams;
