@@ -12,7 +12,7 @@ RELEASE := BLINDTUNE_BIN="$(CURDIR)/target/release/blindtuned"
 SDK := sdk/python
 IN_CONSOLE := cd console && export PATH="$(CURDIR)/.deps/console-node/bin:$$PATH"
 
-.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs docs-settings docs-site test-torch test-bench test-openai test-api-contract test-generator test-console test-observability console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi contract-baseline sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair science science-side clean
+.PHONY: help setup build build-release release demo demo-seeds test test-tools test-rust test-sdk test-demo test-dist test-release test-portable test-luck docs docs-settings docs-site test-torch test-bench test-openai test-api-contract test-generator test-console test-observability console lint-console fuzz-api lint lint-api audit-deps format serve fixtures openapi contract-baseline sdk locks sqlx-prepare bench bench-gpu gpu-kit gpu-kit-smoke bench-nf4 bench-products bench-overhead bench-features soak faults load load-fair load-watched science science-side clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -206,6 +206,9 @@ faults: build ## what the host must survive, fault by fault, as a table (IDS="F1
 
 load-fair: build ## a light tenant's times alone and beside one that saturates the device (LOAD_SECONDS=)
 	@cargo test --locked --test load -- --ignored --nocapture light_tenant
+
+load-watched: build ## the same requests at a host that is watched (metrics read, traces and logs sent) and at one that is not, in turn (LOAD_SECONDS=)
+	@cargo test --locked --test load -- --ignored --nocapture a_watched
 
 soak: build-release ## memory over 10,000 steps (STEPS=), after resting
 	@$(RELEASE) $(PYTHON) benches/soak.py

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ from safetensors.numpy import save
 ROOT = Path(__file__).resolve().parents[1]
 BINARY = Path(os.environ.get("BLINDTUNE_BIN", ROOT / "target/debug/blindtuned"))
 BACKBONE = Path(os.environ.get("BLINDTUNE_MINILM", ROOT / ".deps/all-MiniLM-L6-v2"))
-METRICS = "http://127.0.0.1:9464/metrics"
+METRICS = ["http://127.0.0.1:9464/metrics", "http://127.0.0.1:9465/metrics"]
 ROUNDS = int(os.environ.get("ROUNDS", "6"))
 REQUESTS = int(os.environ.get("REQUESTS", "400"))
 
@@ -84,31 +85,33 @@ def measure(base_url: str, key: str, clients: int) -> dict[str, float]:
     }
 
 
-def of_metrics(plain: Host, counting: Host) -> list[dict[str, float]]:
-    """What counting costs: steps on a host that counts nothing, and on one that is read once a second, in turn."""
-    rounds: dict[str, list[float]] = {"off": [], "on": []}
-    with scraped(counting):
-        for _ in range(ROUNDS):
-            for name, host in (("off", plain), ("on", counting)):
-                drive(host.url, host.key, REQUESTS // 4, rounds[name])
+def of_watching(hosts: dict[str, Host]) -> list[dict[str, float | str]]:
+    """What being watched costs: steps on a host that tells nobody, and on those that are watched, in turn."""
+    rounds: dict[str, list[float]] = {name: [] for name in hosts}
+    with scraped():
+        for at in range(ROUNDS):
+            names = list(hosts) if at % 2 else list(reversed(hosts))
+            for name in names:
+                drive(hosts[name].url, hosts[name].key, REQUESTS // 4, rounds[name])
     return [
-        {"metrics": float(name == "on"), "steps": len(took), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+        {"watched": name, "steps": len(took), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
         for name, took in rounds.items()
         for p50, p95, p99 in [np.percentile(took, [50, 95, 99])]
     ]
 
 
 @contextmanager
-def scraped(host: Host) -> Iterator[None]:
-    """Read its metrics once a second meanwhile, as no Prometheus does more often."""
+def scraped() -> Iterator[None]:
+    """Read metrics once a second meanwhile, as no Prometheus does more often."""
     done = threading.Event()
 
     def read_on() -> None:
         while not done.wait(1):
-            httpx.get(METRICS).raise_for_status()
+            for url in METRICS:
+                httpx.get(url).raise_for_status()
 
     read = threading.Thread(target=read_on)
-    assert "blindtune_build_info" in httpx.get(METRICS).text, host.url
+    assert all("blindtune_build_info" in httpx.get(url).text for url in METRICS)
     read.start()
     try:
         yield
@@ -117,17 +120,31 @@ def scraped(host: Host) -> Iterator[None]:
         read.join()
 
 
+@contextmanager
+def collecting() -> Iterator[str]:
+    """A collector, and its address."""
+    script = Path(__file__).with_name("collector.py")
+    with subprocess.Popen(
+        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdin is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.stdin.close()
+
+
 def main() -> int:
     """Print a table; exit 1 when the p95 of one client is not under 5 ms."""
     # One engine thread: a core is left for the service, the client and Postgres.
-    with Hosts(BINARY, {"engine.threads": "1"}, {"mini": BACKBONE}) as hosts:
+    with collecting() as collector, Hosts(BINARY, {"engine.threads": "1"}, {"mini": BACKBONE}) as hosts:
         host = hosts.get()
         results = [measure(host.url, host.key, clients) for clients in (1, 8)]
-        cost = of_metrics(host, hosts.get({"metrics.listen": urlsplit(METRICS).netloc}))
-    print("metrics off and on, one client, in turn:")
+        counted, both = ({"metrics.listen": urlsplit(url).netloc} for url in METRICS)
+        traced = both | {"otlp.endpoint": collector, "otlp.logs": "true"}
+        cost = of_watching({"nothing": host, "metrics": hosts.get(counted), "metrics, traces, logs": hosts.get(traced)})
+    print("what is watched, one client, in turn:")
     for row in cost:
-        name = "on" if row["metrics"] else "off"
-        print(f"{name:>8}{row['steps']:>8.0f}{row['p50_ms']:>9.2f}{row['p95_ms']:>9.2f}{row['p99_ms']:>9.2f}")
+        times = "".join(f"{row[name]:>9.2f}" for name in ("p50_ms", "p95_ms", "p99_ms"))
+        print(f"{row['watched']:>24}{row['steps']:>8.0f}{times}")
     print("overhead of one-token forwards over HTTP (auth, codec, Postgres with fsync), less the engine's time")
     print(f"{'clients':>8}{'steps':>8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'steps/s':>9}")
     for row in results:
@@ -136,7 +153,7 @@ def main() -> int:
         )
     out = ROOT / "var/bench/overhead.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=1))
+    out.write_text(json.dumps({"steps": results, "watched": cost}, indent=1))
     return 0 if results[0]["p95_ms"] < 5.0 else 1
 
 

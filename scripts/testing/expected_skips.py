@@ -35,7 +35,12 @@ EXPECTED = (
     Expected("sdk", r"tests\.real\.test_export::.*", TORCH, TORCH_WHY),
     Expected("contract", r"contract", r"schemathesis needs Python 3\.11", "it is not made for 3.10", OLD_PYTHON),
     Expected("console", r".*", r"no /.*chromium: .*", "set-up installs Chromium on Debian, as root alone"),
-    Expected("rust", r".*", r"minutes long and wants an idle machine: make load(-fair)?", "make load and load-fair do"),
+    Expected(
+        "rust",
+        r".*",
+        r"minutes long and wants an idle machine: make load(-fair|-watched)?",
+        "make load, load-fair and load-watched do",
+    ),
     Expected("dist", r"Python [\d.]+", r"not on this machine", "make test-dist tries every Python that is here"),
     Expected("portable", r".*", r"the processor has no .*", "it cannot be emulated"),
 )

@@ -18,6 +18,11 @@ impl Times {
         self.0.len()
     }
 
+    /// Each of them, the shortest first.
+    pub fn into_vec(self) -> Vec<Duration> {
+        self.0
+    }
+
     /// The time that this share of all did not exceed.
     pub fn quantile(&self, share: f64) -> Duration {
         let at = (self.0.len() as f64 * share).ceil() as usize;
@@ -43,6 +48,16 @@ pub struct Load {
 }
 
 impl Load {
+    /// How long each request took; every one was made and answered with 200.
+    pub fn into_times(self) -> Vec<Duration> {
+        assert_eq!(
+            (self.statuses.keys().copied().collect::<Vec<_>>(), self.times.len()),
+            (vec![200], self.due),
+            "{self}"
+        );
+        self.times.into_vec()
+    }
+
     /// Every request was made and taken, in time.
     pub fn check(&self, p99: Duration) {
         assert_eq!(self.statuses.keys().copied().collect::<Vec<_>>(), [200], "{self}");

@@ -6,6 +6,7 @@ mod figures;
 mod listeners;
 mod overload;
 mod requests;
+mod watching;
 
 #[path = "../support/client.rs"]
 mod client;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use client::Client;
 use fair::Heavy;
 use figures::Load;
+use figures::Times;
 use host::Host;
 use listeners::Listeners;
 use world::add_tiny;
@@ -34,6 +36,9 @@ const SETTINGS: [(&str, &str); 2] =
 
 /// The default of `engine.slice_tokens` on the processor.
 const SLICE_TOKENS: usize = 2048;
+
+/// Turns of each of two hosts that are compared.
+const ROUNDS: u32 = 6;
 
 /// What is asked of a host.
 struct Plan {
@@ -76,6 +81,15 @@ async fn open(database: Option<&str>) -> (Host, Client) {
         Some(url) => Host::start_on(url, &SETTINGS).await,
         None => Host::start(&SETTINGS).await,
     };
+    with_a_key(host).await
+}
+
+/// A host with its own Postgres, with fsync.
+async fn open_with(settings: &[(&str, &str)]) -> (Host, Client) {
+    with_a_key(Host::start_on("", &[&SETTINGS, settings].concat()).await).await
+}
+
+async fn with_a_key(host: Host) -> (Host, Client) {
     add_tiny(&host).await;
     let key = host.key("load", &[]).await;
     let client = Client::new(&host.base(), Some(&key));
@@ -111,6 +125,32 @@ async fn five_hundred_requests_a_second_are_answered_within_100_ms() {
     host.signal("TERM");
     assert!(host.ended(Duration::from_secs(25)).await.success(), "{}", host.log());
     loads.iter().for_each(|load| load.check(Duration::from_millis(100)));
+}
+
+/// Metrics that are read each second, and every trace and line of the log sent to a collector: against a host that tells nobody, in turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[ignore = "minutes long and wants an idle machine: make load-watched"]
+async fn a_watched_hosts_p99_is_within_a_tenth_of_an_unwatched_ones() {
+    let time = seconds_or(60) / ROUNDS;
+    let watched = watching::Watched::start().await;
+    let hosts = [open_with(&[]).await, open_with(&watched.settings()).await];
+    let scraping = watched.scrape(&hosts[1].0);
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..ROUNDS as usize {
+        for at in [round % 2, 1 - round % 2] {
+            let (host, client) = &hosts[at];
+            let plan = Plan { title: ["unwatched", "watched"][at], per_second: 300, time, listeners: 0, jobs: 0 };
+            times[at].extend(plan.run(host, client).await.into_times());
+        }
+    }
+    scraping.abort();
+    let [plain, watched_times] = times.map(Times::new);
+    println!("unwatched: {plain}\nwatched: {watched_times}\nspans and lines came: {}", watched.bodies());
+    assert!(watched.bodies() > 0, "the collector was sent nothing");
+    assert!(
+        watched_times.quantile(0.99) <= plain.quantile(0.99).mul_f32(1.1),
+        "unwatched {plain}, watched {watched_times}"
+    );
 }
 
 /// The heavy tenant's shortest call is dozens of slices long: who waits for slices is below it, whoever waits for passes is not.
