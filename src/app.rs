@@ -46,6 +46,7 @@ use crate::service::Estimates;
 use crate::service::Events;
 use crate::service::Features;
 use crate::service::Files;
+use crate::service::Fleet;
 use crate::service::Governor;
 use crate::service::Guard;
 use crate::service::Idempotency;
@@ -54,10 +55,12 @@ use crate::service::Jobs;
 use crate::service::Keys;
 use crate::service::Models;
 use crate::service::Monitor;
+use crate::service::Nodes;
 use crate::service::Permits;
 use crate::service::ProcessorTurns;
 use crate::service::Projects;
 use crate::service::Sessions;
+use crate::service::SignsOfLife;
 use crate::service::Steps;
 use crate::service::Sweeper;
 use crate::service::Tenants;
@@ -165,6 +168,7 @@ impl Host {
             audit_log: Arc::new(AuditLog(Arc::clone(&context))),
             idempotency: Arc::new(Idempotency::new(Arc::clone(&context))),
             monitor: Arc::new(Monitor::new(Arc::clone(&context), Arc::clone(&sessions), Arc::clone(&events))),
+            fleet: Arc::new(Fleet::new(Arc::clone(&context), Arc::clone(&sessions))),
             tenants: Arc::new(Tenants(Arc::clone(&context))),
             backbones: Arc::new(backbones(&config, &database.pool)),
             events,
@@ -189,7 +193,11 @@ impl Host {
         tracing::debug!(swept, "removed {swept} left-over blobs");
         let metrics = listen_for_metrics(&self.config, Arc::clone(&self.app.monitor)).await?;
         let router = api::router(self.app.clone(), &settings::stack_settings(&self.config))?;
-        ready(listener.local_addr()?);
+        let address = listener.local_addr()?;
+        if let Some(own) = settings::node_address(&self.config, address.port()) {
+            self.app.fleet.join(own).await?;
+        }
+        ready(address);
         let background = Background::start(Loops {
             app: self.app.clone(),
             sessions: Arc::clone(&self.sessions),
@@ -213,6 +221,7 @@ impl Host {
             if let Err(error) = self.app.batches.stop().await {
                 tracing::error!(%error, "the lease of a batch could not be given back: {error}");
             }
+            self.app.fleet.leave().await?;
             last_count.await?;
             let closed = self.database.close().await;
             self.engine.finish().await;
@@ -243,6 +252,7 @@ fn context(config: &Config, pool: &Pool, blobs: &Blobs, engine: &Arc<dyn Engine>
         features: settings::feature_rules(config),
         batches: BatchRules { piece_lines: config.batches.piece_lines },
         activity: Activity::default(),
+        signs_of_life: SignsOfLife::default(),
         batch_turn: tokio::sync::Mutex::new(()),
         device: config.engine.device.clone(),
         owner,
@@ -322,6 +332,8 @@ pub struct AdminApp {
     pub keys: Keys,
     /// Use cases on backbones.
     pub backbones: Backbones,
+    /// The hosts of a fleet.
+    pub nodes: Nodes,
 }
 
 impl AdminApp {
@@ -342,7 +354,8 @@ impl AdminApp {
         let database = Database::open(config).await?;
         let keys = keys(config, &database.pool)?;
         let backbones = backbones(config, &database.pool);
-        Ok(Self { database, keys, backbones })
+        let nodes = Nodes(database.pool.clone());
+        Ok(Self { database, keys, backbones, nodes })
     }
 
     /// Use cases on whole projects, which need the blobs too.

@@ -1,4 +1,4 @@
-//! The loops of a host: chores on sessions, feature jobs, batches, the count of requests, the sweep of what is no longer wanted, notices,
+//! The loops of a host: chores on sessions, feature jobs, batches, the count of requests, the sweep of what is no longer wanted, notices, signs of life,
 //! deliveries. Owns how often each runs and in which order they end; must never construct what they work on: that is `app`'s.
 
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub struct Loops {
 /// The loops, running.
 pub struct Background {
     /// Those that can be cut at any moment.
-    abortable: [JoinHandle<()>; 6],
+    abortable: [JoinHandle<()>; 7],
     counting: JoinHandle<()>,
     count_once_more: Arc<Notify>,
     delivering: JoinHandle<()>,
@@ -57,7 +57,7 @@ impl Background {
     pub fn start(loops: Loops) -> Self {
         let Loops { app, sessions, features, sweeper, delivery, closing, every, remove_orphans } = loops;
         let (events, pulses) = (Arc::clone(&app.events), Arc::clone(&app.events));
-        let batches = Arc::clone(&app.batches);
+        let (batches, fleet) = (Arc::clone(&app.batches), Arc::clone(&app.fleet));
         let count_once_more = Arc::new(Notify::new());
         Self {
             abortable: [
@@ -67,6 +67,7 @@ impl Background {
                 tokio::spawn(async move { pulses.pulse().await }),
                 tokio::spawn(async move { features.run().await }),
                 tokio::spawn(async move { batches.run().await }),
+                tokio::spawn(async move { fleet.run().await }),
             ],
             counting: tokio::spawn(counting(app, Arc::clone(&count_once_more))),
             count_once_more,

@@ -48,6 +48,8 @@ pub struct Config {
     pub server: Server,
     /// Where state lives on disk.
     pub state: State,
+    /// Other hosts.
+    pub fleet: Fleet,
     /// Postgres.
     pub database: Database,
     /// The device.
@@ -108,6 +110,12 @@ pub struct State {
     pub blob_keys: Vec<String>,
     pub remove_orphans: bool,
     pub models_dir: PathBuf,
+}
+
+/// Section `[fleet]`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Fleet {
+    pub address: String,
 }
 
 /// Section `[database]`.

@@ -36,6 +36,16 @@ pub fn server_settings(config: &Config) -> ServerSettings {
     }
 }
 
+/// Where other nodes reach this host, which listens on that port. `None`: it is part of no fleet.
+pub fn node_address(config: &Config, port: u16) -> Option<String> {
+    let given = config.fleet.address.trim_end_matches('/');
+    match given {
+        "" => None,
+        url if url.contains("://") => Some(url.to_owned()),
+        name => Some(format!("http://{name}:{port}")),
+    }
+}
+
 /// Of the port that Prometheus asks: a few sockets, and no patience.
 pub fn metrics_server(config: &Config) -> ServerSettings {
     ServerSettings { max_connections: 16, per_address: 0, drain: Duration::ZERO, ..server_settings(config) }

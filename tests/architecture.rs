@@ -35,7 +35,7 @@ const WITHOUT_CIRCLES: &[&str] = &["domain", "store", "model", "engine", "servic
 /// The rooms of the service, from the top: each may import those below its own line only.
 const SERVICE_ORDER: &[&[&str]] = &[
     &["mod"],
-    &["monitoring"],
+    &["monitoring", "fleet"],
     &["jobs"],
     &["training"],
     &["models", "planning"],
@@ -55,8 +55,8 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("sqlx", &["store/", "service/context.rs"]),
     ("object_store", &["store/"]),
     ("ring", &["store/"]),
-    // A host calls out for webhooks, and to its operator's collector.
-    ("reqwest", &["service/webhooks/", "telemetry/otlp.rs"]),
+    // A host calls out for webhooks, to its operator's collector, and to the other nodes of its fleet.
+    ("reqwest", &["service/webhooks/", "telemetry/otlp.rs", "api/relay.rs"]),
     ("axum", &["api/", "app.rs"]),
     ("http", &["api/", "app.rs"]),
     ("hyper", &["api/"]),

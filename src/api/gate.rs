@@ -26,6 +26,9 @@ use crate::api::error::ApiError;
 use crate::api::once;
 use crate::api::operations::Operation;
 use crate::api::operations::Operations;
+use crate::api::relay;
+use crate::api::relay::Call;
+use crate::api::relay::Relayed;
 use crate::api::scopes::scopes_of;
 use crate::api::state::App;
 use crate::domain::error_code::ErrorCode;
@@ -82,6 +85,12 @@ async fn pass(app: &App, operations: &Operations, route: Route, mut request: Req
     let method = request.method().clone();
     // There is none for a method that the route does not take: the router refuses it.
     let operation = operations.get(&method, path.as_str());
+    if let Some(operation) = operation {
+        match relay::relay(app, &caller, operation, Call { params: params.as_ref(), request }).await {
+            Relayed::Here(own) => request = own,
+            Relayed::Answered(answer) => return answer,
+        }
+    }
     let is_metered = operation.is_some_and(|operation| operation.class.is_metered());
     match app.governor.admit(&caller, is_metered).await {
         Ok(None) => {}
@@ -108,7 +117,7 @@ async fn pass(app: &App, operations: &Operations, route: Route, mut request: Req
     if let Some(Spent(tokens)) = response.extensions().get() {
         app.governor.charge(&caller, *tokens);
     }
-    shown(response, &app.governor.standing(&caller))
+    relay::stamp(app, shown(response, &app.governor.standing(&caller)))
 }
 
 async fn check(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {

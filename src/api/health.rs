@@ -41,7 +41,7 @@ pub async fn healthz() -> Json<Health> {
     (status = 503, description = "Not ready", body = ErrorEnvelope),
 ))]
 pub async fn readyz(State(app): State<App>) -> Result<Json<Health>, ApiError> {
-    if app.readiness.draining.load(Ordering::Acquire) {
+    if app.readiness.draining.load(Ordering::Acquire) || app.fleet.is_draining() {
         return Err(ApiError::new(ErrorCode::ShuttingDown, "The host is shutting down."));
     }
     if !(app.readiness.probe)().await {

@@ -38,6 +38,7 @@ pub mod prometheus;
 mod queries;
 mod ranges;
 mod reading;
+mod relay;
 mod scopes;
 pub mod server;
 mod server_timing;
@@ -130,6 +131,8 @@ fn quick_routes() -> Routes {
         .add(Control, routes!(planning::capabilities))
         .add(Control, routes!(operator::get_host))
         .add(Control, routes!(operator::offer_model, operator::withdraw_model))
+        .add(Control, routes!(operator::list_nodes))
+        .add(Control, routes!(operator::update_node))
         .add(Control, routes!(operator::list_projects, operator::create_project))
         .add(Control, routes!(operator::get_project))
         .add(Control, routes!(operator::limit_project))

@@ -1,4 +1,4 @@
-//! `/v1/host`, `/v1/host/models` and `/v1/projects`: what an operator sees and sets. Owns no rule; must never show what is in a project.
+//! `/v1/host`, `/v1/host/models`, `/v1/nodes` and `/v1/projects`: what an operator sees and sets. Owns no rule; must never show what is in a project.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +15,9 @@ use crate::api::dto::list::List;
 use crate::api::dto::list::Paging;
 use crate::api::dto::list::page;
 use crate::api::dto::models::ModelObject;
+use crate::api::dto::nodes::NodeList;
+use crate::api::dto::nodes::NodeObject;
+use crate::api::dto::nodes::UpdateNode;
 use crate::api::dto::operator::CreateProject;
 use crate::api::dto::operator::HostMessage;
 use crate::api::dto::operator::HostObject;
@@ -30,6 +33,7 @@ use crate::api::extract::ApiQuery;
 use crate::api::once::Once;
 use crate::api::state::App;
 use crate::api::streams;
+use crate::domain::ids::NodeId;
 use crate::domain::ids::ProjectId;
 use crate::service::ProjectStanding;
 
@@ -94,6 +98,39 @@ pub async fn withdraw_model(
 ) -> Result<Json<Deleted>, ApiError> {
     app.backbones.remove(&model).await?;
     Ok(Json(Deleted { id: model, object: "model", deleted: true }))
+}
+
+/// List nodes
+///
+/// The hosts of the fleet: where each is reached, how many sessions it has, whether it lives and whether it drains; one that died stays in
+/// the list for an hour. Needs the scope `operator`.
+#[utoipa::path(get, path = "/nodes", tag = "operator", security(("key" = [])), responses(
+    (status = 200, description = "The nodes, the oldest first", body = NodeList),
+))]
+pub async fn list_nodes(State(app): State<App>, _caller: Caller<Operator>) -> Result<Json<NodeList>, ApiError> {
+    let data = app.fleet.nodes.list().await?.into_iter().map(NodeObject::from).collect();
+    Ok(Json(NodeList { object: "list", data, has_more: false }))
+}
+
+/// Drain a node
+///
+/// With `draining` true it opens no session any more and hands those that it has over to the other nodes, one after the other; false takes
+/// it back. It hears of it within a second. Needs the scope `operator`.
+#[utoipa::path(patch, path = "/nodes/{node_id}", tag = "operator", security(("key" = [])),
+    params(("node_id" = String, Path, description = "Id of the node")), request_body = UpdateNode, responses(
+    (status = 200, description = "The node", body = NodeObject),
+    (status = 400, description = "A field is wrong or unknown", body = ErrorEnvelope),
+    (status = 404, description = "No such node", body = ErrorEnvelope),
+    (status = 413, description = "The body is too large", body = ErrorEnvelope),
+    (status = 415, description = "The body is not JSON", body = ErrorEnvelope),
+))]
+pub async fn update_node(
+    State(app): State<App>,
+    _caller: Caller<Operator>,
+    ApiId(id): ApiId<NodeId>,
+    ApiJson(body): ApiJson<UpdateNode>,
+) -> Result<Json<NodeObject>, ApiError> {
+    Ok(Json(app.fleet.nodes.set_draining(id.0, body.draining).await?.into()))
 }
 
 /// List projects

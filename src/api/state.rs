@@ -13,6 +13,7 @@ use crate::service::Estimates;
 use crate::service::Events;
 use crate::service::Features;
 use crate::service::Files;
+use crate::service::Fleet;
 use crate::service::Governor;
 use crate::service::Idempotency;
 use crate::service::Inference;
@@ -55,6 +56,8 @@ pub struct App {
     pub tenants: Arc<Tenants>,
     /// Backbones, for an operator.
     pub backbones: Arc<Backbones>,
+    /// This host among the others of its fleet.
+    pub fleet: Arc<Fleet>,
     /// How the host is, for an operator.
     pub monitor: Arc<Monitor>,
     /// Reports of use.

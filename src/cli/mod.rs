@@ -4,6 +4,7 @@ mod backup;
 mod hub;
 mod keys;
 mod models;
+mod nodes;
 mod projects;
 mod serve;
 
@@ -56,6 +57,9 @@ enum Command {
     /// Backbones
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// The hosts of a fleet
+    #[command(subcommand)]
+    Nodes(nodes::NodesCommand),
     /// Copy everything that the host remembers into a folder: rows, blobs and keys
     Backup(backup::Backup),
     /// Make a new host's state of a backup
@@ -106,6 +110,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Keys(keys) => keys.run(&config).await,
         Command::Projects(projects) => projects.run(&config).await,
         Command::Models(models) => models.run(&config).await,
+        Command::Nodes(nodes) => nodes.run(&config).await,
         Command::Backup(backup) => backup.make(&config).await,
         Command::Restore(backup) => backup.restore(&config).await,
         Command::Migrate => {

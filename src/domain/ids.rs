@@ -115,6 +115,10 @@ id!(
     BatchId, "batch_"
 );
 id!(
+    /// A host of a fleet: one process of it, another one after each start.
+    NodeId, "node-"
+);
+id!(
     /// An entry of the audit log.
     AuditId, "audit-"
 );

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::domain::error_code::ErrorCode;
@@ -22,6 +23,7 @@ use crate::store::Pool;
 use crate::store::StoreError;
 use crate::store::Tx;
 use crate::store::blobs::Blobs;
+use crate::store::nodes::DEAD_AFTER;
 
 /// Others used the device lately if they did within this time.
 const LATELY: Duration = Duration::from_secs(1);
@@ -107,6 +109,25 @@ impl Activity {
     }
 }
 
+/// When a node of a fleet last gave a sign of life that reached the database.
+#[derive(Debug, Default)]
+pub struct SignsOfLife(Mutex<Option<Instant>>);
+
+impl SignsOfLife {
+    /// How long a node may trust its leases without one: a second less than the others wait before they take them.
+    const TRUSTED: Duration = DEAD_AFTER.saturating_sub(Duration::from_secs(1));
+
+    /// One was given, by a statement that began then.
+    pub fn give(&self, at: Instant) {
+        *self.0.lock() = Some(at);
+    }
+
+    /// Whether the last one is so long ago that others may have taken this node's jobs. Never, where it is part of no fleet.
+    pub fn are_missing(&self) -> bool {
+        self.0.lock().is_some_and(|at| at.elapsed() >= Self::TRUSTED)
+    }
+}
+
 /// What every use case works with. Made once, in `app`.
 pub struct Context {
     /// Postgres.
@@ -131,6 +152,8 @@ pub struct Context {
     pub batches: BatchRules,
     /// Who waits for the device.
     pub activity: Activity,
+    /// Whether the other nodes know that this one lives.
+    pub signs_of_life: SignsOfLife,
     /// Whose turn it is among the works that nobody waits for: a fair lock, so that feature jobs and batches alternate.
     pub batch_turn: tokio::sync::Mutex<()>,
     /// Where the engine computes.

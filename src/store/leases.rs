@@ -8,22 +8,28 @@ use uuid::Uuid;
 
 use crate::domain::ids::JobId;
 use crate::store::error::Result;
+use crate::store::nodes::DEAD_AFTER;
 use crate::store::pool::Connection;
 
 /// Takes the lease of a running job when it is free, has expired or is this owner's already, and gives the fencing token.
 ///
-/// `None`: the job does not run, or another owner holds it. A new lease has a new token; a lease that is held is extended
+/// The lease of a node that is dead is free; who has been out of sight itself a moment ago judges nobody. `None`: the job does not run, or
+/// another owner holds it. A new lease has a new token; a lease that is held is extended
 /// and keeps its token. With a new token `barren_attempts` grows by one: it falls to zero with the next committed step.
 pub async fn claim(conn: &mut Connection, job: JobId, owner: Uuid, ttl: Duration) -> Result<Option<i32>> {
     let attempt = sqlx::query_scalar!(
         "update jobs set lease_owner = $2, lease_until = now() + make_interval(secs => $3),
              attempt = attempt + case when lease_owner = $2 then 0 else 1 end,
              barren_attempts = barren_attempts + case when lease_owner = $2 then 0 else 1 end
-         where id = $1 and status = 'running' and (lease_owner is null or lease_owner = $2 or lease_until <= now())
+         where id = $1 and status = 'running' and (lease_owner is null or lease_owner = $2 or lease_until <= now() or exists (
+             select from nodes dead, nodes own
+             where dead.id = jobs.lease_owner and dead.seen_at < now() - make_interval(secs => $4)
+               and own.id = $2 and own.steady_since < now() - make_interval(secs => $4)))
          returning attempt",
         job.0,
         owner,
         ttl.as_secs_f64(),
+        DEAD_AFTER.as_secs_f64(),
     )
     .fetch_optional(conn)
     .await?;

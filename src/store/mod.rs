@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod listen;
 pub mod local_postgres;
 pub mod models;
+pub mod nodes;
 pub mod overview;
 pub mod page;
 pub mod pool;

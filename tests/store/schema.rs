@@ -35,7 +35,7 @@ async fn hosts_that_migrate_at_once_all_end_at_the_same_schema() -> TestResult {
 /// A table that is added is deleted and exported with its project, or said to be none of any project's.
 #[tokio::test]
 async fn every_table_is_a_projects_or_the_hosts_own() -> TestResult {
-    const OF_THE_HOST: [&str; 2] = ["_sqlx_migrations", "signing_key"];
+    const OF_THE_HOST: [&str; 3] = ["_sqlx_migrations", "nodes", "signing_key"];
     let world = World::new().await;
     let tables = sqlx::query_scalar("select tablename::text from pg_tables where schemaname = 'public'");
     let mut found: Vec<String> = tables.fetch_all(&world.pool).await?;

@@ -36,6 +36,12 @@ impl Client {
         Self { http, base: base.to_owned(), key: key.map(str::to_owned) }
     }
 
+    /// Each call on a connection of its own, so that a balancer sends it anywhere.
+    pub fn unpooled(self) -> Self {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).pool_max_idle_per_host(0);
+        Self { http: http.build().expect("a client"), ..self }
+    }
+
     /// The same host with another key, or none.
     pub fn with_key(&self, key: Option<&str>) -> Self {
         Self { key: key.map(str::to_owned), ..self.clone() }

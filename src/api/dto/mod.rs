@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod list;
 pub mod methods;
 pub mod models;
+pub mod nodes;
 pub mod operator;
 pub mod planning;
 pub mod steps;

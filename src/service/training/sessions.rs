@@ -2,6 +2,7 @@
 //! closing them; a session is driven by one call at a time, and a lost lease forgets it without writing.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,12 +65,14 @@ pub struct Sessions {
     slots: Mutex<HashMap<JobId, Arc<tokio::sync::Mutex<Option<Session>>>>>,
     /// Whose the jobs in `slots` are, as far as they were opened.
     owners: Mutex<HashMap<JobId, ProjectId>>,
+    /// Those that are being handed over.
+    leaving: Mutex<HashSet<JobId>>,
 }
 
 impl Sessions {
     /// No sessions yet.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, slots: Mutex::default(), owners: Mutex::default() }
+        Self { context, slots: Mutex::default(), owners: Mutex::default(), leaving: Mutex::default() }
     }
 
     /// Waits for the job's slot, without opening the session.
@@ -117,7 +120,7 @@ impl Sessions {
         let Some(session) = slot.as_mut() else { return Ok(true) };
         let asked = Instant::now();
         let lease = self.context.jobs.lease;
-        if asked.duration_since(session.leased_at) < lease {
+        if asked.duration_since(session.leased_at) < lease && !self.context.signs_of_life.are_missing() {
             return Ok(true);
         }
         let mut connection = self.context.connection().await?;
@@ -286,6 +289,11 @@ impl Sessions {
         }
     }
 
+    /// Whether this host has opened it.
+    pub fn has(&self, job: JobId) -> bool {
+        self.owners.lock().contains_key(&job)
+    }
+
     /// How many are open.
     pub fn count(&self) -> usize {
         self.slots.lock().len()
@@ -369,6 +377,29 @@ impl Sessions {
         slot.try_lock_owned().ok()
     }
 
+    /// Whether the session of a node that drains still takes calls: one is at work in it, or it waits for the backward of its forward, whose
+    /// graph no other node has.
+    pub fn is_kept(&self, job: JobId) -> bool {
+        !self.leaving.lock().contains(&job) && self.try_slot(job).is_none_or(|slot| awaits_backward(&slot))
+    }
+
+    /// Saves and closes what no call is at work in, for others to open; `all`: those that wait for a backward too.
+    pub async fn hand_over(&self, all: bool) {
+        for job in self.jobs() {
+            let Some(mut slot) = self.try_slot(job) else { continue };
+            if awaits_backward(&slot) && !all {
+                continue;
+            }
+            self.leaving.lock().insert(job);
+            if let Err(error) = self.close(job, &mut slot).await {
+                tracing::error!(job.id = %job, %error, "{job} could not be saved: {error}");
+            }
+            drop(slot);
+            self.forget_slot(job);
+            self.leaving.lock().remove(&job);
+        }
+    }
+
     /// Saves and closes every session, for a shutdown. Failures are logged, and the rest goes on.
     pub async fn close_all(&self) {
         for job in self.jobs() {
@@ -378,6 +409,11 @@ impl Sessions {
             }
         }
     }
+}
+
+/// Whether the newest call of a session was a forward that trains.
+fn awaits_backward(slot: &SessionSlot) -> bool {
+    slot.as_ref().is_some_and(|session| session.progress.forward_seq + 1 == session.progress.next_seq)
 }
 
 /// The newest step that survives a crash; 0 before the first checkpoint.

@@ -918,6 +918,35 @@ class ModelObject(Answer):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class NodeObject(Answer):
+    """A host of the fleet."""
+
+    id: str
+    """Id, `node-...`: another one after each start of the host. Answers of calls that need a session name it in
+    `x-blindtune-node`."""
+    object: str = ""
+    """Always `node`."""
+    address: str = ""
+    """Where the other nodes reach it (`fleet.address`)."""
+    version: str = ""
+    """Of the program."""
+    device: str = ""
+    """Where it computes."""
+    sessions: int = 0
+    """Jobs whose sessions it has open."""
+    waiting: int = 0
+    """Calls that waited for its device at its last sign of life."""
+    draining: bool = False
+    """Whether it was told to drain."""
+    alive: bool = False
+    """Whether it gave a sign of life in the last five seconds; of one that did not, the jobs are free."""
+    started_at: int = 0
+    """When it joined, seconds since 1970."""
+    seen_at: int = 0
+    """Its last sign of life, seconds since 1970."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PartObject(Answer):
     """A part that was received."""
 
