@@ -8,15 +8,6 @@ create index events_project_id_tx_n_idx on events (project_id, tx, n);
 create index events_tx_idx on events using brin (tx);
 comment on column events.tx is 'The transaction that appended it; 0: from before this column, or from another cluster.';
 
--- A host of 0.3.0 on this schema does not name the project: dropped with the next release.
-create function name_project_of_event() returns trigger language plpgsql as $$
-begin
-    select project_id into new.project_id from jobs where id = new.job_id;
-    return new;
-end $$;
-create trigger events_name_project before insert on events
-    for each row when (new.project_id is null) execute function name_project_of_event();
-
 -- What each job used. It outlives the job, as `usage` does.
 create table job_usage (
     job_id uuid not null,

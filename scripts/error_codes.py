@@ -12,8 +12,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CODES = ROOT / "src/domain/error_code.rs"
-# Said by `blindtuned models`, never over HTTP.
-OF_THE_OPERATOR = {"folder_missing", "model_in_use"}
 
 
 def read(path: Path) -> str:
@@ -32,7 +30,7 @@ def of_the_host() -> dict[str, set[int]]:
     codes: dict[str, set[int]] = {}
     for word, kind in re.findall(r'^    \w+ = "(\w+)": (\w+),$', read(CODES), flags=re.MULTILINE):
         codes.setdefault(word, set()).add(statuses[kind])
-    return {word: found for word, found in codes.items() if word not in OF_THE_OPERATOR}
+    return codes
 
 
 def never_answered() -> set[str]:

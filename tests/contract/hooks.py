@@ -98,6 +98,7 @@ BEYOND_SCHEMA_OF_CALLS = [
 ]
 
 NUMBERS = itertools.count()
+BACKBONES = ("tiny", "org/tiny")
 LOCAL = r"\1://127.0.0.1:9"
 ROWS = [
     b'{"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": "tiny", "input": "w5"}}\n',
@@ -200,8 +201,8 @@ def filled(tensor: dict[str, Any]) -> dict[str, Any]:
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
-    """In each phase: let webhooks go to this machine only, and never revoke the run's own key (all would be 401) or
-    limit its project (all would be 429).
+    """In each phase: let webhooks go to this machine only, and never revoke the run's own key (all would be 401),
+    limit its project (all would be 429) or withdraw its backbones (all jobs would be 404).
 
     A step in JSON has its scalars inside: a good query beside it would keep the host from reading the body. A good
     forward is made complete: most are not, and are refused for that before anything else is looked at.
@@ -220,6 +221,8 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
             case.query = {}
         if case.operation.path.endswith("/forward") and is_good(case, ParameterLocation.BODY):
             case.body = complete(case.body)
+    if case.method == "DELETE" and "/host/models/" in case.operation.path and path.get("model") in BACKBONES:
+        case.path_parameters = path | {"model": "nobody"}
     for name, prefix in (("key_id", "key-"), ("project_id", "proj-")):
         if path.get(name) == os.environ[f"BLINDTUNE_FUZZ_{name.upper()}"]:
             case.path_parameters = path | {name: prefix + "0" * 32}

@@ -111,21 +111,3 @@ async fn events_of_another_cluster_stand_before_all_new_ones() -> TestResult {
     assert_eq!(read(&world, place, 1).await?.0, [new]);
     Ok(())
 }
-
-/// A host of 0.3.0 at this schema does not name the project.
-#[tokio::test]
-async fn events_that_an_older_host_appends_are_their_projects() -> TestResult {
-    let world = World::new().await;
-    let job = world.job(JobState::Running, None).await;
-    let mut conn = world.pool.acquire().await?;
-    let start = project_events::newest(&mut conn, world.project).await?;
-    let id = Uuid::now_v7();
-    sqlx::query("insert into events (id, job_id, level, type, message) values ($1, $2, 'info', 'message', 'older')")
-        .bind(id)
-        .bind(job.0)
-        .execute(&mut *conn)
-        .await?;
-    drop(conn);
-    assert_eq!(read(&world, start, 1).await?.0, [EventId(id)]);
-    Ok(())
-}

@@ -425,8 +425,8 @@ pub struct UsageReport {
     pub end_date: String,
     /// Grouped as requested. By job: what was used for no job is in the total alone.
     pub data: Vec<UsageObject>,
-    /// Whether there are more rows than the 10,000 that a report of jobs has at most; ask for fewer days.
-    pub has_more: bool,
+    /// Whether rows are left out: a report of jobs has 10,000 at most. Ask for fewer days.
+    pub truncated: bool,
     /// The total.
     pub total: UsageObject,
     /// Of the costs, ISO 4217; null where the host has no prices.
@@ -443,7 +443,7 @@ impl From<Report> for UsageReport {
             start_date: report.from.to_string(),
             end_date: report.to.to_string(),
             data: report.rows.into_iter().map(UsageObject::from).collect(),
-            has_more: report.has_more,
+            truncated: report.truncated,
             total: report.total.into(),
             currency: report.currency,
             budgets: report.budgets.into_iter().map(BudgetObject::from).collect(),

@@ -280,7 +280,7 @@ pub struct JobObject {
     /// Tokens read in training forwards.
     #[schema(required)]
     pub trained_tokens: Option<i64>,
-    /// Bytes of bodies that its calls brought in; since 0.4.0, as what follows.
+    /// Bytes of bodies that its calls brought in.
     pub bytes_in: i64,
     /// Bytes of tensors that went out.
     pub bytes_out: i64,

@@ -57,8 +57,8 @@ pub struct Report {
     pub to: Date,
     /// Grouped as requested.
     pub rows: Vec<Priced>,
-    /// Whether there are more rows than a report has.
-    pub has_more: bool,
+    /// Whether rows are left out, of which there are more than a report has.
+    pub truncated: bool,
     /// The total.
     pub total: Priced,
     /// Of the costs, where there are prices.
@@ -87,14 +87,14 @@ impl Usage {
         } else {
             usage::report(&mut connection, project, period, by).await?
         };
-        let has_more = by.job && rows.len() > MOST_ROWS as usize;
-        rows.truncate(if has_more { MOST_ROWS as usize } else { rows.len() });
+        let truncated = by.job && rows.len() > MOST_ROWS as usize;
+        rows.truncate(if truncated { MOST_ROWS as usize } else { rows.len() });
         let total = usage::report(&mut connection, project, period, Grouping::default()).await?.into_iter().next();
         let nothing = UsageRow { key: None, job: None, model: None, day: None, amounts: usage::Amounts::default() };
         let budgets = budgets::all(&mut connection, project, key).await?;
         let rows = rows.into_iter().map(|row| self.priced(row)).collect();
         let (total, currency) = (self.priced(total.unwrap_or(nothing)), self.0.prices.currency().map(str::to_owned));
-        Ok(Report { from, to, rows, has_more, total, currency, budgets })
+        Ok(Report { from, to, rows, truncated, total, currency, budgets })
     }
 
     fn priced(&self, row: UsageRow) -> Priced {

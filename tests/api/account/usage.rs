@@ -142,7 +142,7 @@ async fn what_a_job_used_is_shown_by_job_and_in_the_job() {
     }
     let total = world.client.get("/v1/usage?group_by=day,job").await.ok_json();
     assert!(total["data"].as_array().expect("a list").iter().all(|row| row["day"].is_string()), "{total}");
-    assert_eq!((&total["total"]["inference_tokens"], &total["has_more"]), (&json!(12 + 2), &json!(false)));
+    assert_eq!((&total["total"]["inference_tokens"], &total["truncated"]), (&json!(12 + 2), &json!(false)));
     for query in ["job,model", "key,job", "job,day,key"] {
         let error = world.client.get(&format!("/v1/usage?group_by={query}")).await.refused(400, "invalid_query");
         assert_eq!(error["param"], "group_by");

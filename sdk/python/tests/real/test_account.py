@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import standardwebhooks
 
-from blindtune import AsyncClient, Client, WebhookVerificationError
+from blindtune import AsyncClient, Client, ForwardRequest, WebhookVerificationError
 from blindtune import errors as e
 
 from .conftest import MODEL, RealHost
@@ -69,6 +69,34 @@ def test_estimates_and_capabilities(hosts: list[RealHost]) -> None:
     able = client.jobs.capabilities()
     assert "split" in able.methods and MODEL in [model["id"] for model in able.models]
     assert able.device and able.device in repr(able)
+
+
+def test_events_and_use_of_all_jobs(hosts: list[RealHost]) -> None:
+    client = hosts[0].client()
+    first = client.jobs.create(MODEL)
+    stream = client.events.stream()
+    told: list[tuple[str, object]] = []
+
+    def listen() -> None:
+        while len(told) < 2:
+            event = next(stream)
+            if "status" in event.data:
+                told.append((event.job_id, event.data["status"]))
+
+    listening = threading.Thread(target=listen, daemon=True)
+    listening.start()
+    time.sleep(0.5)
+    client.jobs.cancel(first.id)
+    second = client.jobs.create(MODEL)
+    listening.join(30)
+    stream.close()
+    assert told == [(first.id, "cancelled"), (second.id, "running")], "from now on, in order"
+    newest = next(client.events.list(limit=1))
+    assert newest.job_id == second.id
+    client.forward(second.id, ForwardRequest(texts=TEXTS, seq=1))
+    rows = {row["job_id"]: row for row in client.usage.retrieve(group_by=["job"]).data}
+    assert rows[second.id]["steps"] == 1 and rows[second.id]["bytes_out"] == client.jobs.retrieve(second.id).bytes_out
+    client.jobs.cancel(second.id)
 
 
 class Receiver(HTTPServer):

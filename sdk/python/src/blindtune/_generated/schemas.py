@@ -84,6 +84,23 @@ class BatchUsage(TypedDict):
     """The same as `input_tokens`."""
 
 
+class BudgetObject(TypedDict):
+    """A budget of a calendar month (UTC). A call that comes when nothing is left is refused with 429."""
+
+    object: str
+    """Always `budget`."""
+    holder: str
+    """Whose it is."""
+    name: str
+    """`monthly_tokens` or `monthly_device_seconds`, which says the unit."""
+    limit: int
+    """What there is for the month."""
+    used: int
+    """What was used of it."""
+    left: int
+    """What is left, at least 0."""
+
+
 class Connections(TypedDict):
     """Connections to Postgres."""
 
@@ -408,6 +425,38 @@ class TokenUsage(TypedDict):
     """Tokens of the inputs."""
     total_tokens: int
     """The same: nothing is generated."""
+
+
+class UsageObject(TypedDict):
+    """One row of usage."""
+
+    object: str
+    """Always `usage.row`."""
+    key_id: str | None
+    """The key; null where rows are not grouped by key."""
+    job_id: str | None
+    """The job; null where rows are not grouped by job. A job that was deleted since keeps its rows."""
+    model: str | None
+    """The model; null where rows are not grouped by model, empty for requests that need none."""
+    day: str | None
+    """The day (UTC); null where rows are not grouped by day."""
+    requests: int
+    """Requests answered to a valid key, refused ones included; 0 in a job's rows, whose requests are not counted
+    apart."""
+    steps: int
+    """Step calls that were applied."""
+    training_tokens: int
+    """Tokens of training steps: of a forward, and of a backward once for each share number."""
+    inference_tokens: int
+    """Tokens of evaluations, activations and embeddings."""
+    bytes_in: int
+    """Bytes of bodies that came in with work for the device."""
+    bytes_out: int
+    """Bytes of tensors that went out."""
+    device_seconds: float
+    """Time of the device, its queue not included, in seconds."""
+    cost: float | None
+    """What it costs, in the report's currency; null where the host has no prices."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -804,7 +853,7 @@ class JobObject(Answer):
     trained_tokens: int | None = None
     """Tokens read in training forwards."""
     bytes_in: int = 0
-    """Bytes of bodies that its calls brought in; since 0.4.0, as what follows."""
+    """Bytes of bodies that its calls brought in."""
     bytes_out: int = 0
     """Bytes of tensors that went out."""
     device_seconds: float = 0.0
@@ -1015,36 +1064,26 @@ class UploadObject(Answer):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class UsageObject(Answer):
-    """One row of usage."""
+class UsageReport(Answer):
+    """A usage report."""
 
     object: str = ""
-    """Always `usage.row`."""
-    key_id: str | None = None
-    """The key; null where rows are not grouped by key."""
-    job_id: str | None = None
-    """The job; null where rows are not grouped by job. A job that was deleted since keeps its rows."""
-    model: str | None = None
-    """The model; null where rows are not grouped by model, empty for requests that need none."""
-    day: str | None = None
-    """The day (UTC); null where rows are not grouped by day."""
-    requests: int = 0
-    """Requests answered to a valid key, refused ones included; 0 in a job's rows, whose requests are not counted
-    apart."""
-    steps: int = 0
-    """Step calls that were applied."""
-    training_tokens: int = 0
-    """Tokens of training steps: of a forward, and of a backward once for each share number."""
-    inference_tokens: int = 0
-    """Tokens of evaluations, activations and embeddings."""
-    bytes_in: int = 0
-    """Bytes of bodies that came in with work for the device."""
-    bytes_out: int = 0
-    """Bytes of tensors that went out."""
-    device_seconds: float = 0.0
-    """Time of the device, its queue not included, in seconds."""
-    cost: float | None = None
-    """What it costs, in the report's currency; null where the host has no prices."""
+    """Always `usage`."""
+    start_date: str = ""
+    """First day (UTC)."""
+    end_date: str = ""
+    """Last day (UTC)."""
+    data: Sequence[UsageObject] = ()
+    """Grouped as requested. By job: what was used for no job is in the total alone."""
+    truncated: bool = False
+    """Whether rows are left out: a report of jobs has 10,000 at most. Ask for fewer days."""
+    total: UsageObject = field(default_factory=_absent)
+    """The total."""
+    currency: str | None = None
+    """Of the costs, ISO 4217; null where the host has no prices."""
+    budgets: Sequence[BudgetObject] = ()
+    """Budgets of this calendar month (UTC), whatever days the report covers: of the key that asks, and of its
+    project."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -1184,7 +1223,7 @@ class JobView:
 
     @property
     def bytes_in(self) -> int:
-        """Bytes of bodies that its calls brought in; since 0.4.0, as what follows."""
+        """Bytes of bodies that its calls brought in."""
         return self._now.bytes_in
 
     @property

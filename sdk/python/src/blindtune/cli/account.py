@@ -33,7 +33,8 @@ class Period:
     ] = None
     end_date: Annotated[str | None, typer.Option(metavar="DAY", help="last day; default: today")] = None
     group_by: Annotated[
-        list[str] | None, typer.Option(metavar="WHAT", help="key, model or day; may be repeated", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="WHAT", help="key, model or day, or job (with day); may be repeated", show_default=False),
     ] = None
     budgets: Annotated[bool, typer.Option("--budgets", help="what is left of this month's budgets instead")] = False
 

@@ -29,10 +29,10 @@ DONE = "[DONE]"
 
 
 class Position:
-    """How far the events of a job have come, and when to connect again."""
+    """How far the events of a job, or of all jobs where none is named, have come, and when to connect again."""
 
-    def __init__(self, job_id: str, after: str | None, policy: RetryPolicy) -> None:
-        self.path = path_of(op.LIST_EVENTS, job_id=job_id)
+    def __init__(self, job_id: str | None, after: str | None, policy: RetryPolicy) -> None:
+        self.path = path_of(op.LIST_EVENTS, job_id=job_id) if job_id else path_of(op.LIST_ALL_EVENTS)
         self.ended = False
         self._last, self._policy = after, policy
         self._failures, self._failing_since, self._opened, self._asked_wait = 0, 0.0, 0.0, 0.0

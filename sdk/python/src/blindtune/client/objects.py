@@ -92,6 +92,12 @@ class Model(Record, schemas.ModelObject):
     unshown = frozenset({"family", "parameters"})
 
 
+class Node(Record, schemas.NodeObject):
+    """A host of a fleet."""
+
+    named_in_repr = ("address", "alive", "draining")
+
+
 class Job(Record, schemas.JobObject):
     """One run.
 

@@ -28,7 +28,7 @@ class AsyncUsageReports(AsyncResource):
         *,
         group_by: Sequence[str] = (),
     ) -> Usage:
-        """Requests, steps, tokens, bytes and device seconds, by any of `key`, `model` and `day`."""
+        """Requests, steps, tokens, bytes, device seconds, by `key`, `model`, `day`, or by `job` and `day`."""
         start, end = (date.fromisoformat(day) if isinstance(day, str) else day for day in (start_date, end_date))
         named = {"start_date": start, "end_date": end, "group_by": ",".join(group_by) or None}
         return await self._client.call(op.GET_USAGE, reads(Usage), **named)

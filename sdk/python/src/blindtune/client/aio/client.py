@@ -25,6 +25,7 @@ from ..transport import UNREAD, RetryPolicy
 from ..waiting import Notices
 from .account import AsyncApiKeys, AsyncAuditLog, AsyncUsageReports
 from .batches import AsyncBatches
+from .events import AsyncEvents
 from .files import AsyncFiles, AsyncUploads
 from .inference import AsyncActivationCalls, AsyncEmbeddingCalls
 from .jobs import AsyncJobs
@@ -92,6 +93,11 @@ class AsyncClient(Connection):
     def jobs(self) -> AsyncJobs:
         """Fine-tuning runs."""
         return AsyncJobs(self)
+
+    @cached_property
+    def events(self) -> AsyncEvents:
+        """What happens to all jobs."""
+        return AsyncEvents(self)
 
     @cached_property
     def activations(self) -> AsyncActivationCalls:

@@ -1,6 +1,6 @@
 """`client.operator`: the host and all its projects, for a key of the scope `operator`.
 
-Owns: the calls under `/host` and `/projects`. Must never: keep a key.
+Owns: the calls under `/host`, `/nodes` and `/projects`. Must never: keep a key.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing_extensions import Unpack
 
 from ..._generated import operations as op
 from ..._generated.schemas import KeyLimits
-from ..objects import ApiKey, HostState, Project
-from ..requests import given, reads
+from ..objects import ApiKey, HostState, Model, Node, Project
+from ..requests import given, nothing, reads
 from .pages import AsyncPages
 from .resource import AsyncResource
 
@@ -23,6 +23,22 @@ class AsyncOperator(AsyncResource):
     async def host(self) -> HostState:
         """The host's device and the queue before it, memory, connections and streams, as they are now."""
         return await self._client.call(op.GET_HOST, reads(HostState))
+
+    async def offer_model(self, name: str, folder: str) -> Model:
+        """Offer the backbone in a folder of the host's `state.models_dir` to all projects, under this name."""
+        return await self._client.call(op.OFFER_MODEL, reads(Model), {"folder": folder}, model=name)
+
+    async def withdraw_model(self, name: str) -> None:
+        """Offer a backbone no longer. Refused while open jobs, or fine-tuned models, need it."""
+        await self._client.call(op.WITHDRAW_MODEL, nothing, model=name)
+
+    def nodes(self) -> AsyncPages[Node]:
+        """The hosts of a fleet, the oldest first, with their sessions and whether they live."""
+        return AsyncPages(self._client, op.LIST_NODES, Node.read)
+
+    async def drain(self, node_id: str, draining: bool = True) -> Node:
+        """Let a node hand its sessions over and open none any more; `draining=False` takes it back."""
+        return await self._client.call(op.UPDATE_NODE, reads(Node), {"draining": draining}, node_id=node_id)
 
     def projects(self, limit: int | None = None) -> AsyncPages[Project]:
         """All projects, newest first, with their limits, open jobs, use of this month and stored bytes."""

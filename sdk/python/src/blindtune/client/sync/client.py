@@ -27,6 +27,7 @@ from ..transport import UNREAD, RetryPolicy
 from ..waiting import Notices
 from .account import ApiKeys, AuditLog, UsageReports
 from .batches import Batches
+from .events import Events
 from .files import Files, Uploads
 from .inference import ActivationCalls, EmbeddingCalls
 from .jobs import Jobs
@@ -94,6 +95,11 @@ class Client(Connection):
     def jobs(self) -> Jobs:
         """Fine-tuning runs."""
         return Jobs(self)
+
+    @cached_property
+    def events(self) -> Events:
+        """What happens to all jobs."""
+        return Events(self)
 
     @cached_property
     def activations(self) -> ActivationCalls:

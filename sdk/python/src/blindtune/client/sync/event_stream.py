@@ -1,6 +1,6 @@
-"""A job's events as they happen (server-sent events), also when the connection breaks on the way.
+"""A job's events as they happen (server-sent events), or those of all jobs, also when the connection breaks on the way.
 
-Owns: connecting, and connecting again. Must never: give an event twice, or end before the job has.
+Owns: connecting, and connecting again. Must never: give an event twice, leave one out, or end before the job has.
 """
 
 # Made from ../aio/event_stream.py by tools/unasync.py: `make sdk`.
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from .client import Client
 
 
-def stream_events(client: Client, job_id: str, after: str | None = None) -> Iterator[Event]:
+def stream_events(client: Client, job_id: str | None, after: str | None = None) -> Iterator[Event]:
     """Every event of a job, or those after the one with this id, as they happen; ends when the job has.
 
-    A connection that breaks is opened again where it broke.
+    Of all jobs where none is named: those after `after`; that has no end. A connection that breaks is opened again
+    where it broke.
     """
     position = Position(job_id, after, client.policy)
     while True:
