@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,43 @@ def test_steps_and_the_ledger_tick_while_a_client_makes_step_calls(visitor: Visi
     totals = page.get_by_role("region", name="Totals by kind")
     expect(totals.get_by_role("row", name="forward 2")).to_be_visible()
     expect(totals.get_by_role("row", name="backward 2")).to_be_visible()
+
+
+def test_the_list_is_told_of_steps_and_states_by_one_stream(visitor: Visitor, client: BareClient) -> None:
+    job = client.job(suffix="ticks")["id"]
+    page = visitor.go("jobs")
+    row = page.locator(f"[data-job={job}]")
+    expect(row).to_be_visible()
+    with page.expect_response(lambda answer: "/v1/events" in answer.url):
+        page.reload()
+    expect(row).to_be_visible()
+    page.wait_for_timeout(500)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for seq in (1, 3):
+        client.step(job, seq)
+    expect(row.locator("[data-label=Steps]")).to_have_text("4")
+    page.wait_for_timeout(5_000)
+    # One look is a list and the counts; by asking every two seconds there would be at least twice as many.
+    assert len([url for url in asked if "/v1/fine_tuning/jobs" in url]) <= 2, asked
+    client.call("POST", f"/v1/fine_tuning/jobs/{job}/cancel")
+    expect(row.locator(".status")).to_have_text("cancelled")
+
+
+def test_what_a_job_used_is_on_its_page_and_by_job(visitor: Visitor, client: BareClient) -> None:
+    job = client.job(suffix="used")["id"]
+    client.step(job, 1)
+    used = client.call("GET", f"/v1/fine_tuning/jobs/{job}")
+    assert used["bytes_in"] > 0 and used["bytes_out"] > 0
+    page = visitor.go("jobs", job)
+    for name in ("Received", "Sent", "Device time"):
+        expect(page.locator("dt", has_text=name).first).to_be_visible()
+    page = visitor.go("usage")
+    row = page.get_by_role("region", name="Usage by job").get_by_role("row").filter(has_text=job[-6:])
+    expect(row).to_be_visible()
+    row.get_by_role("link").click()
+    expect(page).to_have_url(re.compile(f"#/jobs/{job}"))
+    client.call("POST", f"/v1/fine_tuning/jobs/{job}/cancel")
 
 
 def test_a_queued_job_says_how_many_are_before_it(visitor: Visitor, client: BareClient) -> None:

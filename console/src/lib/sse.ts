@@ -51,6 +51,7 @@ const LONGEST_WAIT_MS = 5_000;
 /** How far a job has come: `job.step` of its stream. */
 export interface JobStep {
   object: 'fine_tuning.job.step';
+  job_id: string;
   next_seq: number;
   optimizer_steps: number;
   trained_tokens: number;
@@ -64,8 +65,10 @@ interface Following {
   state: (state: StreamState) => void;
 }
 
-/** Follow a job's events until it is over or the signal is aborted; throws what no retry mends. */
-export async function follow(job: string, to: Following, signal: AbortSignal): Promise<void> {
+/**
+ * Follow a job's events until it is over, or those of all jobs (`null`) from now on, until the signal is aborted; throws what no retry mends.
+ */
+export async function follow(job: string | null, to: Following, signal: AbortSignal): Promise<void> {
   let last: string | null = null;
   let wait = 250;
   to.state('connecting');
@@ -80,8 +83,7 @@ export async function follow(job: string, to: Following, signal: AbortSignal): P
         const steps = told.filter(isStep);
         const events = told.filter((one): one is JobEvent => !isStep(one));
         if (events.length > 0) to.event(events);
-        const newest = steps.at(-1);
-        if (newest) to.step(newest);
+        steps.forEach(to.step);
         if (over) return to.state('ended');
       }
     } catch (error) {
@@ -101,7 +103,7 @@ function isStep(told: JobEvent | JobStep): told is JobStep {
 }
 
 /** Messages as they come; an empty list when the connection is there. */
-async function* messagesOf(job: string, last: string | null, outer: AbortSignal): AsyncGenerator<Message[]> {
+async function* messagesOf(job: string | null, last: string | null, outer: AbortSignal): AsyncGenerator<Message[]> {
   const silence = new AbortController();
   const stop = (): void => silence.abort();
   outer.addEventListener('abort', stop, { once: true });
@@ -109,7 +111,7 @@ async function* messagesOf(job: string, last: string | null, outer: AbortSignal)
   try {
     const headers: Record<string, string> = { Accept: 'text/event-stream' };
     if (last) headers['Last-Event-ID'] = last;
-    const path = `/v1/fine_tuning/jobs/${encodeURIComponent(job)}/events?steps=true`;
+    const path = `/v1/${job === null ? '' : `fine_tuning/jobs/${encodeURIComponent(job)}/`}events?steps=true`;
     const response = await send(path, { headers, signal: silence.signal });
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     const parser = new EventParser();
